@@ -1,0 +1,223 @@
+//! Identifiers, the time, and the ports that hand them out.
+//!
+//! Ids are opaque to everything but their maker. Those that Hansard makes are 17 characters of
+//! Rocket.Chat's alphabet with the time in front, so that rows and index pages written together lie
+//! together; those that clients bring (a message's `_id`) may be anything printable of at most
+//! [`MAX_ID`] characters.
+
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use compact_str::CompactString;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+/// The characters of Rocket.Chat's ids: no 0, 1, I, O, l, which people confuse.
+pub const ID_ALPHABET: &[u8; 55] = b"23456789ABCDEFGHJKLMNPQRSTWXYZabcdefghijkmnopqrstuvwxyz";
+
+/// The longest id taken from a client, in characters.
+pub const MAX_ID: usize = 64;
+
+/// An id that a client sent and that can't be one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an id is 1 to {MAX_ID} letters, digits, '-', '_', '.', ':' or '|'")]
+pub struct InvalidId;
+
+fn check(id: &str) -> Result<(), InvalidId> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:|".contains(&byte);
+    if id.is_empty() || id.len() > MAX_ID || !id.bytes().all(allowed) {
+        return Err(InvalidId);
+    }
+    Ok(())
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(CompactString);
+
+        impl $name {
+            /// Wraps an id that is known to be one: made here, or read from the log.
+            pub fn new(id: impl AsRef<str>) -> Self {
+                Self(CompactString::from(id.as_ref()))
+            }
+
+            /// Takes an id from outside.
+            pub fn parse(id: &str) -> Result<Self, InvalidId> {
+                check(id).map(|()| Self::new(id))
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(id: &str) -> Self {
+                Self::new(id)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// An account: a person, a bot, an app.
+    UserId,
+    /// A channel, a private group, a direct conversation.
+    RoomId,
+    /// A message; a client may choose it.
+    MessageId,
+    /// An incoming or outgoing webhook.
+    IntegrationId,
+    /// One delivery of an outgoing webhook; derived from what triggered it.
+    DeliveryId,
+    /// A role, by its `_id` (`admin`, `moderator`, …).
+    RoleId,
+}
+
+/// Milliseconds since 1970-01-01T00:00Z. What the log and the views store.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// ISO 8601 in UTC with milliseconds, as Rocket.Chat writes every date:
+    /// `2026-01-31T12:00:00.000Z`.
+    pub fn iso(self) -> String {
+        chrono::DateTime::from_timestamp_millis(self.0)
+            .unwrap_or_default()
+            .format("%Y-%m-%dT%H:%M:%S%.3fZ")
+            .to_string()
+    }
+
+    /// Reads an ISO 8601 date and time (with an offset), or a date alone (its midnight in UTC).
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        chrono::DateTime::parse_from_rfc3339(text)
+            .map(|at| Self(at.timestamp_millis()))
+            .ok()
+            .or_else(|| {
+                let date: chrono::NaiveDate = text.parse().ok()?;
+                Some(Self(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis()))
+            })
+    }
+
+    pub fn plus(self, duration: std::time::Duration) -> Self {
+        Self(self.0.saturating_add(duration.as_millis() as i64))
+    }
+
+    pub fn minus(self, duration: std::time::Duration) -> Self {
+        Self(self.0.saturating_sub(duration.as_millis() as i64))
+    }
+}
+
+/// Tells the time; a port, so that tests and simulations own it.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+}
+
+/// Makes ids and secrets; a port, so that tests and simulations own them.
+pub trait Ids: Send + Sync {
+    /// 17 characters of [`ID_ALPHABET`]; later ones sort after earlier ones (to the millisecond).
+    fn id(&self, now: Timestamp) -> CompactString;
+
+    /// A UUID v7 at `now`.
+    fn event_id(&self, now: Timestamp) -> uuid::Uuid;
+
+    /// A secret of `length` characters of [`ID_ALPHABET`], some 5.8 bits each.
+    fn secret(&self, length: usize) -> String;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Timestamp(since.map_or(0, |elapsed| elapsed.as_millis() as i64))
+    }
+}
+
+/// Ids from the thread's cryptographic generator.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RandomIds;
+
+impl Ids for RandomIds {
+    fn id(&self, now: Timestamp) -> CompactString {
+        // 8 digits of base 55 hold the milliseconds of 2,600 years; 9 random ones, 52 bits, follow.
+        let mut id = [0u8; 17];
+        let mut millis = now.0.max(0) as u64;
+        for place in id[..8].iter_mut().rev() {
+            *place = ID_ALPHABET[(millis % 55) as usize];
+            millis /= 55;
+        }
+        let mut random = rand::rng();
+        for place in &mut id[8..] {
+            *place = ID_ALPHABET[random.random_range(0..55)];
+        }
+        CompactString::from_utf8_lossy(&id)
+    }
+
+    fn event_id(&self, now: Timestamp) -> uuid::Uuid {
+        let random: [u8; 10] = rand::rng().random();
+        uuid::Builder::from_unix_timestamp_millis(now.0.max(0) as u64, &random).into_uuid()
+    }
+
+    fn secret(&self, length: usize) -> String {
+        let mut random = rand::rng();
+        (0..length).map(|_| char::from(ID_ALPHABET[random.random_range(0..55)])).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_the_time_they_were_made() {
+        let earlier = RandomIds.id(Timestamp(1_700_000_000_000));
+        let later = RandomIds.id(Timestamp(1_700_000_000_001));
+        assert_eq!(earlier.len(), 17);
+        assert!(earlier[..8] < later[..8]);
+    }
+
+    #[test]
+    fn an_id_from_outside_is_checked() {
+        assert!(MessageId::parse("Abc-1_2.3:4|5").is_ok());
+        assert_eq!(MessageId::parse(""), Err(InvalidId));
+        assert_eq!(MessageId::parse("a b"), Err(InvalidId));
+        assert_eq!(MessageId::parse(&"x".repeat(MAX_ID + 1)), Err(InvalidId));
+    }
+
+    #[test]
+    fn timestamps_read_what_they_write() {
+        let at = Timestamp(1_700_000_000_123);
+        assert_eq!(at.iso(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(Timestamp::parse(&at.iso()), Some(at));
+        assert_eq!(Timestamp::parse("1970-01-02"), Some(Timestamp(86_400_000)));
+        assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+}
