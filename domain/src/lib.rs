@@ -3,4 +3,6 @@
 
 pub mod id;
 pub mod log;
+pub mod permission;
+pub mod setting;
 pub mod vault;

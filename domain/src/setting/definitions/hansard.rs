@@ -1,0 +1,13 @@
+//! The group `Hansard`: what Rocket.Chat has no setting for.
+
+use super::{Definition, Place};
+
+const WEBHOOKS: Place = Place::section("Hansard", "Webhooks");
+
+pub(super) static DEFINITIONS: &[Definition] = &[
+    // Off, because whoever may make an integration could otherwise reach what only the server can.
+    WEBHOOKS.boolean("Hansard_Webhook_Allow_Private_Addresses", false),
+    // A delivery that failed this often becomes a dead letter.
+    WEBHOOKS.int("Hansard_Webhook_Max_Attempts", 10),
+    WEBHOOKS.int("Hansard_Webhook_Timeout_Seconds", 20),
+];
