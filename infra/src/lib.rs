@@ -1,1 +1,7 @@
-//! placeholder
+//! Adapters to the outside: event logs, key vaults, the data directory they stand in, HTTP out.
+
+pub mod data_dir;
+pub mod log;
+pub mod vault;
+
+mod sqlite;

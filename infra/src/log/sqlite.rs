@@ -1,0 +1,306 @@
+//! The event log in one SQLite file, for one server process.
+//!
+//! One [writer](writer) owns the only connection that writes; it merges the appends that wait into
+//! one transaction, so that many requests share one flush of the disk. Reads go through a few
+//! connections of their own and never block it: in WAL mode a reader sees the last commit, and only
+//! what is durable (`synchronous=FULL` flushes before a commit becomes visible).
+//!
+//! Positions are dense here, from 1, since nothing else numbers events and a transaction that fails
+//! uses none.
+
+mod reader;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use hansard_domain::id::Timestamp;
+use hansard_domain::log::{
+    Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, StoredEvent, StreamId,
+    Version,
+};
+use sqlx::sqlite::SqlitePoolOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::sqlite::{Failure, failure, options};
+
+/// Appends that may wait for the writer; whoever comes after waits for a place.
+const WAITING_APPENDS: usize = 1024;
+
+/// Connections that read. More would not read faster: a page is decoded on the caller's core.
+const READERS: u32 = 4;
+
+/// Marks the file as an event log of ours ("Hlog"), so that nothing else is taken for one.
+const APPLICATION_ID: i64 = 1_215_065_959;
+const FORMAT: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE events (
+        position    INTEGER PRIMARY KEY,
+        stream      TEXT NOT NULL,
+        version     INTEGER NOT NULL,
+        id          BLOB NOT NULL,
+        type        TEXT NOT NULL,
+        schema      INTEGER NOT NULL,
+        at          INTEGER NOT NULL,
+        actor       TEXT NOT NULL,
+        correlation TEXT,
+        causation   BLOB,
+        origin      TEXT,
+        payload     TEXT NOT NULL,
+        UNIQUE (stream, version)
+    ) STRICT;
+    PRAGMA application_id = 1215065959;
+    PRAGMA user_version = 1;
+";
+
+/// Why a log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot open the event log {path}: {source}", path = path.display())]
+    Unavailable { path: PathBuf, source: sqlx::Error },
+    #[error("{path} is no event log", path = path.display())]
+    Foreign { path: PathBuf },
+    #[error(
+        "the event log {path} has format {format}, this version reads {FORMAT}; start a newer one",
+        path = path.display()
+    )]
+    Newer { path: PathBuf, format: i64 },
+}
+
+/// See the module.
+pub struct SqliteLog {
+    writer: mpsc::Sender<writer::Request>,
+    readers: SqlitePool,
+    head: watch::Receiver<Position>,
+}
+
+impl SqliteLog {
+    /// Opens the log in this file, or makes it.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let unavailable = |source| OpenError::Unavailable {
+            path: path.to_path_buf(),
+            source,
+        };
+
+        let mut connection = match options(path).connect().await {
+            Ok(connection) => connection,
+            Err(error) if failure(&error) == Failure::Damaged => {
+                return Err(OpenError::Foreign {
+                    path: path.to_path_buf(),
+                });
+            }
+            Err(error) => return Err(unavailable(error)),
+        };
+        prepare(&mut connection, path).await?;
+        let head = reader::head(&mut connection).await.map_err(unavailable)?;
+        connection.close().await.map_err(unavailable)?;
+
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            // A connection to a local file does not go stale; testing it costs a round trip.
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(30))
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(reader::options(path))
+            .await
+            .map_err(unavailable)?;
+
+        let (appends, requests) = mpsc::channel(WAITING_APPENDS);
+        let (announce, head) = watch::channel(head);
+        tokio::spawn(writer::Writer::new(path.to_path_buf(), announce).run(requests));
+        Ok(Self {
+            writer: appends,
+            readers,
+            head,
+        })
+    }
+
+    /// Finishes what waits and closes the file; appends and followers fail from then on.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self
+            .writer
+            .send(writer::Request::Close { done })
+            .await
+            .is_ok()
+        {
+            // The writer answers or is gone; either way it writes no more.
+            let _ = closed.await;
+        }
+        self.readers.close().await;
+    }
+
+    /// Pages after a position, until `next` says that there is nothing to read.
+    fn pages(&self, after: Position, wait: bool) -> EventPages {
+        let state = (self.readers.clone(), self.head.clone(), after);
+        unfold(state, move |(readers, mut head, after)| async move {
+            loop {
+                if wait {
+                    head.wait_for(|head| *head > after)
+                        .await
+                        .map_err(|_| closed())?;
+                } else if *head.borrow() <= after {
+                    return Ok(None);
+                }
+                let page = reader::all(&readers, after).await?;
+                match page.last().map(|event| event.position) {
+                    Some(last) => return Ok(Some((page, (readers, head, last)))),
+                    None if wait => head.changed().await.map_err(|_| closed())?,
+                    None => return Ok(None),
+                }
+            }
+        })
+    }
+}
+
+fn closed() -> LogError {
+    LogError::Unavailable("the log is closed".to_owned())
+}
+
+/// A stream of pages from a step that gives the next one; it ends after the first error.
+fn unfold<State, Step, Next>(state: State, step: Step) -> EventPages
+where
+    State: Send + 'static,
+    Step: Fn(State) -> Next + Send + Sync + 'static,
+    Next: Future<Output = Result<Option<(Vec<StoredEvent>, State)>, LogError>> + Send + 'static,
+{
+    let step = std::sync::Arc::new(step);
+    let pages: BoxStream<'static, _> = stream::unfold(Some(state), move |state| {
+        let step = step.clone();
+        async move {
+            match step(state?).await {
+                Ok(Some((page, next))) => Some((Ok(page), Some(next))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        }
+    })
+    .boxed();
+    pages
+}
+
+/// Makes the table in a new file, and refuses a file that is something else.
+async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let unavailable = |source| OpenError::Unavailable {
+        path: path.to_path_buf(),
+        source,
+    };
+    let number = |sql| sqlx::query_scalar::<_, i64>(sql);
+    let application = number("PRAGMA application_id")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    let format = number("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    let tables = number("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(unavailable)?;
+    match (application, format, tables) {
+        (APPLICATION_ID, FORMAT, _) => Ok(()),
+        (APPLICATION_ID, format, _) => Err(OpenError::Newer {
+            path: path.to_path_buf(),
+            format,
+        }),
+        (0, 0, 0) => {
+            let mut transaction = connection.begin().await.map_err(unavailable)?;
+            sqlx::raw_sql(SCHEMA)
+                .execute(&mut *transaction)
+                .await
+                .map_err(unavailable)?;
+            transaction.commit().await.map_err(unavailable)
+        }
+        _ => Err(OpenError::Foreign {
+            path: path.to_path_buf(),
+        }),
+    }
+}
+
+#[async_trait]
+impl EventLog for SqliteLog {
+    async fn append(
+        &self,
+        commits: Vec<Commit>,
+    ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
+        let (answer, answered) = oneshot::channel();
+        let request = writer::Request::Append { commits, answer };
+        self.writer.send(request).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
+    }
+
+    fn stream(&self, stream: &StreamId, after: Version) -> EventPages {
+        let state = (self.readers.clone(), stream.clone(), after);
+        unfold(state, |(readers, stream, after)| async move {
+            let page = reader::stream(&readers, &stream, after).await?;
+            let last = page.last().map(|event| event.version);
+            Ok(last.map(|last| (page, (readers, stream, last))))
+        })
+    }
+
+    fn all(&self, after: Position) -> EventPages {
+        self.pages(after, false)
+    }
+
+    fn follow(&self, after: Position) -> EventPages {
+        self.pages(after, true)
+    }
+
+    async fn head(&self) -> Result<Position, LogError> {
+        Ok(*self.head.borrow())
+    }
+
+    async fn position_at(&self, at: Timestamp) -> Result<Position, LogError> {
+        let head = *self.head.borrow();
+        reader::position_at(&self.readers, head, at).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_is_something_else_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = directory.path().join("notes.txt");
+        std::fs::write(&text, "x".repeat(10_000)).unwrap();
+        assert!(matches!(
+            SqliteLog::open(&text).await,
+            Err(OpenError::Foreign { .. })
+        ));
+
+        let other = directory.path().join("other.db");
+        let mut connection = options(&other).connect().await.unwrap();
+        sqlx::raw_sql("CREATE TABLE t (x)")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        assert!(matches!(
+            SqliteLog::open(&other).await,
+            Err(OpenError::Foreign { .. })
+        ));
+
+        let newer = directory.path().join("newer.db");
+        SqliteLog::open(&newer).await.unwrap().close().await;
+        let mut connection = options(&newer).connect().await.unwrap();
+        sqlx::raw_sql("PRAGMA user_version = 2")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        assert!(matches!(
+            SqliteLog::open(&newer).await,
+            Err(OpenError::Newer { format: 2, .. })
+        ));
+    }
+}

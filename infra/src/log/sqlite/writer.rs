@@ -1,0 +1,553 @@
+//! The writer: one task, one connection, one transaction a batch.
+//!
+//! As nobody else writes, it knows the version of every stream it has met and decides in memory
+//! which commits go in; a batch then costs a lookup of the streams it does not know, a few inserts
+//! of many rows, and one flush.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+
+use hansard_domain::log::{
+    Commit, Conflict, LogError, NewEvent, Position, Recorded, StreamId, Version,
+};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
+use sqlx::{Arguments, ConnectOptions, Connection, Row, SqliteConnection};
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::sqlite::{Failure, failure};
+
+/// A batch takes no further request once it has this many events or payload bytes.
+const BATCH_EVENTS: usize = 4096;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// Streams whose version is kept in memory; up to twice as many while the older half is forgotten.
+const KNOWN_STREAMS: usize = 50_000;
+
+pub type Answer = Result<Vec<Result<Recorded, Conflict>>, LogError>;
+
+pub enum Request {
+    Append {
+        commits: Vec<Commit>,
+        answer: oneshot::Sender<Answer>,
+    },
+    Close {
+        done: oneshot::Sender<()>,
+    },
+}
+
+pub struct Writer {
+    path: PathBuf,
+    head: watch::Sender<Position>,
+    /// None before the first batch and after a failure: whatever state it was in is gone with it.
+    connection: Option<SqliteConnection>,
+    known: Versions,
+    written_since_checkpoint: usize,
+}
+
+impl Writer {
+    pub fn new(path: PathBuf, head: watch::Sender<Position>) -> Self {
+        let known = Versions::default();
+        Self {
+            path,
+            head,
+            connection: None,
+            known,
+            written_since_checkpoint: 0,
+        }
+    }
+
+    /// Works until it is told to close or nobody is left who could ask.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut closed = None;
+        while closed.is_none() {
+            let Some(first) = requests.recv().await else {
+                break;
+            };
+            let mut batch = Vec::new();
+            let (mut events, mut bytes) = (0, 0);
+            let mut next = Some(first);
+            while let Some(request) = next.take() {
+                match request {
+                    Request::Append { commits, answer } => {
+                        let size = size(&commits);
+                        events += size.0;
+                        bytes += size.1;
+                        batch.push((commits, answer));
+                    }
+                    Request::Close { done } => {
+                        closed = Some(done);
+                        break;
+                    }
+                }
+                if events < BATCH_EVENTS && bytes < BATCH_BYTES {
+                    next = requests.try_recv().ok();
+                }
+            }
+            if !batch.is_empty() {
+                self.write(batch, bytes).await;
+            }
+        }
+        if let Some(mut connection) = self.connection.take() {
+            checkpoint(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+            if let Err(error) = connection.close().await {
+                tracing::warn!(%error, "the event log did not close cleanly");
+            }
+        }
+        if let Some(done) = closed {
+            // Nobody may wait any more.
+            let _ = done.send(());
+        }
+    }
+
+    async fn write(&mut self, batch: Vec<(Vec<Commit>, oneshot::Sender<Answer>)>, bytes: usize) {
+        let (commits, answers): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|(commits, answer)| ((commits.len(), commits), answer))
+            .unzip();
+        let counts: Vec<usize> = commits.iter().map(|(count, _)| *count).collect();
+        let commits: Vec<Commit> = commits
+            .into_iter()
+            .flat_map(|(_, commits)| commits)
+            .collect();
+        // Whoever asked may have gone; what was written stays.
+        match self.append(commits).await {
+            Ok(outcomes) => {
+                let mut outcomes = outcomes.into_iter();
+                for (count, answer) in counts.into_iter().zip(answers) {
+                    let _ = answer.send(Ok(outcomes.by_ref().take(count).collect()));
+                }
+                self.checkpoint(bytes).await;
+            }
+            Err(error) => {
+                let error = match failure(&error) {
+                    Failure::Full => LogError::Full,
+                    Failure::Damaged | Failure::Other => LogError::Unavailable(error.to_string()),
+                };
+                tracing::error!(%error, "an append to the event log failed");
+                self.forget().await;
+                for answer in answers {
+                    let _ = answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Writes what does not conflict, in one transaction.
+    async fn append(
+        &mut self,
+        commits: Vec<Commit>,
+    ) -> Result<Vec<Result<Recorded, Conflict>>, sqlx::Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.reopen().await?,
+        };
+        let outcome = self.append_on(&mut connection, commits).await;
+        self.connection = Some(connection);
+        outcome
+    }
+
+    async fn append_on(
+        &mut self,
+        connection: &mut SqliteConnection,
+        commits: Vec<Commit>,
+    ) -> Result<Vec<Result<Recorded, Conflict>>, sqlx::Error> {
+        let head = *self.head.borrow();
+        let mut batch = Batch::new(head, self.lookup(connection, &commits).await?);
+        let mut outcomes = Vec::with_capacity(commits.len());
+        for commit in commits {
+            outcomes.push(match batch.conflict(&commit) {
+                None => Ok(batch.take(commit)),
+                Some(conflict) => batch.earlier(connection, &commit).await?.ok_or(conflict),
+            });
+        }
+        let last = batch.next_position() - 1;
+        insert(connection, batch.rows).await?;
+        for (stream, state) in batch.streams {
+            let version = state.version();
+            self.known.learn(stream, version);
+        }
+        if last > head.0 {
+            self.head.send_replace(Position(last));
+        }
+        Ok(outcomes)
+    }
+
+    /// The versions of all streams that the commits name.
+    async fn lookup(
+        &mut self,
+        connection: &mut SqliteConnection,
+        commits: &[Commit],
+    ) -> Result<HashMap<StreamId, StreamState>, sqlx::Error> {
+        let mut streams = HashMap::new();
+        let mut unknown = Vec::new();
+        for append in commits.iter().flat_map(|commit| &commit.appends) {
+            if streams.contains_key(&append.stream) {
+                continue;
+            }
+            let known = self.known.get(&append.stream);
+            if known.is_none() {
+                unknown.push(append.stream.as_str());
+            }
+            streams.insert(
+                append.stream.clone(),
+                StreamState::at(known.unwrap_or_default()),
+            );
+        }
+        if unknown.is_empty() {
+            return Ok(streams);
+        }
+        let names =
+            serde_json::to_string(&unknown).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let found = sqlx::query(
+            "SELECT named.value, (SELECT max(version) FROM events WHERE stream = named.value) AS version
+             FROM json_each(?) AS named WHERE version IS NOT NULL",
+        )
+        .bind(names)
+        .fetch_all(connection)
+        .await?;
+        for row in found {
+            let stream = StreamId::from_name(row.try_get(0)?);
+            let version = row.try_get::<i64, _>(1)? as u64;
+            streams.insert(stream, StreamState::at(version));
+        }
+        Ok(streams)
+    }
+
+    async fn reopen(&mut self) -> Result<SqliteConnection, sqlx::Error> {
+        let mut connection = options(&self.path).connect().await?;
+        // A commit that failed may have been written after all.
+        let head = super::reader::head(&mut connection).await?;
+        self.head.send_if_modified(|known| {
+            let moved = *known != head;
+            *known = head;
+            moved
+        });
+        Ok(connection)
+    }
+
+    /// Drops the connection and everything believed about the file.
+    async fn forget(&mut self) {
+        self.known = Versions::default();
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "closing the event log after a failure");
+        }
+    }
+
+    /// Moves pages from the WAL into the database from time to time, so that the WAL is used again
+    /// from its start instead of growing.
+    async fn checkpoint(&mut self, written: usize) {
+        self.written_since_checkpoint += written;
+        if self.written_since_checkpoint < CHECKPOINT_BYTES {
+            return;
+        }
+        self.written_since_checkpoint = 0;
+        if let Some(connection) = &mut self.connection {
+            // RESTART waits (the busy timeout at most) until readers are done with the old pages;
+            // a read holds them for one page of events.
+            checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)").await;
+        }
+    }
+}
+
+/// Payload bytes between two checkpoints.
+const CHECKPOINT_BYTES: usize = 8 << 20;
+
+fn options(path: &std::path::Path) -> SqliteConnectOptions {
+    crate::sqlite::options(path)
+        .create_if_missing(false)
+        // Checkpoints are the writer's, after the answer to the batch instead of before it.
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("journal_size_limit", "67108864")
+        .pragma("cache_size", "-16384")
+        .busy_timeout(std::time::Duration::from_secs(1))
+}
+
+async fn checkpoint(connection: &mut SqliteConnection, sql: &'static str) {
+    match sqlx::query_as::<_, (i64, i64, i64)>(sql)
+        .fetch_one(connection)
+        .await
+    {
+        Ok((0, ..)) => {}
+        Ok((_, pages, moved)) => {
+            tracing::debug!(
+                pages,
+                moved,
+                "a reader held up the checkpoint of the event log"
+            );
+        }
+        Err(error) => tracing::warn!(%error, "the event log was not checkpointed"),
+    }
+}
+
+fn size(commits: &[Commit]) -> (usize, usize) {
+    let events = commits
+        .iter()
+        .flat_map(|commit| &commit.appends)
+        .flat_map(|append| &append.events);
+    // 200 bytes are what a row has around its payload, roughly.
+    events.fold((0, 0), |(count, bytes), event| {
+        (count + 1, bytes + event.payload.len() + 200)
+    })
+}
+
+/// Versions of the streams met lately, in two halves: when the newer is full the older is dropped.
+#[derive(Default)]
+struct Versions {
+    newer: HashMap<StreamId, u64>,
+    older: HashMap<StreamId, u64>,
+}
+
+impl Versions {
+    fn get(&self, stream: &StreamId) -> Option<u64> {
+        self.newer
+            .get(stream)
+            .or_else(|| self.older.get(stream))
+            .copied()
+    }
+
+    fn learn(&mut self, stream: StreamId, version: u64) {
+        if self.newer.len() >= KNOWN_STREAMS {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(stream, version);
+    }
+}
+
+/// A stream as the batch leaves it.
+struct StreamState {
+    /// Its version in the file.
+    stored: u64,
+    /// The events that the batch adds.
+    added: Vec<(Uuid, Position)>,
+}
+
+impl StreamState {
+    fn at(stored: u64) -> Self {
+        Self {
+            stored,
+            added: Vec::new(),
+        }
+    }
+
+    fn version(&self) -> u64 {
+        self.stored + self.added.len() as u64
+    }
+}
+
+/// What the events of a commit have in common, as it is bound.
+struct Envelope {
+    at: i64,
+    actor: Arc<str>,
+    correlation: Option<Arc<str>>,
+    causation: Option<Arc<[u8]>>,
+    origin: Option<Arc<str>>,
+}
+
+struct EventRow {
+    position: u64,
+    stream: StreamId,
+    version: u64,
+    event: NewEvent,
+    envelope: Arc<Envelope>,
+}
+
+/// Decided, not yet written.
+struct Batch {
+    first: u64,
+    streams: HashMap<StreamId, StreamState>,
+    rows: Vec<EventRow>,
+}
+
+impl Batch {
+    fn new(head: Position, streams: HashMap<StreamId, StreamState>) -> Self {
+        Self {
+            first: head.0 + 1,
+            streams,
+            rows: Vec::new(),
+        }
+    }
+
+    fn next_position(&self) -> u64 {
+        self.first + self.rows.len() as u64
+    }
+
+    /// The first stream of a commit that is not at the version it should be.
+    fn conflict(&self, commit: &Commit) -> Option<Conflict> {
+        let mut named = HashSet::new();
+        commit.appends.iter().find_map(|append| {
+            let mut actual = self
+                .streams
+                .get(&append.stream)
+                .map_or(0, StreamState::version);
+            if commit.appends.len() > 1 && !named.insert(&append.stream) {
+                // Named twice, against the rules of the port; let in, it would fail the batch.
+                actual += 1;
+            }
+            (actual != append.expected.0).then(|| Conflict {
+                stream: append.stream.clone(),
+                expected: append.expected,
+                actual: Version(actual),
+            })
+        })
+    }
+
+    /// Takes in a commit that does not conflict.
+    fn take(&mut self, commit: Commit) -> Recorded {
+        let Commit { appends, metadata } = commit;
+        let envelope = Arc::new(Envelope {
+            at: metadata.at.0,
+            actor: metadata.actor.to_string().into(),
+            correlation: metadata.correlation.as_deref().map(Into::into),
+            causation: metadata.causation.map(|id| id.as_bytes().as_slice().into()),
+            origin: metadata.origin.map(Into::into),
+        });
+        let mut positions = Vec::new();
+        for append in appends {
+            let mut version = append.expected;
+            let mut added = Vec::with_capacity(append.events.len());
+            for event in append.events {
+                version = version.next();
+                let position = self.next_position();
+                positions.push(Position(position));
+                added.push((event.id, Position(position)));
+                self.rows.push(EventRow {
+                    position,
+                    stream: append.stream.clone(),
+                    version: version.0,
+                    event,
+                    envelope: envelope.clone(),
+                });
+            }
+            if let Some(state) = self.streams.get_mut(&append.stream) {
+                state.added.append(&mut added);
+            }
+        }
+        Recorded { positions }
+    }
+
+    /// Where the commit stands already, if every one of its events does, under the same id at the
+    /// place where it would have come to stand: then this is a retry.
+    async fn earlier(
+        &self,
+        connection: &mut SqliteConnection,
+        commit: &Commit,
+    ) -> Result<Option<Recorded>, sqlx::Error> {
+        let mut positions = Vec::new();
+        for append in &commit.appends {
+            let Some(state) = self.streams.get(&append.stream) else {
+                return Ok(None);
+            };
+            let last = append.expected.0 + append.events.len() as u64;
+            if state.version() < last {
+                return Ok(None);
+            }
+            let stored = last.min(state.stored).saturating_sub(append.expected.0);
+            let mut standing = Vec::with_capacity(append.events.len());
+            if stored > 0 {
+                let found = sqlx::query_as::<_, (Vec<u8>, i64)>(
+                    "SELECT id, position FROM events
+                     WHERE stream = ? AND version > ? ORDER BY version LIMIT ?",
+                )
+                .bind(append.stream.as_str())
+                .bind(append.expected.0 as i64)
+                .bind(stored as i64)
+                .fetch_all(&mut *connection)
+                .await?;
+                for (id, position) in found {
+                    let id =
+                        Uuid::from_slice(&id).map_err(|error| sqlx::Error::Decode(error.into()))?;
+                    standing.push((id, Position(position as u64)));
+                }
+            }
+            let from = append.expected.0.saturating_sub(state.stored) as usize;
+            standing.extend(state.added.iter().skip(from));
+            let same = append
+                .events
+                .iter()
+                .zip(&standing)
+                .all(|(event, (id, _))| event.id == *id);
+            if !same || standing.len() < append.events.len() {
+                return Ok(None);
+            }
+            positions.extend(
+                standing
+                    .into_iter()
+                    .take(append.events.len())
+                    .map(|(_, position)| position),
+            );
+        }
+        // A commit without events has nothing to be known by.
+        Ok((!positions.is_empty()).then_some(Recorded { positions }))
+    }
+}
+
+/// Inserts of so many rows each. Few sizes, so that all stay prepared; large ones, as every
+/// statement costs some 10 µs of hand-over between threads, whatever it does.
+static INSERTS: LazyLock<[(usize, String); 4]> = LazyLock::new(|| {
+    [64, 16, 4, 1].map(|rows| {
+        let places = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+        let sql = format!(
+            "INSERT INTO events (position, stream, version, id, type, schema, at, actor,
+                                 correlation, causation, origin, payload)
+             VALUES {places}"
+        );
+        (rows, sql)
+    })
+});
+
+async fn insert(connection: &mut SqliteConnection, rows: Vec<EventRow>) -> Result<(), sqlx::Error> {
+    let mut rows = rows.into_iter();
+    let alone = INSERTS.iter().any(|(size, _)| *size == rows.len());
+    if alone || rows.len() == 0 {
+        // One statement is a transaction by itself.
+        return insert_rows(connection, &mut rows).await;
+    }
+    let mut transaction = connection.begin().await?;
+    insert_rows(&mut transaction, &mut rows).await?;
+    transaction.commit().await
+}
+
+async fn insert_rows(
+    connection: &mut SqliteConnection,
+    rows: &mut std::vec::IntoIter<EventRow>,
+) -> Result<(), sqlx::Error> {
+    for (size, sql) in INSERTS.iter() {
+        while rows.len() >= *size {
+            let mut arguments = SqliteArguments::default();
+            arguments.reserve(size * 12, 0);
+            for row in rows.by_ref().take(*size) {
+                bind(&mut arguments, row).map_err(sqlx::Error::Encode)?;
+            }
+            sqlx::query_with(sql.as_str(), arguments)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+fn bind(arguments: &mut SqliteArguments, row: EventRow) -> Result<(), sqlx::error::BoxDynError> {
+    let EventRow {
+        position,
+        stream,
+        version,
+        event,
+        envelope,
+    } = row;
+    arguments.add(position as i64)?;
+    arguments.add(stream.as_str())?;
+    arguments.add(version as i64)?;
+    arguments.add(event.id.as_bytes().as_slice())?;
+    arguments.add(event.kind.as_str())?;
+    arguments.add(i64::from(event.schema))?;
+    arguments.add(envelope.at)?;
+    arguments.add(envelope.actor.clone())?;
+    arguments.add(envelope.correlation.clone())?;
+    arguments.add(envelope.causation.clone())?;
+    arguments.add(envelope.origin.clone())?;
+    arguments.add(event.payload)
+}

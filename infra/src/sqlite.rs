@@ -1,0 +1,44 @@
+//! What the SQLite adapters share: connection options and the meaning of error codes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+
+/// Write-ahead log, durable at every commit.
+pub fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .page_size(4096)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging()
+}
+
+/// What an error of SQLite means to a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    Full,
+    Damaged,
+    Other,
+}
+
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_NOTADB: i32 = 26;
+
+pub fn failure(error: &sqlx::Error) -> Failure {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .and_then(|code| code.parse::<i32>().ok());
+    // The low byte is the primary code, what is above it says more.
+    match code.map(|code| code & 0xff) {
+        Some(SQLITE_FULL) => Failure::Full,
+        Some(SQLITE_CORRUPT | SQLITE_NOTADB) => Failure::Damaged,
+        _ => Failure::Other,
+    }
+}

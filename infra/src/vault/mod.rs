@@ -1,0 +1,4 @@
+//! Key vaults: the stores behind [`hansard_domain::vault`], and the master key that wraps them.
+
+pub mod master_key;
+pub mod sqlite;
