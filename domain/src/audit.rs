@@ -1,0 +1,56 @@
+//! Refusals and looks that belong on the record although they changed nothing.
+//!
+//! Each stands in a stream of its own, as its only event.
+
+use cqrs_es::DomainEvent;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{RoomId, UserId};
+use crate::seal::{Confidential, Part, Private};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+pub enum AuditEvent {
+    /// Somebody asked for what they may not do.
+    CommandDenied {
+        /// What was asked, in Rocket.Chat's name of the operation (`channels.archive`).
+        action: String,
+        /// The permission that was missing, where it was one.
+        permission: Option<String>,
+        user: Option<UserId>,
+        room: Option<RoomId>,
+    },
+    /// Somebody tried to log in under a name that nobody has.
+    UnknownLoginFailed { name: Private<String> },
+    /// Somebody looked at the audit or at the log.
+    RecordInspected {
+        /// `audit`, `events`, `stream`.
+        what: String,
+        /// The filter that was asked for.
+        filter: Private<String>,
+        /// How many entries were shown.
+        shown: u64,
+    },
+}
+
+/// The category of the streams of [`AuditEvent`]s.
+pub const AUDIT: &str = "audit";
+
+impl DomainEvent for AuditEvent {
+    fn event_type(&self) -> String {
+        <&'static str>::from(self).to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+impl Confidential for AuditEvent {
+    fn parts(&mut self, visit: &mut dyn FnMut(&mut dyn Part)) {
+        match self {
+            Self::UnknownLoginFailed { name } => visit(name),
+            Self::RecordInspected { filter, .. } => visit(filter),
+            Self::CommandDenied { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! An integration: an incoming or outgoing webhook, and the deliveries of the latter.
+//!
+//! Who may make one and which rooms it may reach is decided before; how an HTTP request is made is
+//! decided after. Everything an administrator typed is sealed under the integration's key; what a
+//! delivery carried is sealed under the key of the message that it carried, so that pruning the
+//! message erases it here, too.
+
+use cqrs_es::event_sink::EventSink;
+use cqrs_es::{Aggregate, DomainEvent};
+use serde::{Deserialize, Serialize};
+
+use crate::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
+use crate::log::Position;
+use crate::seal::{Confidential, Part, Private};
+use crate::vault::KeyId;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Direction {
+    #[default]
+    #[serde(rename = "webhook-incoming")]
+    Incoming,
+    #[serde(rename = "webhook-outgoing")]
+    Outgoing,
+}
+
+/// What an outgoing webhook waits for; names as in Rocket.Chat.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Trigger {
+    #[default]
+    SendMessage,
+    FileUploaded,
+    RoomArchived,
+    RoomCreated,
+    RoomJoined,
+    RoomLeft,
+    UserCreated,
+}
+
+impl Trigger {
+    /// Rocket.Chat's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SendMessage => "sendMessage",
+            Self::FileUploaded => "fileUploaded",
+            Self::RoomArchived => "roomArchived",
+            Self::RoomCreated => "roomCreated",
+            Self::RoomJoined => "roomJoined",
+            Self::RoomLeft => "roomLeft",
+            Self::UserCreated => "userCreated",
+        }
+    }
+}
+
+/// What an administrator sets; sealed under the integration's key. Names as in Rocket.Chat.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IntegrationDetails {
+    pub name: String,
+    /// `#channel` and `@user` names; for outgoing ones also `all_public_channels`,
+    /// `all_private_groups`, `all_direct_messages`.
+    pub channels: Vec<String>,
+    /// The account that messages are posted as.
+    pub username: String,
+    pub alias: String,
+    pub avatar: String,
+    pub emoji: String,
+    /// Incoming: the secret in the URL. Outgoing: sent along, so that the receiver knows us.
+    pub token: String,
+    /// Signs outgoing deliveries (Standard Webhooks); `whsec_` and base64.
+    pub signing_secret: String,
+    pub script: String,
+    pub script_enabled: bool,
+    /// `vm2` or `isolated-vm`, kept for clients.
+    pub script_engine: String,
+    /// Incoming: a payload may name another channel.
+    pub override_destination_channel_enabled: bool,
+    // Outgoing from here on.
+    pub urls: Vec<String>,
+    pub trigger_words: Vec<String>,
+    pub trigger_word_anywhere: bool,
+    pub target_room: String,
+    pub impersonate_user: bool,
+    pub run_on_edits: bool,
+    pub retry_failed_calls: bool,
+    pub retry_count: u32,
+    /// `powers-of-ten`, `powers-of-two`, `increments-of-two`.
+    pub retry_delay: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+pub enum IntegrationEvent {
+    IntegrationCreated {
+        direction: Direction,
+        trigger: Option<Trigger>,
+        enabled: bool,
+        /// The account it posts as.
+        user: UserId,
+        created_by: UserId,
+        details: Private<IntegrationDetails>,
+        at: Timestamp,
+    },
+    IntegrationUpdated {
+        trigger: Option<Trigger>,
+        enabled: bool,
+        user: UserId,
+        details: Private<IntegrationDetails>,
+        at: Timestamp,
+    },
+    DeliveryHistoryCleared {},
+    /// The key is to be shredded.
+    IntegrationRemoved { key: KeyId },
+}
+
+impl DomainEvent for IntegrationEvent {
+    fn event_type(&self) -> String {
+        <&'static str>::from(self).to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+impl Confidential for IntegrationEvent {
+    fn parts(&mut self, visit: &mut dyn FnMut(&mut dyn Part)) {
+        match self {
+            Self::IntegrationCreated { details, .. } | Self::IntegrationUpdated { details, .. } => {
+                visit(details);
+            }
+            Self::DeliveryHistoryCleared {} | Self::IntegrationRemoved { .. } => {}
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum IntegrationCommand {
+    Create {
+        key: KeyId,
+        direction: Direction,
+        trigger: Option<Trigger>,
+        enabled: bool,
+        user: UserId,
+        created_by: UserId,
+        details: IntegrationDetails,
+        at: Timestamp,
+    },
+    Update {
+        trigger: Option<Trigger>,
+        enabled: bool,
+        user: UserId,
+        details: IntegrationDetails,
+        at: Timestamp,
+    },
+    ClearHistory,
+    Remove,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IntegrationError {
+    #[error("the integration exists already")]
+    Exists,
+    #[error("there is no such integration")]
+    Missing,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Integration {
+    pub key: KeyId,
+    pub exists: bool,
+    pub removed: bool,
+    pub direction: Direction,
+    pub trigger: Option<Trigger>,
+    pub enabled: bool,
+    pub user: UserId,
+    pub created_by: UserId,
+    pub created: Timestamp,
+    pub updated: Timestamp,
+    pub details: IntegrationDetails,
+}
+
+impl Aggregate for Integration {
+    const TYPE: &'static str = "integration";
+    type Command = IntegrationCommand;
+    type Event = IntegrationEvent;
+    type Error = IntegrationError;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: IntegrationCommand,
+        (): &(),
+        sink: &EventSink<Self>,
+    ) -> Result<(), IntegrationError> {
+        use IntegrationCommand as C;
+        use IntegrationEvent as E;
+        let event = match command {
+            C::Create { .. } if self.exists => return Err(IntegrationError::Exists),
+            C::Create { key, direction, trigger, enabled, user, created_by, details, at } => {
+                let details = Private::new(key, details);
+                E::IntegrationCreated { direction, trigger, enabled, user, created_by, details, at }
+            }
+            _ if !self.exists || self.removed => return Err(IntegrationError::Missing),
+            C::Update { trigger, enabled, user, details, at } => {
+                let details = Private::new(self.key, details);
+                E::IntegrationUpdated { trigger, enabled, user, details, at }
+            }
+            C::ClearHistory => E::DeliveryHistoryCleared {},
+            C::Remove => E::IntegrationRemoved { key: self.key },
+        };
+        sink.write(event, self).await;
+        Ok(())
+    }
+
+    fn apply(&mut self, event: IntegrationEvent) {
+        match event {
+            IntegrationEvent::IntegrationCreated {
+                direction,
+                trigger,
+                enabled,
+                user,
+                created_by,
+                details,
+                at,
+            } => {
+                *self = Self {
+                    key: details.key(),
+                    exists: true,
+                    removed: false,
+                    direction,
+                    trigger,
+                    enabled,
+                    user,
+                    created_by,
+                    created: at,
+                    updated: at,
+                    details: details.into_value().unwrap_or_default(),
+                };
+            }
+            IntegrationEvent::IntegrationUpdated { trigger, enabled, user, details, at } => {
+                self.trigger = trigger;
+                self.enabled = enabled;
+                self.user = user;
+                self.updated = at;
+                self.details = details.into_value().unwrap_or_default();
+            }
+            IntegrationEvent::DeliveryHistoryCleared {} => {}
+            IntegrationEvent::IntegrationRemoved { .. } => {
+                *self = Self { key: self.key, exists: true, removed: true, ..Self::default() };
+            }
+        }
+    }
+}
+
+/// What set a delivery off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    pub integration: IntegrationId,
+    pub trigger: Trigger,
+    /// Where the event stands that set it off.
+    pub position: Position,
+    pub room: Option<RoomId>,
+    pub message: Option<MessageId>,
+    pub user: Option<UserId>,
+    /// Which of the integration's URLs, from 0.
+    pub url: u32,
+}
+
+/// What went over the wire; sealed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Exchange {
+    pub url: String,
+    pub request: String,
+    /// The answer's body, or why there was none; cut at 4 KiB.
+    pub response: String,
+}
+
+/// The life of one delivery, in the stream `delivery-<id>`. The id follows from the cause, so that a
+/// policy that runs again after a crash finds what it did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+pub enum DeliveryEvent {
+    WebhookQueued { cause: Cause, at: Timestamp },
+    WebhookDelivered { status: u16, attempt: u32, exchange: Private<Exchange>, at: Timestamp },
+    WebhookFailed {
+        status: Option<u16>,
+        attempt: u32,
+        exchange: Private<Exchange>,
+        at: Timestamp,
+        /// When it is tried again; `None` makes it a dead letter.
+        retry_at: Option<Timestamp>,
+    },
+    /// Somebody asked for a dead or done delivery to be made again.
+    WebhookReplayed { by: UserId, at: Timestamp },
+}
+
+impl DomainEvent for DeliveryEvent {
+    fn event_type(&self) -> String {
+        <&'static str>::from(self).to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+impl Confidential for DeliveryEvent {
+    fn parts(&mut self, visit: &mut dyn FnMut(&mut dyn Part)) {
+        match self {
+            Self::WebhookDelivered { exchange, .. } | Self::WebhookFailed { exchange, .. } => {
+                visit(exchange);
+            }
+            Self::WebhookQueued { .. } | Self::WebhookReplayed { .. } => {}
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum DeliveryCommand {
+    Queue { cause: Cause, at: Timestamp },
+    /// `key` is that of the message it carries, or of the integration.
+    Succeed { key: KeyId, status: u16, exchange: Exchange, at: Timestamp },
+    Fail {
+        key: KeyId,
+        status: Option<u16>,
+        exchange: Exchange,
+        at: Timestamp,
+        retry_at: Option<Timestamp>,
+    },
+    Replay { by: UserId, at: Timestamp },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryError {
+    #[error("the delivery exists already")]
+    Exists,
+    #[error("there is no such delivery")]
+    Missing,
+    #[error("the delivery is still under way")]
+    Pending,
+    #[error("the delivery is done already")]
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DeliveryState {
+    #[default]
+    Unknown,
+    Pending,
+    Delivered,
+    Dead,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    pub cause: Option<Cause>,
+    pub state: DeliveryState,
+    pub attempts: u32,
+    /// When the next attempt is due.
+    pub due: Timestamp,
+}
+
+impl Aggregate for Delivery {
+    const TYPE: &'static str = "delivery";
+    type Command = DeliveryCommand;
+    type Event = DeliveryEvent;
+    type Error = DeliveryError;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: DeliveryCommand,
+        (): &(),
+        sink: &EventSink<Self>,
+    ) -> Result<(), DeliveryError> {
+        use DeliveryCommand as C;
+        use DeliveryEvent as E;
+        let attempt = self.attempts + 1;
+        let event = match (command, self.state) {
+            (C::Queue { cause, at }, DeliveryState::Unknown) => E::WebhookQueued { cause, at },
+            (C::Queue { .. }, _) => return Err(DeliveryError::Exists),
+            (_, DeliveryState::Unknown) => return Err(DeliveryError::Missing),
+            (C::Replay { .. }, DeliveryState::Pending) => return Err(DeliveryError::Pending),
+            (C::Replay { by, at }, _) => E::WebhookReplayed { by, at },
+            (_, DeliveryState::Delivered | DeliveryState::Dead) => {
+                return Err(DeliveryError::Done);
+            }
+            (C::Succeed { key, status, exchange, at }, DeliveryState::Pending) => {
+                E::WebhookDelivered { status, attempt, exchange: Private::new(key, exchange), at }
+            }
+            (C::Fail { key, status, exchange, at, retry_at }, DeliveryState::Pending) => {
+                let exchange = Private::new(key, exchange);
+                E::WebhookFailed { status, attempt, exchange, at, retry_at }
+            }
+        };
+        sink.write(event, self).await;
+        Ok(())
+    }
+
+    fn apply(&mut self, event: DeliveryEvent) {
+        match event {
+            DeliveryEvent::WebhookQueued { cause, at } => {
+                self.cause = Some(cause);
+                self.state = DeliveryState::Pending;
+                self.due = at;
+            }
+            DeliveryEvent::WebhookDelivered { attempt, .. } => {
+                self.attempts = attempt;
+                self.state = DeliveryState::Delivered;
+            }
+            DeliveryEvent::WebhookFailed { attempt, retry_at, .. } => {
+                self.attempts = attempt;
+                match retry_at {
+                    Some(at) => self.due = at,
+                    None => self.state = DeliveryState::Dead,
+                }
+            }
+            DeliveryEvent::WebhookReplayed { at, .. } => {
+                self.state = DeliveryState::Pending;
+                self.attempts = 0;
+                self.due = at;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "integration_tests.rs"]
+mod tests;

@@ -1,0 +1,575 @@
+//! A room: who is in it, and what may be done in it.
+//!
+//! Channels (`c`), private groups (`p`) and direct conversations (`d`) are one aggregate. Names and
+//! texts are sealed under the room's key. What a member keeps for itself (favourite, hidden, read up
+//! to) is the [`subscription`](crate::subscription)'s; messages are [`message`](crate::message)s.
+
+use cqrs_es::event_sink::EventSink;
+use cqrs_es::{Aggregate, DomainEvent};
+use imbl::{OrdMap, OrdSet};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::id::{MessageId, RoleId, RoomId, Timestamp, UserId};
+use crate::seal::{Confidential, Part, Private};
+use crate::vault::KeyId;
+
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum RoomKind {
+    #[default]
+    #[serde(rename = "c")]
+    Channel,
+    #[serde(rename = "p")]
+    Group,
+    #[serde(rename = "d")]
+    Direct,
+}
+
+impl RoomKind {
+    /// Rocket.Chat's letter: `c`, `p`, `d`.
+    pub fn letter(self) -> &'static str {
+        match self {
+            Self::Channel => "c",
+            Self::Group => "p",
+            Self::Direct => "d",
+        }
+    }
+}
+
+/// What is said about a room; sealed under the room's key.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RoomDetails {
+    /// The name in addresses, unique; empty for direct conversations.
+    pub name: String,
+    /// The name as it is shown.
+    pub fname: String,
+    pub topic: Option<String>,
+    pub description: Option<String>,
+    pub announcement: Option<String>,
+    pub join_code: Option<String>,
+    pub custom_fields: Map<String, Value>,
+}
+
+/// Which room a discussion was started from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    pub room: RoomId,
+    pub message: Option<MessageId>,
+}
+
+/// Switches of a room; all off is a plain room.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RoomSwitches {
+    pub read_only: bool,
+    pub react_when_read_only: bool,
+    pub broadcast: bool,
+    pub encrypted: bool,
+    pub featured: bool,
+    /// New users join it.
+    pub default: bool,
+    /// Kinds of system messages not shown here; `None` follows the workspace.
+    pub hidden_system_messages: Option<Vec<String>>,
+    pub join_code_required: bool,
+}
+
+/// A room's own retention policy, over the workspace's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RetentionOverride {
+    pub enabled: bool,
+    pub override_global: bool,
+    /// Milliseconds.
+    pub max_age: i64,
+    pub exclude_pinned: bool,
+    pub files_only: bool,
+    pub ignore_threads: bool,
+}
+
+/// A member, as the room knows it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Membership {
+    pub since: Timestamp,
+    /// owner, moderator, leader.
+    pub roles: OrdSet<RoleId>,
+}
+
+/// How somebody came into a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Entry {
+    Joined,
+    Added { by: UserId },
+    /// Put in by the server: default channels.
+    Assigned,
+}
+
+/// What a prune was asked to remove; times are message times.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PruneCriteria {
+    pub latest: Timestamp,
+    pub oldest: Timestamp,
+    pub inclusive: bool,
+    pub exclude_pinned: bool,
+    pub ignore_discussion: bool,
+    pub files_only: bool,
+    pub ignore_threads: bool,
+    /// Only messages of these; empty means everybody's.
+    pub users: Vec<UserId>,
+    /// At most so many, oldest first; zero means all.
+    pub limit: u64,
+}
+
+/// A message that a prune removed, and the key whose deletion removes its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    #[serde(rename = "m")]
+    pub message: MessageId,
+    #[serde(rename = "k")]
+    pub key: KeyId,
+}
+
+/// Why a prune happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PruneReason {
+    /// Somebody asked for it (`rooms.cleanHistory`).
+    Requested,
+    /// A retention policy.
+    Retention,
+    /// The room, or the account that wrote, is being deleted.
+    Deletion,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+pub enum RoomEvent {
+    RoomCreated {
+        kind: RoomKind,
+        creator: Option<UserId>,
+        members: Vec<UserId>,
+        switches: RoomSwitches,
+        parent: Option<Parent>,
+        details: Private<RoomDetails>,
+        at: Timestamp,
+    },
+    RoomRenamed {
+        details: Private<RoomDetails>,
+    },
+    TopicChanged {
+        details: Private<RoomDetails>,
+    },
+    DescriptionChanged {
+        details: Private<RoomDetails>,
+    },
+    AnnouncementChanged {
+        details: Private<RoomDetails>,
+    },
+    JoinCodeChanged {
+        details: Private<RoomDetails>,
+        required: bool,
+    },
+    CustomFieldsChanged {
+        details: Private<RoomDetails>,
+    },
+    RoomTypeChanged {
+        kind: RoomKind,
+    },
+    RoomSwitchesChanged {
+        switches: RoomSwitches,
+    },
+    RetentionOverridden {
+        retention: Option<RetentionOverride>,
+    },
+    MemberJoined {
+        user: UserId,
+        entry: Entry,
+        at: Timestamp,
+    },
+    MemberLeft {
+        user: UserId,
+    },
+    MemberRemoved {
+        user: UserId,
+        by: Option<UserId>,
+    },
+    MemberMuted {
+        user: UserId,
+    },
+    MemberUnmuted {
+        user: UserId,
+    },
+    RoomRoleGranted {
+        user: UserId,
+        role: RoleId,
+    },
+    RoomRoleRevoked {
+        user: UserId,
+        role: RoleId,
+    },
+    RoomArchived {},
+    RoomUnarchived {},
+    /// Messages are gone for good; their keys are to be shredded. A large prune is several events.
+    ChannelPruned {
+        reason: PruneReason,
+        criteria: PruneCriteria,
+        pruned: Vec<Pruned>,
+    },
+    /// The room is gone with its texts; the key is to be shredded.
+    RoomDeleted {
+        key: KeyId,
+    },
+}
+
+impl DomainEvent for RoomEvent {
+    fn event_type(&self) -> String {
+        <&'static str>::from(self).to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        "1".to_owned()
+    }
+}
+
+impl Confidential for RoomEvent {
+    fn parts(&mut self, visit: &mut dyn FnMut(&mut dyn Part)) {
+        match self {
+            Self::RoomCreated { details, .. }
+            | Self::RoomRenamed { details }
+            | Self::TopicChanged { details }
+            | Self::DescriptionChanged { details }
+            | Self::AnnouncementChanged { details }
+            | Self::JoinCodeChanged { details, .. }
+            | Self::CustomFieldsChanged { details } => visit(details),
+            Self::RoomTypeChanged { .. }
+            | Self::RoomSwitchesChanged { .. }
+            | Self::RetentionOverridden { .. }
+            | Self::MemberJoined { .. }
+            | Self::MemberLeft { .. }
+            | Self::MemberRemoved { .. }
+            | Self::MemberMuted { .. }
+            | Self::MemberUnmuted { .. }
+            | Self::RoomRoleGranted { .. }
+            | Self::RoomRoleRevoked { .. }
+            | Self::RoomArchived {}
+            | Self::RoomUnarchived {}
+            | Self::ChannelPruned { .. }
+            | Self::RoomDeleted { .. } => {}
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub enum RoomCommand {
+    Create {
+        key: KeyId,
+        kind: RoomKind,
+        creator: Option<UserId>,
+        /// Beside the creator.
+        members: Vec<UserId>,
+        switches: RoomSwitches,
+        parent: Option<Parent>,
+        details: RoomDetails,
+        at: Timestamp,
+    },
+    Rename { name: String, fname: String },
+    ChangeTopic(String),
+    ChangeDescription(String),
+    ChangeAnnouncement(String),
+    ChangeJoinCode(Option<String>),
+    ChangeCustomFields(Map<String, Value>),
+    ChangeType(RoomKind),
+    ChangeSwitches(RoomSwitches),
+    OverrideRetention(Option<RetentionOverride>),
+    Enter { user: UserId, entry: Entry, at: Timestamp },
+    Leave { user: UserId },
+    Remove { user: UserId, by: Option<UserId> },
+    Mute { user: UserId },
+    Unmute { user: UserId },
+    GrantRole { user: UserId, role: RoleId },
+    RevokeRole { user: UserId, role: RoleId },
+    Archive,
+    Unarchive,
+    Prune { reason: PruneReason, criteria: PruneCriteria, pruned: Vec<Pruned> },
+    Delete,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RoomError {
+    #[error("the room exists already")]
+    Exists,
+    #[error("there is no such room")]
+    Missing,
+    #[error("the room is archived")]
+    Archived,
+    #[error("the room is not archived")]
+    NotArchived,
+    #[error("a direct conversation can't do that")]
+    Direct,
+    #[error("the user is not in the room")]
+    NotInRoom,
+    #[error("the user is the last owner; make somebody else an owner first")]
+    LastOwner,
+    #[error("the user has the role {0} in this room already")]
+    HasRole(RoleId),
+    #[error("the user does not have the role {0} in this room")]
+    LacksRole(RoleId),
+    #[error("the user is muted already")]
+    Muted,
+    #[error("the user is not muted")]
+    NotMuted,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Room {
+    pub key: KeyId,
+    pub exists: bool,
+    pub deleted: bool,
+    pub kind: RoomKind,
+    pub creator: Option<UserId>,
+    pub created: Timestamp,
+    pub details: RoomDetails,
+    pub switches: RoomSwitches,
+    pub parent: Option<Parent>,
+    pub archived: bool,
+    pub members: OrdMap<UserId, Membership>,
+    pub muted: OrdSet<UserId>,
+    pub retention: Option<RetentionOverride>,
+    /// Everybody a direct conversation was opened between, also those who left.
+    pub participants: Vec<UserId>,
+}
+
+const OWNER: &str = "owner";
+
+impl Room {
+    pub fn is_member(&self, user: &UserId) -> bool {
+        self.members.contains_key(user)
+    }
+
+    pub fn has_role(&self, user: &UserId, role: &str) -> bool {
+        self.members.get(user).is_some_and(|member| member.roles.contains(role))
+    }
+
+    /// Those who have a role here, in the order of their ids.
+    pub fn holders<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a UserId> {
+        self.members.iter().filter(move |(_, member)| member.roles.contains(role)).map(|(id, _)| id)
+    }
+
+    fn is_last_owner(&self, user: &UserId) -> bool {
+        self.has_role(user, OWNER) && self.holders(OWNER).count() == 1
+    }
+
+    fn with(&self, change: impl FnOnce(&mut RoomDetails)) -> Private<RoomDetails> {
+        let mut details = self.details.clone();
+        change(&mut details);
+        Private::new(self.key, details)
+    }
+
+    fn decide(&self, command: RoomCommand) -> Result<Option<RoomEvent>, RoomError> {
+        use RoomCommand as C;
+        use RoomEvent as E;
+        let text = |text: String| Some(text).filter(|text| !text.is_empty());
+        let event = match command {
+            C::Create { .. } if self.exists => return Err(RoomError::Exists),
+            C::Create { key, kind, creator, members, switches, parent, details, at } => {
+                E::RoomCreated {
+                    kind,
+                    creator,
+                    members,
+                    switches,
+                    parent,
+                    details: Private::new(key, details),
+                    at,
+                }
+            }
+            _ if !self.exists || self.deleted => return Err(RoomError::Missing),
+
+            // What an archived room still takes.
+            C::Unarchive if !self.archived => return Err(RoomError::NotArchived),
+            C::Unarchive => E::RoomUnarchived {},
+            C::Delete => E::RoomDeleted { key: self.key },
+            C::Prune { reason, criteria, pruned } => E::ChannelPruned { reason, criteria, pruned },
+            C::OverrideRetention(retention) if retention == self.retention => return Ok(None),
+            C::OverrideRetention(retention) => E::RetentionOverridden { retention },
+            C::Leave { user } if !self.is_member(&user) => {
+                return Err(RoomError::NotInRoom);
+            }
+            C::Leave { user } if self.members.len() > 1 && self.is_last_owner(&user) => {
+                return Err(RoomError::LastOwner);
+            }
+            C::Leave { user } => E::MemberLeft { user },
+            C::Remove { user, .. } if !self.is_member(&user) => return Err(RoomError::NotInRoom),
+            C::Remove { user, by: Some(_) } if self.is_last_owner(&user) => {
+                return Err(RoomError::LastOwner);
+            }
+            C::Remove { user, by } => E::MemberRemoved { user, by },
+            C::Archive if self.archived => return Err(RoomError::Archived),
+            C::Archive if self.kind == RoomKind::Direct => return Err(RoomError::Direct),
+            C::Archive => E::RoomArchived {},
+
+            C::Enter { .. } if self.archived => return Err(RoomError::Archived),
+            C::Enter { user, .. } if self.is_member(&user) => return Ok(None),
+            C::Enter { user, .. }
+                if self.kind == RoomKind::Direct && !self.participants.contains(&user) =>
+            {
+                return Err(RoomError::Direct);
+            }
+            C::Enter { user, entry, at } => E::MemberJoined { user, entry, at },
+            C::Rename { name, fname }
+                if self.details.name == name && self.details.fname == fname =>
+            {
+                return Ok(None);
+            }
+            C::Rename { name, fname } => E::RoomRenamed {
+                details: self.with(|details| {
+                    details.name = name;
+                    details.fname = fname;
+                }),
+            },
+            C::ChangeTopic(topic) => {
+                E::TopicChanged { details: self.with(|details| details.topic = text(topic)) }
+            }
+            C::ChangeDescription(description) => E::DescriptionChanged {
+                details: self.with(|details| details.description = text(description)),
+            },
+            C::ChangeAnnouncement(announcement) => E::AnnouncementChanged {
+                details: self.with(|details| details.announcement = text(announcement)),
+            },
+            C::ChangeJoinCode(code) => E::JoinCodeChanged {
+                required: code.is_some(),
+                details: self.with(|details| details.join_code = code),
+            },
+            C::ChangeCustomFields(fields) => E::CustomFieldsChanged {
+                details: self.with(|details| details.custom_fields = fields),
+            },
+            C::ChangeType(_) if self.kind == RoomKind::Direct => return Err(RoomError::Direct),
+            C::ChangeType(kind) if kind == self.kind => return Ok(None),
+            C::ChangeType(kind) => E::RoomTypeChanged { kind },
+            C::ChangeSwitches(switches) if switches == self.switches => return Ok(None),
+            C::ChangeSwitches(switches) => E::RoomSwitchesChanged { switches },
+
+            C::Mute { user } if !self.is_member(&user) => return Err(RoomError::NotInRoom),
+            C::Mute { user } if self.muted.contains(&user) => return Err(RoomError::Muted),
+            C::Mute { user } => E::MemberMuted { user },
+            C::Unmute { user } if !self.muted.contains(&user) => return Err(RoomError::NotMuted),
+            C::Unmute { user } => E::MemberUnmuted { user },
+            C::GrantRole { user, .. } if !self.is_member(&user) => {
+                return Err(RoomError::NotInRoom);
+            }
+            C::GrantRole { user, role } if self.has_role(&user, role.as_str()) => {
+                return Err(RoomError::HasRole(role));
+            }
+            C::GrantRole { user, role } => E::RoomRoleGranted { user, role },
+            C::RevokeRole { user, role } if !self.has_role(&user, role.as_str()) => {
+                return Err(RoomError::LacksRole(role));
+            }
+            C::RevokeRole { user, role } if role.as_str() == OWNER && self.is_last_owner(&user) => {
+                return Err(RoomError::LastOwner);
+            }
+            C::RevokeRole { user, role } => E::RoomRoleRevoked { user, role },
+        };
+        Ok(Some(event))
+    }
+
+    fn enter(&mut self, user: UserId, since: Timestamp) {
+        self.members.insert(user, Membership { since, roles: OrdSet::new() });
+    }
+
+    fn exit(&mut self, user: &UserId) {
+        self.members.remove(user);
+        self.muted.remove(user);
+    }
+}
+
+impl Aggregate for Room {
+    const TYPE: &'static str = "room";
+    type Command = RoomCommand;
+    type Event = RoomEvent;
+    type Error = RoomError;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: RoomCommand,
+        (): &(),
+        sink: &EventSink<Self>,
+    ) -> Result<(), RoomError> {
+        if let Some(event) = self.decide(command)? {
+            sink.write(event, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: RoomEvent) {
+        match event {
+            RoomEvent::RoomCreated { kind, creator, members, switches, parent, details, at } => {
+                self.key = details.key();
+                self.exists = true;
+                self.kind = kind;
+                self.created = at;
+                self.switches = switches;
+                self.parent = parent;
+                self.details = details.into_value().unwrap_or_default();
+                for user in creator.iter().chain(&members) {
+                    self.enter(user.clone(), at);
+                }
+                if kind == RoomKind::Direct {
+                    self.participants = self.members.keys().cloned().collect();
+                } else if let Some(owner) =
+                    creator.as_ref().and_then(|creator| self.members.get_mut(creator))
+                {
+                    owner.roles.insert(OWNER.into());
+                }
+                self.creator = creator;
+            }
+            RoomEvent::RoomRenamed { details }
+            | RoomEvent::TopicChanged { details }
+            | RoomEvent::DescriptionChanged { details }
+            | RoomEvent::AnnouncementChanged { details }
+            | RoomEvent::CustomFieldsChanged { details } => {
+                self.details = details.into_value().unwrap_or_default();
+            }
+            RoomEvent::JoinCodeChanged { details, required } => {
+                self.details = details.into_value().unwrap_or_default();
+                self.switches.join_code_required = required;
+            }
+            RoomEvent::RoomTypeChanged { kind } => self.kind = kind,
+            RoomEvent::RoomSwitchesChanged { switches } => self.switches = switches,
+            RoomEvent::RetentionOverridden { retention } => self.retention = retention,
+            RoomEvent::MemberJoined { user, at, .. } => self.enter(user, at),
+            RoomEvent::MemberLeft { user } | RoomEvent::MemberRemoved { user, .. } => {
+                self.exit(&user);
+            }
+            RoomEvent::MemberMuted { user } => {
+                self.muted.insert(user);
+            }
+            RoomEvent::MemberUnmuted { user } => {
+                self.muted.remove(&user);
+            }
+            RoomEvent::RoomRoleGranted { user, role } => {
+                if let Some(member) = self.members.get_mut(&user) {
+                    member.roles.insert(role);
+                }
+            }
+            RoomEvent::RoomRoleRevoked { user, role } => {
+                if let Some(member) = self.members.get_mut(&user) {
+                    member.roles.remove(&role);
+                }
+            }
+            RoomEvent::RoomArchived {} => self.archived = true,
+            RoomEvent::RoomUnarchived {} => self.archived = false,
+            RoomEvent::ChannelPruned { .. } => {}
+            RoomEvent::RoomDeleted { .. } => {
+                *self = Self { key: self.key, exists: true, deleted: true, ..Self::default() };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "room_tests.rs"]
+mod tests;
