@@ -1,1 +1,3 @@
-//! placeholder
+//! Everything that looks at Hansard from outside.
+
+pub mod load;

@@ -1,0 +1,293 @@
+//! Measures the server: the rate of `GET /api/info` as the yardstick, then sends, history pages and
+//! searches, each for a bounded time on all connections, each beside its budget.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures::future::{join_all, try_join_all};
+
+use super::client::{Client, ClientError, Connection, Credentials};
+use super::dice::Dice;
+use super::enroll::Administrator;
+use super::latency::{Budget, Latencies, Measured, Table};
+use super::message_ids::message_id;
+use super::rest::{self, Room};
+use super::words::words;
+
+/// Places in the history to page from, and words to search for.
+const PLACES: usize = 256;
+const HISTORY_PAGE: usize = 50;
+
+/// What to measure and for how long.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    pub connection: Connection,
+    pub administrator: Administrator,
+    pub connections: usize,
+    /// Of each measurement.
+    pub time: Duration,
+    /// Sends at most.
+    pub messages: u64,
+    /// Rooms that the sends are spread over.
+    pub rooms: usize,
+}
+
+/// The figures.
+#[derive(Debug)]
+pub struct Figures {
+    pub table: Table,
+    /// Events that the views were behind right after the last send, and how long a read took then.
+    pub lag_after_sends: u64,
+    pub first_read_took: Duration,
+    /// The first failure of any call.
+    pub first_failure: Option<ClientError>,
+}
+
+struct Place {
+    room: String,
+    ts: String,
+    word: Option<String>,
+}
+
+struct Sender {
+    credentials: Credentials,
+    room: String,
+}
+
+impl Bench {
+    /// Runs all measurements; `texts` (not empty) are what is sent.
+    pub async fn run(&self, texts: &[&str]) -> Result<Figures, ClientError> {
+        let mut client = Client::new(self.connection.clone());
+        let admin = rest::login(
+            &mut client,
+            &self.administrator.user,
+            &self.administrator.password,
+        )
+        .await?;
+        let run = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64);
+        let senders = self.senders(&admin, run).await?;
+        let mut failure = None;
+        let mut table = Table::default();
+
+        let info = self.measure(
+            "GET /api/info",
+            u64::MAX,
+            Budget::default(),
+            &mut failure,
+            async |client, _, _| rest::info(client).await,
+        );
+        table.0.push(info.await);
+
+        let budget = Budget {
+            ratio: Some(0.3),
+            p99: Some(Duration::from_millis(10)),
+        };
+        let sends = self.measure(
+            "chat.sendMessage",
+            self.messages,
+            budget,
+            &mut failure,
+            async |client, worker, turn| {
+                let Sender { credentials, room } = &senders[worker];
+                let text = texts[turn as usize % texts.len()];
+                rest::send_message(client, credentials, room, &message_id(run, turn), text).await
+            },
+        );
+        table.0.push(sends.await);
+
+        let started = Instant::now();
+        let mut lag_after_sends = 0;
+        for sender in senders.iter().take(self.rooms) {
+            let page = rest::history(&mut client, &admin, &sender.room, None, 0, 1).await?;
+            lag_after_sends = page.lag.max(lag_after_sends);
+        }
+        let first_read_took = started.elapsed();
+
+        let places = self.places(&mut client, &admin, run).await?;
+        let budget = Budget {
+            ratio: Some(0.15),
+            p99: Some(Duration::from_millis(15)),
+        };
+        let pages = self.measure(
+            "channels.history, 50",
+            u64::MAX,
+            budget,
+            &mut failure,
+            async |client, _, turn| {
+                let place = &places[turn as usize % places.len()];
+                rest::history(
+                    client,
+                    &admin,
+                    &place.room,
+                    Some(&place.ts),
+                    0,
+                    HISTORY_PAGE,
+                )
+                .await
+                .map(drop)
+            },
+        );
+        table.0.push(pages.await);
+
+        let probes: Vec<(&str, &str)> = places
+            .iter()
+            .filter_map(|place| Some((place.room.as_str(), place.word.as_deref()?)))
+            .collect();
+        let budget = Budget {
+            ratio: None,
+            p99: Some(Duration::from_millis(20)),
+        };
+        if !probes.is_empty() {
+            let searches = self.measure(
+                "chat.search",
+                u64::MAX,
+                budget,
+                &mut failure,
+                async |client, _, turn| {
+                    let (room, word) = probes[turn as usize % probes.len()];
+                    rest::search(client, &admin, room, word).await.map(drop)
+                },
+            );
+            table.0.push(searches.await);
+        }
+        Ok(Figures {
+            table,
+            lag_after_sends,
+            first_read_took,
+            first_failure: failure,
+        })
+    }
+
+    /// Calls `ask` with worker and turn on every connection until the time or the turns are over.
+    async fn measure(
+        &self,
+        what: &str,
+        turns: u64,
+        budget: Budget,
+        failure: &mut Option<ClientError>,
+        ask: impl AsyncFn(&mut Client, usize, u64) -> Result<(), ClientError>,
+    ) -> Measured {
+        let turn = AtomicU64::new(0);
+        let started = Instant::now();
+        let workers = (0..self.connections.max(1)).map(|worker| {
+            let (ask, turn) = (&ask, &turn);
+            async move {
+                let mut client = Client::new(self.connection.clone());
+                let (mut latencies, mut failed, mut first) = (Latencies::default(), 0_u64, None);
+                while started.elapsed() < self.time {
+                    let mine = turn.fetch_add(1, Ordering::Relaxed);
+                    if mine >= turns {
+                        break;
+                    }
+                    let asked = Instant::now();
+                    match ask(&mut client, worker, mine).await {
+                        Ok(()) => latencies.record(asked.elapsed()),
+                        Err(error) => {
+                            failed += 1;
+                            first.get_or_insert(error);
+                        }
+                    }
+                }
+                (latencies, failed, first)
+            }
+        });
+        let done = join_all(workers).await;
+        let took = started.elapsed();
+        let mut measured = Measured {
+            what: what.to_owned(),
+            took,
+            latencies: Latencies::default(),
+            failed: 0,
+            budget,
+        };
+        for (latencies, failed, first) in done {
+            measured.latencies += &latencies;
+            measured.failed += failed;
+            *failure = failure.take().or(first);
+        }
+        measured
+    }
+
+    /// Rooms of this run, and a person for each connection who is in one of them.
+    async fn senders(&self, admin: &Credentials, run: u64) -> Result<Vec<Sender>, ClientError> {
+        let mut client = Client::new(self.connection.clone());
+        let mut rooms = Vec::new();
+        for room in 0..self.rooms.max(1) {
+            rooms.push(
+                rest::create_channel(&mut client, admin, &format!("bench-{run}-{room}")).await?,
+            );
+        }
+        let secret = self.administrator.token_secret.as_deref();
+        let mut senders = Vec::new();
+        for worker in 0..self.connections.max(1) {
+            // No nick becomes such a username: an escape goes on with x or c.
+            let username = format!("bench.{worker}");
+            let email = format!("bench{worker}@chat.example");
+            let id = rest::create_user(&mut client, admin, &username, &username, &email).await?;
+            let credentials = rest::create_token(&mut client, admin, &id, secret).await?;
+            let room = rooms[worker % rooms.len()].clone();
+            rest::join(&mut client, &credentials, &room).await?;
+            senders.push(Sender { credentials, room });
+        }
+        Ok(senders)
+    }
+
+    /// Places at random in the history of all channels, more in those with more messages.
+    async fn places(
+        &self,
+        client: &mut Client,
+        admin: &Credentials,
+        seed: u64,
+    ) -> Result<Vec<Place>, ClientError> {
+        let channels: Vec<Room> = rest::channels(client, admin)
+            .await?
+            .into_iter()
+            .filter(|room| room.msgs > 0)
+            .collect();
+        let total: u64 = channels.iter().map(|room| room.msgs).sum();
+        let mut dice = Dice::new(seed);
+        let mut picks = Vec::with_capacity(PLACES);
+        while total > 0 && picks.len() < PLACES {
+            let mut place = dice.roll() % total;
+            let room = channels.iter().find(|room| {
+                let is_here = place < room.msgs;
+                if !is_here {
+                    place -= room.msgs;
+                }
+                is_here
+            });
+            picks.extend(room.map(|room| (room.id.as_str(), place as usize)));
+        }
+        let next = AtomicUsize::new(0);
+        let workers = (0..self.connections.clamp(1, 8)).map(|_| async {
+            let mut client = Client::new(self.connection.clone());
+            let mut places = Vec::new();
+            while let Some((room, offset)) = picks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let page = rest::history(&mut client, admin, room, None, *offset, 1).await?;
+                places.extend(page.messages.into_iter().map(|message| {
+                    Place {
+                        room: (*room).to_owned(),
+                        word: words(&message.msg)
+                            .max_by_key(|word| word.len())
+                            .map(str::to_owned),
+                        ts: message.ts,
+                    }
+                }));
+            }
+            Ok::<_, ClientError>(places)
+        });
+        Ok(try_join_all(workers).await?.into_iter().flatten().collect())
+    }
+}
+
+/// The resident memory of a process in bytes, where the system tells.
+pub fn resident_memory(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}
