@@ -424,7 +424,3 @@ impl Aggregate for Delivery {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "integration_tests.rs"]
-mod tests;
