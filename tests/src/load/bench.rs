@@ -92,7 +92,8 @@ impl Bench {
             async |client, worker, turn| {
                 let Sender { credentials, room } = &senders[worker];
                 let text = texts[turn as usize % texts.len()];
-                rest::send_message(client, credentials, room, &message_id(run, turn), text).await
+                rest::send_message(client, credentials, room, &message_id(run, turn, &[]), text)
+                    .await
             },
         );
         table.0.push(sends.await);
@@ -169,12 +170,18 @@ impl Bench {
         failure: &mut Option<ClientError>,
         ask: impl AsyncFn(&mut Client, usize, u64) -> Result<(), ClientError>,
     ) -> Measured {
+        // Connecting is not measured. Whoever can't connect fails in the measurement.
+        let clients = join_all((0..self.connections.max(1)).map(|_| async {
+            let mut client = Client::new(self.connection.clone());
+            let _ = rest::info(&mut client).await;
+            client
+        }));
+        let clients = clients.await;
         let turn = AtomicU64::new(0);
         let started = Instant::now();
-        let workers = (0..self.connections.max(1)).map(|worker| {
+        let workers = clients.into_iter().enumerate().map(|(worker, mut client)| {
             let (ask, turn) = (&ask, &turn);
             async move {
-                let mut client = Client::new(self.connection.clone());
                 let (mut latencies, mut failed, mut first) = (Latencies::default(), 0_u64, None);
                 while started.elapsed() < self.time {
                     let mine = turn.fetch_add(1, Ordering::Relaxed);

@@ -24,6 +24,8 @@ pub enum Step {
     Message {
         room: usize,
         user: usize,
+        /// Which message of the whole chat it is, from 0.
+        number: usize,
         text: String,
     },
     Rename {
@@ -128,7 +130,13 @@ impl Chat {
             self.summary.joins_by_first_message += 1;
             self.steps.push(Step::Join { room, user });
         }
-        self.steps.push(Step::Message { room, user, text });
+        let number = self.summary.messages + self.summary.actions - 1;
+        self.steps.push(Step::Message {
+            room,
+            user,
+            number,
+            text,
+        });
     }
 
     pub fn messages(&self) -> impl Iterator<Item = &str> {
@@ -271,10 +279,11 @@ mod tests {
         Step::Join { room: 0, user }
     }
 
-    fn message(user: usize, text: &str) -> Step {
+    fn message(number: usize, user: usize, text: &str) -> Step {
         Step::Message {
             room: 0,
             user,
+            number,
             text: text.into(),
         }
     }
@@ -299,7 +308,7 @@ mod tests {
         assert_eq!(chat.nicks, ["a", "b"]);
         assert_eq!(
             chat.steps,
-            [join(1), join(0), message(0, "hi"), message(1, "ho")]
+            [join(1), join(0), message(0, 0, "hi"), message(1, 1, "ho")]
         );
         assert_eq!((chat.summary.joined_already, chat.summary.silent), (1, 1));
     }

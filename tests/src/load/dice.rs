@@ -18,6 +18,14 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
+    /// Lets all rolls from here on depend on `bytes`, and on where they end.
+    pub fn mix(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        self.0 = self.roll();
+    }
+
     /// A number below `end`, which must not be 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.roll() % end as u64) as usize

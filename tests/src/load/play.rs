@@ -69,7 +69,8 @@ pub struct Played {
 const REFUSALS_SHOWN: usize = 20;
 
 /// What all workers of a play share.
-struct Stage {
+struct Stage<'a> {
+    chat: &'a Chat,
     rooms: Vec<String>,
     actors: Vec<Actor>,
     admin: Credentials,
@@ -133,6 +134,7 @@ impl Player {
         let (actors, patience) = self.enroll(&admin, chat).await?;
         let enrolling_took = started.elapsed();
         let stage = Stage {
+            chat,
             rooms,
             actors,
             admin,
@@ -174,7 +176,7 @@ impl Player {
 
     async fn work<'a, I>(
         &self,
-        stage: &Stage,
+        stage: &Stage<'_>,
         lanes: &Mutex<Lanes<Lane, (usize, &'a Step), I>>,
     ) -> Done
     where
@@ -209,7 +211,7 @@ impl Player {
 
     async fn take(
         &self,
-        stage: &Stage,
+        stage: &Stage<'_>,
         client: &mut Client,
         place: usize,
         step: &Step,
@@ -240,9 +242,15 @@ impl Player {
                     },
                 ));
             }
-            Step::Message { room, user, text } => {
+            Step::Message {
+                room,
+                user,
+                number,
+                text,
+            } => {
                 let actor = &stage.actors[*user];
-                let id = message_id(self.seed, place as u64);
+                let content = [&stage.chat.rooms[*room], &actor.username, text].map(String::as_str);
+                let id = message_id(self.seed, *number as u64, &content);
                 let mut message = Sent {
                     id,
                     room: stage.rooms[*room].clone(),
@@ -278,7 +286,7 @@ impl Player {
     }
 }
 
-impl Stage {
+impl Stage<'_> {
     /// Appends an acknowledged id to the file for them, in one write, so that it is there even if
     /// this process ends right after.
     fn note(&self, id: &str) -> Result<(), PlayError> {

@@ -58,7 +58,7 @@ impl Chat {
             .map(|room| {
                 let share = messages / ROOMS + usize::from(room < messages % ROOMS);
                 Scene {
-                    room: format!("seed{seed}-{}", 2004 + room),
+                    room: format!("seed{seed}-{messages}-{}", 2004 + room),
                     lines: lines(&mut dice, &nicks, share),
                 }
             })

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -22,6 +23,9 @@ pub struct Scope {
     pub connections: usize,
 }
 
+/// For how long views may be behind before they are checked.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_mins(5);
+
 /// What was looked at, and what is not as it was played.
 #[derive(Debug, Default)]
 pub struct Verdict {
@@ -30,6 +34,8 @@ pub struct Verdict {
     pub members: usize,
     pub names: usize,
     pub searches: usize,
+    /// How long the views still needed to see everything.
+    pub caught_up_after: Duration,
     /// The most events that a view was behind in an answer.
     pub lag: u64,
     pub differences: Vec<Difference>,
@@ -39,6 +45,8 @@ pub struct Verdict {
 pub enum VerifyError {
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("the views are still {lag} events behind after {} s", CAUGHT_UP_WITHIN.as_secs())]
+    Behind { lag: u64 },
     #[error(
         "the history of {0} does not come to an end: it has {1} messages and more, {2} were sent"
     )]
@@ -69,6 +77,11 @@ pub async fn verify(
             .or_default()
             .insert(&member.user);
     }
+    let started = Instant::now();
+    if let Some(room) = rooms.keys().next() {
+        reader.wait_for_views(room).await?;
+    }
+    let caught_up_after = started.elapsed();
     let probes = words::sample(manifest, scope.words, scope.seed);
     let mut verdict = Verdict {
         rooms: rooms.len(),
@@ -80,6 +93,7 @@ pub async fn verify(
         members: manifest.members.len(),
         names: manifest.names.len(),
         searches: probes.len(),
+        caught_up_after,
         ..Verdict::default()
     };
 
@@ -128,6 +142,22 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn client(&self) -> Client {
         Client::new(self.connection.clone())
+    }
+
+    /// A read waits for its view, but answers after a while with what there is; after a long play
+    /// that would look like a loss.
+    async fn wait_for_views(&self, room: &str) -> Result<(), VerifyError> {
+        let started = Instant::now();
+        let mut client = self.client();
+        loop {
+            let page = rest::history(&mut client, self.admin, room, None, 0, 1).await?;
+            if page.lag == 0 {
+                return Ok(());
+            }
+            if started.elapsed() > CAUGHT_UP_WITHIN {
+                return Err(VerifyError::Behind { lag: page.lag });
+            }
+        }
     }
 
     async fn check_room(&self, room: &str, sent: &[&Sent]) -> Result<Found, VerifyError> {
@@ -262,8 +292,13 @@ impl fmt::Display for Verdict {
         const SHOWN: usize = 20;
         writeln!(
             f,
-            "verified {} messages in {} rooms, {} memberships, {} names, {} searches",
-            self.messages, self.rooms, self.members, self.names, self.searches
+            "verified {} messages in {} rooms, {} memberships, {} names, {} searches; views had caught up after {:.1} s",
+            self.messages,
+            self.rooms,
+            self.members,
+            self.names,
+            self.searches,
+            self.caught_up_after.as_secs_f64(),
         )?;
         if self.lag > 0 {
             writeln!(
