@@ -204,7 +204,12 @@ impl DomainEvent for AccountEvent {
 impl Confidential for AccountEvent {
     fn parts(&mut self, visit: &mut dyn FnMut(&mut dyn Part)) {
         match self {
-            Self::UserRegistered { profile, password, reason, .. } => {
+            Self::UserRegistered {
+                profile,
+                password,
+                reason,
+                ..
+            } => {
                 visit(profile);
                 if let Some(password) = password {
                     visit(password);
@@ -246,7 +251,10 @@ pub enum AccountCommand {
         password: Option<PasswordHash>,
     },
     ChangeProfile(Profile),
-    ChangePassword { password: PasswordHash, change_required: bool },
+    ChangePassword {
+        password: PasswordHash,
+        change_required: bool,
+    },
     /// Preferences that replace those of the same name.
     ChangePreferences(Map<String, Value>),
     ChoosePresence(Presence),
@@ -255,14 +263,31 @@ pub enum AccountCommand {
     Delete,
     GrantRole(RoleId),
     RevokeRole(RoleId),
-    LogIn { method: LoginMethod, token: TokenHash, session: Session },
+    LogIn {
+        method: LoginMethod,
+        token: TokenHash,
+        session: Session,
+    },
     LogOut(TokenHash),
-    EndSessions { kept: Option<TokenHash>, personal_access_tokens: bool },
-    RecordFailedLogin { at: Timestamp },
-    CreatePersonalAccessToken { name: String, token: PersonalAccessToken },
+    EndSessions {
+        kept: Option<TokenHash>,
+        personal_access_tokens: bool,
+    },
+    RecordFailedLogin {
+        at: Timestamp,
+    },
+    CreatePersonalAccessToken {
+        name: String,
+        token: PersonalAccessToken,
+    },
     /// A new secret under the name of an old one.
-    RegeneratePersonalAccessToken { name: String, token: PersonalAccessToken },
-    RemovePersonalAccessToken { name: String },
+    RegeneratePersonalAccessToken {
+        name: String,
+        token: PersonalAccessToken,
+    },
+    RemovePersonalAccessToken {
+        name: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -313,7 +338,10 @@ impl Account {
     }
 
     fn create_token(&self, name: String, token: PersonalAccessToken) -> AccountEvent {
-        AccountEvent::PersonalAccessTokenCreated { name: self.private(name), token }
+        AccountEvent::PersonalAccessTokenCreated {
+            name: self.private(name),
+            token,
+        }
     }
 
     fn decide(&self, command: AccountCommand) -> Result<Vec<AccountEvent>, AccountError> {
@@ -343,17 +371,25 @@ impl Account {
             },
             _ if !self.exists || self.deleted => return Err(AccountError::Missing),
             C::ChangeProfile(profile) if profile == self.profile => return Ok(vec![]),
-            C::ChangeProfile(profile) => E::UserProfileChanged { profile: self.private(profile) },
-            C::ChangePassword { password, change_required } => {
-                E::UserPasswordChanged { password: self.private(password), change_required }
-            }
+            C::ChangeProfile(profile) => E::UserProfileChanged {
+                profile: self.private(profile),
+            },
+            C::ChangePassword {
+                password,
+                change_required,
+            } => E::UserPasswordChanged {
+                password: self.private(password),
+                change_required,
+            },
             C::ChangePreferences(changes) => {
                 let mut preferences = self.preferences.clone();
                 preferences.extend(changes);
                 if preferences == self.preferences {
                     return Ok(vec![]);
                 }
-                E::UserPreferencesChanged { preferences: self.private(preferences) }
+                E::UserPreferencesChanged {
+                    preferences: self.private(preferences),
+                }
             }
             C::ChoosePresence(presence) if presence == self.presence => return Ok(vec![]),
             C::ChoosePresence(presence) => E::UserPresenceChosen { presence },
@@ -363,7 +399,10 @@ impl Account {
             C::Deactivate(reason) => {
                 return Ok(vec![
                     E::UserDeactivated { reason },
-                    E::SessionsEnded { kept: None, personal_access_tokens: false },
+                    E::SessionsEnded {
+                        kept: None,
+                        personal_access_tokens: false,
+                    },
                 ]);
             }
             C::Delete => E::UserDeleted { key: self.key },
@@ -376,12 +415,24 @@ impl Account {
             }
             C::RevokeRole(role) => E::RoleRevoked { role },
             C::LogIn { .. } if !self.active => return Err(AccountError::Inactive),
-            C::LogIn { method, token, session } => E::UserLoggedIn { method, token, session },
+            C::LogIn {
+                method,
+                token,
+                session,
+            } => E::UserLoggedIn {
+                method,
+                token,
+                session,
+            },
             C::LogOut(token) if !self.sessions.contains_key(&token) => return Ok(vec![]),
             C::LogOut(token) => E::UserLoggedOut { token },
-            C::EndSessions { kept, personal_access_tokens } => {
-                E::SessionsEnded { kept, personal_access_tokens }
-            }
+            C::EndSessions {
+                kept,
+                personal_access_tokens,
+            } => E::SessionsEnded {
+                kept,
+                personal_access_tokens,
+            },
             C::RecordFailedLogin { at } => E::LoginFailed { at },
             C::CreatePersonalAccessToken { name, .. }
                 if self.personal_access_tokens.contains_key(&name) =>
@@ -390,15 +441,25 @@ impl Account {
             }
             C::CreatePersonalAccessToken { name, token } => self.create_token(name, token),
             C::RegeneratePersonalAccessToken { name, token } => {
-                let old = self.personal_access_tokens.get(&name).ok_or(AccountError::NoToken)?;
+                let old = self
+                    .personal_access_tokens
+                    .get(&name)
+                    .ok_or(AccountError::NoToken)?;
                 return Ok(vec![
-                    E::PersonalAccessTokenRemoved { hash: old.hash.clone() },
+                    E::PersonalAccessTokenRemoved {
+                        hash: old.hash.clone(),
+                    },
                     self.create_token(name, token),
                 ]);
             }
             C::RemovePersonalAccessToken { name } => {
-                let token = self.personal_access_tokens.get(&name).ok_or(AccountError::NoToken)?;
-                E::PersonalAccessTokenRemoved { hash: token.hash.clone() }
+                let token = self
+                    .personal_access_tokens
+                    .get(&name)
+                    .ok_or(AccountError::NoToken)?;
+                E::PersonalAccessTokenRemoved {
+                    hash: token.hash.clone(),
+                }
             }
         };
         Ok(vec![event])
@@ -447,7 +508,10 @@ impl Aggregate for Account {
             AccountEvent::UserProfileChanged { profile } => {
                 self.profile = profile.into_value().unwrap_or_default();
             }
-            AccountEvent::UserPasswordChanged { password, change_required } => {
+            AccountEvent::UserPasswordChanged {
+                password,
+                change_required,
+            } => {
                 self.password = password.into_value();
                 self.password_change_required = change_required;
             }
@@ -458,7 +522,12 @@ impl Aggregate for Account {
             AccountEvent::UserActivated {} => self.active = true,
             AccountEvent::UserDeactivated { .. } => self.active = false,
             AccountEvent::UserDeleted { .. } => {
-                *self = Self { key: self.key, exists: true, deleted: true, ..Self::default() };
+                *self = Self {
+                    key: self.key,
+                    exists: true,
+                    deleted: true,
+                    ..Self::default()
+                };
             }
             AccountEvent::RoleGranted { role } => {
                 self.roles.insert(role);
@@ -474,8 +543,12 @@ impl Aggregate for Account {
             AccountEvent::UserLoggedOut { token } => {
                 self.sessions.remove(&token);
             }
-            AccountEvent::SessionsEnded { kept, personal_access_tokens } => {
-                let kept = kept.and_then(|token| Some((token.clone(), *self.sessions.get(&token)?)));
+            AccountEvent::SessionsEnded {
+                kept,
+                personal_access_tokens,
+            } => {
+                let kept =
+                    kept.and_then(|token| Some((token.clone(), *self.sessions.get(&token)?)));
                 self.sessions = kept.into_iter().collect();
                 if personal_access_tokens {
                     self.personal_access_tokens.clear();
@@ -494,7 +567,11 @@ impl Aggregate for Account {
             }
             AccountEvent::PersonalAccessTokenRemoved { hash } => {
                 let named = |(_, token): &(&String, &PersonalAccessToken)| token.hash == hash;
-                let name = self.personal_access_tokens.iter().find(named).map(|(name, _)| name.clone());
+                let name = self
+                    .personal_access_tokens
+                    .iter()
+                    .find(named)
+                    .map(|(name, _)| name.clone());
                 if let Some(name) = name {
                     self.personal_access_tokens.remove(&name);
                 }

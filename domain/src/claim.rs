@@ -55,8 +55,12 @@ pub enum ClaimEvent {
 #[derive(Debug, Clone)]
 pub enum ClaimCommand {
     /// For the owner's id.
-    Claim { owner: String },
-    Release { owner: String },
+    Claim {
+        owner: String,
+    },
+    Release {
+        owner: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -127,11 +131,15 @@ mod tests {
     use super::*;
 
     fn claim(owner: &str) -> ClaimCommand {
-        ClaimCommand::Claim { owner: owner.to_owned() }
+        ClaimCommand::Claim {
+            owner: owner.to_owned(),
+        }
     }
 
     fn claimed(owner: &str) -> ClaimEvent {
-        ClaimEvent::NameClaimed { owner: owner.to_owned() }
+        ClaimEvent::NameClaimed {
+            owner: owner.to_owned(),
+        }
     }
 
     #[tokio::test]
@@ -152,7 +160,9 @@ mod tests {
     async fn only_its_owner_releases_a_name() {
         TestFramework::<Claim>::with(())
             .given(vec![claimed("mary")])
-            .when_async(ClaimCommand::Release { owner: "paul".to_owned() })
+            .when_async(ClaimCommand::Release {
+                owner: "paul".to_owned(),
+            })
             .await
             .then_expect_error(ClaimError::NotOwner);
     }
@@ -163,7 +173,10 @@ mod tests {
         let key = claim_key(&secret, Namespace::Username, "Mary");
         assert_eq!(key, claim_key(&secret, Namespace::Username, "mary"));
         assert_ne!(key, claim_key(&secret, Namespace::Room, "mary"));
-        assert_ne!(key, claim_key(&DataKey([4; 32]), Namespace::Username, "mary"));
+        assert_ne!(
+            key,
+            claim_key(&DataKey([4; 32]), Namespace::Username, "mary")
+        );
         assert!(!key.contains("mary"));
     }
 }

@@ -143,7 +143,13 @@ mod tests {
                 has_files: false,
                 at: Timestamp(5),
             },
-            content: Private::new(KeyId(9), Content { text: "hush".into(), ..Default::default() }),
+            content: Private::new(
+                KeyId(9),
+                Content {
+                    text: "hush".into(),
+                    ..Default::default()
+                },
+            ),
         }
         .into()
     }
@@ -154,7 +160,10 @@ mod tests {
         let mut event = sent();
         event.parts(&mut |part| part.seal(&key, b"id").unwrap());
         let payload = event.payload().unwrap();
-        assert!(payload.starts_with("{\"sent\":{\"room\":\"GENERAL\""), "{payload}");
+        assert!(
+            payload.starts_with("{\"sent\":{\"room\":\"GENERAL\""),
+            "{payload}"
+        );
         assert!(!payload.contains("hush"));
 
         let mut read = Event::read("message", event.kind(), &payload).unwrap();
@@ -172,6 +181,9 @@ mod tests {
         let event = Event::Account(AccountEvent::UserActivated {});
         let payload = event.payload().unwrap();
         assert_eq!(payload, "{}");
-        assert_eq!(Event::read("account", "UserActivated", &payload).unwrap(), event);
+        assert_eq!(
+            Event::read("account", "UserActivated", &payload).unwrap(),
+            event
+        );
     }
 }

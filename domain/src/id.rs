@@ -120,7 +120,9 @@ impl Timestamp {
             .ok()
             .or_else(|| {
                 let date: chrono::NaiveDate = text.parse().ok()?;
-                Some(Self(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis()))
+                Some(Self(
+                    date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis(),
+                ))
             })
     }
 
@@ -188,7 +190,9 @@ impl Ids for RandomIds {
 
     fn secret(&self, length: usize) -> String {
         let mut random = rand::rng();
-        (0..length).map(|_| char::from(ID_ALPHABET[random.random_range(0..55)])).collect()
+        (0..length)
+            .map(|_| char::from(ID_ALPHABET[random.random_range(0..55)]))
+            .collect()
     }
 }
 

@@ -109,7 +109,9 @@ pub enum IntegrationEvent {
     },
     DeliveryHistoryCleared {},
     /// The key is to be shredded.
-    IntegrationRemoved { key: KeyId },
+    IntegrationRemoved {
+        key: KeyId,
+    },
 }
 
 impl DomainEvent for IntegrationEvent {
@@ -196,14 +198,43 @@ impl Aggregate for Integration {
         use IntegrationEvent as E;
         let event = match command {
             C::Create { .. } if self.exists => return Err(IntegrationError::Exists),
-            C::Create { key, direction, trigger, enabled, user, created_by, details, at } => {
+            C::Create {
+                key,
+                direction,
+                trigger,
+                enabled,
+                user,
+                created_by,
+                details,
+                at,
+            } => {
                 let details = Private::new(key, details);
-                E::IntegrationCreated { direction, trigger, enabled, user, created_by, details, at }
+                E::IntegrationCreated {
+                    direction,
+                    trigger,
+                    enabled,
+                    user,
+                    created_by,
+                    details,
+                    at,
+                }
             }
             _ if !self.exists || self.removed => return Err(IntegrationError::Missing),
-            C::Update { trigger, enabled, user, details, at } => {
+            C::Update {
+                trigger,
+                enabled,
+                user,
+                details,
+                at,
+            } => {
                 let details = Private::new(self.key, details);
-                E::IntegrationUpdated { trigger, enabled, user, details, at }
+                E::IntegrationUpdated {
+                    trigger,
+                    enabled,
+                    user,
+                    details,
+                    at,
+                }
             }
             C::ClearHistory => E::DeliveryHistoryCleared {},
             C::Remove => E::IntegrationRemoved { key: self.key },
@@ -237,7 +268,13 @@ impl Aggregate for Integration {
                     details: details.into_value().unwrap_or_default(),
                 };
             }
-            IntegrationEvent::IntegrationUpdated { trigger, enabled, user, details, at } => {
+            IntegrationEvent::IntegrationUpdated {
+                trigger,
+                enabled,
+                user,
+                details,
+                at,
+            } => {
                 self.trigger = trigger;
                 self.enabled = enabled;
                 self.user = user;
@@ -246,7 +283,12 @@ impl Aggregate for Integration {
             }
             IntegrationEvent::DeliveryHistoryCleared {} => {}
             IntegrationEvent::IntegrationRemoved { .. } => {
-                *self = Self { key: self.key, exists: true, removed: true, ..Self::default() };
+                *self = Self {
+                    key: self.key,
+                    exists: true,
+                    removed: true,
+                    ..Self::default()
+                };
             }
         }
     }
@@ -280,8 +322,16 @@ pub struct Exchange {
 /// policy that runs again after a crash finds what it did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
 pub enum DeliveryEvent {
-    WebhookQueued { cause: Cause, at: Timestamp },
-    WebhookDelivered { status: u16, attempt: u32, exchange: Private<Exchange>, at: Timestamp },
+    WebhookQueued {
+        cause: Cause,
+        at: Timestamp,
+    },
+    WebhookDelivered {
+        status: u16,
+        attempt: u32,
+        exchange: Private<Exchange>,
+        at: Timestamp,
+    },
     WebhookFailed {
         status: Option<u16>,
         attempt: u32,
@@ -291,7 +341,10 @@ pub enum DeliveryEvent {
         retry_at: Option<Timestamp>,
     },
     /// Somebody asked for a dead or done delivery to be made again.
-    WebhookReplayed { by: UserId, at: Timestamp },
+    WebhookReplayed {
+        by: UserId,
+        at: Timestamp,
+    },
 }
 
 impl DomainEvent for DeliveryEvent {
@@ -317,9 +370,17 @@ impl Confidential for DeliveryEvent {
 
 #[derive(Debug, Clone)]
 pub enum DeliveryCommand {
-    Queue { cause: Cause, at: Timestamp },
+    Queue {
+        cause: Cause,
+        at: Timestamp,
+    },
     /// `key` is that of the message it carries, or of the integration.
-    Succeed { key: KeyId, status: u16, exchange: Exchange, at: Timestamp },
+    Succeed {
+        key: KeyId,
+        status: u16,
+        exchange: Exchange,
+        at: Timestamp,
+    },
     Fail {
         key: KeyId,
         status: Option<u16>,
@@ -327,7 +388,10 @@ pub enum DeliveryCommand {
         at: Timestamp,
         retry_at: Option<Timestamp>,
     },
-    Replay { by: UserId, at: Timestamp },
+    Replay {
+        by: UserId,
+        at: Timestamp,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -386,12 +450,38 @@ impl Aggregate for Delivery {
             (_, DeliveryState::Delivered | DeliveryState::Dead) => {
                 return Err(DeliveryError::Done);
             }
-            (C::Succeed { key, status, exchange, at }, DeliveryState::Pending) => {
-                E::WebhookDelivered { status, attempt, exchange: Private::new(key, exchange), at }
-            }
-            (C::Fail { key, status, exchange, at, retry_at }, DeliveryState::Pending) => {
+            (
+                C::Succeed {
+                    key,
+                    status,
+                    exchange,
+                    at,
+                },
+                DeliveryState::Pending,
+            ) => E::WebhookDelivered {
+                status,
+                attempt,
+                exchange: Private::new(key, exchange),
+                at,
+            },
+            (
+                C::Fail {
+                    key,
+                    status,
+                    exchange,
+                    at,
+                    retry_at,
+                },
+                DeliveryState::Pending,
+            ) => {
                 let exchange = Private::new(key, exchange);
-                E::WebhookFailed { status, attempt, exchange, at, retry_at }
+                E::WebhookFailed {
+                    status,
+                    attempt,
+                    exchange,
+                    at,
+                    retry_at,
+                }
             }
         };
         sink.write(event, self).await;
@@ -409,7 +499,9 @@ impl Aggregate for Delivery {
                 self.attempts = attempt;
                 self.state = DeliveryState::Delivered;
             }
-            DeliveryEvent::WebhookFailed { attempt, retry_at, .. } => {
+            DeliveryEvent::WebhookFailed {
+                attempt, retry_at, ..
+            } => {
                 self.attempts = attempt;
                 match retry_at {
                     Some(at) => self.due = at,

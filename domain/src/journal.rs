@@ -97,7 +97,11 @@ impl Journal {
         vault: Arc<dyn KeyVault>,
     ) -> Result<Arc<Self>, JournalError> {
         let head = log.head().await?;
-        let recent = Recent { after: head, batches: VecDeque::new(), entries: 0 };
+        let recent = Recent {
+            after: head,
+            batches: VecDeque::new(),
+            entries: 0,
+        };
         Ok(Arc::new(Self {
             log,
             keys: Arc::new(Keyring::new(vault)),
@@ -140,7 +144,11 @@ impl Journal {
     ) -> Result<Vec<Result<Batch, Conflict>>, JournalError> {
         let mut ids = Vec::new();
         for proposal in &mut proposals {
-            for (_, event) in proposal.drafts.iter_mut().flat_map(|draft| &mut draft.events) {
+            for (_, event) in proposal
+                .drafts
+                .iter_mut()
+                .flat_map(|draft| &mut draft.events)
+            {
                 event.parts(&mut |part| ids.push(part.key()));
             }
             ids.extend(proposal.context.origin.as_ref().map(Private::key));
@@ -150,8 +158,10 @@ impl Journal {
             let key = keys.get(&part.key()).ok_or(SealError::NoKey(part.key()))?;
             part.seal(key, id.as_bytes())
         };
-        let commits =
-            proposals.iter().map(|proposal| write(proposal, &seal)).collect::<Result<_, _>>()?;
+        let commits = proposals
+            .iter()
+            .map(|proposal| write(proposal, &seal))
+            .collect::<Result<_, _>>()?;
 
         let outcomes = self.log.append(commits).await?;
         let mut published = Vec::new();
@@ -192,7 +202,9 @@ impl Journal {
             recent.entries += entries.len();
             recent.batches.push_back(entries.into());
             while recent.entries > RECENT_ENTRIES && recent.batches.len() > 1 {
-                let Some(dropped) = recent.batches.pop_front() else { break };
+                let Some(dropped) = recent.batches.pop_front() else {
+                    break;
+                };
                 recent.entries -= dropped.len();
                 recent.after = dropped.last().map_or(recent.after, |entry| entry.position);
             }
@@ -215,7 +227,11 @@ impl Journal {
                 .range(from..)
                 .map(|batch| match batch.first() {
                     Some(first) if first.position > after => batch.clone(),
-                    _ => batch.iter().filter(|entry| entry.position > after).cloned().collect(),
+                    _ => batch
+                        .iter()
+                        .filter(|entry| entry.position > after)
+                        .cloned()
+                        .collect(),
                 })
                 .collect(),
         )
@@ -325,7 +341,11 @@ fn write(
                 payload: event.payload().map_err(unwritable)?,
             });
         }
-        appends.push(Append { stream: draft.stream.clone(), expected: draft.expected, events });
+        appends.push(Append {
+            stream: draft.stream.clone(),
+            expected: draft.expected,
+            events,
+        });
     }
     let context = &proposal.context;
     let origin = match context.origin.clone() {
@@ -356,7 +376,9 @@ fn entries(proposal: Proposal, recorded: Recorded) -> Batch {
         let mut version = draft.expected;
         for (id, event) in draft.events {
             version = version.next();
-            let Some(position) = positions.next() else { break };
+            let Some(position) = positions.next() else {
+                break;
+            };
             entries.push(Arc::new(Entry {
                 position,
                 stream: draft.stream.clone(),
@@ -376,7 +398,10 @@ fn entries(proposal: Proposal, recorded: Recorded) -> Batch {
 
 /// Parses stored events and opens their parts, with one look into the vault for all.
 async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Batch, JournalError> {
-    let mut entries = stored.into_iter().map(parse).collect::<Result<Vec<_>, LogError>>()?;
+    let mut entries = stored
+        .into_iter()
+        .map(parse)
+        .collect::<Result<Vec<_>, LogError>>()?;
     let mut ids = Vec::with_capacity(entries.len() * 2);
     for entry in &mut entries {
         entry.event.parts(&mut |part| ids.push(part.key()));
@@ -392,7 +417,8 @@ async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Batch, Journal
             }
         });
         if let Some(origin) = &mut entry.origin {
-            opened = opened.and_then(|()| origin.open(keys.get(&origin.key()), Uuid::nil().as_bytes()));
+            opened =
+                opened.and_then(|()| origin.open(keys.get(&origin.key()), Uuid::nil().as_bytes()));
         }
         opened.map_err(|error| LogError::Damaged {
             position: entry.position,
@@ -403,7 +429,13 @@ async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Batch, Journal
 }
 
 fn parse(stored: StoredEvent) -> Result<Entry, LogError> {
-    let StoredEvent { position, stream, version, event, metadata } = stored;
+    let StoredEvent {
+        position,
+        stream,
+        version,
+        event,
+        metadata,
+    } = stored;
     let damaged = |reason: String| LogError::Damaged { position, reason };
     if event.schema > SCHEMA {
         return Err(damaged(format!(

@@ -53,7 +53,11 @@ impl Cache {
 
 impl Keyring {
     pub fn new(vault: Arc<dyn KeyVault>) -> Self {
-        Self { vault, fresh: Mutex::default(), cache: Mutex::default() }
+        Self {
+            vault,
+            fresh: Mutex::default(),
+            cache: Mutex::default(),
+        }
     }
 
     /// A key that nothing has been sealed under; `None` when those minted ahead are used up, until

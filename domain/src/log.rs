@@ -75,7 +75,9 @@ impl StreamId {
 
     /// What stands before the first `-`: the aggregate's type.
     pub fn category(&self) -> &str {
-        self.0.split_once('-').map_or(self.0.as_str(), |(category, _)| category)
+        self.0
+            .split_once('-')
+            .map_or(self.0.as_str(), |(category, _)| category)
     }
 
     /// What stands after the first `-`: the aggregate's id.
@@ -119,7 +121,9 @@ impl fmt::Display for Actor {
 
 /// Text that names no actor.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' names no actor; one is user:<id>, integration:<id>, policy:<name>, system, anonymous")]
+#[error(
+    "'{0}' names no actor; one is user:<id>, integration:<id>, policy:<name>, system, anonymous"
+)]
 pub struct UnknownActor(pub String);
 
 impl FromStr for Actor {
@@ -227,7 +231,10 @@ pub type EventPages = BoxStream<'static, Result<Vec<StoredEvent>, LogError>>;
 pub trait EventLog: Send + Sync {
     /// Durable when it returns. Each commit succeeds or conflicts on its own; on an error none is
     /// acknowledged. Commits later in the list see the streams as the earlier ones left them.
-    async fn append(&self, commits: Vec<Commit>) -> Result<Vec<Result<Recorded, Conflict>>, LogError>;
+    async fn append(
+        &self,
+        commits: Vec<Commit>,
+    ) -> Result<Vec<Result<Recorded, Conflict>>, LogError>;
 
     /// The events of one stream after a version, to its end.
     fn stream(&self, stream: &StreamId, after: Version) -> EventPages;

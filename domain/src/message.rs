@@ -197,16 +197,48 @@ impl Confidential for MessageEvent {
 
 #[derive(Debug, Clone)]
 pub enum MessageCommand {
-    Send { key: KeyId, sent: Sent, content: Content },
-    Edit { editor: UserId, mentions: Mentions, content: Content, at: Timestamp },
-    Delete { by: UserId, keep_history: bool, show_deleted: bool, at: Timestamp },
+    Send {
+        key: KeyId,
+        sent: Sent,
+        content: Content,
+    },
+    Edit {
+        editor: UserId,
+        mentions: Mentions,
+        content: Content,
+        at: Timestamp,
+    },
+    Delete {
+        by: UserId,
+        keep_history: bool,
+        show_deleted: bool,
+        at: Timestamp,
+    },
     /// Adds a reaction, or takes it back where it stands; `add` asks for one of the two.
-    React { user: UserId, reaction: String, add: Option<bool> },
-    Pin { by: UserId, at: Timestamp },
-    Unpin { by: UserId },
-    Star { user: UserId, star: bool },
-    Follow { user: UserId, follow: bool },
-    Report { by: UserId, reason: String },
+    React {
+        user: UserId,
+        reaction: String,
+        add: Option<bool>,
+    },
+    Pin {
+        by: UserId,
+        at: Timestamp,
+    },
+    Unpin {
+        by: UserId,
+    },
+    Star {
+        user: UserId,
+        star: bool,
+    },
+    Follow {
+        user: UserId,
+        follow: bool,
+    },
+    Report {
+        by: UserId,
+        reason: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -249,25 +281,60 @@ impl Message {
         let room = self.room.clone();
         let event = match command {
             C::Send { .. } if self.exists => return Err(MessageError::Exists),
-            C::Send { key, sent, content } => {
-                E::MessageSent { sent, content: Private::new(key, content) }
-            }
+            C::Send { key, sent, content } => E::MessageSent {
+                sent,
+                content: Private::new(key, content),
+            },
             _ if !self.exists || self.deleted => return Err(MessageError::Missing),
             C::Edit { .. } if self.system.is_some() => return Err(MessageError::System),
-            C::Edit { editor, mentions, content, at } => {
+            C::Edit {
+                editor,
+                mentions,
+                content,
+                at,
+            } => {
                 let content = Private::new(self.key, content);
-                E::MessageEdited { room, editor, mentions, content, at }
+                E::MessageEdited {
+                    room,
+                    editor,
+                    mentions,
+                    content,
+                    at,
+                }
             }
-            C::Delete { by, keep_history, show_deleted, at } => {
+            C::Delete {
+                by,
+                keep_history,
+                show_deleted,
+                at,
+            } => {
                 let erased = (!keep_history).then_some(self.key);
-                E::MessageDeleted { room, by, erased, show_deleted, at }
+                E::MessageDeleted {
+                    room,
+                    by,
+                    erased,
+                    show_deleted,
+                    at,
+                }
             }
-            C::React { user, reaction, add } => {
+            C::React {
+                user,
+                reaction,
+                add,
+            } => {
                 let stands = self.reactions.contains(&(reaction.clone(), user.clone()));
                 match (stands, add) {
                     (true, Some(true)) | (false, Some(false)) => return Ok(None),
-                    (true, _) => E::ReactionRemoved { room, user, reaction },
-                    (false, _) => E::ReactionAdded { room, user, reaction },
+                    (true, _) => E::ReactionRemoved {
+                        room,
+                        user,
+                        reaction,
+                    },
+                    (false, _) => E::ReactionAdded {
+                        room,
+                        user,
+                        reaction,
+                    },
                 }
             }
             C::Pin { .. } if self.pinned => return Err(MessageError::Pinned),
@@ -283,10 +350,15 @@ impl Message {
                 return Ok(None);
             }
             C::Follow { user, follow: true } => E::ThreadFollowed { room, user },
-            C::Follow { user, follow: false } => E::ThreadUnfollowed { room, user },
-            C::Report { by, reason } => {
-                E::MessageReported { room, by, reason: Private::new(self.key, reason) }
-            }
+            C::Follow {
+                user,
+                follow: false,
+            } => E::ThreadUnfollowed { room, user },
+            C::Report { by, reason } => E::MessageReported {
+                room,
+                by,
+                reason: Private::new(self.key, reason),
+            },
         };
         Ok(Some(event))
     }
@@ -328,7 +400,9 @@ impl Aggregate for Message {
                     None => self.deleted = true,
                 }
             }
-            MessageEvent::MessageEdited { mentions, content, .. } => {
+            MessageEvent::MessageEdited {
+                mentions, content, ..
+            } => {
                 self.mentions = mentions;
                 self.content = content.into_value().unwrap_or_default();
             }
@@ -357,7 +431,3 @@ impl Aggregate for Message {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "message_tests.rs"]
-mod tests;

@@ -62,7 +62,13 @@ impl Role {
                 description: role.description.to_owned(),
                 mandatory_2fa: role.mandatory2fa,
             };
-            (RoleId::new(role.id), Self { details: Some(details), protected: true })
+            (
+                RoleId::new(role.id),
+                Self {
+                    details: Some(details),
+                    protected: true,
+                },
+            )
         })
     }
 }
@@ -185,7 +191,8 @@ impl Aggregate for Permission {
             return Err(PermissionError::Missing);
         }
         if self.roles != roles {
-            sink.write(PermissionEvent::PermissionGrantsChanged { roles }, self).await;
+            sink.write(PermissionEvent::PermissionGrantsChanged { roles }, self)
+                .await;
         }
         Ok(())
     }
@@ -194,7 +201,3 @@ impl Aggregate for Permission {
         self.roles = roles;
     }
 }
-
-#[cfg(test)]
-#[path = "role_tests.rs"]
-mod tests;

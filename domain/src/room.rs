@@ -103,7 +103,9 @@ pub struct Membership {
 #[serde(rename_all = "camelCase")]
 pub enum Entry {
     Joined,
-    Added { by: UserId },
+    Added {
+        by: UserId,
+    },
     /// Put in by the server: default channels.
     Assigned,
 }
@@ -276,7 +278,10 @@ pub enum RoomCommand {
         details: RoomDetails,
         at: Timestamp,
     },
-    Rename { name: String, fname: String },
+    Rename {
+        name: String,
+        fname: String,
+    },
     ChangeTopic(String),
     ChangeDescription(String),
     ChangeAnnouncement(String),
@@ -285,16 +290,39 @@ pub enum RoomCommand {
     ChangeType(RoomKind),
     ChangeSwitches(RoomSwitches),
     OverrideRetention(Option<RetentionOverride>),
-    Enter { user: UserId, entry: Entry, at: Timestamp },
-    Leave { user: UserId },
-    Remove { user: UserId, by: Option<UserId> },
-    Mute { user: UserId },
-    Unmute { user: UserId },
-    GrantRole { user: UserId, role: RoleId },
-    RevokeRole { user: UserId, role: RoleId },
+    Enter {
+        user: UserId,
+        entry: Entry,
+        at: Timestamp,
+    },
+    Leave {
+        user: UserId,
+    },
+    Remove {
+        user: UserId,
+        by: Option<UserId>,
+    },
+    Mute {
+        user: UserId,
+    },
+    Unmute {
+        user: UserId,
+    },
+    GrantRole {
+        user: UserId,
+        role: RoleId,
+    },
+    RevokeRole {
+        user: UserId,
+        role: RoleId,
+    },
     Archive,
     Unarchive,
-    Prune { reason: PruneReason, criteria: PruneCriteria, pruned: Vec<Pruned> },
+    Prune {
+        reason: PruneReason,
+        criteria: PruneCriteria,
+        pruned: Vec<Pruned>,
+    },
     Delete,
 }
 
@@ -351,12 +379,17 @@ impl Room {
     }
 
     pub fn has_role(&self, user: &UserId, role: &str) -> bool {
-        self.members.get(user).is_some_and(|member| member.roles.contains(role))
+        self.members
+            .get(user)
+            .is_some_and(|member| member.roles.contains(role))
     }
 
     /// Those who have a role here, in the order of their ids.
     pub fn holders<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a UserId> {
-        self.members.iter().filter(move |(_, member)| member.roles.contains(role)).map(|(id, _)| id)
+        self.members
+            .iter()
+            .filter(move |(_, member)| member.roles.contains(role))
+            .map(|(id, _)| id)
     }
 
     fn is_last_owner(&self, user: &UserId) -> bool {
@@ -375,24 +408,39 @@ impl Room {
         let text = |text: String| Some(text).filter(|text| !text.is_empty());
         let event = match command {
             C::Create { .. } if self.exists => return Err(RoomError::Exists),
-            C::Create { key, kind, creator, members, switches, parent, details, at } => {
-                E::RoomCreated {
-                    kind,
-                    creator,
-                    members,
-                    switches,
-                    parent,
-                    details: Private::new(key, details),
-                    at,
-                }
-            }
+            C::Create {
+                key,
+                kind,
+                creator,
+                members,
+                switches,
+                parent,
+                details,
+                at,
+            } => E::RoomCreated {
+                kind,
+                creator,
+                members,
+                switches,
+                parent,
+                details: Private::new(key, details),
+                at,
+            },
             _ if !self.exists || self.deleted => return Err(RoomError::Missing),
 
             // What an archived room still takes.
             C::Unarchive if !self.archived => return Err(RoomError::NotArchived),
             C::Unarchive => E::RoomUnarchived {},
             C::Delete => E::RoomDeleted { key: self.key },
-            C::Prune { reason, criteria, pruned } => E::ChannelPruned { reason, criteria, pruned },
+            C::Prune {
+                reason,
+                criteria,
+                pruned,
+            } => E::ChannelPruned {
+                reason,
+                criteria,
+                pruned,
+            },
             C::OverrideRetention(retention) if retention == self.retention => return Ok(None),
             C::OverrideRetention(retention) => E::RetentionOverridden { retention },
             C::Leave { user } if !self.is_member(&user) => {
@@ -430,9 +478,9 @@ impl Room {
                     details.fname = fname;
                 }),
             },
-            C::ChangeTopic(topic) => {
-                E::TopicChanged { details: self.with(|details| details.topic = text(topic)) }
-            }
+            C::ChangeTopic(topic) => E::TopicChanged {
+                details: self.with(|details| details.topic = text(topic)),
+            },
             C::ChangeDescription(description) => E::DescriptionChanged {
                 details: self.with(|details| details.description = text(description)),
             },
@@ -476,7 +524,13 @@ impl Room {
     }
 
     fn enter(&mut self, user: UserId, since: Timestamp) {
-        self.members.insert(user, Membership { since, roles: OrdSet::new() });
+        self.members.insert(
+            user,
+            Membership {
+                since,
+                roles: OrdSet::new(),
+            },
+        );
     }
 
     fn exit(&mut self, user: &UserId) {
@@ -506,7 +560,15 @@ impl Aggregate for Room {
 
     fn apply(&mut self, event: RoomEvent) {
         match event {
-            RoomEvent::RoomCreated { kind, creator, members, switches, parent, details, at } => {
+            RoomEvent::RoomCreated {
+                kind,
+                creator,
+                members,
+                switches,
+                parent,
+                details,
+                at,
+            } => {
                 self.key = details.key();
                 self.exists = true;
                 self.kind = kind;
@@ -519,8 +581,9 @@ impl Aggregate for Room {
                 }
                 if kind == RoomKind::Direct {
                     self.participants = self.members.keys().cloned().collect();
-                } else if let Some(owner) =
-                    creator.as_ref().and_then(|creator| self.members.get_mut(creator))
+                } else if let Some(owner) = creator
+                    .as_ref()
+                    .and_then(|creator| self.members.get_mut(creator))
                 {
                     owner.roles.insert(OWNER.into());
                 }
@@ -564,12 +627,13 @@ impl Aggregate for Room {
             RoomEvent::RoomUnarchived {} => self.archived = false,
             RoomEvent::ChannelPruned { .. } => {}
             RoomEvent::RoomDeleted { .. } => {
-                *self = Self { key: self.key, exists: true, deleted: true, ..Self::default() };
+                *self = Self {
+                    key: self.key,
+                    exists: true,
+                    deleted: true,
+                    ..Self::default()
+                };
             }
         }
     }
 }
-
-#[cfg(test)]
-#[path = "room_tests.rs"]
-mod tests;

@@ -114,25 +114,33 @@ impl<T: Serialize + DeserializeOwned> Part for Private<T> {
     }
 
     fn seal(&mut self, data_key: &DataKey, context: &[u8]) -> Result<(), SealError> {
-        let Self::Open { key, value } = self else { return Ok(()) };
+        let Self::Open { key, value } = self else {
+            return Ok(());
+        };
         let key = *key;
-        let plain = serde_json::to_vec(value)
-            .map_err(|error| SealError::Unreadable { key, reason: error.to_string() })?;
+        let plain = serde_json::to_vec(value).map_err(|error| SealError::Unreadable {
+            key,
+            reason: error.to_string(),
+        })?;
         let cipher = encrypt(data_key, &plain, context).ok_or(SealError::Forged(key))?;
         *self = Self::Sealed { key, cipher };
         Ok(())
     }
 
     fn open(&mut self, data_key: Option<&DataKey>, context: &[u8]) -> Result<(), SealError> {
-        let Self::Sealed { key, cipher } = self else { return Ok(()) };
+        let Self::Sealed { key, cipher } = self else {
+            return Ok(());
+        };
         let key = *key;
         let Some(data_key) = data_key else {
             *self = Self::Shredded { key };
             return Ok(());
         };
         let plain = decrypt(data_key, cipher, context).ok_or(SealError::Forged(key))?;
-        let value = serde_json::from_slice(&plain)
-            .map_err(|error| SealError::Unreadable { key, reason: error.to_string() })?;
+        let value = serde_json::from_slice(&plain).map_err(|error| SealError::Unreadable {
+            key,
+            reason: error.to_string(),
+        })?;
         *self = Self::Open { key, value };
         Ok(())
     }
@@ -151,7 +159,10 @@ impl<T: Serialize + DeserializeOwned> Part for Private<T> {
 pub fn encrypt(key: &DataKey, plain: &[u8], context: &[u8]) -> Option<String> {
     let nonce: [u8; NONCE] = rand::rng().random();
     let cipher = Aes256Gcm::new(&key.0.into());
-    let payload = Payload { msg: plain, aad: context };
+    let payload = Payload {
+        msg: plain,
+        aad: context,
+    };
     let sealed = cipher.encrypt(&Nonce::from(nonce), payload).ok()?;
     let mut whole = Vec::with_capacity(NONCE + sealed.len());
     whole.extend_from_slice(&nonce);
@@ -164,7 +175,15 @@ pub fn decrypt(key: &DataKey, sealed: &str, context: &[u8]) -> Option<Vec<u8>> {
     let whole = BASE64.decode(sealed).ok()?;
     let (nonce, sealed) = whole.split_first_chunk::<NONCE>()?;
     let cipher = Aes256Gcm::new(&key.0.into());
-    cipher.decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: context }).ok()
+    cipher
+        .decrypt(
+            &Nonce::from(*nonce),
+            Payload {
+                msg: sealed,
+                aad: context,
+            },
+        )
+        .ok()
 }
 
 /// How a part stands in the log: `{"k": 7, "c": "…"}`; revealed: `{"k": 7, "v": …}`.
@@ -173,7 +192,11 @@ struct Written<'a, T> {
     k: KeyId,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     c: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", default = "none", skip_deserializing)]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        default = "none",
+        skip_deserializing
+    )]
     v: Option<&'a T>,
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     shredded: bool,
@@ -187,13 +210,21 @@ impl<T: Serialize> Serialize for Private<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (c, v, shredded) = match self {
             Self::Open { .. } => {
-                return Err(serde::ser::Error::custom("a confidential part was not sealed"));
+                return Err(serde::ser::Error::custom(
+                    "a confidential part was not sealed",
+                ));
             }
             Self::Sealed { cipher, .. } => (Some(cipher.clone()), None, false),
             Self::Shredded { .. } => (None, None, true),
             Self::Revealed { value, .. } => (None, Some(value), false),
         };
-        Written { k: self.key(), c, v, shredded }.serialize(serializer)
+        Written {
+            k: self.key(),
+            c,
+            v,
+            shredded,
+        }
+        .serialize(serializer)
     }
 }
 
@@ -201,7 +232,10 @@ impl<'de, T> Deserialize<'de> for Private<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = Written::<()>::deserialize(deserializer)?;
         Ok(match written.c {
-            Some(cipher) => Self::Sealed { key: written.k, cipher },
+            Some(cipher) => Self::Sealed {
+                key: written.k,
+                cipher,
+            },
             None => Self::Shredded { key: written.k },
         })
     }
@@ -226,8 +260,14 @@ mod tests {
         let mut opened = read();
         opened.open(Some(&key(1)), b"event").unwrap();
         assert_eq!(opened.value().map(String::as_str), Some("for your eyes"));
-        assert_eq!(read().open(Some(&key(2)), b"event"), Err(SealError::Forged(KeyId(7))));
-        assert_eq!(read().open(Some(&key(1)), b"other"), Err(SealError::Forged(KeyId(7))));
+        assert_eq!(
+            read().open(Some(&key(2)), b"event"),
+            Err(SealError::Forged(KeyId(7)))
+        );
+        assert_eq!(
+            read().open(Some(&key(1)), b"other"),
+            Err(SealError::Forged(KeyId(7)))
+        );
 
         let mut shredded = read();
         shredded.open(None, b"event").unwrap();
@@ -245,6 +285,9 @@ mod tests {
     fn a_revealed_part_is_written_in_the_clear() {
         let mut part = Private::new(KeyId(7), "for your eyes".to_owned());
         part.reveal();
-        assert_eq!(serde_json::to_string(&part).unwrap(), r#"{"k":7,"v":"for your eyes"}"#);
+        assert_eq!(
+            serde_json::to_string(&part).unwrap(),
+            r#"{"k":7,"v":"for your eyes"}"#
+        );
     }
 }

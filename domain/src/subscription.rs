@@ -21,13 +21,24 @@ pub enum SubscriptionEvent {
     RoomFavourited {},
     RoomUnfavourited {},
     /// Everything up to `at` has been seen; threads too if asked.
-    RoomRead { at: Timestamp, threads: bool },
+    RoomRead {
+        at: Timestamp,
+        threads: bool,
+    },
     /// Everything from `from` on counts as new again.
-    RoomMarkedUnread { from: Timestamp },
-    UserIgnored { user: UserId },
-    UserUnignored { user: UserId },
+    RoomMarkedUnread {
+        from: Timestamp,
+    },
+    UserIgnored {
+        user: UserId,
+    },
+    UserUnignored {
+        user: UserId,
+    },
     /// Notification preferences of the room, in Rocket.Chat's names; no personal data.
-    NotificationsChanged { preferences: Map<String, Value> },
+    NotificationsChanged {
+        preferences: Map<String, Value>,
+    },
 }
 
 impl DomainEvent for SubscriptionEvent {
@@ -98,7 +109,10 @@ impl Subscription {
                 return Ok(None);
             }
             C::Ignore { user, ignore: true } => E::UserIgnored { user },
-            C::Ignore { user, ignore: false } => E::UserUnignored { user },
+            C::Ignore {
+                user,
+                ignore: false,
+            } => E::UserUnignored { user },
             C::ChangeNotifications(changes) => {
                 let mut preferences = self.notifications.clone();
                 preferences.extend(changes);
@@ -153,7 +167,3 @@ impl Aggregate for Subscription {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "subscription_tests.rs"]
-mod tests;

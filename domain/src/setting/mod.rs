@@ -63,7 +63,8 @@ impl Aggregate for Setting {
     ) -> Result<(), Self::Error> {
         if self.value.as_ref() != Some(&value) {
             let value = Private::new(self.key.unwrap_or(key), value);
-            sink.write(SettingEvent::SettingChanged { value }, self).await;
+            sink.write(SettingEvent::SettingChanged { value }, self)
+                .await;
         }
         Ok(())
     }
@@ -82,14 +83,19 @@ mod tests {
     use super::*;
 
     fn changed(value: Value) -> SettingEvent {
-        SettingEvent::SettingChanged { value: Private::new(KeyId(1), value) }
+        SettingEvent::SettingChanged {
+            value: Private::new(KeyId(1), value),
+        }
     }
 
     #[tokio::test]
     async fn a_change_is_sealed_under_the_settings_first_key() {
         TestFramework::<Setting>::with(())
             .given(vec![changed(json!("a"))])
-            .when_async(SettingCommand::Change { key: KeyId(2), value: json!("b") })
+            .when_async(SettingCommand::Change {
+                key: KeyId(2),
+                value: json!("b"),
+            })
             .await
             .then_expect_events(vec![changed(json!("b"))]);
     }
@@ -98,7 +104,10 @@ mod tests {
     async fn the_same_value_again_is_no_change() {
         TestFramework::<Setting>::with(())
             .given(vec![changed(json!("a"))])
-            .when_async(SettingCommand::Change { key: KeyId(2), value: json!("a") })
+            .when_async(SettingCommand::Change {
+                key: KeyId(2),
+                value: json!("a"),
+            })
             .await
             .then_expect_events(vec![]);
     }
