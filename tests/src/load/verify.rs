@@ -25,6 +25,7 @@ pub struct Scope {
 
 /// For how long views may be behind before they are checked.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_mins(5);
+const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// What was looked at, and what is not as it was played.
 #[derive(Debug, Default)]
@@ -157,6 +158,7 @@ impl Reader<'_> {
             if started.elapsed() > CAUGHT_UP_WITHIN {
                 return Err(VerifyError::Behind { lag: page.lag });
             }
+            tokio::time::sleep(ASK_EVERY).await;
         }
     }
 
