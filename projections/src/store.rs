@@ -1,0 +1,124 @@
+//! The read side of a view: a connection to the tables that serve, once they hold what is asked for.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use hansard_domain::journal::Journal;
+use hansard_domain::log::Position;
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyConnection, AnyPool};
+use tokio::sync::watch;
+
+use crate::view::ViewError;
+
+/// How long a reader waits for what was committed before it asked.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The tables of one view, to be queried. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    view: &'static str,
+    journal: Arc<Journal>,
+    serving: ArcSwapOption<AnyPool>,
+    applied: watch::Sender<Position>,
+}
+
+/// A connection to a view's tables, and how far they are behind.
+pub struct Reading {
+    connection: PoolConnection<Any>,
+    /// Events that were committed before the reader asked and are not in the tables; 0 unless the
+    /// view could not catch up in two seconds.
+    pub lag: u64,
+}
+
+impl Store {
+    pub(crate) fn new(view: &'static str, journal: Arc<Journal>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                view,
+                journal,
+                serving: ArcSwapOption::empty(),
+                applied: watch::channel(Position::START).0,
+            }),
+        }
+    }
+
+    /// A connection that sees at least what was committed when this was called; after two seconds
+    /// of waiting, whatever is there.
+    pub async fn read(&self) -> Result<Reading, ViewError> {
+        let head = self.shared.journal.head();
+        if self.applied() < head {
+            let mut applied = self.shared.applied.subscribe();
+            let caught_up = applied.wait_for(|applied| *applied >= head);
+            // Neither giving up nor a projector that is gone keeps the reader from what is there.
+            let _ = tokio::time::timeout(PATIENCE, caught_up).await;
+        }
+        loop {
+            let lag = head.0.saturating_sub(self.applied().0);
+            let Some(pool) = self.shared.serving.load_full() else {
+                return Err(ViewError::Building(self.shared.view));
+            };
+            match pool.acquire().await {
+                Ok(connection) => return Ok(Reading { connection, lag }),
+                // Another generation took over in between.
+                Err(sqlx::Error::PoolClosed) if !self.serves(&pool) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The position of the last event that the serving tables hold.
+    pub fn applied(&self) -> Position {
+        *self.shared.applied.borrow()
+    }
+
+    pub(crate) fn watch_applied(&self) -> watch::Receiver<Position> {
+        self.shared.applied.subscribe()
+    }
+
+    /// Whether there are tables to answer from.
+    pub fn is_serving(&self) -> bool {
+        self.shared.serving.load().is_some()
+    }
+
+    fn serves(&self, pool: &Arc<AnyPool>) -> bool {
+        self.shared.serving.load().as_ref().is_some_and(|serving| Arc::ptr_eq(serving, pool))
+    }
+
+    /// Answers from these tables from now on; gives back those that answered before.
+    pub(crate) fn serve(&self, tables: AnyPool, applied: Position) -> Option<Arc<AnyPool>> {
+        let before = self.shared.serving.swap(Some(Arc::new(tables)));
+        self.advance(applied);
+        before
+    }
+
+    /// Answers no more until [`Self::serve`].
+    pub(crate) fn withdraw(&self) -> Option<Arc<AnyPool>> {
+        self.shared.applied.send_replace(Position::START);
+        self.shared.serving.swap(None)
+    }
+
+    pub(crate) fn advance(&self, applied: Position) {
+        self.shared.applied.send_replace(applied);
+    }
+}
+
+impl Deref for Reading {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Reading {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+}

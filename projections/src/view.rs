@@ -1,0 +1,88 @@
+//! What a view is: tables, how events change them, and what can go wrong with them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hansard_domain::event::Entry;
+use hansard_domain::journal::JournalError;
+use sqlx::AnyConnection;
+
+/// A set of tables made from the log alone. Its folder holds its schema, what events do to it, and
+/// its queries.
+///
+/// Each generation of a view has a namespace of its own, so table names stand unqualified and reach
+/// no other view. What the tables hold must depend on the events alone: not on the time, and not on
+/// where one batch ends and the next begins.
+#[async_trait]
+pub trait View: Send + Sync + 'static {
+    /// Lower-case letters: names files and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Changes whenever the tables or their meaning do: a different number rebuilds the view.
+    fn version(&self) -> u32;
+
+    /// `CREATE TABLE …`. A full-text index belongs here, with its own secure deletion switched on:
+    /// what is erased must be gone from the file.
+    fn schema(&self) -> &'static str;
+
+    /// `CREATE INDEX …`; run last in a rebuild. An index that `apply` searches by, or that a
+    /// conflict clause names, belongs into the schema instead.
+    fn indexes(&self) -> &'static str;
+
+    /// Changes the tables. Runs in the transaction that also moves the view's checkpoint. A
+    /// statement costs some 10 µs whatever it does: fold the batch in memory and write it with
+    /// [`rows`](crate::rows).
+    async fn apply(
+        &self,
+        tables: &mut AnyConnection,
+        entries: &[Arc<Entry>],
+    ) -> Result<(), ViewError>;
+}
+
+/// Why a view could not be written or read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ViewError {
+    /// It has no tables to answer from yet; they are being built.
+    #[error("the view {0} is being built")]
+    Building(&'static str),
+    /// It may work later.
+    #[error("a view is unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored makes no sense; the view has to be rebuilt.
+    #[error("a view is damaged: {0}")]
+    Damaged(String),
+    #[error("a row could not be written or read: {0}")]
+    Row(String),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// SQLite's primary codes for a file that is no database, or no more.
+const DAMAGE: [i32; 2] = [11, 26];
+
+impl From<sqlx::Error> for ViewError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .and_then(|code| code.parse::<i32>().ok());
+        // The low byte is the primary code, what is above it says more.
+        if code.is_some_and(|code| DAMAGE.contains(&(code & 0xff))) {
+            return Self::Damaged(error.to_string());
+        }
+        match error {
+            sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::Encode(_)
+            | sqlx::Error::TypeNotFound { .. } => Self::Row(error.to_string()),
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for ViewError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Row(error.to_string())
+    }
+}
