@@ -1,3 +1,4 @@
 //! Everything that looks at Hansard from outside.
 
+pub mod conformance;
 pub mod load;

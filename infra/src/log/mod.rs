@@ -1,3 +1,34 @@
 //! Event logs: the stores that keep the promises of [`hansard_domain::log`].
 
+pub mod memory;
 pub mod sqlite;
+
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use hansard_domain::log::{EventPages, LogError, StoredEvent};
+
+/// A stream of pages from a step that gives the next one; it ends after the first error.
+fn unfold<State, Step, Next>(state: State, step: Step) -> EventPages
+where
+    State: Send + 'static,
+    Step: Fn(State) -> Next + Send + Sync + 'static,
+    Next: Future<Output = Result<Option<(Vec<StoredEvent>, State)>, LogError>> + Send + 'static,
+{
+    let step = Arc::new(step);
+    stream::unfold(Some(state), move |state| {
+        let step = step.clone();
+        async move {
+            match step(state?).await {
+                Ok(Some((page, next))) => Some((Ok(page), Some(next))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        }
+    })
+    .boxed()
+}
+
+fn closed() -> LogError {
+    LogError::Unavailable("the log is closed".to_owned())
+}

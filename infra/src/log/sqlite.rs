@@ -15,17 +15,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
-    Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, StoredEvent, StreamId,
-    Version,
+    Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, StreamId, Version,
 };
-use sqlx::sqlite::SqlitePoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::{closed, unfold};
 use crate::sqlite::{Failure, failure, options};
 
 /// Appends that may wait for the writer; whoever comes after waits for a place.
@@ -83,6 +81,10 @@ impl SqliteLog {
     /// Opens the log in this file, or makes it.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
+        Self::open_with(path, writer::options(path)).await
+    }
+
+    async fn open_with(path: &Path, writing: SqliteConnectOptions) -> Result<Self, OpenError> {
         let unavailable = |source| OpenError::Unavailable {
             path: path.to_path_buf(),
             source,
@@ -114,7 +116,7 @@ impl SqliteLog {
 
         let (appends, requests) = mpsc::channel(WAITING_APPENDS);
         let (announce, head) = watch::channel(head);
-        tokio::spawn(writer::Writer::new(path.to_path_buf(), announce).run(requests));
+        tokio::spawn(writer::Writer::new(writing, announce).run(requests));
         Ok(Self {
             writer: appends,
             readers,
@@ -158,32 +160,6 @@ impl SqliteLog {
             }
         })
     }
-}
-
-fn closed() -> LogError {
-    LogError::Unavailable("the log is closed".to_owned())
-}
-
-/// A stream of pages from a step that gives the next one; it ends after the first error.
-fn unfold<State, Step, Next>(state: State, step: Step) -> EventPages
-where
-    State: Send + 'static,
-    Step: Fn(State) -> Next + Send + Sync + 'static,
-    Next: Future<Output = Result<Option<(Vec<StoredEvent>, State)>, LogError>> + Send + 'static,
-{
-    let step = std::sync::Arc::new(step);
-    let pages: BoxStream<'static, _> = stream::unfold(Some(state), move |state| {
-        let step = step.clone();
-        async move {
-            match step(state?).await {
-                Ok(Some((page, next))) => Some((Ok(page), Some(next))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
-        }
-    })
-    .boxed();
-    pages
 }
 
 /// Makes the table in a new file, and refuses a file that is something else.
@@ -266,7 +242,135 @@ impl EventLog for SqliteLog {
 
 #[cfg(test)]
 mod tests {
+    use futures::TryStreamExt;
+    use hansard_domain::log::{Actor, Append, Metadata, NewEvent};
+
     use super::*;
+
+    fn commit(stream: &str, expected: u64, payload: &str) -> Commit {
+        let event = NewEvent {
+            id: uuid::Uuid::from_u128(u128::from(expected) + 1),
+            kind: "Happened".into(),
+            schema: 1,
+            payload: payload.to_owned(),
+        };
+        let append = Append {
+            stream: StreamId::from_name(stream),
+            expected: Version(expected),
+            events: vec![event],
+        };
+        let metadata = Metadata {
+            at: Timestamp(0),
+            actor: Actor::System,
+            correlation: None,
+            causation: None,
+            origin: None,
+        };
+        Commit {
+            appends: vec![append],
+            metadata,
+        }
+    }
+
+    async fn count(log: &SqliteLog) -> usize {
+        let pages: Vec<_> = log.all(Position::START).try_collect().await.unwrap();
+        pages.concat().len()
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_loses_nothing_and_passes() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.db");
+        let small = writer::options(&path).pragma("max_page_count", "60");
+        let log = SqliteLog::open_with(&path, small).await.unwrap();
+        let payload = "x".repeat(10_000);
+        let mut version = 0;
+        let full = loop {
+            match log.append(vec![commit("room-a", version, &payload)]).await {
+                Ok(outcomes) => outcomes[0].clone().unwrap(),
+                Err(error) => break error,
+            };
+            version += 1;
+        };
+        assert!(matches!(full, LogError::Full), "{full:?}");
+        assert!(version > 5);
+        assert_eq!(count(&log).await as u64, version);
+        assert_eq!(log.head().await.unwrap(), Position(version));
+        // What still fits is written, after the failure as before.
+        log.append(vec![commit("room-b", 0, "{}")]).await.unwrap()[0]
+            .clone()
+            .unwrap();
+        assert_eq!(count(&log).await as u64, version + 1);
+        log.close().await;
+
+        let log = SqliteLog::open(&path).await.unwrap();
+        log.append(vec![commit("room-a", version, &payload)])
+            .await
+            .unwrap()[0]
+            .clone()
+            .unwrap();
+        assert_eq!(count(&log).await as u64, version + 2);
+    }
+
+    #[tokio::test]
+    async fn a_failed_batch_leaves_nothing_and_the_next_one_works() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.db");
+        let log = SqliteLog::open(&path).await.unwrap();
+        log.append(vec![commit("room-a", 0, "{}")]).await.unwrap()[0]
+            .clone()
+            .unwrap();
+        let mut other = options(&path).connect().await.unwrap();
+        let trigger = "CREATE TRIGGER broken AFTER INSERT ON events WHEN new.payload = 'broken'
+                       BEGIN SELECT RAISE(FAIL, 'the disk is broken'); END";
+        sqlx::raw_sql(trigger).execute(&mut other).await.unwrap();
+        let batch = || {
+            let payloads = ["{}", "{}", "broken"].into_iter().zip(1..);
+            payloads
+                .map(|(payload, version)| commit("room-a", version, payload))
+                .collect()
+        };
+        for _ in 0..2 {
+            let failed = log.append(batch()).await.unwrap_err();
+            assert!(
+                failed.to_string().contains("the disk is broken"),
+                "{failed}"
+            );
+            assert_eq!(count(&log).await, 1);
+        }
+        sqlx::raw_sql("DROP TRIGGER broken")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        let outcomes = log.append(batch()).await.unwrap();
+        let positions = outcomes
+            .into_iter()
+            .flat_map(|outcome| outcome.unwrap().positions);
+        assert_eq!(
+            positions.collect::<Vec<_>>(),
+            [Position(2), Position(3), Position(4)]
+        );
+        assert_eq!(count(&log).await, 4);
+    }
+
+    #[tokio::test]
+    async fn a_closed_log_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.db");
+        let log = SqliteLog::open(&path).await.unwrap();
+        let mut following = log.follow(Position::START);
+        log.append(vec![commit("room-a", 0, "{}")]).await.unwrap()[0]
+            .clone()
+            .unwrap();
+        assert_eq!(following.try_next().await.unwrap().unwrap().len(), 1);
+        log.close().await;
+        assert!(following.try_next().await.is_err());
+        assert!(log.append(vec![commit("room-a", 1, "{}")]).await.is_err());
+        assert!(
+            !path.with_extension("db-wal").exists(),
+            "all is in the one file"
+        );
+    }
 
     #[tokio::test]
     async fn a_file_that_is_something_else_is_refused() {

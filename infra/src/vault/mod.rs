@@ -1,4 +1,5 @@
 //! Key vaults: the stores behind [`hansard_domain::vault`], and the master key that wraps them.
 
 pub mod master_key;
+pub mod memory;
 pub mod sqlite;

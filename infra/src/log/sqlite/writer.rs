@@ -5,8 +5,9 @@
 //! of many rows, and one flush.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use hansard_domain::log::{
     Commit, Conflict, LogError, NewEvent, Position, Recorded, StreamId, Version,
@@ -38,7 +39,7 @@ pub enum Request {
 }
 
 pub struct Writer {
-    path: PathBuf,
+    options: SqliteConnectOptions,
     head: watch::Sender<Position>,
     /// None before the first batch and after a failure: whatever state it was in is gone with it.
     connection: Option<SqliteConnection>,
@@ -47,13 +48,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(path: PathBuf, head: watch::Sender<Position>) -> Self {
-        let known = Versions::default();
+    pub fn new(options: SqliteConnectOptions, head: watch::Sender<Position>) -> Self {
         Self {
-            path,
+            options,
             head,
             connection: None,
-            known,
+            known: Versions::default(),
             written_since_checkpoint: 0,
         }
     }
@@ -102,20 +102,17 @@ impl Writer {
     }
 
     async fn write(&mut self, batch: Vec<(Vec<Commit>, oneshot::Sender<Answer>)>, bytes: usize) {
-        let (commits, answers): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|(commits, answer)| ((commits.len(), commits), answer))
-            .unzip();
-        let counts: Vec<usize> = commits.iter().map(|(count, _)| *count).collect();
-        let commits: Vec<Commit> = commits
-            .into_iter()
-            .flat_map(|(_, commits)| commits)
-            .collect();
+        let mut commits = Vec::new();
+        let mut waiting = Vec::with_capacity(batch.len());
+        for (asked, answer) in batch {
+            waiting.push((asked.len(), answer));
+            commits.extend(asked);
+        }
         // Whoever asked may have gone; what was written stays.
         match self.append(commits).await {
             Ok(outcomes) => {
                 let mut outcomes = outcomes.into_iter();
-                for (count, answer) in counts.into_iter().zip(answers) {
+                for (count, answer) in waiting {
                     let _ = answer.send(Ok(outcomes.by_ref().take(count).collect()));
                 }
                 self.checkpoint(bytes).await;
@@ -127,7 +124,7 @@ impl Writer {
                 };
                 tracing::error!(%error, "an append to the event log failed");
                 self.forget().await;
-                for answer in answers {
+                for (_, answer) in waiting {
                     let _ = answer.send(Err(error.clone()));
                 }
             }
@@ -216,7 +213,7 @@ impl Writer {
     }
 
     async fn reopen(&mut self) -> Result<SqliteConnection, sqlx::Error> {
-        let mut connection = options(&self.path).connect().await?;
+        let mut connection = self.options.connect().await?;
         // A commit that failed may have been written after all.
         let head = super::reader::head(&mut connection).await?;
         self.head.send_if_modified(|known| {
@@ -256,14 +253,14 @@ impl Writer {
 /// Payload bytes between two checkpoints.
 const CHECKPOINT_BYTES: usize = 8 << 20;
 
-fn options(path: &std::path::Path) -> SqliteConnectOptions {
+pub fn options(path: &Path) -> SqliteConnectOptions {
     crate::sqlite::options(path)
         .create_if_missing(false)
         // Checkpoints are the writer's, after the answer to the batch instead of before it.
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", "67108864")
         .pragma("cache_size", "-16384")
-        .busy_timeout(std::time::Duration::from_secs(1))
+        .busy_timeout(Duration::from_secs(1))
 }
 
 async fn checkpoint(connection: &mut SqliteConnection, sql: &'static str) {
@@ -379,14 +376,12 @@ impl Batch {
     fn conflict(&self, commit: &Commit) -> Option<Conflict> {
         let mut named = HashSet::new();
         commit.appends.iter().find_map(|append| {
-            let mut actual = self
-                .streams
-                .get(&append.stream)
-                .map_or(0, StreamState::version);
-            if commit.appends.len() > 1 && !named.insert(&append.stream) {
-                // Named twice, against the rules of the port; let in, it would fail the batch.
-                actual += 1;
-            }
+            // Named twice, against the rules of the port; let in, it could fail the whole batch.
+            let twice = commit.appends.len() > 1 && !named.insert(&append.stream);
+            let actual = match self.streams.get(&append.stream) {
+                _ if twice => append.expected.0 + 1,
+                state => state.map_or(0, StreamState::version),
+            };
             (actual != append.expected.0).then(|| Conflict {
                 stream: append.stream.clone(),
                 expected: append.expected,
