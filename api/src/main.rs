@@ -1,1 +1,26 @@
-fn main() {}
+//! The binary `hansard`.
+
+mod app;
+mod cli;
+mod config;
+mod logging;
+mod openapi;
+mod rest;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hansard: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

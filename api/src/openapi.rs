@@ -1,0 +1,51 @@
+//! The OpenAPI document, gathered from the handlers, and the page that shows it.
+
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContactBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, SecurityRequirement,
+};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::rest::failure;
+
+/// The document that the routers' operations are added to.
+pub fn frame() -> OpenApi {
+    let mut components = Components::new();
+    let key = |name, description| {
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+            name,
+            description,
+        )))
+    };
+    components.add_security_scheme("token", key("X-Auth-Token", "The `authToken` of a login."));
+    components.add_security_scheme("user", key("X-User-Id", "The `userId` of a login."));
+    failure::describe(&mut components);
+    let mut license = License::new("Apache-2.0");
+    license.identifier = Some("Apache-2.0".to_owned());
+    let info = InfoBuilder::new()
+        .title("Hansard")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Messaging for teams in which everything that happens is on the record. Everything \
+             under `/api/v1` is Rocket.Chat's REST API; `/api/hansard/v1` is Hansard's own.",
+        ))
+        .contact(Some(
+            ContactBuilder::new()
+                .name(Some("The authors of Hansard"))
+                .build(),
+        ))
+        .license(Some(license))
+        .build();
+    let login = SecurityRequirement::new("token", [""; 0]).add("user", [""; 0]);
+    OpenApiBuilder::new()
+        .info(info)
+        .components(Some(components))
+        .security(Some([login]))
+        .build()
+}
+
+/// The browsable page under `/api-docs`, and the document it shows. Everything comes from the
+/// binary.
+pub fn page(document: OpenApi) -> SwaggerUi {
+    SwaggerUi::new("/api-docs").url("/api-docs/openapi.json", document)
+}

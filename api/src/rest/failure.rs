@@ -1,0 +1,306 @@
+//! What a request is answered when it is not done: one type, in Rocket.Chat's shapes.
+//!
+//! Two shapes go back to Rocket.Chat's two layers. The router speaks
+//! `{"status":"error","message":…}` (401, 404 for a path, 405); everything behind it speaks
+//! `{"success":false,"error":…}`. An error with a code reads `reason [code]` and carries the code
+//! again as `errorType`.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
+
+/// Seconds after which a client may ask again when the server was too busy to take a command.
+const RETRY_AFTER: u64 = 1;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Failure {
+    status: StatusCode,
+    body: Value,
+    retry_after: Option<u64>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, body: Value) -> Self {
+        Self {
+            status,
+            body,
+            retry_after: None,
+        }
+    }
+
+    fn unsuccessful(status: StatusCode, error: impl Into<String>) -> Self {
+        Self::new(status, json!({ "success": false, "error": error.into() }))
+    }
+
+    fn router(status: StatusCode, message: &str) -> Self {
+        Self::new(status, json!({ "status": "error", "message": message }))
+    }
+
+    /// 400 with a code: `reason [code]`.
+    pub fn refused(code: &str, reason: &str) -> Self {
+        Self::refused_with(code, reason, Value::Null)
+    }
+
+    /// 400 with a code, and details that a program can read; `null` for none.
+    pub fn refused_with(code: &str, reason: &str, details: Value) -> Self {
+        let mut body =
+            json!({ "success": false, "error": format!("{reason} [{code}]"), "errorType": code });
+        if !details.is_null() {
+            body["details"] = details;
+        }
+        Self::new(StatusCode::BAD_REQUEST, body)
+    }
+
+    /// 400 with a text and no code, as endpoints that check by hand answer.
+    pub fn plain(error: impl Into<String>) -> Self {
+        Self::unsuccessful(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// 400 for a body or a query string of the wrong form.
+    pub fn invalid_params(reason: &str) -> Self {
+        Self::refused("invalid-params", reason)
+    }
+
+    /// 400 with a body of its own shape.
+    pub fn with_body(body: Value) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, body)
+    }
+
+    /// 401: the endpoint needs a login.
+    pub fn not_logged_in() -> Self {
+        Self::router(
+            StatusCode::UNAUTHORIZED,
+            "You must be logged in to do this.",
+        )
+    }
+
+    /// 401 of `login`: `error` is a code, or the word `Unauthorized`.
+    pub fn login_refused(error: &str, message: &str, details: Value) -> Self {
+        let mut body = json!({ "status": "error", "error": error, "message": message });
+        if !details.is_null() {
+            body["details"] = details;
+        }
+        Self::new(StatusCode::UNAUTHORIZED, body)
+    }
+
+    /// 403: the caller lacks the permission that the endpoint needs.
+    pub fn forbidden() -> Self {
+        Self::forbidden_because(
+            "User does not have the permissions required for this action [error-unauthorized]",
+        )
+    }
+
+    /// 403 with a text of the endpoint's own; Rocket.Chat's bare one is `unauthorized`.
+    pub fn forbidden_because(error: &str) -> Self {
+        Self::unsuccessful(StatusCode::FORBIDDEN, error)
+    }
+
+    /// 404 for a thing; Rocket.Chat's bare text is `Resource not found`.
+    pub fn not_found(error: &str) -> Self {
+        Self::unsuccessful(StatusCode::NOT_FOUND, error)
+    }
+
+    /// 404 for a path that is no endpoint.
+    pub fn no_endpoint() -> Self {
+        Self::router(StatusCode::NOT_FOUND, "API endpoint does not exist")
+    }
+
+    /// 405 for a path that is an endpoint with another method.
+    pub fn wrong_method() -> Self {
+        Self::router(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "API endpoint does not exist",
+        )
+    }
+
+    /// 413: more than the configured limit of bytes.
+    pub fn too_large(limit: usize) -> Self {
+        Self::unsuccessful(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The request is larger than {limit} bytes [error-request-too-large]"),
+        )
+    }
+
+    /// 429.
+    pub fn too_many_requests(seconds: u64) -> Self {
+        let error = format!(
+            "Error, too many requests. Please slow down. You must wait {seconds} seconds before \
+             trying this endpoint again. [error-too-many-requests]"
+        );
+        Self {
+            retry_after: Some(seconds),
+            ..Self::unsuccessful(StatusCode::TOO_MANY_REQUESTS, error)
+        }
+    }
+
+    /// 500. Says nothing of what went wrong: the log does, under the request's id.
+    pub fn internal() -> Self {
+        Self::unsuccessful(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
+    }
+
+    /// 503: nothing was recorded, or it is not known whether it was; ask again.
+    pub fn busy() -> Self {
+        let error = "The server is too busy, try again [error-too-busy]";
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::unavailable(error)
+        }
+    }
+
+    /// 503 because something the server stands on does not answer.
+    pub fn unavailable(error: &str) -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::unsuccessful(StatusCode::SERVICE_UNAVAILABLE, error)
+        }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// A request that was refused.
+#[derive(serde::Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code, reason = "a schema: the body itself is written by Failure")]
+pub struct ErrorAnswer {
+    #[schema(example = false)]
+    success: bool,
+    /// What is wrong, for people: `reason [code]`.
+    error: Option<Value>,
+    /// The code alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_type: Option<Value>,
+    details: Option<Value>,
+    message: Option<String>,
+}
+
+/// A request that did not get as far as the endpoint.
+#[derive(serde::Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the body itself is written by Failure")]
+pub struct RouterErrorAnswer {
+    #[schema(example = "error")]
+    status: String,
+    message: String,
+    error: Option<Value>,
+    details: Option<Value>,
+}
+
+const RESPONSES: [(&str, &str, &str); 7] = [
+    (
+        "400",
+        "Refused",
+        "The request is malformed, or a rule forbids it.",
+    ),
+    (
+        "401",
+        "NotLoggedIn",
+        "The endpoint needs a login, or the login failed.",
+    ),
+    ("403", "Forbidden", "The caller lacks a permission."),
+    ("404", "NotFound", "There is no such thing."),
+    (
+        "413",
+        "TooLarge",
+        "The request is larger than the server takes.",
+    ),
+    (
+        "429",
+        "TooManyRequests",
+        "Called too often; `Retry-After` says when to call again.",
+    ),
+    (
+        "503",
+        "Unavailable",
+        "Too busy, or the log does not answer; `Retry-After` says when to ask again.",
+    ),
+];
+
+/// Every operation can fail in these ways; they stand in the document once, by reference.
+impl IntoResponses for Failure {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        RESPONSES
+            .iter()
+            .map(|(status, name, _)| {
+                (
+                    (*status).to_owned(),
+                    RefOr::Ref(Ref::from_response_name(*name)),
+                )
+            })
+            .collect()
+    }
+}
+
+/// The responses that [`Failure`]'s operations refer to, and their schemas, for the document.
+pub fn describe(components: &mut utoipa::openapi::Components) {
+    components
+        .schemas
+        .insert("ErrorAnswer".to_owned(), ErrorAnswer::schema());
+    components
+        .schemas
+        .insert("RouterErrorAnswer".to_owned(), RouterErrorAnswer::schema());
+    for (status, name, description) in RESPONSES {
+        let schema = if status == "401" {
+            "RouterErrorAnswer"
+        } else {
+            "ErrorAnswer"
+        };
+        let content = Content::new(Some(Ref::from_schema_name(schema)));
+        let response = ResponseBuilder::new()
+            .description(description)
+            .content("application/json", content)
+            .build();
+        components
+            .responses
+            .insert(name.to_owned(), response.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_with_a_code_says_it_twice() {
+        let failure = Failure::refused("error-invalid-room", "Invalid room");
+        assert_eq!(failure.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(
+            failure.body,
+            json!({ "success": false, "error": "Invalid room [error-invalid-room]", "errorType": "error-invalid-room" })
+        );
+    }
+
+    #[test]
+    fn a_busy_server_says_when_to_ask_again() {
+        let response = Failure::busy().into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+    }
+
+    #[test]
+    fn every_documented_response_is_described() {
+        let mut components = utoipa::openapi::Components::new();
+        describe(&mut components);
+        assert_eq!(components.responses.len(), Failure::responses().len());
+    }
+}

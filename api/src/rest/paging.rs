@@ -1,0 +1,238 @@
+//! `count`, `offset`, `sort`, `fields` and `query`, as every list takes them.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::IntoParams;
+
+use super::body::Params;
+use super::failure::Failure;
+use crate::app::App;
+
+/// The most that a list gives when the workspace sets no sensible limit, and what it gives when
+/// nothing is asked for.
+const FALLBACK_LIMIT: u64 = 100;
+const FALLBACK_COUNT: u64 = 50;
+
+/// Which part of a list is asked for, in which order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Paging {
+    /// At most so many; `None` for all, where the workspace allows that.
+    pub count: Option<u64>,
+    pub offset: u64,
+    /// Names as the client wrote them, the most significant first; a view orders by those it knows.
+    pub sort: Vec<(String, Direction)>,
+    /// The members that the client wants, `None` for all.
+    pub fields: Option<Fields>,
+    /// The client's filter, unread.
+    pub query: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Ascending,
+    Descending,
+}
+
+/// A projection: only these members, or all but these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fields {
+    Only(Vec<String>),
+    Without(Vec<String>),
+}
+
+/// The query parameters, for the document; handlers take [`Paging`].
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PagingParams {
+    /// At most so many; 0 for all, where the workspace allows that.
+    #[param(value_type = Option<u64>, minimum = 0)]
+    count: Option<i64>,
+    /// Skip so many.
+    #[param(value_type = Option<u64>, minimum = 0)]
+    offset: Option<i64>,
+    /// A JSON object: names with 1 (ascending) or -1 (descending).
+    #[param(example = json!("{\"name\":1}"))]
+    sort: Option<String>,
+    /// A JSON object: names with 1 (only these) or 0 (all but these).
+    #[param(example = json!("{\"name\":1}"))]
+    fields: Option<String>,
+    /// A JSON object: a filter in a safe subset of MongoDB's language.
+    #[param(example = json!("{\"name\":{\"$regex\":\"^gen\"}}"))]
+    query: Option<String>,
+}
+
+impl FromRequestParts<App> for Paging {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let Params(asked) = Params::<PagingParams>::from_request_parts(parts, app).await?;
+        let limits = Limits {
+            upper: app.setting("API_Upper_Count_Limit").as_i64(),
+            usual: app.setting("API_Default_Count").as_i64(),
+            endless: app
+                .setting("API_Allow_Infinite_Count")
+                .as_bool()
+                .unwrap_or(false),
+        };
+        Self::read(asked, &limits)
+    }
+}
+
+/// What the workspace's settings say about lists.
+struct Limits {
+    upper: Option<i64>,
+    usual: Option<i64>,
+    endless: bool,
+}
+
+impl Paging {
+    fn read(asked: PagingParams, limits: &Limits) -> Result<Self, Failure> {
+        let positive = |limit: Option<i64>, otherwise| match limit {
+            Some(limit @ 1..) => limit as u64,
+            _ => otherwise,
+        };
+        let natural = |number: i64| {
+            u64::try_from(number).map_err(|_| Failure::invalid_params("must be >= 0"))
+        };
+        let upper = positive(limits.upper, FALLBACK_LIMIT);
+        let usual = positive(limits.usual, FALLBACK_COUNT).min(upper);
+        let count = match asked.count.map(natural).transpose()? {
+            Some(0) if limits.endless => None,
+            Some(0) | None => Some(usual),
+            Some(count) => Some(count.min(upper)),
+        };
+        Ok(Self {
+            count,
+            offset: asked.offset.map(natural).transpose()?.unwrap_or(0),
+            sort: asked
+                .sort
+                .as_deref()
+                .map(sort)
+                .transpose()?
+                .unwrap_or_default(),
+            fields: asked.fields.as_deref().map(fields).transpose()?.flatten(),
+            query: asked.query.as_deref().map(query).transpose()?,
+        })
+    }
+
+    /// The part of a list in memory that is asked for.
+    pub fn slice<T>(&self, list: Vec<T>) -> Vec<T> {
+        let count = self.count.map_or(usize::MAX, |count| count as usize);
+        list.into_iter()
+            .skip(self.offset as usize)
+            .take(count)
+            .collect()
+    }
+}
+
+impl Fields {
+    /// Leaves of an object what is asked for; `_id` stays in any case.
+    pub fn project(&self, object: &mut Map<String, Value>) {
+        match self {
+            Self::Only(names) => object.retain(|name, _| {
+                let asked = |path: &String| path.split('.').next() == Some(name);
+                name == "_id" || names.iter().any(asked)
+            }),
+            Self::Without(names) => object.retain(|name, _| !names.contains(name)),
+        }
+    }
+}
+
+fn sort(text: &str) -> Result<Vec<(String, Direction)>, Failure> {
+    let invalid = || {
+        let reason = format!("Invalid sort parameter provided: \"{text}\"");
+        Failure::refused("error-invalid-sort", &reason)
+    };
+    let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| invalid())?;
+    object
+        .into_iter()
+        .map(|(name, direction)| match direction.as_i64() {
+            Some(1) => Ok((name, Direction::Ascending)),
+            Some(-1) => Ok((name, Direction::Descending)),
+            _ => Err(invalid()),
+        })
+        .collect()
+}
+
+fn fields(text: &str) -> Result<Option<Fields>, Failure> {
+    let invalid = || {
+        let reason = format!("Invalid fields parameter provided: \"{text}\"");
+        Failure::refused("error-invalid-fields", &reason)
+    };
+    let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| invalid())?;
+    let (mut only, mut without) = (vec![], vec![]);
+    for (name, wanted) in object {
+        match wanted.as_i64() {
+            Some(1) => only.push(name),
+            Some(0) => without.push(name),
+            _ => return Err(invalid()),
+        }
+    }
+    Ok(match (only.is_empty(), without.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(Fields::Without(without)),
+        (false, _) => Some(Fields::Only(only)),
+    })
+}
+
+fn query(text: &str) -> Result<Map<String, Value>, Failure> {
+    serde_json::from_str(text).map_err(|_| {
+        let reason = format!("Invalid query parameter provided: \"{text}\"");
+        Failure::refused("error-invalid-query", &reason)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rest::lenient;
+
+    fn read(encoded: &str) -> Paging {
+        let limits = Limits {
+            upper: Some(100),
+            usual: Some(50),
+            endless: false,
+        };
+        Paging::read(lenient::read_pairs(encoded.as_bytes()).unwrap(), &limits).unwrap()
+    }
+
+    #[test]
+    fn a_list_gives_no_more_than_the_workspace_allows() {
+        assert_eq!(read("").count, Some(50));
+        assert_eq!(read("count=7&offset=3").offset, 3);
+        assert_eq!(read("count=1000").count, Some(100));
+        assert_eq!(read("count=0").count, Some(50));
+    }
+
+    #[test]
+    fn nothing_is_everything_where_that_is_allowed() {
+        let limits = Limits {
+            upper: Some(100),
+            usual: Some(50),
+            endless: true,
+        };
+        let asked = lenient::read_pairs(b"count=0").unwrap();
+        assert_eq!(Paging::read(asked, &limits).unwrap().count, None);
+    }
+
+    #[test]
+    fn sorting_keeps_the_order_of_the_names() {
+        let sort = read("sort=%7B%22t%22%3A-1%2C%22name%22%3A1%7D").sort;
+        assert_eq!(
+            sort,
+            [
+                ("t".into(), Direction::Descending),
+                ("name".into(), Direction::Ascending)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_sort_is_refused() {
+        for text in ["{", "[]", "{\"name\":2}", "{\"name\":\"1\"}"] {
+            assert!(sort(text).is_err(), "{text}");
+        }
+    }
+}
