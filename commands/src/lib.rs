@@ -1,1 +1,18 @@
-//! placeholder
+//! The write side: how a request becomes events.
+//!
+//! A use case hands a decision to the [`bus`]; the [`committer`] takes it on the newest
+//! [`model`], one after the other, and records what came of a whole batch of them with one durable
+//! append. [`authorization`] is the one place that says who may do what; a [`policy`] reacts to
+//! events with further commands. Nothing here knows HTTP, SQL or a file.
+
+pub mod authorization;
+pub mod bus;
+pub mod caller;
+mod committer;
+pub mod decision;
+pub mod error;
+pub mod model;
+pub mod policy;
+pub mod shredder;
+pub mod snapshot;
+pub mod state;

@@ -26,7 +26,11 @@ pub struct Insert {
 
 impl Insert {
     pub const fn into(table: &'static str, columns: &'static [&'static str]) -> Self {
-        Self { table, columns, conflict: "" }
+        Self {
+            table,
+            columns,
+            conflict: "",
+        }
     }
 
     /// `ON CONFLICT …`
@@ -47,9 +51,16 @@ impl Insert {
             for row in chunk {
                 bind(row, &mut values);
             }
-            debug_assert_eq!(values.0.len(), chunk.len() * self.columns.len(), "{}", self.table);
+            debug_assert_eq!(
+                values.0.len(),
+                chunk.len() * self.columns.len(),
+                "{}",
+                self.table
+            );
             let sql = self.sql(chunk.len(), Placeholders::of(tables));
-            tables.execute(sqlx::query_with(AssertSqlSafe(sql), values.0)).await?;
+            tables
+                .execute(sqlx::query_with(AssertSqlSafe(sql), values.0))
+                .await?;
         }
         Ok(())
     }
@@ -100,7 +111,9 @@ impl ByKey {
         let mut touched = 0;
         for chunk in keys.chunks(SIZES[0]) {
             let (sql, values) = self.statement(chunk, Placeholders::of(tables));
-            let done = tables.execute(sqlx::query_with(AssertSqlSafe(sql), values)).await?;
+            let done = tables
+                .execute(sqlx::query_with(AssertSqlSafe(sql), values))
+                .await?;
             touched += done.rows_affected();
         }
         Ok(touched)
@@ -115,7 +128,11 @@ impl ByKey {
         let mut found = Vec::new();
         for chunk in keys.chunks(SIZES[0]) {
             let (sql, values) = self.statement(chunk, Placeholders::of(tables));
-            found.extend(tables.fetch_all(sqlx::query_with(AssertSqlSafe(sql), values)).await?);
+            found.extend(
+                tables
+                    .fetch_all(sqlx::query_with(AssertSqlSafe(sql), values))
+                    .await?,
+            );
         }
         Ok(found)
     }
@@ -129,7 +146,11 @@ impl ByKey {
         let size = SIZES.iter().rev().copied().find(|size| *size >= keys.len());
         let size = size.unwrap_or(keys.len());
         let mut values = Values::with_capacity(size);
-        for key in keys.iter().chain(keys.last().into_iter().cycle()).take(size) {
+        for key in keys
+            .iter()
+            .chain(keys.last().into_iter().cycle())
+            .take(size)
+        {
             values.text(key.as_ref());
         }
         let mut sql = String::with_capacity(self.before.len() + self.after.len() + size * 3);

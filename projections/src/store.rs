@@ -88,7 +88,11 @@ impl Store {
     }
 
     fn serves(&self, pool: &Arc<AnyPool>) -> bool {
-        self.shared.serving.load().as_ref().is_some_and(|serving| Arc::ptr_eq(serving, pool))
+        self.shared
+            .serving
+            .load()
+            .as_ref()
+            .is_some_and(|serving| Arc::ptr_eq(serving, pool))
     }
 
     /// Answers from these tables from now on; gives back those that answered before.

@@ -1,0 +1,204 @@
+//! The command bus: the way in for every command.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use cqrs_es::Aggregate;
+use hansard_domain::event::Event;
+use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId};
+use hansard_domain::integration::Delivery;
+use hansard_domain::journal::{Batch, Journal};
+use hansard_domain::log::{StreamId, Version};
+use hansard_domain::message::Message;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::caller::Caller;
+use crate::committer::Committer;
+use crate::decision::{Decision, Tools};
+use crate::error::CommandError;
+use crate::model::{Versioned, WriteModel};
+
+/// How many commands may wait; one more is answered [`CommandError::Busy`].
+const WAITING: usize = 8192;
+
+/// What came of a command.
+#[derive(Debug, Clone)]
+pub struct Done<T> {
+    pub answer: T,
+    /// The entries that were recorded; `None` if there was nothing to record.
+    pub batch: Option<Batch>,
+}
+
+/// A command on its way through the committer.
+pub(crate) trait Job: Send {
+    fn caller(&self) -> Arc<Caller>;
+    fn decide(&mut self, decision: &mut Decision<'_>) -> Result<(), CommandError>;
+    fn answer(self: Box<Self>, outcome: Result<Option<Batch>, CommandError>);
+}
+
+struct Command<T, F> {
+    caller: Arc<Caller>,
+    decide: F,
+    answer: Option<T>,
+    reply: oneshot::Sender<Result<Done<T>, CommandError>>,
+}
+
+impl<T, F> Job for Command<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Decision<'_>) -> Result<T, CommandError> + Send,
+{
+    fn caller(&self) -> Arc<Caller> {
+        self.caller.clone()
+    }
+
+    fn decide(&mut self, decision: &mut Decision<'_>) -> Result<(), CommandError> {
+        self.answer = Some((self.decide)(decision)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<Option<Batch>, CommandError>) {
+        let Self { answer, reply, .. } = *self;
+        let done = outcome.and_then(|batch| {
+            let answer = answer.ok_or(CommandError::Stopping)?;
+            Ok(Done { answer, batch })
+        });
+        // Whoever asked may have gone; what was recorded stays recorded.
+        let _ = reply.send(done);
+    }
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct Commands {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+    model: Arc<ArcSwap<WriteModel>>,
+    journal: Arc<Journal>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+}
+
+impl Commands {
+    /// Starts the committer on a model that holds everything in the journal. The task ends when the
+    /// last clone of the bus is gone.
+    pub async fn start(
+        journal: Arc<Journal>,
+        model: WriteModel,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<(Self, JoinHandle<()>), CommandError> {
+        let claims = journal.keys().secret("claims").await;
+        let claims = claims.map_err(hansard_domain::journal::JournalError::from)?;
+        let (sender, jobs) = mpsc::channel(WAITING);
+        let model = Arc::new(ArcSwap::from_pointee(model));
+        let committer = Committer {
+            model: model.clone(),
+            tools: Arc::new(Tools {
+                ids: ids.clone(),
+                journal: journal.clone(),
+                claims,
+            }),
+            clock: clock.clone(),
+            jobs,
+            minting: Arc::default(),
+        };
+        let task = tokio::spawn(committer.run());
+        Ok((
+            Self {
+                jobs: sender,
+                model,
+                journal,
+                clock,
+                ids,
+            },
+            task,
+        ))
+    }
+
+    /// The write model as of the last commit.
+    pub fn model(&self) -> Arc<WriteModel> {
+        self.model.load_full()
+    }
+
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub fn ids(&self) -> &dyn Ids {
+        self.ids.as_ref()
+    }
+
+    /// Has something decided and recorded. `decide` runs in the committer, with nothing decided
+    /// beside it: it must be quick and must not wait; it may run twice.
+    pub async fn run<T, F>(&self, caller: &Caller, decide: F) -> Result<Done<T>, CommandError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Decision<'_>) -> Result<T, CommandError> + Send + 'static,
+    {
+        let (reply, outcome) = oneshot::channel();
+        let caller = Arc::new(caller.clone());
+        let job = Command {
+            caller,
+            decide,
+            answer: None,
+            reply,
+        };
+        self.jobs
+            .try_send(Box::new(job))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => CommandError::Busy,
+                mpsc::error::TrySendError::Closed(_) => CommandError::Stopping,
+            })?;
+        outcome.await.unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// A message, from its stream; `None` if there never was one.
+    pub async fn message(
+        &self,
+        id: &MessageId,
+    ) -> Result<Option<Versioned<Message>>, CommandError> {
+        self.load::<Message>(StreamId::new(Message::TYPE, id), |event| match event {
+            Event::Message(event) => Some(event.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// A delivery, from its stream; `None` if there never was one.
+    pub async fn delivery(
+        &self,
+        id: &DeliveryId,
+    ) -> Result<Option<Versioned<Delivery>>, CommandError> {
+        self.load::<Delivery>(StreamId::new(Delivery::TYPE, id), |event| match event {
+            Event::Delivery(event) => Some(event.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn load<A: Aggregate>(
+        &self,
+        stream: StreamId,
+        event: impl Fn(&Event) -> Option<A::Event>,
+    ) -> Result<Option<Versioned<A>>, CommandError> {
+        let entries = self.journal.stream(&stream, Version::NONE).await?;
+        let Some(last) = entries.last() else {
+            return Ok(None);
+        };
+        let mut loaded = Versioned {
+            version: last.version,
+            state: A::default(),
+        };
+        for entry in &entries {
+            if let Some(event) = event(&entry.event) {
+                loaded.state.apply(event);
+            }
+        }
+        Ok(Some(loaded))
+    }
+}

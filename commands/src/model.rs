@@ -1,0 +1,462 @@
+//! The write model: the aggregates that decisions need at once, in memory.
+//!
+//! Accounts, rooms, subscriptions, roles, permissions, settings, integrations and claims, with the
+//! indexes to find them by. All of it is persistent maps, so that a copy costs nothing and a decision
+//! whose commit fails is dropped with its copy. Messages are not here: they are too many.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use cqrs_es::Aggregate;
+use hansard_domain::account::{Account, AccountEvent, TokenHash};
+use hansard_domain::claim::Claim;
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::{IntegrationId, RoleId, RoomId, UserId};
+use hansard_domain::integration::Integration;
+use hansard_domain::log::{Position, StreamId, Version};
+use hansard_domain::role::{Permission, Role};
+use hansard_domain::room::{Room, RoomEvent, RoomKind};
+use hansard_domain::setting::Setting;
+use hansard_domain::setting::definitions::{Definition, definition};
+use hansard_domain::subscription::Subscription;
+use hansard_domain::workspace::WorkspaceEvent;
+use imbl::{HashMap, OrdSet};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// An aggregate, and the version its stream has.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Versioned<A> {
+    pub version: Version,
+    pub state: A,
+}
+
+impl<A> Deref for Versioned<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.state
+    }
+}
+
+/// Aggregates by their id.
+type Live<K, A> = HashMap<K, Arc<Versioned<A>>>;
+
+/// See the module. Cloning costs some twenty reference counts.
+#[derive(Debug, Clone, Default)]
+pub struct WriteModel {
+    pub(crate) position: Position,
+    pub(crate) workspace_id: Option<String>,
+    pub(crate) accounts: Live<UserId, Account>,
+    pub(crate) rooms: Live<RoomId, Room>,
+    pub(crate) subscriptions: Live<(RoomId, UserId), Subscription>,
+    pub(crate) roles: Live<RoleId, Role>,
+    pub(crate) permissions: Live<String, Permission>,
+    pub(crate) settings: Live<String, Setting>,
+    pub(crate) integrations: Live<IntegrationId, Integration>,
+    pub(crate) claims: Live<String, Claim>,
+    usernames: HashMap<String, UserId>,
+    emails: HashMap<String, UserId>,
+    tokens: HashMap<TokenHash, UserId>,
+    room_names: HashMap<String, RoomId>,
+    /// Direct conversations by their participants, in order.
+    direct_rooms: HashMap<Vec<UserId>, RoomId>,
+    rooms_of: HashMap<UserId, OrdSet<RoomId>>,
+}
+
+impl WriteModel {
+    /// The model of an empty log: the default roles and grants.
+    pub fn empty() -> Self {
+        let fresh = |state| {
+            Arc::new(Versioned {
+                version: Version::NONE,
+                state,
+            })
+        };
+        Self {
+            roles: Role::defaults()
+                .map(|(id, role)| (id, fresh(role)))
+                .collect(),
+            permissions: Permission::defaults()
+                .map(|(id, permission)| {
+                    (
+                        id.to_owned(),
+                        Arc::new(Versioned {
+                            version: Version::NONE,
+                            state: permission,
+                        }),
+                    )
+                })
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The position of the last event in it.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The id the workspace was founded with; `None` before that.
+    pub fn workspace_id(&self) -> Option<&str> {
+        self.workspace_id.as_deref()
+    }
+
+    /// An account that is there (deleted ones are not).
+    pub fn account(&self, id: &UserId) -> Option<&Versioned<Account>> {
+        self.accounts
+            .get(id)
+            .map(Deref::deref)
+            .filter(|account| account.exists && !account.deleted)
+    }
+
+    /// All accounts that are there, in no order.
+    pub fn accounts(&self) -> impl Iterator<Item = (&UserId, &Versioned<Account>)> {
+        self.accounts
+            .iter()
+            .map(|(id, account)| (id, account.as_ref()))
+            .filter(|(_, account)| account.exists && !account.deleted)
+    }
+
+    /// By username, whatever its case.
+    pub fn user_by_name(&self, username: &str) -> Option<&UserId> {
+        self.usernames.get(&username.to_lowercase())
+    }
+
+    /// By email address, whatever its case.
+    pub fn user_by_email(&self, address: &str) -> Option<&UserId> {
+        self.emails.get(&address.to_lowercase())
+    }
+
+    /// Whose auth token or personal access token this is; whether it is still good is the
+    /// account's to say.
+    pub fn user_by_token(&self, token: &TokenHash) -> Option<&UserId> {
+        self.tokens.get(token)
+    }
+
+    /// A room that is there (deleted ones are not).
+    pub fn room(&self, id: &RoomId) -> Option<&Versioned<Room>> {
+        self.rooms
+            .get(id)
+            .map(Deref::deref)
+            .filter(|room| room.exists && !room.deleted)
+    }
+
+    /// All rooms that are there, in no order.
+    pub fn rooms(&self) -> impl Iterator<Item = (&RoomId, &Versioned<Room>)> {
+        self.rooms
+            .iter()
+            .map(|(id, room)| (id, room.as_ref()))
+            .filter(|(_, room)| room.exists && !room.deleted)
+    }
+
+    /// By name, whatever its case; direct conversations have none.
+    pub fn room_by_name(&self, name: &str) -> Option<&RoomId> {
+        self.room_names.get(&name.to_lowercase())
+    }
+
+    /// The direct conversation between exactly these.
+    pub fn direct_room(&self, participants: &[UserId]) -> Option<&RoomId> {
+        let mut participants = participants.to_vec();
+        participants.sort_unstable();
+        participants.dedup();
+        self.direct_rooms.get(&participants)
+    }
+
+    /// The rooms a user is a member of.
+    pub fn rooms_of(&self, user: &UserId) -> impl Iterator<Item = &RoomId> {
+        self.rooms_of.get(user).into_iter().flatten()
+    }
+
+    /// What a member keeps about a room; the default if it never said anything.
+    pub fn subscription(&self, room: &RoomId, user: &UserId) -> Versioned<Subscription> {
+        let found = self.subscriptions.get(&(room.clone(), user.clone()));
+        found
+            .map(|subscription| subscription.as_ref().clone())
+            .unwrap_or_default()
+    }
+
+    pub fn role(&self, id: &RoleId) -> Option<&Versioned<Role>> {
+        self.roles
+            .get(id)
+            .map(Deref::deref)
+            .filter(|role| role.details.is_some())
+    }
+
+    pub fn roles(&self) -> impl Iterator<Item = (&RoleId, &Versioned<Role>)> {
+        self.roles
+            .iter()
+            .map(|(id, role)| (id, role.as_ref()))
+            .filter(|(_, role)| role.details.is_some())
+    }
+
+    pub fn permission(&self, id: &str) -> Option<&Versioned<Permission>> {
+        self.permissions.get(id).map(Deref::deref)
+    }
+
+    pub fn permissions(&self) -> impl Iterator<Item = (&String, &Versioned<Permission>)> {
+        self.permissions
+            .iter()
+            .map(|(id, permission)| (id, permission.as_ref()))
+    }
+
+    pub fn integration(&self, id: &IntegrationId) -> Option<&Versioned<Integration>> {
+        let found = self.integrations.get(id).map(Deref::deref);
+        found.filter(|integration| integration.exists && !integration.removed)
+    }
+
+    pub fn integrations(&self) -> impl Iterator<Item = (&IntegrationId, &Versioned<Integration>)> {
+        self.integrations
+            .iter()
+            .map(|(id, integration)| (id, integration.as_ref()))
+            .filter(|(_, integration)| integration.exists && !integration.removed)
+    }
+
+    /// A setting's value: what the workspace set, or the definition's default; `null` for a setting
+    /// that nobody knows.
+    pub fn setting(&self, id: &str) -> Value {
+        self.changed_setting(id)
+            .cloned()
+            .or_else(|| definition(id).map(Definition::default_value))
+            .unwrap_or_default()
+    }
+
+    /// What the workspace set, if it did.
+    pub fn changed_setting(&self, id: &str) -> Option<&Value> {
+        self.settings
+            .get(id)
+            .and_then(|setting| setting.value.as_ref())
+    }
+
+    /// A boolean setting.
+    pub fn flag(&self, id: &str) -> bool {
+        self.setting(id).as_bool().unwrap_or_default()
+    }
+
+    /// A number setting; select settings hold numbers as text.
+    pub fn number(&self, id: &str) -> i64 {
+        let value = self.setting(id);
+        value
+            .as_i64()
+            .or_else(|| value.as_str().and_then(|text| text.parse().ok()))
+            .unwrap_or_default()
+    }
+
+    /// A text setting.
+    pub fn text(&self, id: &str) -> String {
+        self.setting(id).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Takes in an event that was recorded, or is about to be.
+    pub(crate) fn apply(&mut self, stream: &StreamId, version: Version, event: &Event) {
+        match event {
+            Event::Account(event) => self.apply_account(UserId::new(stream.key()), version, event),
+            Event::Room(event) => self.apply_room(RoomId::new(stream.key()), version, event),
+            Event::Subscription(event) => {
+                if let Some((room, user)) = stream.key().split_once('/') {
+                    let key = (RoomId::new(room), UserId::new(user));
+                    advance(&mut self.subscriptions, key, version, event.clone());
+                }
+            }
+            Event::Role(event) => {
+                advance(
+                    &mut self.roles,
+                    RoleId::new(stream.key()),
+                    version,
+                    event.clone(),
+                );
+            }
+            Event::Permission(event) => {
+                advance(
+                    &mut self.permissions,
+                    stream.key().to_owned(),
+                    version,
+                    event.clone(),
+                );
+            }
+            Event::Setting(event) => {
+                advance(
+                    &mut self.settings,
+                    stream.key().to_owned(),
+                    version,
+                    event.clone(),
+                );
+            }
+            Event::Integration(event) => {
+                let id = IntegrationId::new(stream.key());
+                advance(&mut self.integrations, id, version, event.clone());
+            }
+            Event::Claim(event) => {
+                advance(
+                    &mut self.claims,
+                    stream.key().to_owned(),
+                    version,
+                    event.clone(),
+                );
+            }
+            Event::Workspace(WorkspaceEvent::WorkspaceFounded { id, .. }) => {
+                self.workspace_id = Some(id.clone());
+            }
+            Event::Message(_) | Event::Delivery(_) | Event::Audit(_) => {}
+        }
+    }
+
+    /// Takes in what was recorded.
+    pub(crate) fn advance(&mut self, entries: &[Arc<Entry>]) {
+        for entry in entries {
+            self.apply(&entry.stream, entry.version, &entry.event);
+            self.position = entry.position;
+        }
+    }
+
+    fn apply_account(&mut self, id: UserId, version: Version, event: &AccountEvent) {
+        match event {
+            AccountEvent::UserLoggedIn { token, .. } => {
+                self.tokens.insert(token.clone(), id.clone());
+            }
+            AccountEvent::UserLoggedOut { token } => {
+                self.tokens.remove(token);
+            }
+            AccountEvent::PersonalAccessTokenCreated { token, .. } => {
+                self.tokens.insert(token.hash.clone(), id.clone());
+            }
+            AccountEvent::PersonalAccessTokenRemoved { hash } => {
+                self.tokens.remove(hash);
+            }
+            AccountEvent::UserRegistered { .. }
+            | AccountEvent::UserProfileChanged { .. }
+            | AccountEvent::SessionsEnded { .. }
+            | AccountEvent::UserDeleted { .. } => {
+                // The indexes are taken back for what was, and set for what is.
+                if let Some(account) = self.accounts.get(&id).cloned() {
+                    self.unindex_account(&account);
+                }
+                advance(&mut self.accounts, id.clone(), version, event.clone());
+                if let Some(account) = self.accounts.get(&id).cloned() {
+                    self.index_account(&id, &account);
+                }
+                return;
+            }
+            _ => {}
+        }
+        advance(&mut self.accounts, id, version, event.clone());
+    }
+
+    fn unindex_account(&mut self, account: &Account) {
+        self.usernames
+            .remove(&account.profile.username.to_lowercase());
+        for email in &account.profile.emails {
+            self.emails.remove(&email.address.to_lowercase());
+        }
+        let tokens = account
+            .personal_access_tokens
+            .values()
+            .map(|token| &token.hash);
+        for token in account.sessions.keys().chain(tokens) {
+            self.tokens.remove(token);
+        }
+    }
+
+    pub(crate) fn index_account(&mut self, id: &UserId, account: &Account) {
+        if account.deleted {
+            return;
+        }
+        if !account.profile.username.is_empty() {
+            self.usernames
+                .insert(account.profile.username.to_lowercase(), id.clone());
+        }
+        for email in &account.profile.emails {
+            self.emails.insert(email.address.to_lowercase(), id.clone());
+        }
+        let tokens = account
+            .personal_access_tokens
+            .values()
+            .map(|token| &token.hash);
+        for token in account.sessions.keys().chain(tokens) {
+            self.tokens.insert(token.clone(), id.clone());
+        }
+    }
+
+    fn apply_room(&mut self, id: RoomId, version: Version, event: &RoomEvent) {
+        match event {
+            RoomEvent::MemberJoined { user, .. } => self.enter(&id, user),
+            RoomEvent::MemberLeft { user } | RoomEvent::MemberRemoved { user, .. } => {
+                self.exit(&id, user);
+            }
+            RoomEvent::RoomCreated { .. }
+            | RoomEvent::RoomRenamed { .. }
+            | RoomEvent::RoomDeleted { .. } => {
+                if let Some(room) = self.rooms.get(&id).cloned() {
+                    self.unindex_room(&id, &room);
+                }
+                advance(&mut self.rooms, id.clone(), version, event.clone());
+                if let Some(room) = self.rooms.get(&id).cloned() {
+                    self.index_room(&id, &room);
+                }
+                return;
+            }
+            // It holds thousands of message ids and changes nothing here but the version.
+            RoomEvent::ChannelPruned { .. } => {
+                if let Some(room) = self.rooms.get_mut(&id) {
+                    Arc::make_mut(room).version = version;
+                }
+                return;
+            }
+            _ => {}
+        }
+        advance(&mut self.rooms, id, version, event.clone());
+    }
+
+    fn enter(&mut self, room: &RoomId, user: &UserId) {
+        self.rooms_of
+            .entry(user.clone())
+            .or_default()
+            .insert(room.clone());
+    }
+
+    fn exit(&mut self, room: &RoomId, user: &UserId) {
+        if let Some(rooms) = self.rooms_of.get_mut(user) {
+            rooms.remove(room);
+        }
+    }
+
+    fn unindex_room(&mut self, id: &RoomId, room: &Room) {
+        let name = room.details.name.to_lowercase();
+        if self.room_names.get(&name) == Some(id) {
+            self.room_names.remove(&name);
+        }
+        if room.kind == RoomKind::Direct {
+            self.direct_rooms.remove(&room.participants);
+        }
+        for user in room.members.keys() {
+            self.exit(id, user);
+        }
+    }
+
+    pub(crate) fn index_room(&mut self, id: &RoomId, room: &Room) {
+        if room.deleted {
+            return;
+        }
+        if room.kind == RoomKind::Direct {
+            let mut participants = room.participants.clone();
+            participants.sort_unstable();
+            self.direct_rooms.insert(participants, id.clone());
+        } else if !room.details.name.is_empty() {
+            self.room_names
+                .insert(room.details.name.to_lowercase(), id.clone());
+        }
+        for user in room.members.keys() {
+            self.enter(id, user);
+        }
+    }
+}
+
+fn advance<K, A>(live: &mut Live<K, A>, key: K, version: Version, event: A::Event)
+where
+    K: Clone + Eq + std::hash::Hash,
+    A: Aggregate + Clone,
+{
+    let aggregate = Arc::make_mut(live.entry(key).or_default());
+    aggregate.version = version;
+    aggregate.state.apply(event);
+}

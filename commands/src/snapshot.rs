@@ -1,0 +1,188 @@
+//! The write model's snapshot: what makes a start quick however long the log is.
+//!
+//! It is sealed under a key of the vault, for it holds what the log holds sealed. A snapshot that is
+//! missing, damaged or of another version is no harm: the model is made from the whole log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use hansard_domain::account::Account;
+use hansard_domain::claim::Claim;
+use hansard_domain::id::{IntegrationId, RoleId, RoomId, UserId};
+use hansard_domain::integration::Integration;
+use hansard_domain::journal::{Journal, JournalError};
+use hansard_domain::log::Position;
+use hansard_domain::role::{Permission, Role};
+use hansard_domain::room::Room;
+use hansard_domain::seal::{decrypt, encrypt};
+use hansard_domain::setting::Setting;
+use hansard_domain::subscription::Subscription;
+use hansard_domain::vault::DataKey;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Commands;
+use crate::model::{Versioned, WriteModel};
+use crate::state::StateStore;
+
+/// Changes with the shape of any aggregate; a snapshot of another number is not read.
+const VERSION: u32 = 1;
+
+/// The snapshot is replaced when the log has grown by so many events since, looked at this often.
+const WORTH_SAVING: u64 = 20_000;
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+const NAME: &str = "snapshot";
+
+/// Associated data of the snapshot's ciphertext.
+const CONTEXT: &[u8] = b"hansard snapshot";
+
+type Rows<K, A> = Vec<(K, Arc<Versioned<A>>)>;
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    version: u32,
+    position: Position,
+    workspace_id: Option<String>,
+    accounts: Rows<UserId, Account>,
+    rooms: Rows<RoomId, Room>,
+    subscriptions: Rows<(RoomId, UserId), Subscription>,
+    roles: Rows<RoleId, Role>,
+    permissions: Rows<String, Permission>,
+    settings: Rows<String, Setting>,
+    integrations: Rows<IntegrationId, Integration>,
+    claims: Rows<String, Claim>,
+}
+
+fn rows<K: Clone, A>(live: &imbl::HashMap<K, Arc<Versioned<A>>>) -> Rows<K, A> {
+    live.iter()
+        .map(|(id, aggregate)| (id.clone(), aggregate.clone()))
+        .collect()
+}
+
+impl Snapshot {
+    fn of(model: &WriteModel) -> Self {
+        Self {
+            version: VERSION,
+            position: model.position,
+            workspace_id: model.workspace_id.clone(),
+            accounts: rows(&model.accounts),
+            rooms: rows(&model.rooms),
+            subscriptions: rows(&model.subscriptions),
+            roles: rows(&model.roles),
+            permissions: rows(&model.permissions),
+            settings: rows(&model.settings),
+            integrations: rows(&model.integrations),
+            claims: rows(&model.claims),
+        }
+    }
+
+    fn restore(self) -> WriteModel {
+        // Defaults first, so that what a newer version of Hansard adds to them is there.
+        let mut model = WriteModel::empty();
+        model.position = self.position;
+        model.workspace_id = self.workspace_id;
+        model.accounts = self.accounts.into_iter().collect();
+        model.rooms = self.rooms.into_iter().collect();
+        model.subscriptions = self.subscriptions.into_iter().collect();
+        model.roles.extend(self.roles);
+        model.permissions.extend(self.permissions);
+        model.settings = self.settings.into_iter().collect();
+        model.integrations = self.integrations.into_iter().collect();
+        model.claims = self.claims.into_iter().collect();
+        for (id, account) in &model.accounts.clone() {
+            model.index_account(id, account);
+        }
+        for (id, room) in &model.rooms.clone() {
+            model.index_room(id, room);
+        }
+        model
+    }
+}
+
+/// Saves and restores the snapshot.
+pub struct Snapshots {
+    store: Arc<dyn StateStore>,
+    key: DataKey,
+}
+
+impl Snapshots {
+    pub async fn open(store: Arc<dyn StateStore>, journal: &Journal) -> Result<Self, JournalError> {
+        let key = journal.keys().secret(NAME).await?;
+        Ok(Self { store, key })
+    }
+
+    /// The write model as the journal's head has it: the snapshot and the log's tail.
+    pub async fn restore(&self, journal: &Journal) -> Result<WriteModel, JournalError> {
+        let mut model = self.load().await.unwrap_or_else(WriteModel::empty);
+        if model.position > journal.head() {
+            tracing::warn!("the snapshot is ahead of the log, so it is not this log's; left aside");
+            model = WriteModel::empty();
+        }
+        let mut batches = journal.all(model.position);
+        while let Some(batch) = batches.next().await {
+            model.advance(&batch?);
+        }
+        Ok(model)
+    }
+
+    async fn load(&self) -> Option<WriteModel> {
+        let sealed = match self.store.load(NAME).await {
+            Ok(sealed) => String::from_utf8(sealed?).ok()?,
+            Err(error) => {
+                tracing::warn!(%error, "the write model is made from the whole log");
+                return None;
+            }
+        };
+        let key = self.key.clone();
+        let snapshot = tokio::task::spawn_blocking(move || {
+            let plain = decrypt(&key, &sealed, CONTEXT)?;
+            serde_json::from_slice::<Snapshot>(&plain).ok()
+        });
+        let snapshot = snapshot
+            .await
+            .ok()
+            .flatten()
+            .filter(|found| found.version == VERSION);
+        if snapshot.is_none() {
+            tracing::warn!(
+                "the snapshot can't be used; the write model is made from the whole log"
+            );
+        }
+        snapshot.map(Snapshot::restore)
+    }
+
+    /// Keeps the snapshot near the head until it is told to stop, then saves it a last time.
+    pub async fn keep(&self, commands: Commands, stop: CancellationToken) {
+        let mut saved = commands.model().position();
+        while stop
+            .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
+            .await
+            .is_some()
+        {
+            let model = commands.model();
+            if model.position().0 >= saved.0 + WORTH_SAVING {
+                saved = model.position();
+                self.save(&model).await;
+            }
+        }
+        self.save(&commands.model()).await;
+    }
+
+    /// Replaces the snapshot. A failure is logged: the next one may work.
+    pub async fn save(&self, model: &Arc<WriteModel>) {
+        let (model, key) = (model.clone(), self.key.clone());
+        let sealed = tokio::task::spawn_blocking(move || {
+            let plain = serde_json::to_vec(&Snapshot::of(&model)).ok()?;
+            encrypt(&key, &plain, CONTEXT)
+        });
+        let Ok(Some(sealed)) = sealed.await else {
+            tracing::error!("the write model could not be written as a snapshot");
+            return;
+        };
+        if let Err(error) = self.store.save(NAME, sealed.into_bytes()).await {
+            tracing::warn!(%error, "the next start reads more of the log");
+        }
+    }
+}
