@@ -84,14 +84,14 @@ impl DataDir {
         self.path.join("master.key")
     }
 
-    /// The views.
+    /// The directory of the views, a file for each; can be deleted.
     pub fn views(&self) -> PathBuf {
-        self.path.join("views.db")
+        self.path.join("views")
     }
 
-    /// The write model as of some position; can be deleted.
-    pub fn snapshot(&self) -> PathBuf {
-        self.path.join("snapshot")
+    /// The directory of the write model's snapshot and the policies' cursors; can be deleted.
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state")
     }
 
     /// The directory of uploaded files.

@@ -2,6 +2,7 @@
 
 pub mod data_dir;
 pub mod log;
+pub mod state;
 pub mod vault;
 
 mod sqlite;
