@@ -92,10 +92,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         log.append(batch).await?;
         written += 1000;
     }
-    println!(
-        "append, batches of 1000: {:.0}/s",
-        written as f64 / started.elapsed().as_secs_f64()
-    );
+    if written > 0 {
+        println!(
+            "append, batches of 1000: {:.0}/s",
+            written as f64 / started.elapsed().as_secs_f64()
+        );
+    }
     let wal = std::fs::metadata(path.with_extension("db-wal"))?.len();
     println!("head {}, WAL {} MB", log.head().await?, wal >> 20);
 

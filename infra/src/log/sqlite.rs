@@ -354,6 +354,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_wal_stays_small_under_steady_load() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.db");
+        let log = std::sync::Arc::new(SqliteLog::open(&path).await.unwrap());
+        let reading = log.clone();
+        let reader = tokio::spawn(async move {
+            loop {
+                let mut pages = reading.all(Position::START);
+                while pages.try_next().await.unwrap().is_some() {}
+                tokio::task::yield_now().await;
+            }
+        });
+        let payload = "x".repeat(100_000);
+        let mut largest = 0;
+        for version in 0..2_000 {
+            log.append(vec![commit("room-a", version, &payload)])
+                .await
+                .unwrap()[0]
+                .clone()
+                .unwrap();
+            largest = largest.max(
+                std::fs::metadata(path.with_extension("db-wal"))
+                    .unwrap()
+                    .len(),
+            );
+        }
+        reader.abort();
+        assert!(reader.await.is_err_and(|ended| ended.is_cancelled()));
+        // 200 MB were written.
+        assert!(largest < 100_000_000, "the WAL had {} MB", largest >> 20);
+        log.close().await;
+    }
+
+    #[tokio::test]
     async fn a_closed_log_says_so() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.db");
