@@ -15,7 +15,9 @@ pub struct StateFiles {
 
 impl StateFiles {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self {
+            directory: directory.into(),
+        }
     }
 }
 
@@ -25,16 +27,22 @@ impl StateStore for StateFiles {
         match tokio::fs::read(self.directory.join(name)).await {
             Ok(content) => Ok(Some(content)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => {
-                Err(StateError { name: name.to_owned(), what: "read", reason: error.to_string() })
-            }
+            Err(error) => Err(StateError {
+                name: name.to_owned(),
+                what: "read",
+                reason: error.to_string(),
+            }),
         }
     }
 
     async fn save(&self, name: &str, content: Vec<u8>) -> Result<(), StateError> {
         let (directory, file) = (self.directory.clone(), name.to_owned());
         let written = tokio::task::spawn_blocking(move || replace(&directory, &file, &content));
-        let failed = |reason: String| StateError { name: name.to_owned(), what: "written", reason };
+        let failed = |reason: String| StateError {
+            name: name.to_owned(),
+            what: "written",
+            reason,
+        };
         written
             .await
             .map_err(|error| failed(error.to_string()))?

@@ -1,0 +1,411 @@
+//! The command path on a log in memory whose failures are ordered: what callers are told, what the
+//! write model holds, what is recorded.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use hansard_commands::bus::{Commands, Done};
+use hansard_commands::caller::Caller;
+use hansard_commands::error::CommandError;
+use hansard_commands::model::WriteModel;
+use hansard_commands::policy::{self, Policy};
+use hansard_commands::shredder::Shredder;
+use hansard_commands::snapshot::Snapshots;
+use hansard_commands::state::{StateError, StateStore};
+use hansard_domain::account::{AccountCommand, AccountKind, Profile, Registration};
+use hansard_domain::audit::AuditEvent;
+use hansard_domain::claim::Namespace;
+use hansard_domain::event::Event;
+use hansard_domain::id::{MessageId, RandomIds, SystemClock, UserId};
+use hansard_domain::journal::{Batch, Journal};
+use hansard_domain::log::{Position, StreamId, Version};
+use hansard_domain::message::{Content, MessageEvent, Sent};
+use hansard_domain::vault::KeyId;
+use hansard_infra::log::memory::MemoryLog;
+use hansard_infra::vault::memory::MemoryVault;
+use tokio_util::sync::CancellationToken;
+
+struct Bench {
+    log: MemoryLog,
+    vault: MemoryVault,
+    commands: Commands,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        Self::on(MemoryLog::new(), MemoryVault::new()).await
+    }
+
+    async fn on(log: MemoryLog, vault: MemoryVault) -> Self {
+        let journal = Journal::open(Arc::new(log.clone()), Arc::new(vault.clone()))
+            .await
+            .unwrap();
+        let model = Snapshots::open(Arc::new(Shelf::default()), &journal)
+            .await
+            .unwrap()
+            .restore(&journal)
+            .await
+            .unwrap();
+        let (commands, _) =
+            Commands::start(journal, model, Arc::new(SystemClock), Arc::new(RandomIds))
+                .await
+                .unwrap();
+        Self {
+            log,
+            vault,
+            commands,
+        }
+    }
+
+    /// The same log and vault under a fresh journal and write model, as after a restart.
+    async fn restarted(&self) -> Self {
+        Self::on(self.log.clone(), self.vault.clone()).await
+    }
+
+    async fn register(&self, name: &'static str) -> Result<Done<UserId>, CommandError> {
+        self.commands
+            .run(&Caller::system("test"), move |decision| {
+                let id = UserId::new(name);
+                decision.claim(Namespace::Username, name, id.as_str())?;
+                let key = decision.fresh_key()?;
+                decision.account(
+                    &id,
+                    AccountCommand::Register {
+                        key,
+                        how: Registration::Bootstrap,
+                        kind: AccountKind::User,
+                        roles: vec!["user".into()],
+                        active: true,
+                        reason: None,
+                        password_change_required: false,
+                        profile: Profile {
+                            username: name.to_owned(),
+                            ..Profile::default()
+                        },
+                        password: None,
+                    },
+                )?;
+                Ok(id)
+            })
+            .await
+    }
+
+    async fn send(&self, id: &'static str, text: &'static str) -> Result<Done<()>, CommandError> {
+        self.commands
+            .run(&Caller::system("test"), move |decision| {
+                let sent = Sent {
+                    room: "GENERAL".into(),
+                    sender: "mary".into(),
+                    system: None,
+                    thread: None,
+                    mentions: Default::default(),
+                    integration: None,
+                    bot: false,
+                    groupable: true,
+                    discussion: None,
+                    has_files: false,
+                    at: decision.now(),
+                };
+                let content = Content {
+                    text: text.to_owned(),
+                    ..Content::default()
+                };
+                decision.new_message(&MessageId::new(id), sent, content)
+            })
+            .await
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.commands.model().user_by_name(name).is_some()
+    }
+}
+
+/// State in memory.
+#[derive(Default)]
+struct Shelf(Mutex<HashMap<String, Vec<u8>>>);
+
+#[async_trait]
+impl StateStore for Shelf {
+    async fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(self.0.lock().unwrap().get(name).cloned())
+    }
+
+    async fn save(&self, name: &str, content: Vec<u8>) -> Result<(), StateError> {
+        self.0.lock().unwrap().insert(name.to_owned(), content);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let bench = Bench::new().await;
+    bench.register("mary").await.unwrap();
+    let after = bench.restarted().await;
+    assert!(after.knows("mary") && after.knows("MARY"));
+    let again = after.register("mary").await.unwrap_err();
+    assert!(matches!(again, CommandError::Refused { .. }), "{again:?}");
+}
+
+#[tokio::test]
+async fn concurrent_claims_of_a_name_have_one_winner() {
+    let bench = Bench::new().await;
+    let attempts = (0..50).map(|_| bench.register("mary"));
+    let outcomes = futures::future::join_all(attempts).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+}
+
+#[tokio::test]
+async fn an_append_that_fails_leaves_nothing_and_the_next_one_works() {
+    let bench = Bench::new().await;
+    bench.log.faults().fail_next(1);
+    assert!(matches!(
+        bench.register("mary").await,
+        Err(CommandError::Unavailable(_))
+    ));
+    assert!(!bench.knows("mary"));
+    bench.register("mary").await.unwrap();
+    assert!(bench.restarted().await.knows("mary"));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_passes() {
+    let bench = Bench::new().await;
+    bench.log.faults().set_full(true);
+    let refused = bench.register("mary").await.unwrap_err();
+    assert!(refused.to_string().contains("full"), "{refused}");
+    bench.log.faults().set_full(false);
+    bench.register("mary").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_append_whose_answer_is_lost_is_taken_in_all_the_same() {
+    let bench = Bench::new().await;
+    bench.log.faults().lose_next_answers(1);
+    assert!(matches!(
+        bench.register("mary").await,
+        Err(CommandError::Unavailable(_))
+    ));
+    // The next command waits for the recovery: by then the model has what the log has.
+    bench.register("paul").await.unwrap();
+    assert!(bench.knows("mary"));
+    let again = bench.register("mary").await.unwrap_err();
+    assert!(matches!(again, CommandError::Refused { .. }));
+}
+
+#[tokio::test]
+async fn a_log_that_stalls_makes_callers_wait_not_fail() {
+    let bench = Arc::new(Bench::new().await);
+    bench.log.faults().stall();
+    let waiting = tokio::spawn({
+        let bench = bench.clone();
+        async move { bench.register("mary").await.map(|done| done.answer) }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    bench.log.faults().release();
+    assert_eq!(waiting.await.unwrap().unwrap(), UserId::new("mary"));
+}
+
+#[tokio::test]
+async fn a_message_id_is_taken_once() {
+    let bench = Bench::new().await;
+    bench.send("m1", "first").await.unwrap();
+    let again = bench.send("m1", "second").await.unwrap_err();
+    assert!(matches!(again, CommandError::Conflict(_)), "{again:?}");
+    let stands = bench.commands.message(&"m1".into()).await.unwrap().unwrap();
+    assert_eq!(stands.content.text, "first");
+}
+
+#[tokio::test]
+async fn two_sends_of_one_id_at_once_make_one_message() {
+    let bench = Bench::new().await;
+    let (one, other) = tokio::join!(bench.send("m1", "first"), bench.send("m1", "second"));
+    assert!(one.is_ok() != other.is_ok());
+}
+
+#[tokio::test]
+async fn a_decision_that_is_refused_changes_nothing() {
+    let bench = Bench::new().await;
+    let refused = bench
+        .commands
+        .run(&Caller::system("test"), |decision| {
+            decision.claim(Namespace::Username, "mary", "m")?;
+            Err::<(), _>(CommandError::refused("error-test", "no"))
+        })
+        .await;
+    assert!(refused.is_err());
+    bench.register("mary").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_denied_command_is_on_the_record() {
+    let bench = Bench::new().await;
+    let mary = bench.register("mary").await.unwrap().answer;
+    let denied = bench
+        .commands
+        .run(
+            &Caller::user(mary.clone(), "channels.archive"),
+            |decision| {
+                decision
+                    .model()
+                    .require(decision.caller(), "archive-room", None)
+            },
+        )
+        .await;
+    assert!(matches!(
+        denied,
+        Err(CommandError::Denied {
+            forbidden: true,
+            ..
+        })
+    ));
+    let recorded =
+        futures::StreamExt::collect::<Vec<_>>(bench.commands.journal().all(Position::START)).await;
+    let last = recorded
+        .last()
+        .unwrap()
+        .as_ref()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone();
+    assert_eq!(
+        last.event,
+        Event::Audit(AuditEvent::CommandDenied {
+            action: "channels.archive".to_owned(),
+            permission: Some("archive-room".to_owned()),
+            user: Some(mary),
+            room: None,
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_snapshot_and_the_tail_make_the_same_model_as_the_whole_log() {
+    let bench = Bench::new().await;
+    bench.register("mary").await.unwrap();
+    let shelf: Arc<dyn StateStore> = Arc::new(Shelf::default());
+    let snapshots = Snapshots::open(shelf.clone(), bench.commands.journal())
+        .await
+        .unwrap();
+    snapshots.save(&bench.commands.model()).await;
+    let sealed = shelf.load("snapshot").await.unwrap().unwrap();
+    assert!(!String::from_utf8_lossy(&sealed).contains("mary"));
+    bench.register("paul").await.unwrap();
+
+    let restored = snapshots.restore(bench.commands.journal()).await.unwrap();
+    let names = |model: &WriteModel| {
+        let mut names: Vec<_> = model
+            .accounts()
+            .map(|(id, account)| (id.clone(), account.clone()))
+            .collect();
+        names.sort_by(|one, other| one.0.cmp(&other.0));
+        names
+    };
+    assert_eq!(restored.position(), bench.commands.model().position());
+    assert_eq!(names(&restored), names(&bench.commands.model()));
+    assert!(restored.user_by_name("mary").is_some());
+}
+
+#[tokio::test]
+async fn a_policy_goes_on_from_its_cursor_and_repeats_what_failed() {
+    struct Counter(Mutex<(u32, Vec<Position>)>);
+
+    #[async_trait]
+    impl Policy for Counter {
+        fn name(&self) -> &'static str {
+            "counter"
+        }
+
+        async fn react(&self, _: &Commands, batch: &Batch) -> Result<(), CommandError> {
+            let mut seen = self.0.lock().unwrap();
+            seen.0 += 1;
+            if seen.0 == 1 {
+                return Err(CommandError::Busy);
+            }
+            seen.1.extend(batch.iter().map(|entry| entry.position));
+            Ok(())
+        }
+    }
+
+    let bench = Bench::new().await;
+    bench.register("mary").await.unwrap();
+    let counter = Arc::new(Counter(Mutex::default()));
+    let shelf: Arc<dyn StateStore> = Arc::new(Shelf::default());
+    for round in 0..2 {
+        let stop = CancellationToken::new();
+        let running = policy::start(
+            counter.clone(),
+            bench.commands.clone(),
+            shelf.clone(),
+            Position::START,
+            stop.clone(),
+        )
+        .await;
+        running.reached(bench.commands.journal().head()).await;
+        stop.cancel();
+        running.stopped().await;
+        if round == 0 {
+            bench.register("paul").await.unwrap();
+        }
+    }
+    let seen = counter.0.lock().unwrap().1.clone();
+    let expected: Vec<Position> = (1..=bench.commands.journal().head().0)
+        .map(Position)
+        .collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn the_shredder_makes_a_deleted_message_unreadable() {
+    let bench = Bench::new().await;
+    bench.send("m1", "hush").await.unwrap();
+    let message = bench.commands.message(&"m1".into()).await.unwrap().unwrap();
+    bench
+        .commands
+        .run(&Caller::system("test"), move |decision| {
+            let at = decision.now();
+            decision.message(
+                &"m1".into(),
+                &message,
+                hansard_domain::message::MessageCommand::Delete {
+                    by: "mary".into(),
+                    keep_history: false,
+                    show_deleted: false,
+                    at,
+                },
+            )
+        })
+        .await
+        .unwrap();
+    let shelf: Arc<dyn StateStore> = Arc::new(Shelf::default());
+    let snapshots = Arc::new(
+        Snapshots::open(shelf.clone(), bench.commands.journal())
+            .await
+            .unwrap(),
+    );
+    let running = policy::start(
+        Arc::new(Shredder::new(snapshots)),
+        bench.commands.clone(),
+        shelf,
+        Position::START,
+        CancellationToken::new(),
+    )
+    .await;
+    running.reached(bench.commands.journal().head()).await;
+
+    let after = bench.restarted().await;
+    let stream = StreamId::new("message", "m1");
+    let entries = after
+        .commands
+        .journal()
+        .stream(&stream, Version::NONE)
+        .await
+        .unwrap();
+    let Event::Message(MessageEvent::MessageSent { content, .. }) = &entries[0].event else {
+        panic!("the message's first event is {:?}", entries[0].event);
+    };
+    assert_eq!(content.value(), None);
+    assert_ne!(content.key(), KeyId::default());
+}
