@@ -82,7 +82,9 @@ pub struct IntegrationDetails {
     pub target_room: String,
     pub impersonate_user: bool,
     pub run_on_edits: bool,
-    pub retry_failed_calls: bool,
+    /// Yes: `retry_count` and `retry_delay` say how. No: one attempt. Not said: the workspace's
+    /// schedule.
+    pub retry_failed_calls: Option<bool>,
     pub retry_count: u32,
     /// `powers-of-ten`, `powers-of-two`, `increments-of-two`.
     pub retry_delay: String,
@@ -514,5 +516,325 @@ impl Aggregate for Delivery {
                 self.due = at;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cqrs_es::test::TestFramework;
+
+    const KEY: KeyId = KeyId(7);
+
+    fn details(name: &str) -> IntegrationDetails {
+        IntegrationDetails {
+            name: name.into(),
+            channels: vec!["#general".into()],
+            username: "bot".into(),
+            urls: vec!["https://example.com/hook".into()],
+            ..Default::default()
+        }
+    }
+
+    fn created() -> IntegrationEvent {
+        IntegrationEvent::IntegrationCreated {
+            direction: Direction::Outgoing,
+            trigger: Some(Trigger::SendMessage),
+            enabled: true,
+            user: "bot".into(),
+            created_by: "mary".into(),
+            details: Private::new(KEY, details("build")),
+            at: Timestamp(1),
+        }
+    }
+
+    fn create() -> IntegrationCommand {
+        IntegrationCommand::Create {
+            key: KEY,
+            direction: Direction::Outgoing,
+            trigger: Some(Trigger::SendMessage),
+            enabled: true,
+            user: "bot".into(),
+            created_by: "mary".into(),
+            details: details("build"),
+            at: Timestamp(1),
+        }
+    }
+
+    fn update(enabled: bool) -> IntegrationCommand {
+        IntegrationCommand::Update {
+            trigger: Some(Trigger::RoomCreated),
+            enabled,
+            user: "bot".into(),
+            details: details("deploy"),
+            at: Timestamp(2),
+        }
+    }
+
+    fn integration() -> TestFramework<Integration> {
+        TestFramework::with(())
+    }
+
+    #[tokio::test]
+    async fn an_integration_is_created() {
+        integration()
+            .given_no_previous_events()
+            .when_async(create())
+            .await
+            .then_expect_events(vec![created()]);
+    }
+
+    #[tokio::test]
+    async fn an_integration_is_created_once() {
+        integration()
+            .given(vec![created()])
+            .when_async(create())
+            .await
+            .then_expect_error(IntegrationError::Exists);
+    }
+
+    #[tokio::test]
+    async fn an_update_is_sealed_under_the_key_of_the_integration() {
+        integration()
+            .given(vec![created()])
+            .when_async(update(false))
+            .await
+            .then_expect_events(vec![IntegrationEvent::IntegrationUpdated {
+                trigger: Some(Trigger::RoomCreated),
+                enabled: false,
+                user: "bot".into(),
+                details: Private::new(KEY, details("deploy")),
+                at: Timestamp(2),
+            }]);
+    }
+
+    #[tokio::test]
+    async fn a_removed_integration_names_its_key_for_shredding() {
+        integration()
+            .given(vec![created()])
+            .when_async(IntegrationCommand::Remove)
+            .await
+            .then_expect_events(vec![IntegrationEvent::IntegrationRemoved { key: KEY }]);
+    }
+
+    #[tokio::test]
+    async fn a_removed_integration_can_not_be_changed() {
+        let removed = || {
+            integration().given(vec![
+                created(),
+                IntegrationEvent::IntegrationRemoved { key: KEY },
+            ])
+        };
+        for command in [
+            update(true),
+            IntegrationCommand::ClearHistory,
+            IntegrationCommand::Remove,
+        ] {
+            removed()
+                .when_async(command)
+                .await
+                .then_expect_error(IntegrationError::Missing);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_can_be_done_to_an_integration_that_never_was() {
+        integration()
+            .given_no_previous_events()
+            .when_async(IntegrationCommand::ClearHistory)
+            .await
+            .then_expect_error(IntegrationError::Missing);
+    }
+
+    #[test]
+    fn a_removed_integration_keeps_nothing_of_what_was_typed() {
+        let mut integration = Integration::default();
+        integration.apply(created());
+        assert_eq!(integration.details.name, "build");
+        integration.apply(IntegrationEvent::IntegrationRemoved { key: KEY });
+        assert!(integration.removed);
+        assert_eq!(integration.details, IntegrationDetails::default());
+    }
+
+    fn cause() -> Cause {
+        Cause {
+            integration: "hook".into(),
+            trigger: Trigger::SendMessage,
+            position: Position(42),
+            room: Some("GENERAL".into()),
+            message: Some("hello".into()),
+            user: Some("mary".into()),
+            url: 0,
+        }
+    }
+
+    fn queued() -> DeliveryEvent {
+        DeliveryEvent::WebhookQueued {
+            cause: cause(),
+            at: Timestamp(10),
+        }
+    }
+
+    fn exchange() -> Exchange {
+        Exchange {
+            url: "https://example.com/hook".into(),
+            request: "{}".into(),
+            response: "no".into(),
+        }
+    }
+
+    fn fail(retry_at: Option<Timestamp>) -> DeliveryCommand {
+        DeliveryCommand::Fail {
+            key: KEY,
+            status: Some(503),
+            exchange: exchange(),
+            at: Timestamp(20),
+            retry_at,
+        }
+    }
+
+    fn failed(attempt: u32, retry_at: Option<Timestamp>) -> DeliveryEvent {
+        DeliveryEvent::WebhookFailed {
+            status: Some(503),
+            attempt,
+            exchange: Private::new(KEY, exchange()),
+            at: Timestamp(20),
+            retry_at,
+        }
+    }
+
+    fn succeed() -> DeliveryCommand {
+        DeliveryCommand::Succeed {
+            key: KEY,
+            status: 200,
+            exchange: exchange(),
+            at: Timestamp(30),
+        }
+    }
+
+    fn delivered(attempt: u32) -> DeliveryEvent {
+        DeliveryEvent::WebhookDelivered {
+            status: 200,
+            attempt,
+            exchange: Private::new(KEY, exchange()),
+            at: Timestamp(30),
+        }
+    }
+
+    fn replay() -> DeliveryCommand {
+        DeliveryCommand::Replay {
+            by: "mary".into(),
+            at: Timestamp(40),
+        }
+    }
+
+    fn replayed() -> DeliveryEvent {
+        DeliveryEvent::WebhookReplayed {
+            by: "mary".into(),
+            at: Timestamp(40),
+        }
+    }
+
+    fn delivery() -> TestFramework<Delivery> {
+        TestFramework::with(())
+    }
+
+    #[tokio::test]
+    async fn the_same_cause_is_queued_once() {
+        let queue = DeliveryCommand::Queue {
+            cause: cause(),
+            at: Timestamp(10),
+        };
+        delivery()
+            .given_no_previous_events()
+            .when_async(queue.clone())
+            .await
+            .then_expect_events(vec![queued()]);
+        delivery()
+            .given(vec![queued()])
+            .when_async(queue)
+            .await
+            .then_expect_error(DeliveryError::Exists);
+    }
+
+    #[tokio::test]
+    async fn attempts_are_counted() {
+        let retry = Some(Timestamp(25));
+        delivery()
+            .given(vec![queued(), failed(1, retry), failed(2, retry)])
+            .when_async(fail(retry))
+            .await
+            .then_expect_events(vec![failed(3, retry)]);
+        delivery()
+            .given(vec![queued(), failed(1, retry)])
+            .when_async(succeed())
+            .await
+            .then_expect_events(vec![delivered(2)]);
+    }
+
+    #[tokio::test]
+    async fn what_is_delivered_or_dead_is_done() {
+        for end in [delivered(1), failed(1, None)] {
+            for command in [succeed(), fail(None)] {
+                delivery()
+                    .given(vec![queued(), end.clone()])
+                    .when_async(command)
+                    .await
+                    .then_expect_error(DeliveryError::Done);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_done_can_be_replayed_and_counts_from_one_again() {
+        for end in [delivered(1), failed(5, None)] {
+            delivery()
+                .given(vec![queued(), end.clone()])
+                .when_async(replay())
+                .await
+                .then_expect_events(vec![replayed()]);
+            delivery()
+                .given(vec![queued(), end, replayed()])
+                .when_async(succeed())
+                .await
+                .then_expect_events(vec![delivered(1)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_can_not_be_replayed() {
+        delivery()
+            .given(vec![queued(), failed(1, Some(Timestamp(25)))])
+            .when_async(replay())
+            .await
+            .then_expect_error(DeliveryError::Pending);
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_never_was_can_not_end() {
+        for command in [succeed(), fail(None), replay()] {
+            delivery()
+                .given_no_previous_events()
+                .when_async(command)
+                .await
+                .then_expect_error(DeliveryError::Missing);
+        }
+    }
+
+    #[test]
+    fn a_failure_moves_the_due_time_or_makes_a_dead_letter() {
+        let mut delivery = Delivery::default();
+        delivery.apply(queued());
+        assert_eq!(
+            (delivery.state, delivery.due),
+            (DeliveryState::Pending, Timestamp(10))
+        );
+        delivery.apply(failed(1, Some(Timestamp(99))));
+        assert_eq!(
+            (delivery.state, delivery.due),
+            (DeliveryState::Pending, Timestamp(99))
+        );
+        delivery.apply(failed(2, None));
+        assert_eq!(delivery.state, DeliveryState::Dead);
     }
 }
