@@ -320,6 +320,30 @@ pub struct Exchange {
     pub response: String,
 }
 
+/// Why a delivery was given up without another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Abandonment {
+    IntegrationRemoved,
+    /// The integration has no such URL any more.
+    UrlRemoved,
+    /// What it was to carry has been erased in the meantime.
+    Erased,
+    /// Too many deliveries of the integration were waiting.
+    Overflow,
+}
+
+impl Abandonment {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::IntegrationRemoved => "integrationRemoved",
+            Self::UrlRemoved => "urlRemoved",
+            Self::Erased => "erased",
+            Self::Overflow => "overflow",
+        }
+    }
+}
+
 /// The life of one delivery, in the stream `delivery-<id>`. The id follows from the cause, so that a
 /// policy that runs again after a crash finds what it did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
@@ -341,6 +365,11 @@ pub enum DeliveryEvent {
         at: Timestamp,
         /// When it is tried again; `None` makes it a dead letter.
         retry_at: Option<Timestamp>,
+    },
+    /// It will not be made; nothing went over the wire.
+    WebhookAbandoned {
+        reason: Abandonment,
+        at: Timestamp,
     },
     /// Somebody asked for a dead or done delivery to be made again.
     WebhookReplayed {
@@ -365,7 +394,9 @@ impl Confidential for DeliveryEvent {
             Self::WebhookDelivered { exchange, .. } | Self::WebhookFailed { exchange, .. } => {
                 visit(exchange);
             }
-            Self::WebhookQueued { .. } | Self::WebhookReplayed { .. } => {}
+            Self::WebhookQueued { .. }
+            | Self::WebhookAbandoned { .. }
+            | Self::WebhookReplayed { .. } => {}
         }
     }
 }
@@ -389,6 +420,10 @@ pub enum DeliveryCommand {
         exchange: Exchange,
         at: Timestamp,
         retry_at: Option<Timestamp>,
+    },
+    Abandon {
+        reason: Abandonment,
+        at: Timestamp,
     },
     Replay {
         by: UserId,
@@ -485,6 +520,9 @@ impl Aggregate for Delivery {
                     retry_at,
                 }
             }
+            (C::Abandon { reason, at }, DeliveryState::Pending) => {
+                E::WebhookAbandoned { reason, at }
+            }
         };
         sink.write(event, self).await;
         Ok(())
@@ -510,6 +548,7 @@ impl Aggregate for Delivery {
                     None => self.state = DeliveryState::Dead,
                 }
             }
+            DeliveryEvent::WebhookAbandoned { .. } => self.state = DeliveryState::Dead,
             DeliveryEvent::WebhookReplayed { at, .. } => {
                 self.state = DeliveryState::Pending;
                 self.attempts = 0;
@@ -735,6 +774,13 @@ mod tests {
         }
     }
 
+    fn abandon() -> DeliveryCommand {
+        DeliveryCommand::Abandon {
+            reason: Abandonment::Erased,
+            at: Timestamp(50),
+        }
+    }
+
     fn delivery() -> TestFramework<Delivery> {
         TestFramework::with(())
     }
@@ -775,7 +821,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_delivered_or_dead_is_done() {
         for end in [delivered(1), failed(1, None)] {
-            for command in [succeed(), fail(None)] {
+            for command in [succeed(), fail(None), abandon()] {
                 delivery()
                     .given(vec![queued(), end.clone()])
                     .when_async(command)
@@ -802,6 +848,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_abandoned_delivery_is_dead_without_an_attempt() {
+        let abandoned = DeliveryEvent::WebhookAbandoned {
+            reason: Abandonment::Erased,
+            at: Timestamp(50),
+        };
+        delivery()
+            .given(vec![queued()])
+            .when_async(abandon())
+            .await
+            .then_expect_events(vec![abandoned.clone()]);
+        let mut delivery = Delivery::default();
+        delivery.apply(queued());
+        delivery.apply(abandoned);
+        assert_eq!(
+            (delivery.state, delivery.attempts),
+            (DeliveryState::Dead, 0)
+        );
+    }
+
+    #[tokio::test]
     async fn what_is_under_way_can_not_be_replayed() {
         delivery()
             .given(vec![queued(), failed(1, Some(Timestamp(25)))])
@@ -812,7 +878,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_delivery_that_never_was_can_not_end() {
-        for command in [succeed(), fail(None), replay()] {
+        for command in [succeed(), fail(None), abandon(), replay()] {
             delivery()
                 .given_no_previous_events()
                 .when_async(command)

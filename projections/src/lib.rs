@@ -3,6 +3,7 @@
 //! [`view`] says what a view is, [`rows`] writes many rows at once, and a [`store`] is what its
 //! queries read from. Views are disposable: whatever they hold can be made again from the log.
 
+pub mod deliveries;
 pub mod rows;
 pub mod store;
 pub mod view;
