@@ -433,8 +433,5 @@ impl<'a> Decision<'a> {
 
 /// Whether an event changes the write model; see [`WriteModel::apply`].
 fn concerns_model(event: &Event) -> bool {
-    !matches!(
-        event,
-        Event::Message(_) | Event::Delivery(_) | Event::Audit(_)
-    )
+    !matches!(event, Event::Message(_) | Event::Audit(_))
 }

@@ -11,6 +11,7 @@ pub mod caller;
 mod committer;
 pub mod decision;
 pub mod error;
+pub mod integration;
 pub mod model;
 pub mod policy;
 pub mod shredder;

@@ -1,8 +1,9 @@
 //! The write model: the aggregates that decisions need at once, in memory.
 //!
 //! Accounts, rooms, subscriptions, roles, permissions, settings, integrations and claims, with the
-//! indexes to find them by. All of it is persistent maps, so that a copy costs nothing and a decision
-//! whose commit fails is dropped with its copy. Messages are not here: they are too many.
+//! indexes to find them by, and the webhook deliveries that are under way. All of it is persistent
+//! maps, so that a copy costs nothing and a decision whose commit fails is dropped with its copy.
+//! Messages are not here: they are too many.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use cqrs_es::Aggregate;
 use hansard_domain::account::{Account, AccountEvent, TokenHash};
 use hansard_domain::claim::Claim;
 use hansard_domain::event::{Entry, Event};
-use hansard_domain::id::{IntegrationId, RoleId, RoomId, UserId};
-use hansard_domain::integration::Integration;
+use hansard_domain::id::{DeliveryId, IntegrationId, RoleId, RoomId, Timestamp, UserId};
+use hansard_domain::integration::{Delivery, DeliveryEvent, DeliveryState, Integration};
 use hansard_domain::log::{Position, StreamId, Version};
 use hansard_domain::role::{Permission, Role};
 use hansard_domain::room::{Room, RoomEvent, RoomKind};
@@ -42,6 +43,12 @@ impl<A> Deref for Versioned<A> {
 /// Aggregates by their id.
 type Live<K, A> = HashMap<K, Arc<Versioned<A>>>;
 
+/// One receiver: an integration, and which of its URLs. Its deliveries are made one after the other.
+pub type Lane = (IntegrationId, u32);
+
+/// A delivery's turn in its lane: when it was queued, where its cause stands, and its id.
+pub type Turn = (Timestamp, Position, DeliveryId);
+
 /// See the module. Cloning costs some twenty reference counts.
 #[derive(Debug, Clone, Default)]
 pub struct WriteModel {
@@ -55,6 +62,9 @@ pub struct WriteModel {
     pub(crate) settings: Live<String, Setting>,
     pub(crate) integrations: Live<IntegrationId, Integration>,
     pub(crate) claims: Live<String, Claim>,
+    /// Only those that are neither delivered nor dead.
+    pub(crate) deliveries: Live<DeliveryId, Delivery>,
+    pub(crate) lanes: HashMap<Lane, OrdSet<Turn>>,
     usernames: HashMap<String, UserId>,
     emails: HashMap<String, UserId>,
     tokens: HashMap<TokenHash, UserId>,
@@ -212,6 +222,16 @@ impl WriteModel {
             .filter(|(_, integration)| integration.exists && !integration.removed)
     }
 
+    /// A delivery that is under way; those that are delivered or dead are not here.
+    pub fn pending_delivery(&self, id: &DeliveryId) -> Option<&Versioned<Delivery>> {
+        self.deliveries.get(id).map(Deref::deref)
+    }
+
+    /// The receivers for which deliveries are under way, each with these in their order.
+    pub fn lanes(&self) -> &HashMap<Lane, OrdSet<Turn>> {
+        &self.lanes
+    }
+
     /// A setting's value: what the workspace set, or the definition's default; `null` for a setting
     /// that nobody knows.
     pub fn setting(&self, id: &str) -> Value {
@@ -297,7 +317,10 @@ impl WriteModel {
             Event::Workspace(WorkspaceEvent::WorkspaceFounded { id, .. }) => {
                 self.workspace_id = Some(id.clone());
             }
-            Event::Message(_) | Event::Delivery(_) | Event::Audit(_) => {}
+            Event::Delivery(event) => {
+                self.apply_delivery(DeliveryId::new(stream.key()), version, event);
+            }
+            Event::Message(_) | Event::Audit(_) => {}
         }
     }
 
@@ -306,6 +329,31 @@ impl WriteModel {
         for entry in entries {
             self.apply(&entry.stream, entry.version, &entry.event);
             self.position = entry.position;
+        }
+    }
+
+    fn apply_delivery(&mut self, id: DeliveryId, version: Version, event: &DeliveryEvent) {
+        let known = self.deliveries.remove(&id);
+        if let Some((lane, turn)) = known.as_ref().and_then(|known| turn(&id, known)) {
+            if let Some(turns) = self.lanes.get_mut(&lane) {
+                turns.remove(&turn);
+            }
+            if self.lanes.get(&lane).is_some_and(OrdSet::is_empty) {
+                self.lanes.remove(&lane);
+            }
+        }
+        let mut delivery = known.map(Arc::unwrap_or_clone).unwrap_or_default();
+        delivery.version = version;
+        delivery.state.apply(event.clone());
+        if delivery.state.state == DeliveryState::Pending {
+            self.index_delivery(&id, &delivery);
+            self.deliveries.insert(id, Arc::new(delivery));
+        }
+    }
+
+    pub(crate) fn index_delivery(&mut self, id: &DeliveryId, delivery: &Delivery) {
+        if let Some((lane, turn)) = turn(id, delivery) {
+            self.lanes.entry(lane).or_default().insert(turn);
         }
     }
 
@@ -449,6 +497,12 @@ impl WriteModel {
             self.enter(id, user);
         }
     }
+}
+
+fn turn(id: &DeliveryId, delivery: &Delivery) -> Option<(Lane, Turn)> {
+    let cause = delivery.cause.as_ref()?;
+    let lane = (cause.integration.clone(), cause.url);
+    Some((lane, (delivery.queued, cause.position, id.clone())))
 }
 
 fn advance<K, A>(live: &mut Live<K, A>, key: K, version: Version, event: A::Event)

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use hansard_domain::account::Account;
 use hansard_domain::claim::Claim;
-use hansard_domain::id::{IntegrationId, RoleId, RoomId, UserId};
-use hansard_domain::integration::Integration;
+use hansard_domain::id::{DeliveryId, IntegrationId, RoleId, RoomId, UserId};
+use hansard_domain::integration::{Delivery, Integration};
 use hansard_domain::journal::{Journal, JournalError};
 use hansard_domain::log::Position;
 use hansard_domain::role::{Permission, Role};
@@ -27,7 +27,7 @@ use crate::model::{Versioned, WriteModel};
 use crate::state::StateStore;
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The snapshot is replaced when the log has grown by so many events since, looked at this often.
 const WORTH_SAVING: u64 = 20_000;
@@ -53,6 +53,7 @@ struct Snapshot {
     settings: Rows<String, Setting>,
     integrations: Rows<IntegrationId, Integration>,
     claims: Rows<String, Claim>,
+    deliveries: Rows<DeliveryId, Delivery>,
 }
 
 fn rows<K: Clone, A>(live: &imbl::HashMap<K, Arc<Versioned<A>>>) -> Rows<K, A> {
@@ -75,6 +76,7 @@ impl Snapshot {
             settings: rows(&model.settings),
             integrations: rows(&model.integrations),
             claims: rows(&model.claims),
+            deliveries: rows(&model.deliveries),
         }
     }
 
@@ -91,11 +93,15 @@ impl Snapshot {
         model.settings = self.settings.into_iter().collect();
         model.integrations = self.integrations.into_iter().collect();
         model.claims = self.claims.into_iter().collect();
+        model.deliveries = self.deliveries.into_iter().collect();
         for (id, account) in &model.accounts.clone() {
             model.index_account(id, account);
         }
         for (id, room) in &model.rooms.clone() {
             model.index_room(id, room);
+        }
+        for (id, delivery) in &model.deliveries.clone() {
+            model.index_delivery(id, delivery);
         }
         model
     }

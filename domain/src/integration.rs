@@ -374,6 +374,8 @@ pub enum DeliveryEvent {
     /// Somebody asked for a dead or done delivery to be made again.
     WebhookReplayed {
         by: UserId,
+        /// As it was queued with: who keeps only what is under way knows it from here.
+        cause: Cause,
         at: Timestamp,
     },
 }
@@ -458,6 +460,8 @@ pub struct Delivery {
     pub cause: Option<Cause>,
     pub state: DeliveryState,
     pub attempts: u32,
+    /// When it was queued, or asked for again: its turn among the others.
+    pub queued: Timestamp,
     /// When the next attempt is due.
     pub due: Timestamp,
 }
@@ -483,7 +487,10 @@ impl Aggregate for Delivery {
             (C::Queue { .. }, _) => return Err(DeliveryError::Exists),
             (_, DeliveryState::Unknown) => return Err(DeliveryError::Missing),
             (C::Replay { .. }, DeliveryState::Pending) => return Err(DeliveryError::Pending),
-            (C::Replay { by, at }, _) => E::WebhookReplayed { by, at },
+            (C::Replay { by, at }, _) => {
+                let cause = self.cause.clone().ok_or(DeliveryError::Missing)?;
+                E::WebhookReplayed { by, cause, at }
+            }
             (_, DeliveryState::Delivered | DeliveryState::Dead) => {
                 return Err(DeliveryError::Done);
             }
@@ -533,6 +540,7 @@ impl Aggregate for Delivery {
             DeliveryEvent::WebhookQueued { cause, at } => {
                 self.cause = Some(cause);
                 self.state = DeliveryState::Pending;
+                self.queued = at;
                 self.due = at;
             }
             DeliveryEvent::WebhookDelivered { attempt, .. } => {
@@ -549,9 +557,11 @@ impl Aggregate for Delivery {
                 }
             }
             DeliveryEvent::WebhookAbandoned { .. } => self.state = DeliveryState::Dead,
-            DeliveryEvent::WebhookReplayed { at, .. } => {
+            DeliveryEvent::WebhookReplayed { cause, at, .. } => {
+                self.cause = Some(cause);
                 self.state = DeliveryState::Pending;
                 self.attempts = 0;
+                self.queued = at;
                 self.due = at;
             }
         }
@@ -770,6 +780,7 @@ mod tests {
     fn replayed() -> DeliveryEvent {
         DeliveryEvent::WebhookReplayed {
             by: "mary".into(),
+            cause: cause(),
             at: Timestamp(40),
         }
     }

@@ -138,6 +138,9 @@ impl Journal {
     /// Records proposals, each whole or not at all, and publishes them to followers. Durable when it
     /// returns. After an error it is not known whether they were recorded; reading on from
     /// [`Self::head`] tells. Only one task may append.
+    ///
+    /// A proposal with a part whose key has been deleted meanwhile conflicts: what it speaks of was
+    /// erased by somebody else at the same time.
     pub async fn append(
         &self,
         mut proposals: Vec<Proposal>,
@@ -158,22 +161,38 @@ impl Journal {
             let key = keys.get(&part.key()).ok_or(SealError::NoKey(part.key()))?;
             part.seal(key, id.as_bytes())
         };
-        let commits = proposals
-            .iter()
-            .map(|proposal| write(proposal, &seal))
-            .collect::<Result<_, _>>()?;
+        let mut commits = Vec::with_capacity(proposals.len());
+        let mut erased = Vec::with_capacity(proposals.len());
+        for proposal in &proposals {
+            match write(proposal, &seal) {
+                Ok(commit) => {
+                    commits.push(commit);
+                    erased.push(None);
+                }
+                Err(JournalError::Seal(SealError::NoKey(_))) => erased.push(Some(moved(proposal))),
+                Err(error) => return Err(error),
+            }
+        }
 
-        let outcomes = self.log.append(commits).await?;
+        let mut outcomes = match commits.is_empty() {
+            true => Vec::new(),
+            false => self.log.append(commits).await?,
+        }
+        .into_iter();
         let mut published = Vec::new();
         let batches = proposals
             .into_iter()
-            .zip(outcomes)
-            .map(|(proposal, outcome)| {
-                outcome.map(|recorded| {
+            .zip(erased)
+            .map_while(|(proposal, erased)| {
+                let outcome = match erased {
+                    Some(conflict) => Err(conflict),
+                    None => outcomes.next()?,
+                };
+                Some(outcome.map(|recorded| {
                     let batch = entries(proposal, recorded);
                     published.extend(batch.iter().cloned());
                     batch
-                })
+                }))
             })
             .collect();
         self.publish(published);
@@ -312,6 +331,17 @@ impl Journal {
     /// Deletes data keys for good: what was sealed under them can't be read any more.
     pub async fn shred(&self, keys: &[KeyId]) -> Result<(), JournalError> {
         Ok(self.keys.shred(keys).await?)
+    }
+}
+
+/// What a proposal is told whose key is gone: nothing of it was written.
+fn moved(proposal: &Proposal) -> Conflict {
+    let draft = proposal.drafts.first();
+    let expected = draft.map_or(Version::NONE, |draft| draft.expected);
+    Conflict {
+        stream: draft.map_or_else(|| StreamId::new("", ""), |draft| draft.stream.clone()),
+        expected,
+        actual: expected,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Adapters to the outside: event logs, key vaults, the data directory they stand in, HTTP out.
 
 pub mod data_dir;
+pub mod http_out;
 pub mod log;
 pub mod state;
 pub mod vault;

@@ -270,7 +270,10 @@ mod tests {
         let sender = HttpWebhookSender::new().unwrap();
         for url in ["file:///etc/passwd", "ftp://example.com/", "nowhere", ""] {
             let refused = sender.send(to(url, true)).await;
-            assert!(matches!(refused, Err(SendError::Url(_))), "{url}: {refused:?}");
+            assert!(
+                matches!(refused, Err(SendError::Url(_))),
+                "{url}: {refused:?}"
+            );
         }
     }
 

@@ -1,0 +1,5 @@
+//! Integrations: incoming and outgoing webhooks.
+
+pub mod retry;
+pub mod sender;
+pub mod signature;
