@@ -1,0 +1,443 @@
+//! A started server with a data directory of its own, and a client to speak to it.
+//!
+//! The binary is the one built beside the tests; `HANSARD_BINARY` names another. A server is killed
+//! when it is dropped, and its directory removed.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long a server may take until it is ready, or has stopped.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+pub const ADMIN: &str = "admin";
+pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
+
+/// The server binary under test.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("HANSARD_BINARY") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let profile = test
+        .ancestors()
+        .find(|directory| directory.join("hansard").is_file())
+        .expect("the server is built before the tests: cargo build -p hansard");
+    profile.join("hansard")
+}
+
+/// How a server is to be started.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// More environment: settings as `OVERWRITE_SETTING_<id>`, flags as `HANSARD_<FLAG>`.
+    pub environment: Vec<(String, String)>,
+    /// Keep the rate limiter on.
+    pub rate_limited: bool,
+}
+
+impl Options {
+    #[must_use]
+    pub fn setting(mut self, id: &str, value: &str) -> Self {
+        self.environment
+            .push((format!("OVERWRITE_SETTING_{id}"), value.to_owned()));
+        self
+    }
+}
+
+/// A running server.
+pub struct Server {
+    directory: TempDir,
+    port: u16,
+    options: Options,
+    process: Option<Child>,
+    http: reqwest::Client,
+}
+
+impl Server {
+    /// Starts a server on a fresh data directory and waits until it is ready.
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    pub async fn start_with(options: Options) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self::start_on(directory, options).await
+    }
+
+    /// Starts a server on a data directory that may have been used before.
+    pub async fn start_on(directory: TempDir, options: Options) -> Self {
+        let mut server = Self {
+            directory,
+            port: free_port(),
+            options,
+            process: None,
+            http: reqwest::Client::new(),
+        };
+        server.launch();
+        server.ready().await;
+        server
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// What the server wrote to its standard output and error.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(self.output_file()).unwrap_or_default()
+    }
+
+    fn output_file(&self) -> PathBuf {
+        self.directory.path().join("output.log")
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, Child::id)
+    }
+
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// Starts the process again on the same data and port; it must not be running.
+    pub fn launch(&mut self) {
+        assert!(self.process.is_none(), "the server is running already");
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(self.output_file())
+            .expect("the server's output file");
+        let mut command = Command::new(binary());
+        command
+            .args([
+                "serve",
+                "--listen",
+                &format!("127.0.0.1:{}", self.port),
+                "--data",
+            ])
+            .arg(self.data())
+            .envs([
+                ("ADMIN_USERNAME", ADMIN),
+                ("ADMIN_PASS", ADMIN_PASSWORD),
+                ("ADMIN_EMAIL", "admin@example.org"),
+                ("ADMIN_NAME", "The Admin"),
+            ])
+            .stdin(Stdio::null())
+            .stdout(
+                output
+                    .try_clone()
+                    .expect("a second handle of the output file"),
+            )
+            .stderr(output);
+        if !self.options.rate_limited {
+            command.env("OVERWRITE_SETTING_API_Enable_Rate_Limiter", "false");
+        }
+        for (name, value) in &self.options.environment {
+            command.env(name, value);
+        }
+        self.process = Some(command.spawn().expect("the server starts"));
+    }
+
+    /// Waits until the server says it is ready.
+    pub async fn ready(&mut self) {
+        let started = Instant::now();
+        loop {
+            let answer = self.http.get(self.url("/ready")).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            let ended = self
+                .process
+                .as_mut()
+                .and_then(|process| process.try_wait().ok().flatten());
+            assert!(
+                ended.is_none(),
+                "the server ended with {ended:?}:\n{}",
+                self.output()
+            );
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the server is not ready after {PATIENCE:?}:\n{}",
+                self.output()
+            );
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Ends the process as `kill -9` does.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Asks the process to stop, as an operator does, and waits for it.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the server is running");
+        let pid = process.id().to_string();
+        let asked = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill runs");
+        assert!(asked.success());
+        let started = Instant::now();
+        loop {
+            if let Some(status) = process.try_wait().expect("the server is our child") {
+                return status;
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the server does not stop:\n{}",
+                self.output()
+            );
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Runs another command of the binary on this server's data directory.
+    pub fn hansard(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(binary())
+            .args(arguments)
+            .arg("--data")
+            .arg(self.data())
+            .output()
+            .expect("the binary runs")
+    }
+
+    /// A client that is logged in as the administrator.
+    pub async fn admin(&self) -> Client {
+        self.login(ADMIN, ADMIN_PASSWORD).await
+    }
+
+    pub async fn login(&self, user: &str, password: &str) -> Client {
+        let answer = self
+            .anonymous()
+            .post("login", json!({ "user": user, "password": password }))
+            .await
+            .expect_ok();
+        let data = &answer["data"];
+        self.client(
+            data["userId"].as_str().unwrap(),
+            data["authToken"].as_str().unwrap(),
+        )
+    }
+
+    /// A client that is not logged in.
+    pub fn anonymous(&self) -> Client {
+        Client {
+            http: self.http.clone(),
+            base: self.url(""),
+            session: None,
+        }
+    }
+
+    /// A client with a token at hand.
+    pub fn client(&self, user_id: &str, token: &str) -> Client {
+        let session = Some(Session {
+            user_id: user_id.to_owned(),
+            token: token.to_owned(),
+        });
+        Client {
+            http: self.http.clone(),
+            base: self.url(""),
+            session,
+        }
+    }
+
+    /// Makes a user with a password and logs it in.
+    pub async fn user(&self, username: &str) -> Client {
+        let password = format!("{username}'s own secret");
+        self.admin()
+            .await
+            .post(
+                "users.create",
+                json!({
+                    "username": username,
+                    "name": username,
+                    "email": format!("{username}@example.org"),
+                    "password": password,
+                    "verified": true,
+                }),
+            )
+            .await
+            .expect_ok();
+        self.login(username, &password).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("the port's address").port()
+}
+
+#[derive(Debug, Clone)]
+struct Session {
+    user_id: String,
+    token: String,
+}
+
+/// Speaks to a server as somebody.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    session: Option<Session>,
+}
+
+/// A status and a JSON body (`null` where the body is not JSON).
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Value,
+}
+
+impl Answer {
+    /// The body of an answer that must be a success.
+    #[track_caller]
+    pub fn expect_ok(self) -> Value {
+        assert!(self.status.is_success(), "{} {}", self.status, self.body);
+        self.body
+    }
+
+    /// The `errorType` of an answer that must be a failure with this status.
+    #[track_caller]
+    pub fn expect_error(self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.body);
+        self.body["errorType"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+}
+
+impl Client {
+    pub fn user_id(&self) -> &str {
+        self.session
+            .as_ref()
+            .map_or("", |session| session.user_id.as_str())
+    }
+
+    pub fn token(&self) -> &str {
+        self.session
+            .as_ref()
+            .map_or("", |session| session.token.as_str())
+    }
+
+    /// A request to any path, with the session's headers.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.session {
+            Some(session) => request
+                .header("X-Auth-Token", &session.token)
+                .header("X-User-Id", &session.user_id),
+            None => request,
+        }
+    }
+
+    /// `GET /api/v1/<operation>`, the query string with it.
+    pub async fn get(&self, operation: &str) -> Answer {
+        answer(self.request(Method::GET, &format!("/api/v1/{operation}"))).await
+    }
+
+    /// `POST /api/v1/<operation>` with a JSON body.
+    pub async fn post(&self, operation: &str, body: Value) -> Answer {
+        answer(
+            self.request(Method::POST, &format!("/api/v1/{operation}"))
+                .json(&body),
+        )
+        .await
+    }
+
+    /// `GET` of any path.
+    pub async fn get_path(&self, path: &str) -> Answer {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    /// Sends a text to a room; answers the message.
+    pub async fn say(&self, room: &str, text: &str) -> Value {
+        let body = json!({ "message": { "rid": room, "msg": text } });
+        self.post("chat.sendMessage", body).await.expect_ok()["message"].take()
+    }
+
+    /// Makes a public channel; answers its id.
+    pub async fn channel(&self, name: &str) -> String {
+        let body = self
+            .post("channels.create", json!({ "name": name }))
+            .await
+            .expect_ok();
+        body["channel"]["_id"].as_str().unwrap().to_owned()
+    }
+}
+
+async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.expect("the server answers");
+    let status = response.status();
+    let body = response.bytes().await.expect("the answer is whole");
+    Answer {
+        status,
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    }
+}
+
+/// Waits until a condition holds; fails, saying what was waited for, when it takes too long.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{what}: still not after {PATIENCE:?}"
+        );
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Every file below a directory with its content.
+pub fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(&directory)
+            .expect("a directory to read")
+            .flatten()
+        {
+            let path = entry.path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if let Ok(content) = std::fs::read(&path) {
+                found.push((path, content));
+            }
+        }
+    }
+    found
+}
+
+/// The files below a directory that hold a text anywhere.
+pub fn files_with(directory: &Path, text: &str) -> Vec<PathBuf> {
+    let needle = text.as_bytes();
+    files(directory)
+        .into_iter()
+        .filter(|(_, content)| content.windows(needle.len()).any(|window| window == needle))
+        .map(|(path, _)| path)
+        .collect()
+}
