@@ -4,6 +4,7 @@
 //! are not asked.
 
 use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::room::RoomKind;
 
 use crate::caller::Caller;
 use crate::error::CommandError;
@@ -32,6 +33,32 @@ impl WriteModel {
                 .user
                 .as_ref()
                 .is_some_and(|user| self.permitted(user, permission, room))
+    }
+
+    /// Whether somebody may see a room and what is said in it: its members, and everybody who may
+    /// see channels where it is one. A discussion is seen by whoever sees the room it is about.
+    pub fn can_access(&self, user: Option<&UserId>, room: &RoomId) -> bool {
+        let Some(found) = self.room(room) else {
+            return false;
+        };
+        if found.kind == RoomKind::Channel {
+            let seen = match user {
+                Some(user) => self.permitted(user, "view-c-room", None),
+                None => self.flag("Accounts_AllowAnonymousRead"),
+            };
+            if seen {
+                return true;
+            }
+        }
+        let member = user
+            .filter(|user| found.is_member(user))
+            .is_some_and(|user| {
+                self.permitted(user, "view-joined-room", None)
+                    || self.permitted(user, &format!("view-{}-room", found.kind.letter()), None)
+            });
+        let parent = found.parent.as_ref().map(|parent| &parent.room);
+        // A discussion's parent is no discussion, so this goes one step.
+        member || parent.is_some_and(|parent| parent != room && self.can_access(user, parent))
     }
 
     /// Refuses (403) a caller without a permission.

@@ -63,6 +63,11 @@ impl CommandError {
         }
     }
 
+    /// A rule says no, in words alone: some of Rocket.Chat's errors have no code.
+    pub fn plain(reason: impl Into<String>) -> Self {
+        Self::refused("", reason)
+    }
+
     /// A rule says no, and tells more in `details`.
     pub fn refused_with(
         code: impl Into<Cow<'static, str>>,

@@ -1,0 +1,639 @@
+//! What a batch of events does to the tables.
+//!
+//! A batch is folded in memory: the rows that its events touch are read at once, changed one event
+//! after the other, and written at once. A plain message costs its row and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use hansard_domain::account::{AccountEvent, Author, Profile};
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use hansard_domain::log::Position;
+use hansard_domain::message::{MessageEvent, Sent};
+use hansard_domain::room::RoomEvent;
+use serde_json::{Map, Value, json};
+use sqlx::{AnyConnection, Row as _};
+
+use super::row::{READ, REWRITE, Row, WRITE};
+use super::wire;
+use crate::rows::{ByKey, Insert};
+use crate::view::ViewError;
+
+const AUTHOR: Insert = Insert::into("author", &["id", "username", "wire"]).on_conflict(
+    "ON CONFLICT (id) DO UPDATE SET username = excluded.username, wire = excluded.wire",
+);
+const STAR: Insert = Insert::into("star", &["room", "user_id", "at", "position"])
+    .on_conflict("ON CONFLICT DO NOTHING");
+const MENTION: Insert = Insert::into("mention", &["room", "user_id", "at", "position"])
+    .on_conflict("ON CONFLICT DO NOTHING");
+const NAMED: Insert =
+    Insert::into("named", &["user_id", "id"]).on_conflict("ON CONFLICT DO NOTHING");
+const DELETED: Insert = Insert::into("deleted", &["id", "room", "thread", "at", "position"])
+    .on_conflict("ON CONFLICT DO NOTHING");
+const TOTAL: Insert = Insert::into("total", &["room", "messages"])
+    .on_conflict("ON CONFLICT (room) DO UPDATE SET messages = total.messages + excluded.messages");
+
+/// How an account is named that is gone with its personal data.
+const REMOVED_NAME: &str = "Removed User";
+
+pub(super) async fn apply(
+    tables: &mut AnyConnection,
+    entries: &[Arc<Entry>],
+) -> Result<(), ViewError> {
+    // A room that goes takes rows with it that nobody counted up: it is done between two folds.
+    for part in entries.split_inclusive(|entry| deletes_room(entry)) {
+        let mut fold = Fold::load(tables, part).await?;
+        for entry in part {
+            fold.apply(entry)?;
+        }
+        fold.write(tables).await?;
+        if let Some(last) = part.last()
+            && deletes_room(last)
+        {
+            delete_room(tables, last.stream.key()).await?;
+        }
+    }
+    Ok(())
+}
+
+fn deletes_room(entry: &Entry) -> bool {
+    matches!(entry.event, Event::Room(RoomEvent::RoomDeleted { .. }))
+}
+
+async fn delete_room(tables: &mut AnyConnection, room: &str) -> Result<(), ViewError> {
+    const STATEMENTS: [&str; 6] = [
+        "DELETE FROM named WHERE id IN (SELECT id FROM message WHERE room = $1)",
+        "DELETE FROM message WHERE room = $1",
+        "DELETE FROM star WHERE room = $1",
+        "DELETE FROM mention WHERE room = $1",
+        "DELETE FROM deleted WHERE room = $1",
+        "DELETE FROM total WHERE room = $1",
+    ];
+    for statement in STATEMENTS {
+        sqlx::query(statement)
+            .bind(room.to_owned())
+            .execute(&mut *tables)
+            .await?;
+    }
+    Ok(())
+}
+
+/// A row, and what has to be done about it.
+struct Slot {
+    row: Row,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not in the table yet.
+    New,
+    /// As it stands in the table.
+    Stored,
+    /// In the table, but different.
+    Changed,
+}
+
+/// The rows that a batch touches, on their way from the tables and back.
+#[derive(Default)]
+struct Fold {
+    slots: HashMap<MessageId, Slot>,
+    /// New messages in the order they were sent.
+    sent: Vec<MessageId>,
+    authors: BTreeMap<UserId, Name>,
+    /// Names that changed in this batch.
+    renamed: BTreeSet<UserId>,
+    removed: Vec<Row>,
+    deleted: BTreeMap<MessageId, Deleted>,
+    /// `(user, message)` to whether the star stands.
+    stars: BTreeMap<(UserId, MessageId), bool>,
+    /// Messages whose mentions changed.
+    mentioned: BTreeMap<MessageId, Vec<UserId>>,
+    named: BTreeSet<(UserId, MessageId)>,
+}
+
+struct Name {
+    username: String,
+    wire: String,
+}
+
+struct Deleted {
+    room: RoomId,
+    thread: Option<MessageId>,
+    at: Timestamp,
+    position: Position,
+}
+
+impl Fold {
+    /// Reads what the events are about and don't bring themselves.
+    async fn load(tables: &mut AnyConnection, entries: &[Arc<Entry>]) -> Result<Self, ViewError> {
+        let mut fold = Self::default();
+        let mut sent = HashSet::new();
+        let mut wanted = BTreeSet::new();
+        for entry in entries {
+            match &entry.event {
+                Event::Message(MessageEvent::MessageSent { sent: message, .. }) => {
+                    sent.insert(entry.stream.key());
+                    if let Some(thread) = &message.thread {
+                        wanted.insert(thread.parent.as_str());
+                    }
+                }
+                Event::Message(_) => {
+                    wanted.insert(entry.stream.key());
+                }
+                Event::Room(RoomEvent::ChannelPruned { pruned, .. }) => {
+                    wanted.extend(pruned.iter().map(|pruned| pruned.message.as_str()));
+                }
+                Event::Account(
+                    AccountEvent::UserProfileChanged { .. } | AccountEvent::UserDeleted { .. },
+                ) => {
+                    fold.renamed.insert(UserId::new(entry.stream.key()));
+                }
+                _ => {}
+            }
+        }
+        let mut wanted: BTreeSet<String> = wanted
+            .into_iter()
+            .filter(|id| !sent.contains(id))
+            .map(str::to_owned)
+            .collect();
+        if !fold.renamed.is_empty() {
+            let users: Vec<&UserId> = fold.renamed.iter().collect();
+            let named = ByKey::new("SELECT id FROM named WHERE user_id IN");
+            for row in named.fetch(tables, &users).await? {
+                wanted.insert(row.try_get(0)?);
+            }
+        }
+        fold.read(tables, &wanted.into_iter().collect::<Vec<_>>())
+            .await?;
+        // A thread loses a reply when that is deleted.
+        let parents: BTreeSet<String> = fold
+            .slots
+            .values()
+            .filter_map(|slot| slot.row.thread.as_ref())
+            .filter(|parent| !fold.slots.contains_key(*parent) && !sent.contains(parent.as_str()))
+            .map(ToString::to_string)
+            .collect();
+        fold.read(tables, &parents.into_iter().collect::<Vec<_>>())
+            .await?;
+        Ok(fold)
+    }
+
+    async fn read(&mut self, tables: &mut AnyConnection, ids: &[String]) -> Result<(), ViewError> {
+        for row in READ.fetch(tables, ids).await? {
+            let row = Row::read(&row)?;
+            let state = State::Stored;
+            self.slots.insert(row.id.clone(), Slot { row, state });
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &Entry) -> Result<(), ViewError> {
+        match &entry.event {
+            Event::Message(event) => self.message(entry, event),
+            Event::Account(event) => self.account(entry, event),
+            Event::Room(RoomEvent::ChannelPruned { pruned, .. }) => {
+                for pruned in pruned {
+                    self.remove(&pruned.message, entry)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn account(&mut self, entry: &Entry, event: &AccountEvent) -> Result<(), ViewError> {
+        let profile = match event {
+            AccountEvent::UserRegistered { profile, .. }
+            | AccountEvent::UserProfileChanged { profile } => profile.value(),
+            AccountEvent::UserDeleted { .. } => None,
+            _ => return Ok(()),
+        };
+        let id = UserId::new(entry.stream.key());
+        self.authors.insert(id.clone(), Name::of(&id, profile)?);
+        Ok(())
+    }
+
+    fn message(&mut self, entry: &Entry, event: &MessageEvent) -> Result<(), ViewError> {
+        use MessageEvent as E;
+        let id = MessageId::new(entry.stream.key());
+        let at = entry.at;
+        match event {
+            E::MessageSent { sent, content } => {
+                let row = Row::sent(id.clone(), sent, content.value(), content.key(), entry)?;
+                return self.send(id, row, sent);
+            }
+            E::MessageDeleted {
+                show_deleted: false,
+                ..
+            } => return self.remove(&id, entry),
+            E::MessageReported { .. } => return Ok(()),
+            _ => {}
+        }
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return Ok(());
+        };
+        if slot.state == State::Stored {
+            slot.state = State::Changed;
+        }
+        let row = &mut slot.row;
+        match event {
+            E::MessageEdited {
+                editor,
+                mentions,
+                content,
+                at: edited,
+                ..
+            } => {
+                let content = content.value().cloned().unwrap_or_default();
+                row.change(at, |wire| {
+                    wire::set_content(wire, &content)?;
+                    wire.insert("editedAt".into(), edited.iso().into());
+                    wire.insert("editedBy".into(), wire::person(editor));
+                    Ok(())
+                })?;
+                self.named.insert((editor.clone(), id.clone()));
+                self.mentioned.insert(id, mentions.users.clone());
+            }
+            E::MessageDeleted {
+                by, at: removed, ..
+            } => {
+                let parent = row.thread.clone();
+                row.system = Some("rm".to_owned());
+                row.pinned = false;
+                row.has_files = false;
+                row.reactions.clear();
+                row.change(at, |wire| {
+                    wire::set_removed(wire, by, *removed);
+                    Ok(())
+                })?;
+                self.named.insert((by.clone(), id.clone()));
+                self.mentioned.insert(id, Vec::new());
+                self.lose_reply(parent.as_ref(), at)?;
+            }
+            E::ReactionAdded { user, reaction, .. } => {
+                row.reactions.push((reaction.clone(), user.clone()));
+                row.change(at, |_| Ok(()))?;
+                self.named.insert((user.clone(), id));
+            }
+            E::ReactionRemoved { user, reaction, .. } => {
+                row.reactions
+                    .retain(|given| (&given.0, &given.1) != (reaction, user));
+                row.change(at, |_| Ok(()))?;
+            }
+            E::MessagePinned { by, at: pinned, .. } => {
+                row.pinned = true;
+                row.change(at, |wire| {
+                    set_pin(wire, true, by, *pinned);
+                    Ok(())
+                })?;
+                self.named.insert((by.clone(), id));
+            }
+            E::MessageUnpinned { by, .. } => {
+                row.pinned = false;
+                row.change(at, |wire| {
+                    set_pin(wire, false, by, at);
+                    Ok(())
+                })?;
+                self.named.insert((by.clone(), id));
+            }
+            E::MessageStarred { user, .. } => {
+                row.stars += 1;
+                row.change(at, |_| Ok(()))?;
+                self.stars.insert((user.clone(), id), true);
+            }
+            E::MessageUnstarred { user, .. } => {
+                row.stars -= 1;
+                row.change(at, |_| Ok(()))?;
+                self.stars.insert((user.clone(), id), false);
+            }
+            E::ThreadFollowed { user, .. } => {
+                row.change(at, |wire| {
+                    follow(wire, [user]);
+                    Ok(())
+                })?;
+            }
+            E::ThreadUnfollowed { user, .. } => {
+                row.change(at, |wire| {
+                    if let Some(Value::Array(replies)) = wire.get_mut("replies") {
+                        replies.retain(|reply| reply != user.as_str());
+                    }
+                    Ok(())
+                })?;
+            }
+            E::MessageSent { .. } | E::MessageReported { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, id: MessageId, row: Row, sent: &Sent) -> Result<(), ViewError> {
+        let at = row.updated;
+        if !sent.mentions.users.is_empty() {
+            self.mentioned
+                .insert(id.clone(), sent.mentions.users.clone());
+        }
+        self.sent.push(id.clone());
+        let state = State::New;
+        self.slots.insert(id, Slot { row, state });
+        let Some(thread) = &sent.thread else {
+            return Ok(());
+        };
+        let Some(parent) = self.slots.get_mut(&thread.parent) else {
+            return Ok(());
+        };
+        parent.touch();
+        let parent = &mut parent.row;
+        parent.replies += 1;
+        parent.last_reply = parent.last_reply.max(Some(sent.at));
+        let (replies, last) = (parent.replies, parent.last_reply);
+        parent.change(at, |wire| {
+            wire.insert("tcount".into(), replies.into());
+            wire.insert("tlm".into(), last.map(Timestamp::iso).into());
+            follow(wire, &thread.followers);
+            Ok(())
+        })
+    }
+
+    fn remove(&mut self, id: &MessageId, entry: &Entry) -> Result<(), ViewError> {
+        let Some(slot) = self.slots.remove(id) else {
+            return Ok(());
+        };
+        let row = slot.row;
+        self.deleted.insert(
+            id.clone(),
+            Deleted {
+                room: row.room.clone(),
+                thread: row.thread.clone(),
+                at: entry.at,
+                position: entry.position,
+            },
+        );
+        self.lose_reply(row.thread.as_ref(), entry.at)?;
+        self.stars.retain(|(_, message), _| message != id);
+        self.mentioned.remove(id);
+        self.named.retain(|(_, message)| message != id);
+        if slot.state != State::New {
+            self.removed.push(row);
+        }
+        Ok(())
+    }
+
+    fn lose_reply(&mut self, parent: Option<&MessageId>, at: Timestamp) -> Result<(), ViewError> {
+        let Some(parent) = parent.and_then(|parent| self.slots.get_mut(parent)) else {
+            return Ok(());
+        };
+        parent.touch();
+        let parent = &mut parent.row;
+        parent.replies -= 1;
+        let replies = parent.replies;
+        if replies == 0 {
+            parent.last_reply = None;
+        }
+        parent.change(at, |wire| {
+            if replies == 0 {
+                wire.shift_remove("tcount");
+                wire.shift_remove("tlm");
+            } else {
+                wire.insert("tcount".into(), replies.into());
+            }
+            Ok(())
+        })
+    }
+
+    async fn write(mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        self.name_people(tables).await?;
+
+        let authors: Vec<_> = self.authors.iter().collect();
+        let changed = authors
+            .into_iter()
+            .filter(|(_, name)| !name.wire.is_empty());
+        let changed: Vec<_> = changed.collect();
+        AUTHOR
+            .write(tables, &changed, |(id, name), values| {
+                values.text(id);
+                values.text(&name.username);
+                values.text(&name.wire);
+            })
+            .await?;
+
+        let mut totals: BTreeMap<&RoomId, i64> = BTreeMap::new();
+        for row in &self.removed {
+            *totals.entry(&row.room).or_default() -= 1;
+        }
+        self.delete_rows(tables).await?;
+        let mut new: Vec<&Row> = Vec::with_capacity(self.sent.len());
+        for id in &self.sent {
+            if let Some(slot) = self.slots.get(id) {
+                *totals.entry(&slot.row.room).or_default() += 1;
+                new.push(&slot.row);
+            }
+        }
+        WRITE
+            .write(tables, &new, |row, values| row.bind(values))
+            .await?;
+        let mut rewritten: Vec<&Row> = self
+            .slots
+            .values()
+            .filter(|slot| slot.state == State::Changed)
+            .map(|slot| &slot.row)
+            .collect();
+        rewritten.sort_by_key(|row| row.position);
+        REWRITE
+            .write(tables, &rewritten, |row, values| row.bind(values))
+            .await?;
+        let totals: Vec<_> = totals.into_iter().filter(|(_, more)| *more != 0).collect();
+        TOTAL
+            .write(tables, &totals, |(room, more), values| {
+                values.text(room);
+                values.number(*more);
+            })
+            .await?;
+        self.write_marks(tables).await?;
+        let deleted: Vec<_> = self.deleted.iter().collect();
+        DELETED
+            .write(tables, &deleted, |(id, deleted), values| {
+                values.text(id);
+                values.text(&deleted.room);
+                values.maybe_text(deleted.thread.as_ref());
+                values.time(deleted.at);
+                values.position(deleted.position);
+            })
+            .await
+    }
+
+    async fn delete_rows(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        if self.removed.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<&MessageId> = self.removed.iter().map(|row| &row.id).collect();
+        for statement in [
+            "DELETE FROM message WHERE id IN",
+            "DELETE FROM named WHERE id IN",
+        ] {
+            ByKey::new(statement).execute(tables, &ids).await?;
+        }
+        for row in &self.removed {
+            for statement in [
+                "DELETE FROM star WHERE position = $1",
+                "DELETE FROM mention WHERE position = $1",
+            ] {
+                sqlx::query(statement)
+                    .bind(row.position.0 as i64)
+                    .execute(&mut *tables)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stars, mentions, and who is named where.
+    async fn write_marks(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        let mut starred = Vec::new();
+        for ((user, id), stands) in &self.stars {
+            let Some(Slot { row, .. }) = self.slots.get(id) else {
+                continue;
+            };
+            if *stands {
+                starred.push((user, row));
+            } else {
+                sqlx::query(
+                    "DELETE FROM star \
+                     WHERE room = $1 AND user_id = $2 AND at = $3 AND position = $4",
+                )
+                .bind(row.room.to_string())
+                .bind(user.to_string())
+                .bind(row.at.0)
+                .bind(row.position.0 as i64)
+                .execute(&mut *tables)
+                .await?;
+            }
+        }
+        let bind = |(user, row): &(&UserId, &Row), values: &mut crate::rows::Values| {
+            values.text(&row.room);
+            values.text(user);
+            values.time(row.at);
+            values.position(row.position);
+        };
+        STAR.write(tables, &starred, bind).await?;
+
+        let mut mentions = Vec::new();
+        for (id, users) in &self.mentioned {
+            let Some(Slot { row, state }) = self.slots.get(id) else {
+                continue;
+            };
+            if *state != State::New {
+                sqlx::query("DELETE FROM mention WHERE position = $1")
+                    .bind(row.position.0 as i64)
+                    .execute(&mut *tables)
+                    .await?;
+            }
+            let users: BTreeSet<_> = users.iter().collect();
+            mentions.extend(users.into_iter().map(|user| (user, row)));
+        }
+        MENTION.write(tables, &mentions, bind).await?;
+
+        let named: Vec<_> = self.named.iter().collect();
+        NAMED
+            .write(tables, &named, |(user, id), values| {
+                values.text(user);
+                values.text(id);
+            })
+            .await
+    }
+
+    /// Writes the names of people into the rows that name any and are written anyway, and into those
+    /// that name somebody renamed.
+    async fn name_people(&mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        let mut naming: Vec<(MessageId, Map<String, Value>)> = Vec::new();
+        let mut unknown = BTreeSet::new();
+        for slot in self.slots.values() {
+            // A message that was only sent names nobody.
+            if slot.row.changed.is_none() {
+                continue;
+            }
+            let wire: Map<String, Value> = serde_json::from_str(&slot.row.wire)?;
+            let people: Vec<_> = wire::people(&wire, &slot.row.reactions).collect();
+            let renamed = people.iter().any(|user| self.renamed.contains(user));
+            if slot.state == State::Stored && !renamed {
+                continue;
+            }
+            unknown.extend(
+                people
+                    .into_iter()
+                    .filter(|user| !self.authors.contains_key(user)),
+            );
+            naming.push((slot.row.id.clone(), wire));
+        }
+        let mut names: HashMap<UserId, String> = HashMap::new();
+        let unknown: Vec<_> = unknown.into_iter().collect();
+        let known = ByKey::new("SELECT id, username FROM author WHERE id IN");
+        for row in known.fetch(tables, &unknown).await? {
+            names.insert(UserId::new(row.try_get::<String, _>(0)?), row.try_get(1)?);
+        }
+        for (id, name) in &self.authors {
+            names.insert(id.clone(), name.username.clone());
+        }
+        for (id, mut wire) in naming {
+            let Some(slot) = self.slots.get_mut(&id) else {
+                continue;
+            };
+            let username = |user: &UserId| match names.get(user) {
+                Some(name) => name.clone(),
+                None => user.to_string(),
+            };
+            wire::set_names(&mut wire, &slot.row.reactions, username);
+            slot.touch();
+            slot.row.wire = serde_json::to_string(&wire)?;
+        }
+        Ok(())
+    }
+}
+
+impl Slot {
+    fn touch(&mut self) {
+        if self.state == State::Stored {
+            self.state = State::Changed;
+        }
+    }
+}
+
+impl Name {
+    /// `None` for somebody whose personal data is gone.
+    fn of(id: &UserId, profile: Option<&Profile>) -> Result<Self, ViewError> {
+        let author = match profile {
+            Some(profile) => Author {
+                id: id.clone(),
+                username: profile.username.clone(),
+                name: profile.name.clone(),
+            },
+            None => Author {
+                id: id.clone(),
+                username: format!("removed-{id}"),
+                name: Some(REMOVED_NAME.to_owned()),
+            },
+        };
+        Ok(Self {
+            wire: serde_json::to_string(&author)?,
+            username: author.username,
+        })
+    }
+}
+
+fn set_pin(wire: &mut Map<String, Value>, pinned: bool, by: &UserId, at: Timestamp) {
+    wire.insert("pinned".into(), pinned.into());
+    wire.insert("pinnedAt".into(), at.iso().into());
+    wire.insert("pinnedBy".into(), wire::person(by));
+}
+
+/// Adds followers to the thread that hangs on a message.
+fn follow<'a>(wire: &mut Map<String, Value>, users: impl IntoIterator<Item = &'a UserId>) {
+    let replies = wire.entry("replies").or_insert_with(|| json!([]));
+    if let Value::Array(replies) = replies {
+        for user in users {
+            if !replies.iter().any(|reply| reply == user.as_str()) {
+                replies.push(user.as_str().into());
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Messages as clients read them: history, threads, pins, stars, mentions, and what was deleted.
+//!
+//! A row holds its finished JSON, all but the author, who stands once in a table of authors: a new
+//! name, or none any more, is one row however much was written under it. What a message says goes
+//! with its row; a deleted message leaves its id and the time behind, for clients that catch up.
+
+mod fold;
+mod queries;
+mod row;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hansard_domain::event::Entry;
+use sqlx::AnyConnection;
+
+pub use self::queries::{
+    Deleted, Filter, Found, History, MessageHead, Messages, Order, Slice, ThreadKind, Unread,
+};
+use crate::view::{View, ViewError};
+
+/// See the module.
+pub struct MessagesView;
+
+#[async_trait]
+impl View for MessagesView {
+    fn name(&self) -> &'static str {
+        "messages"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn schema(&self) -> &'static str {
+        include_str!("schema.sql")
+    }
+
+    fn indexes(&self) -> &'static str {
+        include_str!("indexes.sql")
+    }
+
+    async fn apply(
+        &self,
+        tables: &mut AnyConnection,
+        entries: &[Arc<Entry>],
+    ) -> Result<(), ViewError> {
+        fold::apply(tables, entries).await
+    }
+}

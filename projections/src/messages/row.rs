@@ -1,0 +1,185 @@
+//! A row of the table `message`, and how it is read and written.
+
+use hansard_domain::event::Entry;
+use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use hansard_domain::log::Position;
+use hansard_domain::message::{Content, Sent};
+use hansard_domain::vault::KeyId;
+use serde_json::{Map, Value};
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+use super::wire;
+use crate::rows::{ByKey, Insert, Values};
+use crate::view::ViewError;
+
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub room: RoomId,
+    pub at: Timestamp,
+    pub position: Position,
+    pub id: MessageId,
+    pub updated: Timestamp,
+    pub changed: Option<Timestamp>,
+    pub sender: UserId,
+    pub key: KeyId,
+    pub system: Option<String>,
+    pub thread: Option<MessageId>,
+    pub main: bool,
+    pub pinned: bool,
+    pub discussion: bool,
+    pub has_files: bool,
+    pub stars: i64,
+    pub replies: i64,
+    pub last_reply: Option<Timestamp>,
+    pub reactions: Vec<(String, UserId)>,
+    pub wire: String,
+}
+
+/// A message can show a time other than that of its event by so much before it counts as changed
+/// (clients that catch up look so far back).
+pub(super) const SKEW: i64 = 60_000;
+
+pub(super) const WRITE: Insert = Insert::into(
+    "message",
+    &[
+        "room",
+        "at",
+        "position",
+        "id",
+        "updated",
+        "changed",
+        "sender",
+        "key_id",
+        "system",
+        "thread",
+        "main",
+        "pinned",
+        "discussion",
+        "has_files",
+        "stars",
+        "replies",
+        "last_reply",
+        "reactions",
+        "wire",
+    ],
+);
+
+pub(super) const REWRITE: Insert = WRITE.on_conflict(
+    "ON CONFLICT (room, at, position) DO UPDATE SET updated = excluded.updated, \
+     changed = excluded.changed, system = excluded.system, pinned = excluded.pinned, \
+     has_files = excluded.has_files, stars = excluded.stars, replies = excluded.replies, \
+     last_reply = excluded.last_reply, reactions = excluded.reactions, wire = excluded.wire",
+);
+
+pub(super) const READ: ByKey = ByKey::new(
+    "SELECT room, at, position, id, updated, changed, sender, key_id, system, thread, main, \
+     pinned, discussion, has_files, stars, replies, last_reply, reactions, wire \
+     FROM message WHERE id IN",
+);
+
+impl Row {
+    pub fn sent(
+        id: MessageId,
+        sent: &Sent,
+        content: Option<&Content>,
+        key: KeyId,
+        entry: &Entry,
+    ) -> Result<Self, ViewError> {
+        let wire = match content {
+            Some(content) => wire::sent(&id, sent, content, entry)?,
+            None => wire::sent(&id, sent, &Content::default(), entry)?,
+        };
+        let late = (entry.at.0 - sent.at.0).abs() > SKEW;
+        Ok(Self {
+            room: sent.room.clone(),
+            at: sent.at,
+            position: entry.position,
+            id,
+            updated: entry.at,
+            changed: late.then_some(entry.at),
+            sender: sent.sender.clone(),
+            key,
+            system: sent.system.clone(),
+            thread: sent.thread.as_ref().map(|thread| thread.parent.clone()),
+            main: sent.thread.as_ref().is_none_or(|thread| thread.shown),
+            pinned: false,
+            discussion: sent.discussion.is_some(),
+            has_files: sent.has_files,
+            stars: 0,
+            replies: 0,
+            last_reply: None,
+            reactions: Vec::new(),
+            wire,
+        })
+    }
+
+    pub fn read(row: &AnyRow) -> Result<Self, ViewError> {
+        let reactions: Option<String> = row.try_get("reactions")?;
+        Ok(Self {
+            room: RoomId::new(row.try_get::<String, _>("room")?),
+            at: Timestamp(row.try_get("at")?),
+            position: Position(row.try_get::<i64, _>("position")? as u64),
+            id: MessageId::new(row.try_get::<String, _>("id")?),
+            updated: Timestamp(row.try_get("updated")?),
+            changed: row.try_get::<Option<i64>, _>("changed")?.map(Timestamp),
+            sender: UserId::new(row.try_get::<String, _>("sender")?),
+            key: KeyId(row.try_get::<i64, _>("key_id")? as u64),
+            system: row.try_get("system")?,
+            thread: row
+                .try_get::<Option<String>, _>("thread")?
+                .map(MessageId::new),
+            main: row.try_get::<i64, _>("main")? != 0,
+            pinned: row.try_get::<i64, _>("pinned")? != 0,
+            discussion: row.try_get::<i64, _>("discussion")? != 0,
+            has_files: row.try_get::<i64, _>("has_files")? != 0,
+            stars: row.try_get("stars")?,
+            replies: row.try_get("replies")?,
+            last_reply: row.try_get::<Option<i64>, _>("last_reply")?.map(Timestamp),
+            reactions: match reactions {
+                Some(reactions) => serde_json::from_str(&reactions)?,
+                None => Vec::new(),
+            },
+            wire: row.try_get("wire")?,
+        })
+    }
+
+    pub fn bind(&self, values: &mut Values) {
+        values.text(&self.room);
+        values.time(self.at);
+        values.position(self.position);
+        values.text(&self.id);
+        values.time(self.updated);
+        values.maybe_time(self.changed);
+        values.text(&self.sender);
+        values.number(self.key.0 as i64);
+        values.maybe_text(self.system.as_ref());
+        values.maybe_text(self.thread.as_ref());
+        values.flag(self.main);
+        values.flag(self.pinned);
+        values.flag(self.discussion);
+        values.flag(self.has_files);
+        values.number(self.stars);
+        values.number(self.replies);
+        values.maybe_time(self.last_reply);
+        let reactions = (!self.reactions.is_empty())
+            .then(|| serde_json::to_string(&self.reactions).unwrap_or_default());
+        values.maybe_text(reactions);
+        values.text(&self.wire);
+    }
+
+    /// Changes the wire, at a time that clients which catch up see.
+    pub fn change(
+        &mut self,
+        at: Timestamp,
+        change: impl FnOnce(&mut Map<String, Value>) -> serde_json::Result<()>,
+    ) -> Result<(), ViewError> {
+        let mut wire: Map<String, Value> = serde_json::from_str(&self.wire)?;
+        change(&mut wire)?;
+        wire.insert("_updatedAt".into(), at.iso().into());
+        self.wire = serde_json::to_string(&wire)?;
+        self.updated = at;
+        self.changed = Some(at);
+        Ok(())
+    }
+}

@@ -1,0 +1,221 @@
+//! A message as clients see it, but for its author.
+
+use hansard_domain::event::Entry;
+use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use hansard_domain::message::{Content, Sent};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// A message in Rocket.Chat's fields, in the order that it writes them.
+#[derive(Serialize)]
+struct Wire<'a> {
+    #[serde(rename = "_id")]
+    id: &'a MessageId,
+    #[serde(rename = "t", skip_serializing_if = "Option::is_none")]
+    system: Option<&'a str>,
+    rid: &'a RoomId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tmid: Option<&'a MessageId>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tshow: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drid: Option<&'a RoomId>,
+    ts: String,
+    #[serde(rename = "_updatedAt")]
+    updated: String,
+    #[serde(skip_serializing_if = "Clone::clone")]
+    groupable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bot: Option<Bot<'a>>,
+    #[serde(flatten)]
+    said: Said<'a>,
+}
+
+/// Which program wrote: `{"i": integration}`, or just that one did.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Bot<'a> {
+    Integration { i: &'a str },
+    Some(bool),
+}
+
+/// What comes from the confidential content, and goes with it.
+#[derive(Serialize)]
+struct Said<'a> {
+    msg: &'a str,
+    urls: Vec<Url<'a>>,
+    mentions: &'a [Value],
+    channels: &'a [Value],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    emoji: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Value]>::is_empty")]
+    attachments: &'a [Value],
+    #[serde(skip_serializing_if = "<[Value]>::is_empty")]
+    blocks: &'a [Value],
+    #[serde(rename = "customFields", skip_serializing_if = "Map::is_empty")]
+    custom_fields: &'a Map<String, Value>,
+    #[serde(flatten)]
+    system: &'a Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct Url<'a> {
+    url: &'a str,
+    meta: Empty,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+/// The fields of [`Said`] that may be absent, and so have to be taken away when a text changes.
+const OPTIONAL: [&str; 6] = [
+    "alias",
+    "avatar",
+    "emoji",
+    "attachments",
+    "blocks",
+    "customFields",
+];
+
+impl<'a> Said<'a> {
+    fn of(content: &'a Content) -> Self {
+        let url = |url: &'a String| Url {
+            url,
+            meta: Empty {},
+        };
+        Self {
+            msg: &content.text,
+            urls: content.urls.iter().map(url).collect(),
+            mentions: &content.mentions,
+            channels: &content.channels,
+            alias: content.alias.as_deref(),
+            avatar: content.avatar.as_deref(),
+            emoji: content.emoji.as_deref(),
+            attachments: &content.attachments,
+            blocks: &content.blocks,
+            custom_fields: &content.custom_fields,
+            system: &content.system,
+        }
+    }
+}
+
+/// The wire of a message that was just sent.
+pub(super) fn sent(
+    id: &MessageId,
+    sent: &Sent,
+    content: &Content,
+    entry: &Entry,
+) -> serde_json::Result<String> {
+    let bot = match &sent.integration {
+        Some(integration) => Some(Bot::Integration {
+            i: integration.as_str(),
+        }),
+        None => sent.bot.then_some(Bot::Some(true)),
+    };
+    serde_json::to_string(&Wire {
+        id,
+        system: sent.system.as_deref(),
+        rid: &sent.room,
+        tmid: sent.thread.as_ref().map(|thread| &thread.parent),
+        tshow: sent.thread.as_ref().is_some_and(|thread| thread.shown),
+        drid: sent.discussion.as_ref(),
+        ts: sent.at.iso(),
+        updated: entry.at.iso(),
+        groupable: sent.groupable,
+        bot,
+        said: Said::of(content),
+    })
+}
+
+/// Puts other content into a wire.
+pub(super) fn set_content(
+    wire: &mut Map<String, Value>,
+    content: &Content,
+) -> serde_json::Result<()> {
+    for field in OPTIONAL {
+        wire.shift_remove(field);
+    }
+    if let Value::Object(said) = serde_json::to_value(Said::of(content))? {
+        wire.extend(said);
+    }
+    Ok(())
+}
+
+/// Leaves the place of a deleted message and nothing of what it said.
+pub(super) fn set_removed(wire: &mut Map<String, Value>, by: &UserId, at: Timestamp) {
+    const KEPT: [&str; 9] = [
+        "_id",
+        "rid",
+        "tmid",
+        "tshow",
+        "ts",
+        "groupable",
+        "tcount",
+        "tlm",
+        "replies",
+    ];
+    wire.retain(|field, _| KEPT.contains(&field.as_str()));
+    wire.insert("t".into(), "rm".into());
+    wire.insert("msg".into(), "".into());
+    for list in ["urls", "mentions", "channels", "attachments"] {
+        wire.insert(list.into(), json!([]));
+    }
+    wire.insert("reactions".into(), json!({}));
+    wire.insert("editedAt".into(), at.iso().into());
+    wire.insert("editedBy".into(), person(by));
+}
+
+/// Somebody named in a wire; the username is filled in by [`set_names`].
+pub(super) fn person(id: &UserId) -> Value {
+    json!({ "_id": id })
+}
+
+const PEOPLE: [&str; 2] = ["editedBy", "pinnedBy"];
+
+/// Whom a wire names beside its author.
+pub(super) fn people<'a>(
+    wire: &'a Map<String, Value>,
+    reactions: &'a [(String, UserId)],
+) -> impl Iterator<Item = UserId> + 'a {
+    PEOPLE
+        .into_iter()
+        .filter_map(|field| wire.get(field)?.get("_id")?.as_str())
+        .map(UserId::new)
+        .chain(reactions.iter().map(|(_, user)| user.clone()))
+}
+
+/// Writes the names of those that a wire names.
+pub(super) fn set_names(
+    wire: &mut Map<String, Value>,
+    reactions: &[(String, UserId)],
+    username: impl Fn(&UserId) -> String,
+) {
+    for field in PEOPLE {
+        let Some(Value::Object(person)) = wire.get_mut(field) else {
+            continue;
+        };
+        if let Some(id) = person.get("_id").and_then(Value::as_str).map(UserId::new) {
+            person.insert("username".into(), username(&id).into());
+        }
+    }
+    if reactions.is_empty() {
+        if !wire.get("t").is_some_and(|kind| kind == "rm") {
+            wire.shift_remove("reactions");
+        }
+        return;
+    }
+    let mut given: Map<String, Value> = Map::new();
+    for (reaction, user) in reactions {
+        let entry = given
+            .entry(reaction.clone())
+            .or_insert_with(|| json!({ "usernames": [] }));
+        if let Some(Value::Array(usernames)) = entry.get_mut("usernames") {
+            usernames.push(username(user).into());
+        }
+    }
+    wire.insert("reactions".into(), given.into());
+}
