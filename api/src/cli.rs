@@ -44,7 +44,7 @@ impl Cli {
                 if config.workers > 0 {
                     runtime.worker_threads(config.workers);
                 }
-                Ok(runtime.enable_all().build()?.block_on(serve::run(config))?)
+                runtime.enable_all().build()?.block_on(serve::run(config))
             }
         }
     }

@@ -5,8 +5,10 @@ mod cli;
 mod config;
 mod logging;
 mod openapi;
+mod operation;
 mod rest;
 mod serve;
+mod workspace;
 
 use std::process::ExitCode;
 

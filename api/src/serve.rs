@@ -1,42 +1,86 @@
 //! `hansard serve`: opens everything, serves, and closes it again.
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use hansard_commands::bootstrap::{self, Administrator};
+use hansard_commands::bus::Commands;
+use hansard_commands::policy::{self, RunningPolicy};
+use hansard_commands::shredder::Shredder;
+use hansard_commands::snapshot::Snapshots;
+use hansard_commands::state::StateStore;
+use hansard_domain::id::{RandomIds, SystemClock};
+use hansard_domain::log::Position;
+use hansard_infra::state::StateFiles;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, Parts};
 use crate::config::Config;
-use crate::rest;
+use crate::rest::rate_limit::RateLimiter;
+use crate::workspace::Workspace;
+use crate::{operation, rest};
 
 /// How long requests under way may take to finish once the server was told to stop.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Why the server does not start, or ended.
+/// How long the committer may take to record what it was given, when nobody can ask any more.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the server can't listen.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
+enum ListenError {
     #[error("the address {0} is in use already; stop what listens there, or say --listen ADDRESS")]
-    AddressInUse(SocketAddr),
+    InUse(SocketAddr),
     #[error("cannot listen on {address}: {source}")]
-    NotListening {
+    Other {
         address: SocketAddr,
         source: io::Error,
     },
-    #[error("cannot wait for signals: {0}")]
-    Signals(io::Error),
-    #[error("serving ended: {0}")]
-    Serving(io::Error),
 }
 
-pub async fn run(config: Config) -> Result<(), ServeError> {
+pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
+    let signals = Signals::listen()?;
     let listener = listen(config.listen).await?;
-    let app = App {
-        config: Arc::new(config),
-    };
+    let workspace = Workspace::open(&config).await?;
+    let running = Running::start(&workspace).await?;
+    set_up(&running.commands, &config).await?;
+
+    let app = App::new(Parts {
+        config,
+        commands: running.commands.clone(),
+        limiter: RateLimiter::new(),
+        metrics: operation::gather()?,
+    });
+    let upkeep = tokio::spawn(tend(app.metrics.clone()));
+    tracing::info!(address = %listener.local_addr()?, "serving");
+    let served = serve(listener, app, signals).await;
+
+    upkeep.abort();
+    running.stop().await;
+    workspace.close().await;
+    tracing::info!("stopped");
+    Ok(served?)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => ListenError::InUse(address),
+            _ => ListenError::Other { address, source },
+        })
+}
+
+/// Serves until a signal says to stop, then finishes what is under way.
+async fn serve(listener: TcpListener, app: App, mut signals: Signals) -> io::Result<()> {
+    let stop = CancellationToken::new();
     let service = rest::service(app).into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| {
         // Answers are written whole; waiting for more to send would only delay them.
@@ -44,46 +88,140 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
             tracing::debug!(%error, "a connection is not set to send at once");
         }
     });
-    let (stop, mut stopped) = tokio::sync::watch::channel(false);
-    let mut stopping = stopped.clone();
-    let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
-        // An error means that the sender is gone, which is the end too.
-        let _ = stopped.wait_for(|stop| *stop).await;
-    });
-    let told = told_to_stop()?;
-    let deadline = async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
+    let serving =
+        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let told = async {
+        signals.stop().await;
+        tracing::info!("stopping");
+        stop.cancel();
         tokio::time::sleep(GRACE).await;
     };
-    tokio::spawn(async move {
-        told.await;
-        stop.send_replace(true);
-    });
     tokio::select! {
-        served = serving => served.map_err(ServeError::Serving)?,
-        () = deadline => tracing::warn!("requests under way did not finish in time"),
-    }
-    Ok(())
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => ServeError::AddressInUse(address),
-            _ => ServeError::NotListening { address, source },
-        })
-}
-
-/// Ends at the first SIGTERM or SIGINT.
-fn told_to_stop() -> Result<impl Future<Output = ()>, ServeError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        served = async { serving.await } => served,
+        () = told => {
+            tracing::warn!("requests under way did not finish in time");
+            Ok(())
         }
-        tracing::info!("stopping");
-    })
+    }
+}
+
+/// Folds what was measured into its buckets, so that it takes no more room.
+async fn tend(metrics: metrics_exporter_prometheus::PrometheusHandle) {
+    let mut interval = tokio::time::interval(operation::UPKEEP);
+    loop {
+        interval.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+/// Founds the workspace at the first start, and sets what the environment says.
+async fn set_up(commands: &Commands, config: &Config) -> Result<(), Box<dyn Error>> {
+    let given = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let administrator = Administrator {
+        username: given("ADMIN_USERNAME"),
+        name: given("ADMIN_NAME"),
+        email: given("ADMIN_EMAIL"),
+        password: given("ADMIN_PASS"),
+    };
+    let address = format!("http://{}", config.listen);
+    if let Some(made) = bootstrap::found(commands, administrator, address).await? {
+        println!(
+            "The administrator is '{}', with the one-time password {}\n\
+             It is not shown again; it has to be changed at the first login.",
+            made.username, made.password
+        );
+    }
+    let overwritten = std::env::vars().filter_map(|(name, value)| {
+        Some((name.strip_prefix("OVERWRITE_SETTING_")?.to_owned(), value))
+    });
+    Ok(bootstrap::overwrite_settings(commands, overwritten.collect()).await?)
+}
+
+/// The write side at work.
+struct Running {
+    commands: Commands,
+    committer: JoinHandle<()>,
+    policies: Vec<RunningPolicy>,
+    keeper: JoinHandle<()>,
+    stop_policies: CancellationToken,
+    stop_keeper: CancellationToken,
+}
+
+impl Running {
+    async fn start(workspace: &Workspace) -> Result<Self, Box<dyn Error>> {
+        let journal = &workspace.journal;
+        let state: Arc<dyn StateStore> = Arc::new(StateFiles::new(workspace.data.state()));
+        let snapshots = Arc::new(Snapshots::open(state.clone(), journal).await?);
+        let model = snapshots.restore(journal).await?;
+        let (commands, committer) = Commands::start(
+            journal.clone(),
+            model,
+            Arc::new(SystemClock),
+            Arc::new(RandomIds),
+        )
+        .await?;
+        let stop_policies = CancellationToken::new();
+        let start = |policy| {
+            policy::start(
+                policy,
+                commands.clone(),
+                state.clone(),
+                Position::START,
+                stop_policies.clone(),
+            )
+        };
+        let policies = vec![start(Arc::new(Shredder::new(snapshots.clone()))).await];
+        let stop_keeper = CancellationToken::new();
+        let keeping = (snapshots, commands.clone(), stop_keeper.clone());
+        let keeper = tokio::spawn(async move {
+            let (snapshots, commands, stop) = keeping;
+            snapshots.keep(commands, stop).await;
+        });
+        Ok(Self {
+            commands,
+            committer,
+            policies,
+            keeper,
+            stop_policies,
+            stop_keeper,
+        })
+    }
+
+    /// Stops what reacts, then saves the write model, then lets the committer finish.
+    async fn stop(self) {
+        self.stop_policies.cancel();
+        for policy in self.policies {
+            policy.stopped().await;
+        }
+        self.stop_keeper.cancel();
+        if let Err(error) = self.keeper.await {
+            tracing::error!(%error, "the snapshot was not saved");
+        }
+        drop(self.commands);
+        if tokio::time::timeout(DRAIN, self.committer).await.is_err() {
+            tracing::warn!("somebody still holds the command bus; it is left behind");
+        }
+    }
+}
+
+/// SIGTERM and SIGINT, listened to from the start.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

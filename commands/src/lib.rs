@@ -6,6 +6,7 @@
 //! events with further commands. Nothing here knows HTTP, SQL or a file.
 
 pub mod authorization;
+pub mod bootstrap;
 pub mod bus;
 pub mod caller;
 mod committer;

@@ -4,6 +4,7 @@
 //! queries read from. Views are disposable: whatever they hold can be made again from the log.
 
 pub mod deliveries;
+pub mod lag;
 pub mod messages;
 pub mod rows;
 pub mod store;

@@ -11,6 +11,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool};
 use tokio::sync::watch;
 
+use crate::lag;
 use crate::view::ViewError;
 
 /// How long a reader waits for what was committed before it asked.
@@ -65,7 +66,10 @@ impl Store {
                 return Err(ViewError::Building(self.shared.view));
             };
             match pool.acquire().await {
-                Ok(connection) => return Ok(Reading { connection, lag }),
+                Ok(connection) => {
+                    lag::note(lag);
+                    return Ok(Reading { connection, lag });
+                }
                 // Another generation took over in between.
                 Err(sqlx::Error::PoolClosed) if !self.serves(&pool) => {}
                 Err(error) => return Err(error.into()),

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hansard_commands::error::CommandError;
+use hansard_projections::ViewError;
 use serde_json::{Value, json};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
@@ -163,6 +165,51 @@ impl Failure {
 
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Refused {
+                code,
+                reason,
+                details,
+            } => Self::refused_with(&code, &reason, details),
+            CommandError::Denied {
+                code,
+                reason,
+                forbidden: true,
+                ..
+            } => Self::forbidden_because(&format!("{reason} [{code}]")),
+            CommandError::Denied { code, reason, .. } => Self::refused(&code, &reason),
+            CommandError::NotLoggedIn => Self::not_logged_in(),
+            CommandError::Conflict(_) => Self::refused("error-conflict", &error.to_string()),
+            CommandError::Busy | CommandError::OutOfKeys => Self::busy(),
+            // What the log says of itself is for the operator; the committer has logged it.
+            CommandError::Unavailable(_) => {
+                Self::unavailable("The record is unavailable, try again [error-unavailable]")
+            }
+            CommandError::Stopping => Self::unavailable("The server is stopping [error-stopping]"),
+        }
+    }
+}
+
+impl From<ViewError> for Failure {
+    fn from(error: ViewError) -> Self {
+        match error {
+            ViewError::Building(view) => {
+                Self::unavailable(&format!("The view {view} is being built [error-building]"))
+            }
+            ViewError::Unavailable(_) | ViewError::Damaged(_) | ViewError::Journal(_) => {
+                tracing::error!(%error, "a view does not answer");
+                Self::unavailable("The view is unavailable, try again [error-unavailable]")
+            }
+            ViewError::Row(_) => {
+                tracing::error!(%error, "a view answers nonsense");
+                Self::internal()
+            }
+        }
     }
 }
 

@@ -4,22 +4,31 @@
 
 pub mod answer;
 pub mod body;
+pub mod caller;
+mod cors;
+pub mod exchange;
 pub mod failure;
 pub mod lenient;
 pub mod paging;
+pub mod rate_limit;
 
 mod info;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::failure::Failure;
 use crate::app::App;
-use crate::openapi;
+use crate::{openapi, operation};
 
 /// Every endpoint, with its description.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(openapi::frame()).merge(info::routes())
+    OpenApiRouter::with_openapi(openapi::frame())
+        .merge(info::routes())
+        .merge(operation::routes())
 }
 
 /// Everything that is served over HTTP.
@@ -29,6 +38,10 @@ pub fn service(app: App) -> Router {
         .merge(openapi::page(document))
         .fallback(async || Failure::no_endpoint())
         .method_not_allowed_fallback(async || Failure::wrong_method())
-        .layer(axum::extract::DefaultBodyLimit::max(app.config.body_limit))
+        .layer(DefaultBodyLimit::max(app.config.body_limit))
+        .layer(from_fn_with_state(app.clone(), rate_limit::limit))
+        .layer(from_fn_with_state(app.clone(), cors::share))
+        .layer(CatchPanicLayer::custom(exchange::panicked))
+        .layer(from_fn_with_state(app.clone(), exchange::conduct))
         .with_state(app)
 }

@@ -1,0 +1,189 @@
+//! Who asks: the token and the user that a request names, looked up in the write model.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Deref;
+
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, header};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hansard_commands::caller::Caller as Asking;
+use hansard_commands::model::WriteModel;
+use hansard_domain::account::TokenHash;
+use hansard_domain::event::Origin;
+use hansard_domain::id::{Timestamp, UserId};
+use hansard_domain::log::Actor;
+use sha2::{Digest, Sha256};
+
+use super::exchange::RequestId;
+use super::failure::Failure;
+use crate::app::App;
+
+/// What is kept of a user agent, in bytes.
+const USER_AGENT_KEPT: usize = 512;
+
+/// A caller who is logged in, by `X-Auth-Token` and `X-User-Id`; everybody else gets 401.
+///
+/// It stands first in a handler's arguments: who may not come in is not told what else is wrong.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    asking: Asking,
+    user: UserId,
+}
+
+/// A caller who may be logged in or not.
+#[derive(Debug, Clone)]
+pub struct MaybeCaller(Asking);
+
+impl Caller {
+    /// The user who is logged in.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+}
+
+impl Deref for Caller {
+    type Target = Asking;
+
+    fn deref(&self) -> &Asking {
+        &self.asking
+    }
+}
+
+impl Deref for MaybeCaller {
+    type Target = Asking;
+
+    fn deref(&self) -> &Asking {
+        &self.0
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let asking = asking(parts, app);
+        let user = asking.user.clone().ok_or_else(Failure::not_logged_in)?;
+        Ok(Self { asking, user })
+    }
+}
+
+impl FromRequestParts<App> for MaybeCaller {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        app: &App,
+    ) -> Result<Self, std::convert::Infallible> {
+        Ok(Self(asking(parts, app)))
+    }
+}
+
+fn asking(parts: &Parts, app: &App) -> Asking {
+    let now = app.commands.clock().now();
+    let session = session(&parts.headers, &app.commands.model(), now);
+    let (user, token) = session.unzip();
+    let actor = user.clone().map_or(Actor::Anonymous, Actor::User);
+    let agent = parts.headers.get(header::USER_AGENT);
+    let agent = agent.map_or_else(Default::default, |agent| {
+        let kept = &agent.as_bytes()[..agent.len().min(USER_AGENT_KEPT)];
+        String::from_utf8_lossy(kept).into_owned()
+    });
+    let address = client_address(
+        &parts.headers,
+        &parts.extensions,
+        app.config.forwarded_count,
+    );
+    Asking {
+        actor,
+        user,
+        token,
+        origin: Some(Origin {
+            address: address.to_string(),
+            user_agent: agent,
+        }),
+        action: parts.extensions.get().map_or("", action).into(),
+        correlation: parts
+            .extensions
+            .get()
+            .map(|id: &RequestId| id.as_str().into()),
+        causation: None,
+    }
+}
+
+/// Rocket.Chat's name of an operation: `/api/v1/channels.archive` is `channels.archive`.
+fn action(path: &MatchedPath) -> &str {
+    let path = path.as_str();
+    path.strip_prefix("/api/v1/").unwrap_or(path)
+}
+
+/// Whose session the headers name, if it holds.
+pub fn session(
+    headers: &HeaderMap,
+    model: &WriteModel,
+    now: Timestamp,
+) -> Option<(UserId, TokenHash)> {
+    let named = headers.get("x-user-id")?.to_str().ok()?;
+    let token = hash(headers.get("x-auth-token")?.to_str().ok()?);
+    let user = model
+        .user_by_token(&token)
+        .filter(|user| user.as_str() == named)?;
+    let account = model.account(user).filter(|account| account.active)?;
+    let in_session = account
+        .sessions
+        .get(&token)
+        .is_some_and(|session| session.expires.is_none_or(|expires| now < expires));
+    let by_access_token = || {
+        account
+            .personal_access_tokens
+            .values()
+            .any(|access| access.hash == token)
+    };
+    (in_session || by_access_token()).then(|| (user.clone(), token))
+}
+
+/// What the log and the write model know of a token: its SHA-256, in base64. Tokens are random, so
+/// that nothing can be told from it, and looking one up needs no constant time.
+fn hash(token: &str) -> TokenHash {
+    TokenHash(BASE64_STANDARD.encode(Sha256::digest(token.as_bytes())))
+}
+
+/// The client's address: the peer's, or what the proxies in front of the server tell.
+pub fn client_address(headers: &HeaderMap, extensions: &Extensions, proxies: usize) -> IpAddr {
+    let peer = extensions.get().map_or(
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        |ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip(),
+    );
+    if proxies == 0 {
+        return peer;
+    }
+    let forwarded = headers
+        .get("x-forwarded-for")
+        .and_then(|forwarded| forwarded.to_str().ok());
+    forwarded
+        .and_then(|forwarded| forwarded.rsplit(',').nth(proxies - 1)?.trim().parse().ok())
+        .unwrap_or(peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(forwarded: &'static str, proxies: usize) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+        let mut extensions = Extensions::new();
+        extensions.insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9))));
+        client_address(&headers, &extensions, proxies).to_string()
+    }
+
+    #[test]
+    fn a_forwarded_address_is_believed_as_far_as_there_are_proxies() {
+        assert_eq!(told("6.6.6.6, 1.2.3.4, 5.6.7.8", 0), "127.0.0.1");
+        assert_eq!(told("6.6.6.6, 1.2.3.4, 5.6.7.8", 1), "5.6.7.8");
+        assert_eq!(told("6.6.6.6, 1.2.3.4, 5.6.7.8", 2), "1.2.3.4");
+        assert_eq!(told("1.2.3.4", 2), "127.0.0.1");
+        assert_eq!(told("garbage", 1), "127.0.0.1");
+    }
+}

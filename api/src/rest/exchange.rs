@@ -1,0 +1,129 @@
+//! What every request goes through, whatever it asks for: it gets an id and a span, is counted, may
+//! not take for ever, and a panic in it is an answer.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hansard_projections::lag;
+use tracing::Instrument;
+
+use super::failure::Failure;
+use crate::app::App;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// On answers to writes: a view that has applied this position shows what was written.
+const POSITION: HeaderName = HeaderName::from_static("hansard-position");
+/// On answers from a view that could not catch up in time: events behind.
+const LAG: HeaderName = HeaderName::from_static("hansard-lag");
+
+/// The longest id that is taken from a client.
+const MAX_REQUEST_ID: usize = 64;
+
+/// The id of a request: its client's `X-Request-Id`, or one made here. Events carry it as their
+/// correlation.
+#[derive(Debug, Clone)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn of(request: &Request, app: &App) -> Self {
+        let sane = |id: &&str| {
+            (1..=MAX_REQUEST_ID).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let given = request
+            .headers()
+            .get(REQUEST_ID)
+            .and_then(|id| id.to_str().ok())
+            .filter(sane);
+        Self(given.map_or_else(
+            || {
+                let commands = &app.commands;
+                commands.ids().id(commands.clock().now()).as_str().into()
+            },
+            Into::into,
+        ))
+    }
+}
+
+/// The outermost layer of the service.
+pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let id = RequestId::of(&request, &app);
+    request.extensions_mut().insert(id.clone());
+    let method = request.method().clone();
+    // The path as it is declared: the one that was asked for may carry a token.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let span = tracing::info_span!("request", id = id.as_str(), %method, route);
+
+    let answer = tokio::time::timeout(app.config.request_timeout(), next.run(request));
+    let (answer, behind) = lag::noting(answer).instrument(span.clone()).await;
+    let mut response = answer.unwrap_or_else(|_| {
+        Failure::unavailable("The request took too long [error-timeout]").into_response()
+    });
+
+    let status = response.status();
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if status.is_success() && !method.is_safe() {
+        headers.insert(POSITION, app.commands.journal().head().0.into());
+    }
+    if behind > 0 {
+        headers.insert(LAG, behind.into());
+    }
+    let elapsed = start.elapsed();
+    span.in_scope(|| {
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), ?elapsed, "a request failed");
+        } else {
+            tracing::debug!(status = status.as_u16(), ?elapsed, "answered");
+        }
+    });
+    let labels = [
+        ("method", method_label(&method).to_owned()),
+        ("route", route.to_owned()),
+        ("status", status_label(status)),
+    ];
+    metrics::histogram!("hansard_http_request_seconds", &labels).record(elapsed);
+    response
+}
+
+/// A client may send any word as a method; only known ones become labels.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn status_label(status: StatusCode) -> String {
+    status.as_str().to_owned()
+}
+
+/// What a panic in a handler is answered.
+pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("of an unknown kind");
+    tracing::error!(message, "a handler panicked");
+    Failure::internal().into_response()
+}
