@@ -1,0 +1,189 @@
+//! The crash run: the server is killed with -9 in the middle of a chat, many times, and has to have
+//! every message that it acknowledged, once, and views that equal a rebuild from its log.
+
+use std::fmt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::load::{Administrator, Chat, Connection, Order, Player, Scope, verify};
+use crate::server::{ADMIN, ADMIN_PASSWORD, Server};
+
+/// How long the chat's people try again while the server is away.
+const RETRY_FOR: Duration = Duration::from_secs(60);
+
+const CONNECTIONS: usize = 64;
+
+/// How often the acknowledgements are counted.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// A run; see the module.
+#[derive(Debug, Clone, Copy)]
+pub struct Crash {
+    pub kills: u32,
+    pub messages: usize,
+    /// Makes the chat, and the times of the kills.
+    pub seed: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CrashError {
+    #[error("{0}")]
+    Play(String),
+    #[error("the chat ended after {0} of {1} kills; play more messages")]
+    TooFewKills(u32, u32),
+    #[error("{} differences, the first: {}", .0.len(), .0.iter().take(5).cloned().collect::<Vec<_>>().join("; "))]
+    Differences(Vec<String>),
+    #[error("views that a rebuild makes otherwise: {}", .0.join(", "))]
+    Views(Vec<String>),
+    #[error("`hansard replay` failed: {0}")]
+    Replay(String),
+    #[error("it was not done after {0:?}")]
+    GivenUp(Duration),
+}
+
+/// What a run that passed went through.
+#[derive(Debug)]
+pub struct CrashReport {
+    pub kills: u32,
+    pub acknowledged: usize,
+    pub sent_again: u64,
+    /// From the kill to the next answer of `/ready`: the median and the longest.
+    pub ready_again: (Duration, Duration),
+    pub views: usize,
+}
+
+impl fmt::Display for CrashReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} kills, {} messages acknowledged and there once ({} requests sent again), \
+             {} views equal a rebuild; ready again after {:.0} ms (median), {:.0} ms (longest)",
+            self.kills,
+            self.acknowledged,
+            self.sent_again,
+            self.views,
+            self.ready_again.0.as_secs_f64() * 1e3,
+            self.ready_again.1.as_secs_f64() * 1e3,
+        )
+    }
+}
+
+impl Crash {
+    pub async fn run(self) -> Result<CrashReport, CrashError> {
+        let said = |error: &dyn fmt::Display| CrashError::Play(error.to_string());
+        let chat = Chat::from_seed(self.seed, self.messages);
+        let mut server = Server::start().await;
+        let acknowledgements = tempfile::NamedTempFile::new().map_err(|error| said(&error))?;
+        let player = Player {
+            connection: Connection::to(&server.url(""), RETRY_FOR).map_err(|error| said(&error))?,
+            administrator: Administrator {
+                user: ADMIN.to_owned(),
+                password: ADMIN_PASSWORD.to_owned(),
+                token_secret: None,
+            },
+            connections: CONNECTIONS,
+            order: Order::Relaxed,
+            seed: self.seed,
+            ack_file: Some(acknowledgements.path().to_owned()),
+        };
+        let (connection, administrator) = (player.connection.clone(), player.administrator.clone());
+
+        let play = player.play(&chat);
+        let kill = self.kill(&mut server, acknowledgements.path());
+        tokio::pin!(play, kill);
+        let (played, mut outages) = tokio::select! {
+            outages = &mut kill => (play.await, outages),
+            played = &mut play => {
+                let stopped = played.map(|played| played.stopped.map(|error| error.to_string()));
+                return Err(match stopped {
+                    Ok(None) => CrashError::TooFewKills(0, self.kills),
+                    Ok(Some(error)) => CrashError::Play(error),
+                    Err(error) => said(&error),
+                });
+            }
+        };
+        let played = played.map_err(|error| said(&error))?;
+        if let Some(error) = played.stopped {
+            return Err(said(&error));
+        }
+
+        let scope = Scope { words: 100, seed: self.seed, connections: CONNECTIONS };
+        let verdict = verify(&connection, &administrator, &played.manifest, scope)
+            .await
+            .map_err(|error| said(&error))?;
+        if !verdict.differences.is_empty() {
+            let told = verdict.differences.iter().map(ToString::to_string).collect();
+            return Err(CrashError::Differences(told));
+        }
+        server.stop().await;
+        let views = compare_with_rebuild(&server).await?;
+        outages.sort_unstable();
+        Ok(CrashReport {
+            kills: self.kills,
+            acknowledged: played.report.acknowledged,
+            sent_again: played.report.patience.sent_again,
+            ready_again: (
+                outages.get(outages.len() / 2).copied().unwrap_or_default(),
+                outages.last().copied().unwrap_or_default(),
+            ),
+            views,
+        })
+    }
+
+    /// Kills the server at so many random points of the chat; answers how long it was away each time.
+    async fn kill(self, server: &mut Server, acknowledgements: &Path) -> Vec<Duration> {
+        let mut dice = StdRng::seed_from_u64(self.seed);
+        let mut outages = Vec::new();
+        // The last kill leaves room for the chat to go on after it.
+        let stretch = self.messages as u64 * 9 / 10 / u64::from(self.kills.max(1));
+        for kill in 0..u64::from(self.kills) {
+            let at = kill * stretch + dice.random_range(1..stretch.max(2));
+            while acknowledged(acknowledgements) < at {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            server.kill();
+            let killed = Instant::now();
+            server.launch();
+            server.ready().await;
+            outages.push(killed.elapsed());
+        }
+        outages
+    }
+}
+
+/// How many acknowledgements stand in the file: a line each.
+fn acknowledged(file: &Path) -> u64 {
+    let content = std::fs::read(file).unwrap_or_default();
+    content.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// Builds all views of a stopped server anew from its log, and compares them with those it served
+/// from, table by table; answers how many views there are.
+pub async fn compare_with_rebuild(server: &Server) -> Result<usize, CrashError> {
+    let rebuilt = tempfile::tempdir().map_err(|error| CrashError::Replay(error.to_string()))?;
+    let into = rebuilt.path().to_string_lossy().into_owned();
+    let replay = server.hansard(&["replay", "--into", &into]);
+    if !replay.status.success() {
+        return Err(CrashError::Replay(String::from_utf8_lossy(&replay.stderr).into_owned()));
+    }
+    let served = hansard_projections::dump::all(&server.data().join("views")).await;
+    let made = hansard_projections::dump::all(rebuilt.path()).await;
+    let (served, made) = match (served, made) {
+        (Ok(served), Ok(made)) => (served, made),
+        (Err(error), _) | (_, Err(error)) => return Err(CrashError::Replay(error.to_string())),
+    };
+    let different: Vec<String> = served
+        .keys()
+        .chain(made.keys())
+        .filter(|table| served.get(*table) != made.get(*table))
+        .map(ToString::to_string)
+        .collect();
+    if different.is_empty() && !served.is_empty() {
+        Ok(served.len())
+    } else {
+        Err(CrashError::Views(different))
+    }
+}
