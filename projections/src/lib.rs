@@ -1,14 +1,25 @@
 //! The read side: views, which are tables made from the log, and the projector that feeds them.
 //!
 //! [`view`] says what a view is, [`rows`] writes many rows at once, and a [`store`] is what its
-//! queries read from. Views are disposable: whatever they hold can be made again from the log.
+//! queries read from. The [`projector`] opens the views, feeds and [rebuilds](rebuild) them; [`replay`]
+//! builds them as they were. Views are disposable: whatever they hold can be made again from the log.
+
+mod batches;
+mod catalog;
+mod engine;
+mod feed;
+mod generation;
 
 pub mod deliveries;
 pub mod lag;
 pub mod messages;
+pub mod projector;
+pub mod rebuild;
+pub mod replay;
 pub mod rows;
 pub mod store;
 pub mod view;
 
+pub use projector::{Projector, ViewState};
 pub use store::{Reading, Store};
 pub use view::{View, ViewError};

@@ -28,6 +28,8 @@ struct Shared {
     journal: Arc<Journal>,
     serving: ArcSwapOption<AnyPool>,
     applied: watch::Sender<Position>,
+    /// Whether there have ever been tables to answer from.
+    served: watch::Sender<bool>,
 }
 
 /// A connection to a view's tables, and how far they are behind.
@@ -45,7 +47,8 @@ impl Store {
                 view,
                 journal,
                 serving: ArcSwapOption::empty(),
-                applied: watch::channel(Position::START).0,
+                applied: watch::Sender::new(Position::START),
+                served: watch::Sender::new(false),
             }),
         }
     }
@@ -82,8 +85,12 @@ impl Store {
         *self.shared.applied.borrow()
     }
 
-    pub(crate) fn watch_applied(&self) -> watch::Receiver<Position> {
-        self.shared.applied.subscribe()
+    pub(crate) fn served(&self) -> watch::Receiver<bool> {
+        self.shared.served.subscribe()
+    }
+
+    pub(crate) fn readers(&self) -> Option<Arc<AnyPool>> {
+        self.shared.serving.load_full()
     }
 
     /// Whether there are tables to answer from.
@@ -103,6 +110,7 @@ impl Store {
     pub(crate) fn serve(&self, tables: AnyPool, applied: Position) -> Option<Arc<AnyPool>> {
         let before = self.shared.serving.swap(Some(Arc::new(tables)));
         self.advance(applied);
+        self.shared.served.send_replace(true);
         before
     }
 
@@ -112,8 +120,15 @@ impl Store {
         self.shared.serving.swap(None)
     }
 
+    /// Never back: tables that are opened anew know less for a moment.
     pub(crate) fn advance(&self, applied: Position) {
-        self.shared.applied.send_replace(applied);
+        self.shared.applied.send_if_modified(|before| {
+            let further = *before < applied;
+            if further {
+                *before = applied;
+            }
+            further
+        });
     }
 }
 

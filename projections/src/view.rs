@@ -1,11 +1,12 @@
 //! What a view is: tables, how events change them, and what can go wrong with them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
-use hansard_domain::event::Entry;
+use hansard_domain::event::{Entry, Event};
 use hansard_domain::journal::JournalError;
 use sqlx::AnyConnection;
+use tokio::sync::watch;
 
 /// A set of tables made from the log alone. Its folder holds its schema, what events do to it, and
 /// its queries.
@@ -21,13 +22,19 @@ pub trait View: Send + Sync + 'static {
     /// Changes whenever the tables or their meaning do: a different number rebuilds the view.
     fn version(&self) -> u32;
 
-    /// `CREATE TABLE …`. A full-text index belongs here, with its own secure deletion switched on:
+    /// `CREATE TABLE …`; the name `checkpoint` is taken. A full-text index belongs here, with its own secure deletion switched on:
     /// what is erased must be gone from the file.
     fn schema(&self) -> &'static str;
 
     /// `CREATE INDEX …`; run last in a rebuild. An index that `apply` searches by, or that a
     /// conflict clause names, belongs into the schema instead.
     fn indexes(&self) -> &'static str;
+
+    /// Whether an event can change the tables; only such events are handed to [`Self::apply`]. What
+    /// concerns no table costs no transaction.
+    fn concerns(&self, _event: &Event) -> bool {
+        true
+    }
 
     /// Changes the tables. Runs in the transaction that also moves the view's checkpoint. A
     /// statement costs some 10 µs whatever it does: fold the batch in memory and write it with
@@ -45,6 +52,8 @@ pub enum ViewError {
     /// It has no tables to answer from yet; they are being built.
     #[error("the view {0} is being built")]
     Building(&'static str),
+    #[error("there is no view {0}")]
+    Unknown(String),
     /// It may work later.
     #[error("a view is unavailable: {0}")]
     Unavailable(String),
@@ -55,6 +64,15 @@ pub enum ViewError {
     Row(String),
     #[error(transparent)]
     Journal(#[from] JournalError),
+}
+
+/// Counts the errors that told of damage. For the whole process, because it is a query that meets
+/// most damage, and its error knows nothing of the task that could repair it; whoever feeds a view
+/// looks after its own tables when the count changes.
+static SUSPICIONS: LazyLock<watch::Sender<u64>> = LazyLock::new(watch::Sender::default);
+
+pub(crate) fn suspicions() -> watch::Receiver<u64> {
+    SUSPICIONS.subscribe()
 }
 
 /// SQLite's primary codes for a file that is no database, or no more.
@@ -68,6 +86,7 @@ impl From<sqlx::Error> for ViewError {
             .and_then(|code| code.parse::<i32>().ok());
         // The low byte is the primary code, what is above it says more.
         if code.is_some_and(|code| DAMAGE.contains(&(code & 0xff))) {
+            SUSPICIONS.send_modify(|count| *count += 1);
             return Self::Damaged(error.to_string());
         }
         match error {

@@ -1,0 +1,254 @@
+//! Where generations of views are kept: one SQLite file each, in one directory.
+//!
+//! All that is SQLite's own stands here: files, pragmas, checkpoints of the write-ahead log.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
+use std::time::Duration;
+use std::{fmt, fs, io};
+
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::{AnyConnection, AnyPool, ConnectOptions, Executor, Row};
+
+use crate::view::ViewError;
+
+/// Connections that queries of one view share; opened when they are first needed.
+const READERS: u32 = 4;
+
+/// A reader that nobody needs for so long is closed.
+const IDLE: Duration = Duration::from_mins(2);
+
+/// One set of tables: a view as one of its generations holds it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Namespace {
+    pub view: String,
+    pub generation: u64,
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.view, self.generation)
+    }
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Makes a generation that counts for nothing until it is complete.
+    Build,
+    /// Changes tables that are being read.
+    Feed,
+    /// Answers queries.
+    Query,
+}
+
+impl Purpose {
+    fn pragmas(self) -> &'static str {
+        match self {
+            // Nothing to go back to: what fails is thrown away. Sorting for the indexes spills to
+            // a temporary file instead of filling the memory.
+            Self::Build => {
+                "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
+                 PRAGMA secure_delete = ON; \
+                 PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536"
+            }
+            // After power loss the tables are as of an earlier checkpoint, never torn. Readers
+            // are waited for only where the write-ahead log is emptied, and events wait meanwhile.
+            Self::Feed => {
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                 PRAGMA secure_delete = ON; \
+                 PRAGMA foreign_keys = OFF; PRAGMA cell_size_check = ON; \
+                 PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; \
+                 PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432; \
+                 PRAGMA busy_timeout = 20"
+            }
+            Self::Query => {
+                "PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096; \
+                 PRAGMA cell_size_check = ON; PRAGMA busy_timeout = 2000"
+            }
+        }
+    }
+}
+
+/// See the module. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    directory: Arc<Path>,
+}
+
+impl Engine {
+    /// Keeps views in files of a directory, which is made if it is missing.
+    pub fn sqlite(directory: impl AsRef<Path>) -> Result<Self, ViewError> {
+        static DRIVERS: Once = Once::new();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
+        let directory = directory.as_ref();
+        fs::create_dir_all(directory).map_err(|error| unavailable(directory, &error))?;
+        let directory = directory.canonicalize().map_err(|error| unavailable(directory, &error))?;
+        Ok(Self { directory: directory.into() })
+    }
+
+    /// A connection of its own. Only one that builds makes tables that are missing.
+    pub async fn connect(
+        &self,
+        namespace: &Namespace,
+        purpose: Purpose,
+    ) -> Result<AnyConnection, ViewError> {
+        self.open(&namespace.to_string(), purpose).await
+    }
+
+    /// The tables that say which generations serve.
+    pub async fn catalog(&self) -> Result<AnyConnection, ViewError> {
+        let file = self.path("catalog");
+        if !file.exists() {
+            fs::File::create(&file).map_err(|error| unavailable(&file, &error))?;
+        }
+        let mut connection = self.open("catalog", Purpose::Feed).await?;
+        // What it named before is deleted after a change, so a change must outlast a power loss.
+        connection.execute(sqlx::raw_sql("PRAGMA synchronous = FULL")).await?;
+        Ok(connection)
+    }
+
+    async fn open(&self, name: &str, purpose: Purpose) -> Result<AnyConnection, ViewError> {
+        let mut connection = self.options(name, purpose)?.connect().await?;
+        prepare(&mut connection, purpose).await?;
+        Ok(connection)
+    }
+
+    /// Connections that answer queries, opened when they are needed.
+    pub fn readers(&self, namespace: &Namespace) -> Result<AnyPool, ViewError> {
+        Ok(AnyPoolOptions::new()
+            .max_connections(READERS)
+            // A connection to a local file does not go stale; testing it costs a round trip.
+            .test_before_acquire(false)
+            .idle_timeout(IDLE)
+            .max_lifetime(None)
+            .acquire_timeout(Duration::from_secs(10))
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute(sqlx::raw_sql(Purpose::Query.pragmas())).await.map(drop)
+                })
+            })
+            .connect_lazy_with(self.options(&namespace.to_string(), Purpose::Query)?))
+    }
+
+    /// Takes tables that a building connection has filled into use: complete and durable.
+    pub async fn settle(
+        &self,
+        tables: &mut AnyConnection,
+        namespace: &Namespace,
+    ) -> Result<(), ViewError> {
+        prepare(tables, Purpose::Feed).await?;
+        let file = self.path(&namespace.to_string());
+        let synced = tokio::task::spawn_blocking(move || {
+            fs::File::open(&file)
+                .and_then(|opened| opened.sync_all())
+                .map_err(|error| unavailable(&file, &error))
+        });
+        synced.await.map_err(|error| ViewError::Unavailable(error.to_string()))?
+    }
+
+    /// Leaves what was deleted nowhere: moves the write-ahead log into the tables and empties it.
+    /// `false` while a reader is in the way.
+    pub async fn scrub(&self, tables: &mut AnyConnection) -> Result<bool, ViewError> {
+        let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(tables).await?;
+        Ok(row.try_get::<i64, _>(0)? == 0)
+    }
+
+    /// Fails with [`ViewError::Damaged`] if a page or an index makes no sense.
+    pub async fn check(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        let found: String =
+            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(tables).await?;
+        if found == "ok" { Ok(()) } else { Err(ViewError::Damaged(found)) }
+    }
+
+    /// The tables with their kinds: `table`, `virtual`, or `shadow` for those behind a virtual one.
+    pub async fn tables(
+        &self,
+        tables: &mut AnyConnection,
+    ) -> Result<Vec<(String, String)>, ViewError> {
+        let rows = sqlx::query(
+            "SELECT name, type FROM pragma_table_list \
+             WHERE schema = 'main' AND name NOT LIKE 'sqlite_%' ORDER BY name",
+        )
+        .fetch_all(tables)
+        .await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+
+    /// Deletes a generation's tables; nobody may have them open.
+    pub fn remove(&self, namespace: &Namespace) -> Result<(), ViewError> {
+        self.delete(&namespace.to_string())
+    }
+
+    /// Forgets which generations serve.
+    pub fn remove_catalog(&self) -> Result<(), ViewError> {
+        self.delete("catalog")
+    }
+
+    fn delete(&self, name: &str) -> Result<(), ViewError> {
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let mut file = self.path(name).into_os_string();
+            file.push(suffix);
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(unavailable(Path::new(&file), &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The generations there are, serving or not.
+    pub fn namespaces(&self) -> Result<Vec<Namespace>, ViewError> {
+        let failed = |error| unavailable(&self.directory, &error);
+        let mut found = Vec::new();
+        for file in fs::read_dir(&self.directory).map_err(failed)? {
+            let name = file.map_err(failed)?.file_name();
+            let parsed = name.to_str().and_then(|name| {
+                let (view, generation) = name.strip_suffix(".db")?.rsplit_once('-')?;
+                Some(Namespace { view: view.to_owned(), generation: generation.parse().ok()? })
+            });
+            found.extend(parsed);
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.db"))
+    }
+
+    fn options(&self, name: &str, purpose: Purpose) -> Result<AnyConnectOptions, ViewError> {
+        let path = self.path(name);
+        let path = path.to_str().ok_or_else(|| {
+            ViewError::Unavailable(format!("{} is not written in UTF-8", path.display()))
+        })?;
+        let mode = if purpose == Purpose::Build { "rwc" } else { "rw" };
+        let options: AnyConnectOptions = format!("sqlite://{}?mode={mode}", escape(path)).parse()?;
+        Ok(options.disable_statement_logging())
+    }
+}
+
+async fn prepare(connection: &mut AnyConnection, purpose: Purpose) -> Result<(), ViewError> {
+    connection.execute(sqlx::raw_sql(purpose.pragmas())).await?;
+    Ok(())
+}
+
+/// A path as it stands in a URL.
+fn escape(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push('%');
+            escaped.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
+        }
+    }
+    escaped
+}
+
+fn unavailable(path: &Path, error: &io::Error) -> ViewError {
+    ViewError::Unavailable(format!("{}: {error}", path.display()))
+}

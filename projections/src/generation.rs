@@ -1,0 +1,199 @@
+//! A generation of a view: its tables, and the checkpoint that says what is in them.
+
+use std::sync::Arc;
+
+use hansard_domain::account::AccountEvent;
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::integration::IntegrationEvent;
+use hansard_domain::log::Position;
+use hansard_domain::message::MessageEvent;
+use hansard_domain::room::RoomEvent;
+use sqlx::{AnyConnection, Connection, Executor, Row};
+
+use crate::engine::{Engine, Namespace, Purpose};
+use crate::view::{View, ViewError};
+
+/// One row. It moves in the transaction that changes the tables.
+const CHECKPOINT: &str = "CREATE TABLE checkpoint (
+    version bigint NOT NULL,
+    -- The statements that made the tables: a view that forgot to change its version is found out.
+    made_by text NOT NULL,
+    position bigint NOT NULL
+)";
+
+/// How many events that do not concern the view may pass before the checkpoint is moved for their
+/// sake: what is read again after a crash.
+const SKIPPED: u64 = 100_000;
+
+/// See the module. Its connection is the only one that writes.
+pub struct Generation {
+    view: Arc<dyn View>,
+    engine: Engine,
+    namespace: Namespace,
+    tables: AnyConnection,
+    position: Position,
+    /// The position in the checkpoint; behind `position` by events that changed nothing.
+    saved: Position,
+    /// Something was erased, and may still stand in the write-ahead log.
+    unscrubbed: bool,
+}
+
+impl Generation {
+    /// Makes empty tables without indexes, to be filled and then [finished](Self::finish).
+    pub async fn create(
+        engine: &Engine,
+        view: Arc<dyn View>,
+        generation: u64,
+    ) -> Result<Self, ViewError> {
+        let namespace = Namespace { view: view.name().to_owned(), generation };
+        engine.remove(&namespace)?;
+        let mut tables = engine.connect(&namespace, Purpose::Build).await?;
+        tables.execute(sqlx::raw_sql(CHECKPOINT)).await?;
+        tables.execute(sqlx::raw_sql(view.schema())).await?;
+        sqlx::query("INSERT INTO checkpoint (version, made_by, position) VALUES ($1, $2, 0)")
+            .bind(i64::from(view.version()))
+            .bind(made_by(&*view))
+            .execute(&mut tables)
+            .await?;
+        Ok(Self {
+            view,
+            engine: engine.clone(),
+            namespace,
+            tables,
+            position: Position::START,
+            saved: Position::START,
+            unscrubbed: false,
+        })
+    }
+
+    /// Opens tables that are complete; `None` if another version of the view made them.
+    pub async fn open(
+        engine: &Engine,
+        view: Arc<dyn View>,
+        generation: u64,
+    ) -> Result<Option<Self>, ViewError> {
+        let namespace = Namespace { view: view.name().to_owned(), generation };
+        let mut tables = engine.connect(&namespace, Purpose::Feed).await?;
+        let checkpoint = sqlx::query("SELECT version, made_by, position FROM checkpoint")
+            .fetch_one(&mut tables)
+            .await?;
+        let position = Position(checkpoint.try_get::<i64, _>("position")? as u64);
+        if checkpoint.try_get::<i64, _>("version")? != i64::from(view.version())
+            || checkpoint.try_get::<String, _>("made_by")? != made_by(&*view)
+        {
+            tables.close().await?;
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            view,
+            engine: engine.clone(),
+            namespace,
+            tables,
+            position,
+            saved: position,
+            // Whether the process that erased something lived to scrub it is not known.
+            unscrubbed: true,
+        }))
+    }
+
+    pub fn view(&self) -> &'static str {
+        self.view.name()
+    }
+
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    pub fn unscrubbed(&self) -> bool {
+        self.unscrubbed
+    }
+
+    /// Changes the tables and the checkpoint together. After an error nothing is changed in tables
+    /// that have been [finished](Self::finish); others have to be discarded.
+    pub async fn apply(&mut self, entries: &[Arc<Entry>]) -> Result<(), ViewError> {
+        let Some(last) = entries.last().map(|entry| entry.position) else { return Ok(()) };
+        let concerning: Vec<_> =
+            entries.iter().filter(|entry| self.view.concerns(&entry.event)).cloned().collect();
+        if concerning.is_empty() && last.0 - self.saved.0 < SKIPPED {
+            self.position = last;
+            return Ok(());
+        }
+        let mut transaction = self.tables.begin().await?;
+        if !concerning.is_empty() {
+            self.view.apply(&mut transaction, &concerning).await?;
+        }
+        sqlx::query("UPDATE checkpoint SET position = $1")
+            .bind(last.0 as i64)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        self.position = last;
+        self.saved = last;
+        self.unscrubbed |= concerning.iter().any(|entry| erases(&entry.event));
+        Ok(())
+    }
+
+    /// Adds the indexes and makes what was built durable.
+    pub async fn finish(&mut self) -> Result<(), ViewError> {
+        self.tables.execute(sqlx::raw_sql(self.view.indexes())).await?;
+        self.engine.settle(&mut self.tables, &self.namespace).await?;
+        // Built without a write-ahead log: there is nothing to scrub.
+        self.unscrubbed = false;
+        Ok(())
+    }
+
+    /// Sees to it that what was erased stands nowhere in the file any more. Does nothing while a
+    /// reader is in the way; [`Self::unscrubbed`] tells.
+    pub async fn scrub(&mut self) -> Result<(), ViewError> {
+        if self.unscrubbed && self.engine.scrub(&mut self.tables).await? {
+            self.unscrubbed = false;
+        }
+        Ok(())
+    }
+
+    /// Fails if the tables are damaged. Reads all of them: a second or two for a million messages.
+    pub async fn check(&mut self) -> Result<(), ViewError> {
+        self.engine.check(&mut self.tables).await
+    }
+
+    /// Closes the tables, keeping them.
+    pub async fn close(mut self) -> Result<(), ViewError> {
+        if self.saved < self.position {
+            sqlx::query("UPDATE checkpoint SET position = $1")
+                .bind(self.position.0 as i64)
+                .execute(&mut self.tables)
+                .await?;
+        }
+        Ok(self.tables.close().await?)
+    }
+
+    /// Closes the tables and deletes them.
+    pub async fn discard(self) -> Result<(), ViewError> {
+        // They are about to be deleted: an error in closing them changes nothing.
+        let _ = self.tables.close().await;
+        self.engine.remove(&self.namespace)
+    }
+}
+
+fn made_by(view: &dyn View) -> String {
+    format!("{}\n{}", view.schema(), view.indexes())
+}
+
+/// Whether an event takes out of the record what stood in it in the clear.
+fn erases(event: &Event) -> bool {
+    match event {
+        Event::Room(event) => {
+            matches!(event, RoomEvent::ChannelPruned { .. } | RoomEvent::RoomDeleted { .. })
+        }
+        Event::Message(event) => {
+            matches!(event, MessageEvent::MessageDeleted { erased: Some(_), .. })
+        }
+        Event::Account(event) => matches!(event, AccountEvent::UserDeleted { .. }),
+        Event::Integration(event) => matches!(event, IntegrationEvent::IntegrationRemoved { .. }),
+        _ => false,
+    }
+}

@@ -1,0 +1,333 @@
+//! The projector: opens the views, feeds each in a task of its own, and rebuilds those that need it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hansard_domain::journal::Journal;
+use hansard_domain::log::Position;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::catalog::Catalog;
+use crate::engine::Engine;
+use crate::feed::{Adopt, Feed};
+use crate::generation::Generation;
+use crate::rebuild::{self, Progress, Told};
+use crate::store::Store;
+use crate::view::{View, ViewError};
+
+/// After a rebuild that failed, while its view has nothing to answer from.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How many rebuilds that were asked for wait for one that runs; who asks then waits, too.
+const WAITING: usize = 8;
+
+/// See the module. Stops when its token is cancelled; [`Self::stopped`] waits for that.
+pub struct Projector {
+    journal: Arc<Journal>,
+    lanes: Arc<Lanes>,
+    rebuilds: mpsc::Sender<Request>,
+    tasks: TaskTracker,
+}
+
+/// How a view is doing.
+#[derive(Debug, Clone)]
+pub struct ViewState {
+    pub name: &'static str,
+    pub version: u32,
+    /// Whether there are tables to answer from.
+    pub serving: bool,
+    pub position: Position,
+    /// Events that are committed and not in the tables.
+    pub lag: u64,
+    /// The rebuild that is going on.
+    pub rebuild: Option<Progress>,
+}
+
+type Lanes = BTreeMap<&'static str, Lane>;
+
+/// What is known of a view outside of the task that feeds it.
+struct Lane {
+    view: Arc<dyn View>,
+    store: Store,
+    scrubbed: watch::Receiver<Position>,
+    told: Told,
+    adoptions: mpsc::Sender<Adopt>,
+}
+
+struct Request {
+    views: Vec<&'static str>,
+    done: oneshot::Sender<Result<(), ViewError>>,
+}
+
+impl Projector {
+    /// Opens the views in a directory and begins to feed them. Views that are missing, damaged or
+    /// of another version are rebuilt behind the caller's back; see [`Self::ready`].
+    pub async fn start(
+        journal: Arc<Journal>,
+        directory: impl AsRef<Path>,
+        views: Vec<Arc<dyn View>>,
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>, ViewError> {
+        let engine = Engine::sqlite(directory)?;
+        let catalog = Arc::new(Catalog::open(&engine).await?);
+        let serving = catalog.serving().await?;
+        for namespace in engine.namespaces()? {
+            let known = views.iter().any(|view| view.name() == namespace.view);
+            if known && serving.get(&namespace.view) != Some(&namespace.generation) {
+                engine.remove(&namespace)?;
+            }
+        }
+
+        let tasks = TaskTracker::new();
+        let (repairs, damaged) = mpsc::unbounded_channel();
+        let mut lanes = Lanes::new();
+        for view in views {
+            let generation = open(&engine, &view, serving.get(view.name()).copied()).await;
+            let store = Store::new(view.name(), journal.clone());
+            match &generation {
+                Some(generation) => {
+                    store.serve(engine.readers(generation.namespace())?, generation.position());
+                }
+                // The receiver is here.
+                None => drop(repairs.send(view.name())),
+            }
+            let (adoptions, orders) = mpsc::channel(1);
+            let scrubbed = watch::Sender::new(Position::START);
+            let told = Told::default();
+            let lane = Lane {
+                view: view.clone(),
+                store: store.clone(),
+                scrubbed: scrubbed.subscribe(),
+                told: told.clone(),
+                adoptions,
+            };
+            lanes.insert(view.name(), lane);
+            let feed = Feed {
+                view,
+                store,
+                journal: journal.clone(),
+                engine: engine.clone(),
+                catalog: catalog.clone(),
+                adoptions: orders,
+                repairs: repairs.clone(),
+                scrubbed,
+                told,
+                stop: stop.clone(),
+            };
+            tasks.spawn(feed.run(generation));
+        }
+
+        let lanes = Arc::new(lanes);
+        let (rebuilds, requests) = mpsc::channel(WAITING);
+        let rebuilder = Rebuilder { journal: journal.clone(), engine, lanes: lanes.clone() };
+        tasks.spawn(rebuilder.run(requests, damaged, stop));
+        tasks.close();
+        Ok(Arc::new(Self { journal, lanes, rebuilds, tasks }))
+    }
+
+    /// What a view's queries read from.
+    pub fn store(&self, view: &str) -> Option<Store> {
+        self.lanes.get(view).map(|lane| lane.store.clone())
+    }
+
+    /// Whether every view has had tables to answer from.
+    pub fn ready(&self) -> bool {
+        self.lanes.values().all(|lane| *lane.store.served().borrow())
+    }
+
+    /// Returns when [`Self::ready`] is true.
+    pub async fn until_ready(&self) {
+        for lane in self.lanes.values() {
+            // The sender lives in the lane's store.
+            let _ = lane.store.served().wait_for(|served| *served).await;
+        }
+    }
+
+    /// How each view is doing, by name.
+    pub fn views(&self) -> Vec<ViewState> {
+        let head = self.journal.head();
+        self.lanes
+            .values()
+            .map(|lane| {
+                let position = lane.store.applied();
+                ViewState {
+                    name: lane.view.name(),
+                    version: lane.view.version(),
+                    serving: lane.store.is_serving(),
+                    position,
+                    lag: head.0.saturating_sub(position.0),
+                    rebuild: *lane.told.borrow(),
+                }
+            })
+            .collect()
+    }
+
+    /// Rebuilds views while they go on serving, and swaps them in; the journal is read once for all
+    /// of them. Returns when that is done; the first error, where not all could be rebuilt.
+    pub async fn rebuild(&self, views: &[&str]) -> Result<(), ViewError> {
+        let views = views
+            .iter()
+            .map(|view| {
+                let lane = self.lanes.get(view);
+                lane.map(|lane| lane.view.name()).ok_or_else(|| ViewError::Unknown((*view).to_owned()))
+            })
+            .collect::<Result<_, _>>()?;
+        let (done, outcome) = oneshot::channel();
+        let stopped = || ViewError::Unavailable("the projector has stopped".to_owned());
+        self.rebuilds.send(Request { views, done }).await.map_err(|_| stopped())?;
+        outcome.await.map_err(|_| stopped())?
+    }
+
+    /// Returns when what was erased up to a position stands in no file of any view any more; call
+    /// it when the keys have been shredded. A rebuild that is going on has to pass the position.
+    pub async fn scrubbed(&self, position: Position) -> Result<(), ViewError> {
+        for lane in self.lanes.values() {
+            let mut scrubbed = lane.scrubbed.clone();
+            let mut told = lane.told.subscribe();
+            let gone = async {
+                scrubbed.wait_for(|scrubbed| *scrubbed >= position).await?;
+                told.wait_for(|building| building.is_none_or(|it| it.position >= position)).await?;
+                Ok::<_, watch::error::RecvError>(())
+            };
+            gone.await
+                .map_err(|_| ViewError::Unavailable("the projector has stopped".to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// Returns when every view is closed, after the token was cancelled.
+    pub async fn stopped(&self) {
+        self.tasks.wait().await;
+    }
+}
+
+/// Opens a view's tables where they can serve.
+async fn open(engine: &Engine, view: &Arc<dyn View>, number: Option<u64>) -> Option<Generation> {
+    let name = view.name();
+    let Some(number) = number else {
+        tracing::info!(view = name, "building a view");
+        return None;
+    };
+    match Generation::open(engine, view.clone(), number).await {
+        Ok(Some(generation)) => Some(generation),
+        Ok(None) => {
+            tracing::info!(view = name, version = view.version(), "a view has changed; rebuilding it");
+            None
+        }
+        Err(error) => {
+            tracing::warn!(view = name, %error, "a view can't be opened; rebuilding it");
+            None
+        }
+    }
+}
+
+/// Rebuilds views, one request after the other.
+struct Rebuilder {
+    journal: Arc<Journal>,
+    engine: Engine,
+    lanes: Arc<Lanes>,
+}
+
+impl Rebuilder {
+    async fn run(
+        self,
+        mut requests: mpsc::Receiver<Request>,
+        mut damaged: mpsc::UnboundedReceiver<&'static str>,
+        stop: CancellationToken,
+    ) {
+        // Views without tables: theirs must be built, however often it takes.
+        let mut owed = BTreeSet::new();
+        loop {
+            while let Ok(view) = damaged.try_recv() {
+                owed.insert(view);
+            }
+            // A rebuild that was asked for may have come first.
+            owed.retain(|view| !self.lanes[view].store.is_serving());
+            if !owed.is_empty() {
+                let views: Vec<_> = owed.iter().copied().collect();
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    outcome = self.rebuild(&views) => if outcome.is_err() {
+                        tokio::select! {
+                            () = stop.cancelled() => return,
+                            () = tokio::time::sleep(PAUSE) => {}
+                        }
+                    }
+                }
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(view) = damaged.recv() => drop(owed.insert(view)),
+                Some(request) = requests.recv() => tokio::select! {
+                    () = stop.cancelled() => return,
+                    outcome = self.rebuild(&request.views) => {
+                        // Whoever asked may have gone.
+                        let _ = request.done.send(outcome);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn rebuild(&self, views: &[&'static str]) -> Result<(), ViewError> {
+        let first_error = Mutex::new(None);
+        let failed = |lane: &Lane, error: ViewError| {
+            tracing::error!(view = lane.view.name(), %error, "a view could not be rebuilt");
+            lane.told.send_replace(None);
+            first_error.lock().get_or_insert(error);
+        };
+
+        let mut lanes = Vec::with_capacity(views.len());
+        let mut generations = Vec::with_capacity(views.len());
+        for lane in views.iter().map(|view| &self.lanes[view]) {
+            match self.create(lane).await {
+                Ok(generation) => {
+                    // Told before the journal is read: from here on what is erased may get into it.
+                    lane.told.send_replace(Some(Progress::start(self.journal.head())));
+                    generations.push((generation, lane.told.clone()));
+                    lanes.push(lane);
+                }
+                Err(error) => failed(lane, error),
+            }
+        }
+        let built = rebuild::fill(&self.journal, generations, None).await;
+        for (lane, built) in lanes.into_iter().zip(built) {
+            match self.hand_over(lane, built).await {
+                Ok(()) => tracing::info!(view = lane.view.name(), "a view is rebuilt"),
+                Err(error) => failed(lane, error),
+            }
+        }
+        first_error.into_inner().map_or(Ok(()), Err)
+    }
+
+    async fn create(&self, lane: &Lane) -> Result<Generation, ViewError> {
+        let mut before = self.engine.namespaces()?;
+        before.retain(|namespace| namespace.view == lane.view.name());
+        let last = before.iter().map(|namespace| namespace.generation).max().unwrap_or(0);
+        if !lane.store.is_serving() {
+            // Damaged, of another version, or left by a rebuild that failed.
+            for namespace in &before {
+                self.engine.remove(namespace)?;
+            }
+        }
+        Generation::create(&self.engine, lane.view.clone(), last + 1).await
+    }
+
+    async fn hand_over(
+        &self,
+        lane: &Lane,
+        built: Result<Generation, ViewError>,
+    ) -> Result<(), ViewError> {
+        let (done, adopted) = oneshot::channel();
+        let stopped = || ViewError::Unavailable("the projector has stopped".to_owned());
+        let adopt = Adopt { generation: built?, done };
+        lane.adoptions.send(adopt).await.map_err(|_| stopped())?;
+        adopted.await.map_err(|_| stopped())?
+    }
+}

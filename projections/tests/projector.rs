@@ -1,0 +1,597 @@
+//! The projector with a small view of its own: what it promises whatever the views are.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::{Clock, Ids, RandomIds, SystemClock};
+use hansard_domain::journal::{Batch, Context, Draft, Journal, Proposal};
+use hansard_domain::log::{Actor, Position, StreamId, Version};
+use hansard_domain::message::{Content, MessageEvent, Sent};
+use hansard_domain::seal::Private;
+use hansard_domain::vault::KeyId;
+use hansard_infra::log::sqlite::SqliteLog;
+use hansard_infra::vault::master_key::MasterKey;
+use hansard_infra::vault::sqlite::SqliteVault;
+use hansard_projections::rebuild::Told;
+use hansard_projections::replay::{self, Dump};
+use hansard_projections::rows::{ByKey, Insert};
+use hansard_projections::{Projector, Store, View, ViewError};
+use sqlx::{AnyConnection, Connection, Row};
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// What was said, and how often anything was.
+struct Sayings {
+    version: u32,
+    /// Fails so many times before it works.
+    failures: AtomicU32,
+    batches: AtomicUsize,
+    /// A permit is needed for each batch, while there are such.
+    gate: Option<Semaphore>,
+}
+
+impl Default for Sayings {
+    fn default() -> Self {
+        Self { version: 1, failures: AtomicU32::new(0), batches: AtomicUsize::new(0), gate: None }
+    }
+}
+
+const SAYINGS: Insert = Insert::into("saying", &["id", "text", "position"]);
+const TAKEN_BACK: ByKey = ByKey::new("DELETE FROM saying WHERE id IN");
+
+#[async_trait]
+impl View for Sayings {
+    fn name(&self) -> &'static str {
+        "sayings"
+    }
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn schema(&self) -> &'static str {
+        "CREATE TABLE saying (id text PRIMARY KEY, text text NOT NULL, position bigint NOT NULL);
+         CREATE VIRTUAL TABLE words USING fts5(text);
+         INSERT INTO words(words, rank) VALUES ('secure-delete', 1);
+         CREATE TABLE tally (one bigint PRIMARY KEY, said bigint NOT NULL);
+         INSERT INTO tally VALUES (1, 0);"
+    }
+
+    fn indexes(&self) -> &'static str {
+        "CREATE INDEX saying_by_position ON saying (position);"
+    }
+
+    fn concerns(&self, event: &Event) -> bool {
+        matches!(event, Event::Message(_))
+    }
+
+    async fn apply(
+        &self,
+        tables: &mut AnyConnection,
+        entries: &[Arc<Entry>],
+    ) -> Result<(), ViewError> {
+        if let Some(gate) = &self.gate {
+            gate.acquire().await.unwrap().forget();
+        }
+        self.batches.fetch_add(1, Ordering::SeqCst);
+        let mut said = 0;
+        for entry in entries {
+            let id = entry.stream.key();
+            match &entry.event {
+                Event::Message(MessageEvent::MessageSent { content, .. }) => {
+                    said += 1;
+                    let Some(content) = content.value() else { continue };
+                    let row = [(id, content.text.as_str())];
+                    SAYINGS
+                        .write(tables, &row, |(id, text), values| {
+                            values.text(id);
+                            values.text(text);
+                            values.position(entry.position);
+                        })
+                        .await?;
+                    sqlx::query("INSERT INTO words (rowid, text) VALUES ($1, $2)")
+                        .bind(entry.position.0 as i64)
+                        .bind(&content.text)
+                        .execute(&mut *tables)
+                        .await?;
+                }
+                Event::Message(MessageEvent::MessageDeleted { .. }) => {
+                    sqlx::query(
+                        "DELETE FROM words WHERE rowid = (SELECT position FROM saying WHERE id = $1)",
+                    )
+                    .bind(id)
+                    .execute(&mut *tables)
+                    .await?;
+                    TAKEN_BACK.execute(tables, &[id]).await?;
+                }
+                _ => {}
+            }
+        }
+        sqlx::query("UPDATE tally SET said = said + $1").bind(said).execute(&mut *tables).await?;
+        // After the tables have been changed: what fails here must leave no trace.
+        if self.failures.load(Ordering::SeqCst) > 0 {
+            self.failures.fetch_sub(1, Ordering::SeqCst);
+            return Err(ViewError::Row("told to fail".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// A journal in a directory of its own.
+struct World {
+    directory: TempDir,
+    journal: Arc<Journal>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let log = SqliteLog::open(directory.path().join("log.db")).await.unwrap();
+        let vault =
+            SqliteVault::open(directory.path().join("vault.db"), MasterKey::random()).await.unwrap();
+        let journal = Journal::open(Arc::new(log), Arc::new(vault)).await.unwrap();
+        Self { directory, journal }
+    }
+
+    fn views(&self) -> std::path::PathBuf {
+        // A name that has to be escaped in a URL.
+        self.directory.path().join("the views? 100%")
+    }
+
+    async fn start(&self, view: Arc<Sayings>) -> Running {
+        let stop = CancellationToken::new();
+        let views: Vec<Arc<dyn View>> = vec![view];
+        let projector =
+            Projector::start(self.journal.clone(), self.views(), views, stop.clone()).await.unwrap();
+        let store = projector.store("sayings").unwrap();
+        Running { projector, store, stop }
+    }
+
+    /// Records a message; answers its key.
+    async fn say(&self, id: &str, text: &str) -> KeyId {
+        self.say_all([(id.to_owned(), text.to_owned())]).await[0]
+    }
+
+    async fn say_all(&self, messages: impl IntoIterator<Item = (String, String)>) -> Vec<KeyId> {
+        let messages: Vec<_> = messages.into_iter().collect();
+        self.journal.keys().reserve(messages.len()).await.unwrap();
+        let mut keys = Vec::new();
+        let proposals = messages
+            .into_iter()
+            .map(|(id, text)| {
+                let key = self.journal.keys().fresh().unwrap();
+                keys.push(key);
+                let sent = Sent {
+                    room: "GENERAL".into(),
+                    sender: "mary".into(),
+                    system: None,
+                    thread: None,
+                    mentions: Default::default(),
+                    integration: None,
+                    bot: false,
+                    groupable: true,
+                    discussion: None,
+                    has_files: false,
+                    at: SystemClock.now(),
+                };
+                let content = Private::new(key, Content { text, ..Default::default() });
+                propose(&id, Version::NONE, MessageEvent::MessageSent { sent, content })
+            })
+            .collect();
+        self.record(proposals).await;
+        keys
+    }
+
+    /// Deletes a message for good, as a command does it: first the event, then the key.
+    async fn erase(&self, id: &str, key: KeyId) -> Position {
+        let event = MessageEvent::MessageDeleted {
+            room: "GENERAL".into(),
+            by: "mary".into(),
+            erased: Some(key),
+            show_deleted: false,
+            at: SystemClock.now(),
+        };
+        let batch = self.record(vec![propose(id, Version(1), event)]).await;
+        self.journal.shred(&[key]).await.unwrap();
+        batch[0].last().unwrap().position
+    }
+
+    async fn record(&self, proposals: Vec<Proposal>) -> Vec<Batch> {
+        let outcomes = self.journal.append(proposals).await.unwrap();
+        outcomes.into_iter().map(Result::unwrap).collect()
+    }
+
+    /// What the view would hold if it were built now.
+    async fn rebuilt(&self) -> Dump {
+        self.built_until(self.journal.head()).await
+    }
+
+    async fn built_until(&self, until: Position) -> Dump {
+        let directory = tempfile::tempdir().unwrap();
+        let views: Vec<(Arc<dyn View>, Told)> =
+            vec![(Arc::new(Sayings::default()), Told::default())];
+        replay::build_until(&self.journal, directory.path(), until, views).await.unwrap();
+        replay::dump(directory.path(), "sayings").await.unwrap()
+    }
+}
+
+fn propose(id: &str, expected: Version, event: MessageEvent) -> Proposal {
+    let now = SystemClock.now();
+    let events = vec![(RandomIds.event_id(now), event.into())];
+    Proposal {
+        drafts: vec![Draft { stream: StreamId::new("message", id), expected, events }],
+        context: Context {
+            at: now,
+            actor: Actor::System,
+            correlation: None,
+            causation: None,
+            origin: None,
+        },
+    }
+}
+
+struct Running {
+    projector: Arc<Projector>,
+    store: Store,
+    stop: CancellationToken,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(20), self.projector.stopped()).await.unwrap();
+    }
+
+    async fn ready(&self) {
+        tokio::time::timeout(Duration::from_secs(20), self.projector.until_ready()).await.unwrap();
+        assert!(self.projector.ready());
+    }
+
+    async fn scrubbed(&self, position: Position) {
+        let scrubbed = self.projector.scrubbed(position);
+        tokio::time::timeout(Duration::from_secs(20), scrubbed).await.unwrap().unwrap();
+    }
+
+    async fn said(&self) -> i64 {
+        let mut reading = self.store.read().await.unwrap();
+        assert_eq!(reading.lag, 0);
+        said(&mut reading).await
+    }
+}
+
+async fn said(tables: &mut AnyConnection) -> i64 {
+    sqlx::query_scalar("SELECT said FROM tally").fetch_one(tables).await.unwrap()
+}
+
+fn numbered(from: usize, to: usize) -> impl Iterator<Item = (String, String)> {
+    (from..to).map(|number| (format!("m{number}"), format!("the saying number {number}")))
+}
+
+/// The only generation there is.
+fn file(views: &Path) -> std::path::PathBuf {
+    let files: Vec<_> = std::fs::read_dir(views)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .filter(|path| !path.ends_with("catalog.db"))
+        .collect();
+    let [file] = files.as_slice() else { panic!("{files:?}") };
+    file.clone()
+}
+
+/// Whether any file of the views holds a text.
+fn stands_in(views: &Path, text: &str) -> bool {
+    std::fs::read_dir(views).unwrap().any(|file| {
+        // One that was deleted meanwhile holds nothing.
+        let bytes = std::fs::read(file.unwrap().path()).unwrap_or_default();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn a_reader_sees_what_was_committed_before_it_asked() {
+    let world = World::new().await;
+    let running = world.start(Default::default()).await;
+    running.ready().await;
+    for count in 1..=50 {
+        world.say(&format!("m{count}"), "hello").await;
+        assert_eq!(running.said().await, count);
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_leaves_nothing_and_is_applied_again() {
+    let world = World::new().await;
+    let view = Arc::new(Sayings::default());
+    let running = world.start(view.clone()).await;
+    running.ready().await;
+    view.failures.store(2, Ordering::SeqCst);
+    world.say("m1", "once").await;
+    assert_eq!(running.said().await, 1);
+    assert_eq!(view.failures.load(Ordering::SeqCst), 0);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_view_goes_on_where_it_was() {
+    let world = World::new().await;
+    world.say_all(numbered(0, 3000)).await;
+    let running = world.start(Default::default()).await;
+    running.ready().await;
+    assert_eq!(running.said().await, 3000);
+    running.stop().await;
+
+    world.say_all(numbered(3000, 3010)).await;
+    let view = Arc::new(Sayings::default());
+    let running = world.start(view.clone()).await;
+    assert!(running.projector.ready());
+    assert_eq!(running.said().await, 3010);
+    assert_eq!(view.batches.load(Ordering::SeqCst), 1);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_grows_with_the_backlog() {
+    let world = World::new().await;
+    let view = Arc::new(Sayings { gate: Some(Semaphore::new(0)), ..Default::default() });
+    let running = world.start(view.clone()).await;
+    running.ready().await;
+    for (id, text) in numbered(0, 100) {
+        world.say(&id, &text).await;
+    }
+    view.gate.as_ref().unwrap().add_permits(100);
+    assert_eq!(running.said().await, 100);
+    assert!(view.batches.load(Ordering::SeqCst) <= 2);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_view_that_cannot_keep_up_answers_with_its_lag() {
+    let world = World::new().await;
+    let view = Arc::new(Sayings { gate: Some(Semaphore::new(1)), ..Default::default() });
+    let running = world.start(view.clone()).await;
+    running.ready().await;
+    world.say("m1", "hello").await;
+    assert_eq!(running.said().await, 1);
+    world.say_all(numbered(2, 9)).await;
+    let mut late = running.store.read().await.unwrap();
+    assert_eq!((late.lag, said(&mut late).await), (7, 1));
+    drop(late);
+    view.gate.as_ref().unwrap().add_permits(10);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_view_is_rebuilt_while_it_serves_and_events_arrive() {
+    let world = World::new().await;
+    world.say_all(numbered(0, 5000)).await;
+    let running = world.start(Default::default()).await;
+    running.ready().await;
+    let before = file(&world.views());
+
+    let rebuild = running.projector.rebuild(&["sayings"]);
+    let arriving = async {
+        for number in 5000..5300 {
+            world.say(&format!("m{number}"), "meanwhile").await;
+            assert_eq!(running.said().await, number + 1);
+        }
+    };
+    let (rebuilt, ()) = tokio::join!(rebuild, arriving);
+    rebuilt.unwrap();
+    assert_eq!(running.said().await, 5300);
+    assert_ne!(file(&world.views()), before);
+    assert!(running.projector.views()[0].rebuild.is_none());
+    running.stop().await;
+
+    let serving = replay::dump(world.views(), "sayings").await.unwrap();
+    assert_eq!(serving["saying"].len(), 5300);
+    assert_eq!(serving, world.rebuilt().await);
+}
+
+#[tokio::test]
+async fn a_reader_keeps_the_tables_it_reads_while_others_take_over() {
+    let world = World::new().await;
+    world.say_all(numbered(0, 10)).await;
+    let running = world.start(Default::default()).await;
+    running.ready().await;
+    let mut reading = running.store.read().await.unwrap();
+    let mut transaction = reading.begin().await.unwrap();
+    assert_eq!(said(&mut transaction).await, 10);
+    let projector = running.projector.clone();
+    let rebuild = tokio::spawn(async move { projector.rebuild(&["sayings"]).await });
+    let path = file(&world.views());
+    loop {
+        let newer = running.store.read().await.unwrap();
+        let row = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'");
+        let mut newer = newer;
+        let served: String = row.fetch_one(&mut *newer).await.unwrap().get(0);
+        if Path::new(&served) != path.canonicalize().unwrap() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(said(&mut transaction).await, 10);
+    assert!(!rebuild.is_finished());
+    drop(transaction);
+    drop(reading);
+    rebuild.await.unwrap().unwrap();
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_unknown_view_is_not_rebuilt() {
+    let world = World::new().await;
+    let running = world.start(Default::default()).await;
+    let refused = running.projector.rebuild(&["sayings", "nothing"]).await;
+    assert!(matches!(refused, Err(ViewError::Unknown(name)) if name == "nothing"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn another_version_is_rebuilt_at_the_start() {
+    let world = World::new().await;
+    world.say_all(numbered(0, 100)).await;
+    let running = world.start(Default::default()).await;
+    running.ready().await;
+    running.stop().await;
+    let before = file(&world.views());
+
+    let running = world.start(Arc::new(Sayings { version: 2, ..Default::default() })).await;
+    running.ready().await;
+    assert_eq!(running.said().await, 100);
+    assert_ne!(file(&world.views()), before);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_missing_or_cut_short_or_no_database_is_rebuilt() {
+    let world = World::new().await;
+    world.say_all(numbered(0, 2000)).await;
+    let damages: [fn(&Path); 4] = [
+        |path| std::fs::remove_file(path).unwrap(),
+        |path| std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(8192).unwrap(),
+        |path| std::fs::write(path, "nothing of the kind").unwrap(),
+        |path| std::fs::write(path, "").unwrap(),
+    ];
+    for damage in damages {
+        let running = world.start(Default::default()).await;
+        running.ready().await;
+        assert_eq!(running.said().await, 2000);
+        running.stop().await;
+        damage(&file(&world.views()));
+    }
+    std::fs::write(world.views().join("catalog.db"), "nothing of the kind").unwrap();
+    let running = world.start(Default::default()).await;
+    running.ready().await;
+    assert_eq!(running.said().await, 2000);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn damage_that_a_query_meets_is_repaired() {
+    let world = World::new().await;
+    world.say_all(numbered(0, 5000)).await;
+    let running = world.start(Default::default()).await;
+    running.ready().await;
+    running.stop().await;
+    let path = file(&world.views());
+    let mut bytes = std::fs::read(&path).unwrap();
+    // All pages of the middle; the first ones hold the schema and the checkpoint.
+    let middle = bytes.len() / 4096 / 4 * 4096..bytes.len() / 4096 * 3 / 4 * 4096;
+    bytes[middle].fill(0x5a);
+    std::fs::write(&path, bytes).unwrap();
+
+    let running = world.start(Default::default()).await;
+    let mut reading = running.store.read().await.unwrap();
+    let met = sqlx::query("SELECT sum(length(text)) FROM saying").fetch_one(&mut *reading).await;
+    assert!(matches!(met.map_err(ViewError::from), Err(ViewError::Damaged(_))));
+    drop(reading);
+    let whole = async {
+        loop {
+            if let Ok(mut reading) = running.store.read().await
+                && let Ok(count) = sqlx::query_scalar::<_, i64>("SELECT count(text) FROM saying")
+                    .fetch_one(&mut *reading)
+                    .await
+            {
+                assert_eq!(count, 5000);
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), whole).await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_erased_stands_in_no_file() {
+    let world = World::new().await;
+    let running = world.start(Default::default()).await;
+    running.ready().await;
+    world.say_all(numbered(0, 500)).await;
+    let key = world.say("secret", "the quincunx lies under the oak").await;
+    world.say_all(numbered(500, 1000)).await;
+    assert_eq!(running.said().await, 1001);
+    assert!(stands_in(&world.views(), "quincunx"));
+
+    let position = world.erase("secret", key).await;
+    running.scrubbed(position).await;
+    assert!(!stands_in(&world.views(), "quincunx"));
+    running.stop().await;
+    assert!(!stands_in(&world.views(), "quincunx"));
+    let serving = replay::dump(world.views(), "sayings").await.unwrap();
+    assert_eq!(serving, world.rebuilt().await);
+}
+
+#[tokio::test]
+async fn a_reader_in_the_way_delays_scrubbing_and_nothing_else() {
+    let world = World::new().await;
+    let running = world.start(Default::default()).await;
+    running.ready().await;
+    let key = world.say("secret", "the quincunx lies under the oak").await;
+    let mut reading = running.store.read().await.unwrap();
+    let mut transaction = reading.begin().await.unwrap();
+    assert_eq!(said(&mut transaction).await, 1);
+
+    let position = world.erase("secret", key).await;
+    world.say("m2", "life goes on").await;
+    assert_eq!(running.said().await, 2);
+    let scrubbed = running.projector.scrubbed(position);
+    assert!(tokio::time::timeout(Duration::from_millis(500), scrubbed).await.is_err());
+    drop(transaction);
+    drop(reading);
+    running.scrubbed(position).await;
+    assert!(!stands_in(&world.views(), "quincunx"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_that_read_an_erased_message_scrubs_it_too() {
+    let world = World::new().await;
+    let key = world.say("secret", "the quincunx lies under the oak").await;
+    world.say_all(numbered(0, 5000)).await;
+    let view = Arc::new(Sayings { gate: Some(Semaphore::new(100)), ..Default::default() });
+    let running = world.start(view.clone()).await;
+    running.ready().await;
+    assert_eq!(running.said().await, 5001);
+
+    let gate = view.gate.as_ref().unwrap();
+    let closed = gate.acquire_many(gate.available_permits() as u32).await.unwrap();
+    closed.forget();
+    let projector = running.projector.clone();
+    let rebuild = tokio::spawn(async move { projector.rebuild(&["sayings"]).await });
+    while running.projector.views()[0].rebuild.is_none() {
+        tokio::task::yield_now().await;
+    }
+    let position = world.erase("secret", key).await;
+    let scrubbed = running.projector.scrubbed(position);
+    assert!(tokio::time::timeout(Duration::from_millis(300), scrubbed).await.is_err());
+    gate.add_permits(100);
+    running.scrubbed(position).await;
+    assert!(!stands_in(&world.views(), "quincunx"));
+    rebuild.await.unwrap().unwrap();
+    assert!(!stands_in(&world.views(), "quincunx"));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn views_can_be_built_as_they_were() {
+    let world = World::new().await;
+    world.say("m1", "first").await;
+    let then = world.journal.head();
+    let key = world.say("m2", "second").await;
+    world.erase("m2", key).await;
+
+    let dump = world.built_until(then).await;
+    assert_eq!(dump["saying"], ["'m1', 'first', 1"]);
+    assert_eq!(dump["tally"], ["1, 1"]);
+    assert_eq!(dump["words"].len(), 1, "{:?}", dump["words"]);
+    assert_eq!(world.built_until(Position::START).await["saying"], [""; 0]);
+    assert_eq!(world.rebuilt().await["tally"], ["1, 2"]);
+}
