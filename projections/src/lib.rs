@@ -16,6 +16,7 @@ pub mod messages;
 pub mod projector;
 pub mod rebuild;
 pub mod replay;
+pub mod rooms;
 pub mod rows;
 pub mod store;
 pub mod view;

@@ -1,0 +1,570 @@
+//! How events change the tables.
+//!
+//! What happens often (messages, new members, new rooms, new accounts) is gathered and written with
+//! one statement a table. What happens rarely is written at once, after what was gathered before it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hansard_domain::account::{AccountEvent, Profile};
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::{RoleId, RoomId, Timestamp, UserId};
+use hansard_domain::message::MessageEvent;
+use hansard_domain::room::{RetentionOverride, RoomDetails, RoomEvent, RoomKind, RoomSwitches};
+use hansard_domain::subscription::Subscription;
+use serde_json::{Map, Value, json};
+use sqlx::{AnyConnection, Row};
+
+use crate::rows::Insert;
+use crate::view::ViewError;
+
+/// Messages whose time is further from their recording are imports: they count, but nobody has
+/// just spoken.
+const IMPORTED: u64 = 60_000;
+
+const ROOM: Insert = Insert::into(
+    "room",
+    &[
+        "id", "kind", "name", "fname", "creator", "created", "updated", "is_default", "read_only",
+        "archived", "parent", "participants", "muted", "more",
+    ],
+);
+
+const ACTIVITY: Insert = Insert::into("activity", &["room", "messages", "members", "spoken"])
+    .on_conflict(
+        "ON CONFLICT (room) DO UPDATE SET \
+         messages = activity.messages + excluded.messages, \
+         members = activity.members + excluded.members, \
+         spoken = CASE WHEN excluded.spoken > activity.spoken \
+         THEN excluded.spoken ELSE activity.spoken END",
+    );
+
+const MEMBER: Insert = Insert::into("member", &["id", "room", "account", "since", "roles"])
+    .on_conflict("ON CONFLICT (id) DO UPDATE SET since = excluded.since, roles = excluded.roles");
+
+const ACCOUNT: Insert = Insert::into(
+    "account",
+    &["id", "username", "name", "nickname", "active", "presence", "updated"],
+)
+.on_conflict(
+    "ON CONFLICT (id) DO UPDATE SET username = excluded.username, name = excluded.name, \
+     nickname = excluded.nickname, active = excluded.active, presence = excluded.presence, \
+     updated = excluded.updated",
+);
+
+const REMOVED: Insert = Insert::into("removed", &["room", "at"]);
+
+pub(super) async fn apply(
+    tables: &mut AnyConnection,
+    entries: &[Arc<Entry>],
+) -> Result<(), ViewError> {
+    let mut gathered = Gathered::default();
+    for entry in entries {
+        match &entry.event {
+            Event::Message(event) => gathered.message(entry, event),
+            Event::Room(event) => {
+                let room = RoomId::new(entry.stream.key());
+                if !gathered.room(&room, entry.at, event) {
+                    gathered.write(tables).await?;
+                    change_room(tables, &room, entry.at, event).await?;
+                }
+            }
+            Event::Account(event) => {
+                let account = UserId::new(entry.stream.key());
+                if !gathered.account(&account, entry.at, event) {
+                    gathered.write(tables).await?;
+                    change_account(tables, &account, entry.at, event).await?;
+                }
+            }
+            _ => {}
+        }
+    }
+    gathered.write(tables).await
+}
+
+/// Changes that are written together.
+#[derive(Default)]
+struct Gathered {
+    accounts: Vec<AccountRow>,
+    rooms: Vec<RoomRow>,
+    activity: BTreeMap<RoomId, Activity>,
+    members: Vec<MemberRow>,
+}
+
+struct AccountRow {
+    id: UserId,
+    profile: Profile,
+    active: bool,
+    at: Timestamp,
+}
+
+struct MemberRow {
+    room: RoomId,
+    account: UserId,
+    since: Timestamp,
+    roles: Vec<RoleId>,
+}
+
+#[derive(Default)]
+struct Activity {
+    messages: i64,
+    members: i64,
+    spoken: Timestamp,
+}
+
+struct RoomRow {
+    id: RoomId,
+    kind: RoomKind,
+    creator: Option<UserId>,
+    created: Timestamp,
+    updated: Timestamp,
+    parent: Option<RoomId>,
+    participants: Option<Vec<UserId>>,
+    switches: RoomSwitches,
+    details: RoomDetails,
+    message: Option<Value>,
+}
+
+impl Gathered {
+    fn activity(&mut self, room: &RoomId) -> &mut Activity {
+        self.activity.entry(room.clone()).or_default()
+    }
+
+    fn message(&mut self, entry: &Entry, event: &MessageEvent) {
+        match event {
+            MessageEvent::MessageSent { sent, .. } => {
+                let activity = self.activity(&sent.room);
+                activity.messages += 1;
+                let in_thread_only = sent.thread.as_ref().is_some_and(|thread| !thread.shown);
+                let now = sent.at.0.abs_diff(entry.at.0) <= IMPORTED;
+                if sent.system.is_none() && !in_thread_only && now {
+                    activity.spoken = activity.spoken.max(sent.at);
+                }
+            }
+            MessageEvent::MessageDeleted { room, .. } => self.activity(room).messages -= 1,
+            _ => {}
+        }
+    }
+
+    /// Takes what happens often; answers whether it did.
+    fn room(&mut self, room: &RoomId, at: Timestamp, event: &RoomEvent) -> bool {
+        match event {
+            RoomEvent::RoomCreated {
+                kind,
+                creator,
+                members,
+                switches,
+                parent,
+                details,
+                at: created,
+            } => {
+                let direct = *kind == RoomKind::Direct;
+                let mut everybody: Vec<_> = creator.iter().chain(members).cloned().collect();
+                everybody.sort();
+                everybody.dedup();
+                for account in &everybody {
+                    let owner = !direct && creator.as_ref() == Some(account);
+                    let roles = owner.then(|| RoleId::new("owner")).into_iter().collect();
+                    self.enter(room, account, *created, roles);
+                }
+                self.rooms.push(RoomRow {
+                    id: room.clone(),
+                    kind: *kind,
+                    creator: creator.clone(),
+                    created: *created,
+                    updated: at,
+                    parent: parent.as_ref().map(|parent| parent.room.clone()),
+                    participants: direct.then_some(everybody),
+                    switches: switches.clone(),
+                    details: details.value().cloned().unwrap_or_default(),
+                    message: parent.as_ref().and_then(|parent| Some(json!(parent.message.as_ref()?))),
+                });
+            }
+            RoomEvent::MemberJoined { user, at, .. } => self.enter(room, user, *at, Vec::new()),
+            RoomEvent::ChannelPruned { pruned, .. } => {
+                self.activity(room).messages -= pruned.len() as i64;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn enter(&mut self, room: &RoomId, account: &UserId, since: Timestamp, roles: Vec<RoleId>) {
+        self.activity(room).members += 1;
+        self.members.push(MemberRow { room: room.clone(), account: account.clone(), since, roles });
+    }
+
+    /// Takes what happens often; answers whether it did.
+    fn account(&mut self, account: &UserId, at: Timestamp, event: &AccountEvent) -> bool {
+        match event {
+            AccountEvent::UserRegistered { profile, active, .. } => self.accounts.push(AccountRow {
+                id: account.clone(),
+                profile: profile.value().cloned().unwrap_or_default(),
+                active: *active,
+                at,
+            }),
+            AccountEvent::UserProfileChanged { .. }
+            | AccountEvent::UserPresenceChosen { .. }
+            | AccountEvent::UserActivated {}
+            | AccountEvent::UserDeactivated { .. }
+            | AccountEvent::UserDeleted { .. } => return false,
+            _ => {}
+        }
+        true
+    }
+
+    async fn write(&mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        let Self { accounts, rooms, activity, members } = std::mem::take(self);
+        ACCOUNT
+            .write(tables, &accounts, |row, values| {
+                values.text(&row.id);
+                values.maybe_text(filled(&row.profile.username));
+                values.maybe_text(row.profile.name.as_ref());
+                values.maybe_text(row.profile.nickname.as_ref());
+                values.flag(row.active);
+                values.text("offline");
+                values.time(row.at);
+            })
+            .await?;
+        ROOM.write(tables, &rooms, |row, values| {
+            values.text(&row.id);
+            values.text(row.kind.letter());
+            values.maybe_text(filled(&row.details.name));
+            values.maybe_text(filled(&row.details.fname));
+            values.maybe_text(row.creator.as_ref());
+            values.time(row.created);
+            values.time(row.updated);
+            values.flag(row.switches.default);
+            values.flag(row.switches.read_only);
+            values.flag(false);
+            values.maybe_text(row.parent.as_ref());
+            values.maybe_text(row.participants.as_ref().map(|all| json!(all).to_string()));
+            values.text("[]");
+            values.text(row.more().to_string());
+        })
+        .await?;
+        let activity: Vec<_> = activity.into_iter().collect();
+        ACTIVITY
+            .write(tables, &activity, |(room, row), values| {
+                values.text(room);
+                values.number(row.messages);
+                values.number(row.members);
+                values.time(row.spoken);
+            })
+            .await?;
+        MEMBER
+            .write(tables, &members, |row, values| {
+                values.text(Subscription::key(&row.room, &row.account));
+                values.text(&row.room);
+                values.text(&row.account);
+                values.time(row.since);
+                values.text(json!(row.roles).to_string());
+            })
+            .await
+    }
+}
+
+impl RoomRow {
+    fn more(&self) -> Value {
+        let mut more = Map::new();
+        if self.kind != RoomKind::Direct {
+            more.insert("sysMes".into(), json!(true));
+        }
+        set_details(&mut more, &self.details);
+        set_switches(&mut more, &self.switches);
+        set(&mut more, "prid", self.parent.as_ref().map(|parent| json!(parent)));
+        set(&mut more, "pmid", self.message.clone());
+        Value::Object(more)
+    }
+}
+
+fn filled(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn set(more: &mut Map<String, Value>, field: &str, value: Option<Value>) {
+    match value {
+        Some(value) => more.insert(field.to_owned(), value),
+        None => more.shift_remove(field),
+    };
+}
+
+fn set_details(more: &mut Map<String, Value>, details: &RoomDetails) {
+    let fields = &details.custom_fields;
+    set(more, "topic", details.topic.as_ref().map(|text| json!(text)));
+    set(more, "description", details.description.as_ref().map(|text| json!(text)));
+    set(more, "announcement", details.announcement.as_ref().map(|text| json!(text)));
+    set(more, "customFields", (!fields.is_empty()).then(|| json!(fields)));
+}
+
+fn set_switches(more: &mut Map<String, Value>, switches: &RoomSwitches) {
+    let RoomSwitches {
+        read_only: _,
+        default: _,
+        react_when_read_only,
+        broadcast,
+        encrypted,
+        featured,
+        hidden_system_messages,
+        join_code_required,
+    } = switches;
+    let flag = |on: bool| on.then_some(json!(true));
+    set(more, "reactWhenReadOnly", flag(*react_when_read_only));
+    set(more, "broadcast", flag(*broadcast));
+    set(more, "encrypted", flag(*encrypted));
+    set(more, "featured", flag(*featured));
+    set(more, "joinCodeRequired", flag(*join_code_required));
+    if let Some(hidden) = hidden_system_messages {
+        set(more, "sysMes", Some(json!(hidden)));
+    }
+}
+
+fn retention(retention: &RetentionOverride) -> Value {
+    json!({
+        "enabled": retention.enabled,
+        "overrideGlobal": retention.override_global,
+        "maxAge": retention.max_age / 86_400_000,
+        "excludePinned": retention.exclude_pinned,
+        "filesOnly": retention.files_only,
+        "ignoreThreads": retention.ignore_threads,
+    })
+}
+
+/// What happens rarely to a room.
+async fn change_room(
+    tables: &mut AnyConnection,
+    room: &RoomId,
+    at: Timestamp,
+    event: &RoomEvent,
+) -> Result<(), ViewError> {
+    match event {
+        RoomEvent::RoomRenamed { details }
+        | RoomEvent::TopicChanged { details }
+        | RoomEvent::DescriptionChanged { details }
+        | RoomEvent::AnnouncementChanged { details }
+        | RoomEvent::CustomFieldsChanged { details } => {
+            let details = details.value().cloned().unwrap_or_default();
+            sqlx::query("UPDATE room SET name = $1, fname = $2 WHERE id = $3")
+                .bind(filled(&details.name).map(str::to_owned))
+                .bind(filled(&details.fname).map(str::to_owned))
+                .bind(room.as_str().to_owned())
+                .execute(&mut *tables)
+                .await?;
+            more(tables, room, |more| set_details(more, &details)).await?;
+        }
+        RoomEvent::JoinCodeChanged { required, .. } => {
+            let required = required.then_some(json!(true));
+            more(tables, room, |more| set(more, "joinCodeRequired", required)).await?;
+        }
+        RoomEvent::RoomTypeChanged { kind } => {
+            sqlx::query("UPDATE room SET kind = $1 WHERE id = $2")
+                .bind(kind.letter())
+                .bind(room.as_str().to_owned())
+                .execute(&mut *tables)
+                .await?;
+        }
+        RoomEvent::RoomSwitchesChanged { switches } => {
+            sqlx::query("UPDATE room SET is_default = $1, read_only = $2 WHERE id = $3")
+                .bind(i64::from(switches.default))
+                .bind(i64::from(switches.read_only))
+                .bind(room.as_str().to_owned())
+                .execute(&mut *tables)
+                .await?;
+            more(tables, room, |more| set_switches(more, switches)).await?;
+        }
+        RoomEvent::RetentionOverridden { retention: chosen } => {
+            let chosen = chosen.as_ref().map(retention);
+            more(tables, room, |more| set(more, "retention", chosen)).await?;
+        }
+        RoomEvent::MemberMuted { user } => {
+            muted(tables, room, |muted| {
+                muted.retain(|id| id != user);
+                muted.push(user.clone());
+            })
+            .await?;
+        }
+        RoomEvent::MemberUnmuted { user } => {
+            muted(tables, room, |muted| muted.retain(|id| id != user)).await?;
+        }
+        RoomEvent::MemberLeft { user } | RoomEvent::MemberRemoved { user, .. } => {
+            sqlx::query("DELETE FROM member WHERE id = $1")
+                .bind(Subscription::key(room, user))
+                .execute(&mut *tables)
+                .await?;
+            sqlx::query("UPDATE activity SET members = members - 1 WHERE room = $1")
+                .bind(room.as_str().to_owned())
+                .execute(&mut *tables)
+                .await?;
+            muted(tables, room, |muted| muted.retain(|id| id != user)).await?;
+        }
+        RoomEvent::RoomRoleGranted { user, role } => {
+            roles(tables, room, user, |roles| {
+                roles.push(role.clone());
+                roles.sort();
+            })
+            .await?;
+        }
+        RoomEvent::RoomRoleRevoked { user, role } => {
+            roles(tables, room, user, |roles| roles.retain(|held| held != role)).await?;
+        }
+        RoomEvent::RoomArchived {} => archived(tables, room, true).await?,
+        RoomEvent::RoomUnarchived {} => archived(tables, room, false).await?,
+        RoomEvent::RoomDeleted { .. } => return delete(tables, room, at).await,
+        RoomEvent::RoomCreated { .. }
+        | RoomEvent::MemberJoined { .. }
+        | RoomEvent::ChannelPruned { .. } => {}
+    }
+    sqlx::query("UPDATE room SET updated = $1 WHERE id = $2")
+        .bind(at.0)
+        .bind(room.as_str().to_owned())
+        .execute(tables)
+        .await?;
+    Ok(())
+}
+
+async fn more(
+    tables: &mut AnyConnection,
+    room: &RoomId,
+    change: impl FnOnce(&mut Map<String, Value>),
+) -> Result<(), ViewError> {
+    let Some(row) = sqlx::query("SELECT more FROM room WHERE id = $1")
+        .bind(room.as_str().to_owned())
+        .fetch_optional(&mut *tables)
+        .await?
+    else {
+        return Ok(());
+    };
+    let mut fields = serde_json::from_str(&row.try_get::<String, _>(0)?)?;
+    change(&mut fields);
+    sqlx::query("UPDATE room SET more = $1 WHERE id = $2")
+        .bind(Value::Object(fields).to_string())
+        .bind(room.as_str().to_owned())
+        .execute(tables)
+        .await?;
+    Ok(())
+}
+
+async fn muted(
+    tables: &mut AnyConnection,
+    room: &RoomId,
+    change: impl FnOnce(&mut Vec<UserId>),
+) -> Result<(), ViewError> {
+    let Some(row) = sqlx::query("SELECT muted FROM room WHERE id = $1")
+        .bind(room.as_str().to_owned())
+        .fetch_optional(&mut *tables)
+        .await?
+    else {
+        return Ok(());
+    };
+    let mut muted = serde_json::from_str(&row.try_get::<String, _>(0)?)?;
+    change(&mut muted);
+    sqlx::query("UPDATE room SET muted = $1 WHERE id = $2")
+        .bind(json!(muted).to_string())
+        .bind(room.as_str().to_owned())
+        .execute(tables)
+        .await?;
+    Ok(())
+}
+
+async fn roles(
+    tables: &mut AnyConnection,
+    room: &RoomId,
+    account: &UserId,
+    change: impl FnOnce(&mut Vec<RoleId>),
+) -> Result<(), ViewError> {
+    let id = Subscription::key(room, account);
+    let Some(row) = sqlx::query("SELECT roles FROM member WHERE id = $1")
+        .bind(id.clone())
+        .fetch_optional(&mut *tables)
+        .await?
+    else {
+        return Ok(());
+    };
+    let mut roles = serde_json::from_str(&row.try_get::<String, _>(0)?)?;
+    change(&mut roles);
+    sqlx::query("UPDATE member SET roles = $1 WHERE id = $2")
+        .bind(json!(roles).to_string())
+        .bind(id)
+        .execute(tables)
+        .await?;
+    Ok(())
+}
+
+async fn archived(
+    tables: &mut AnyConnection,
+    room: &RoomId,
+    archived: bool,
+) -> Result<(), ViewError> {
+    sqlx::query("UPDATE room SET archived = $1 WHERE id = $2")
+        .bind(i64::from(archived))
+        .bind(room.as_str().to_owned())
+        .execute(tables)
+        .await?;
+    Ok(())
+}
+
+async fn delete(
+    tables: &mut AnyConnection,
+    room: &RoomId,
+    at: Timestamp,
+) -> Result<(), ViewError> {
+    for statement in [
+        "DELETE FROM room WHERE id = $1",
+        "DELETE FROM activity WHERE room = $1",
+        "DELETE FROM member WHERE room = $1",
+    ] {
+        sqlx::query(statement).bind(room.as_str().to_owned()).execute(&mut *tables).await?;
+    }
+    REMOVED
+        .write(tables, &[room], |room, values| {
+            values.text(room);
+            values.time(at);
+        })
+        .await
+}
+
+/// What happens rarely to an account.
+async fn change_account(
+    tables: &mut AnyConnection,
+    account: &UserId,
+    at: Timestamp,
+    event: &AccountEvent,
+) -> Result<(), ViewError> {
+    let id = account.as_str().to_owned();
+    let query = match event {
+        AccountEvent::UserProfileChanged { profile } => {
+            let profile = profile.value().cloned().unwrap_or_default();
+            sqlx::query(
+                "UPDATE account SET updated = $1, username = $3, name = $4, nickname = $5 \
+                 WHERE id = $2",
+            )
+            .bind(at.0)
+            .bind(id)
+            .bind(filled(&profile.username).map(str::to_owned))
+            .bind(profile.name)
+            .bind(profile.nickname)
+        }
+        AccountEvent::UserPresenceChosen { presence } => {
+            sqlx::query("UPDATE account SET updated = $1, presence = $3 WHERE id = $2")
+                .bind(at.0)
+                .bind(id)
+                .bind(presence.as_str())
+        }
+        AccountEvent::UserActivated {} => {
+            sqlx::query("UPDATE account SET updated = $1, active = 1 WHERE id = $2")
+                .bind(at.0)
+                .bind(id)
+        }
+        AccountEvent::UserDeactivated { .. } => {
+            sqlx::query("UPDATE account SET updated = $1, active = 0 WHERE id = $2")
+                .bind(at.0)
+                .bind(id)
+        }
+        AccountEvent::UserDeleted { .. } => {
+            sqlx::query("DELETE FROM account WHERE id = $1").bind(id)
+        }
+        _ => return Ok(()),
+    };
+    query.execute(tables).await?;
+    Ok(())
+}

@@ -1,0 +1,4 @@
+CREATE INDEX room_by_name ON room (kind, name);
+CREATE INDEX member_by_account ON member (account, room);
+CREATE INDEX member_by_room ON member (room);
+CREATE INDEX removed_by_time ON removed (at);

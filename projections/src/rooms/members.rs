@@ -1,0 +1,140 @@
+//! Who is in a room.
+
+use hansard_domain::id::{RoleId, RoomId, Timestamp, UserId};
+use serde_json::{Map, Value, json};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use super::queries::{Paging, containing};
+use crate::view::ViewError;
+
+/// A member of a room, as answers list them.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub id: UserId,
+    pub username: Option<String>,
+    pub name: Option<String>,
+    pub nickname: Option<String>,
+    /// What they want to be seen as.
+    pub presence: String,
+    pub updated: Timestamp,
+    pub roles: Vec<RoleId>,
+}
+
+/// A page of members, and how many there are in all.
+#[derive(Debug, Clone)]
+pub struct MemberPage {
+    pub members: Vec<Member>,
+    pub total: i64,
+}
+
+/// What a list of members is sorted by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MemberOrder {
+    #[default]
+    Username,
+    UsernameDescending,
+    Name,
+}
+
+impl MemberOrder {
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Username => " ORDER BY c.username, c.id",
+            Self::UsernameDescending => " ORDER BY c.username DESC, c.id DESC",
+            Self::Name => " ORDER BY c.name, c.username, c.id",
+        }
+    }
+}
+
+const FILTERED: &str = " FROM member m JOIN account c ON c.id = m.account \
+    WHERE m.room = $1 AND c.active = 1 \
+    AND ($2 = '' OR lower(c.username) LIKE $2 ESCAPE '\\' OR lower(c.name) LIKE $2 ESCAPE '\\') \
+    AND ($3 = '' OR $3 LIKE '%,' || c.presence || ',%')";
+
+const COLUMNS: &str =
+    "SELECT c.id, c.username, c.name, c.nickname, c.presence, c.updated, m.roles";
+
+/// The active members of a room, those with a text in their name and of a presence only if asked.
+pub async fn members(
+    tables: &mut AnyConnection,
+    room: &RoomId,
+    filter: &str,
+    presences: &[String],
+    order: MemberOrder,
+    paging: Paging,
+) -> Result<MemberPage, ViewError> {
+    let filter = if filter.is_empty() { String::new() } else { containing(filter) };
+    let presences = match presences {
+        [] => String::new(),
+        presences => format!(",{},", presences.join(",")),
+    };
+    let total = sqlx::query(AssertSqlSafe(format!("SELECT count(*){FILTERED}")))
+        .bind(room.as_str().to_owned())
+        .bind(filter.clone())
+        .bind(presences.clone())
+        .fetch_one(&mut *tables)
+        .await?
+        .try_get(0)?;
+    let order = order.sql();
+    let members = sqlx::query(AssertSqlSafe(format!(
+        "{COLUMNS}{FILTERED}{order} LIMIT $4 OFFSET $5"
+    )))
+    .bind(room.as_str().to_owned())
+    .bind(filter)
+    .bind(presences)
+    .bind(paging.limit())
+    .bind(paging.offset)
+    .fetch_all(tables)
+    .await?
+    .iter()
+    .map(Member::read)
+    .collect::<Result<_, _>>()?;
+    Ok(MemberPage { members, total })
+}
+
+/// The members of a room who do not want to be seen as offline.
+pub async fn online(tables: &mut AnyConnection, room: &RoomId) -> Result<Vec<Member>, ViewError> {
+    sqlx::query(
+        "SELECT c.id, c.username, c.name, c.nickname, c.presence, c.updated, m.roles \
+         FROM member m JOIN account c ON c.id = m.account \
+         WHERE m.room = $1 AND c.active = 1 AND c.presence <> 'offline' ORDER BY c.username",
+    )
+    .bind(room.as_str().to_owned())
+    .fetch_all(tables)
+    .await?
+    .iter()
+    .map(Member::read)
+    .collect()
+}
+
+impl Member {
+    fn read(row: &AnyRow) -> Result<Self, ViewError> {
+        Ok(Self {
+            id: UserId::new(row.try_get::<String, _>(0)?),
+            username: row.try_get(1)?,
+            name: row.try_get(2)?,
+            nickname: row.try_get(3)?,
+            presence: row.try_get(4)?,
+            updated: Timestamp(row.try_get(5)?),
+            roles: serde_json::from_str(&row.try_get::<String, _>(6)?)?,
+        })
+    }
+
+    /// As Rocket.Chat writes a member.
+    pub fn wire(&self) -> Value {
+        let mut wire = Map::from_iter([
+            ("_id".to_owned(), json!(self.id)),
+            ("username".to_owned(), json!(self.username)),
+        ]);
+        if let Some(name) = &self.name {
+            wire.insert("name".into(), json!(name));
+        }
+        if let Some(nickname) = &self.nickname {
+            wire.insert("nickname".into(), json!(nickname));
+        }
+        wire.insert("status".into(), json!(self.presence));
+        wire.insert("_updatedAt".into(), json!(self.updated.iso()));
+        Value::Object(wire)
+    }
+}

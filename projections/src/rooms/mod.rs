@@ -1,0 +1,52 @@
+//! The view of rooms: what they are, who is in them, how much is said in them.
+//!
+//! It holds no message: what was said last is the messages view's to tell, so that an erased text
+//! never stands here. Names of people are kept once and put into answers when they are read.
+
+mod fold;
+mod members;
+mod queries;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hansard_domain::event::Entry;
+use sqlx::AnyConnection;
+
+pub use members::{Member, MemberOrder, MemberPage, members, online};
+pub use queries::{
+    Paging, Person, Room, RoomFilter, RoomOrder, by_filter, by_ids, of_member, removed_since,
+};
+
+use crate::view::{View, ViewError};
+
+/// See the module.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rooms;
+
+#[async_trait]
+impl View for Rooms {
+    fn name(&self) -> &'static str {
+        "rooms"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn schema(&self) -> &'static str {
+        include_str!("schema.sql")
+    }
+
+    fn indexes(&self) -> &'static str {
+        include_str!("indexes.sql")
+    }
+
+    async fn apply(
+        &self,
+        tables: &mut AnyConnection,
+        entries: &[Arc<Entry>],
+    ) -> Result<(), ViewError> {
+        fold::apply(tables, entries).await
+    }
+}

@@ -1,0 +1,341 @@
+//! Rooms as they are answered.
+
+use std::collections::{HashMap, HashSet};
+
+use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::room::RoomKind;
+use serde_json::{Map, Value, json};
+use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, AnyConnection, Row};
+
+use crate::rows::ByKey;
+use crate::view::ViewError;
+
+/// A stretch of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paging {
+    pub offset: i64,
+    /// At most so many; 0 is all of them.
+    pub count: i64,
+}
+
+impl Paging {
+    pub const ALL: Self = Self { offset: 0, count: 0 };
+
+    pub(super) fn limit(self) -> i64 {
+        if self.count == 0 { i64::MAX } else { self.count }
+    }
+}
+
+/// Somebody, as answers name them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Person {
+    pub username: Option<String>,
+    pub name: Option<String>,
+}
+
+/// A room, with the names of the people that its answer names.
+#[derive(Debug, Clone)]
+pub struct Room {
+    pub id: RoomId,
+    pub kind: RoomKind,
+    pub name: Option<String>,
+    pub fname: Option<String>,
+    pub creator: Option<UserId>,
+    pub created: Timestamp,
+    pub updated: Timestamp,
+    pub default: bool,
+    pub read_only: bool,
+    pub archived: bool,
+    pub participants: Option<Vec<UserId>>,
+    pub muted: Vec<UserId>,
+    pub messages: i64,
+    pub members: i64,
+    /// When something was last said in it.
+    pub spoken: Option<Timestamp>,
+    more: Map<String, Value>,
+    people: HashMap<UserId, Person>,
+}
+
+/// Which rooms.
+#[derive(Debug, Clone, Default)]
+pub struct RoomFilter {
+    /// Those of this kind only.
+    pub kind: Option<RoomKind>,
+    /// Those that somebody is in only.
+    pub member: Option<UserId>,
+    /// Those whose name or shown name has this in it, whatever the case.
+    pub name: Option<String>,
+    /// Those that changed after this only.
+    pub changed_after: Option<Timestamp>,
+    pub order: RoomOrder,
+    pub descending: bool,
+}
+
+/// What a list of rooms is sorted by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RoomOrder {
+    #[default]
+    Name,
+    ShownName,
+    Created,
+    Updated,
+    Spoken,
+    Messages,
+    Members,
+}
+
+impl RoomOrder {
+    /// By the field's name in answers.
+    pub fn parse(field: &str) -> Option<Self> {
+        Some(match field {
+            "name" => Self::Name,
+            "fname" => Self::ShownName,
+            "ts" => Self::Created,
+            "_updatedAt" => Self::Updated,
+            "lm" => Self::Spoken,
+            "msgs" => Self::Messages,
+            "usersCount" => Self::Members,
+            _ => return None,
+        })
+    }
+
+    fn sql(self, descending: bool) -> &'static str {
+        match (self, descending) {
+            (Self::Name, false) => " ORDER BY r.name, r.id",
+            (Self::Name, true) => " ORDER BY r.name DESC, r.id DESC",
+            (Self::ShownName, false) => " ORDER BY r.fname, r.id",
+            (Self::ShownName, true) => " ORDER BY r.fname DESC, r.id DESC",
+            (Self::Created, false) => " ORDER BY r.created, r.id",
+            (Self::Created, true) => " ORDER BY r.created DESC, r.id DESC",
+            (Self::Updated, false) => " ORDER BY r.updated, r.id",
+            (Self::Updated, true) => " ORDER BY r.updated DESC, r.id DESC",
+            (Self::Spoken, false) => " ORDER BY a.spoken, r.id",
+            (Self::Spoken, true) => " ORDER BY a.spoken DESC, r.id DESC",
+            (Self::Messages, false) => " ORDER BY a.messages, r.id",
+            (Self::Messages, true) => " ORDER BY a.messages DESC, r.id DESC",
+            (Self::Members, false) => " ORDER BY a.members, r.id",
+            (Self::Members, true) => " ORDER BY a.members DESC, r.id DESC",
+        }
+    }
+}
+
+/// A filter that is not asked for lets everything through.
+const FILTERED: &str = " FROM room r JOIN activity a ON a.room = r.id \
+    WHERE ($1 = '' OR r.kind = $1) \
+    AND ($2 = '' OR r.id IN (SELECT m.room FROM member m WHERE m.account = $2)) \
+    AND ($3 = '' OR lower(r.name) LIKE $3 ESCAPE '\\' OR lower(r.fname) LIKE $3 ESCAPE '\\') \
+    AND ($4 = 0 OR r.updated > $4 OR a.spoken > $4)";
+
+const COLUMNS: &str = "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, \
+    r.is_default, r.read_only, r.archived, r.participants, r.muted, r.more, a.messages, \
+    a.members, a.spoken";
+
+const BY_ID: ByKey = ByKey::new(
+    "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, r.is_default, \
+     r.read_only, r.archived, r.participants, r.muted, r.more, a.messages, a.members, a.spoken \
+     FROM room r JOIN activity a ON a.room = r.id WHERE r.id IN",
+);
+
+const PEOPLE: ByKey = ByKey::new("SELECT id, username, name FROM account WHERE id IN");
+
+/// Rooms by filter, a page of them, and how many there are in all.
+pub async fn by_filter(
+    tables: &mut AnyConnection,
+    filter: &RoomFilter,
+    paging: Paging,
+) -> Result<(Vec<Room>, i64), ViewError> {
+    let kind = filter.kind.map_or("", RoomKind::letter);
+    let member = filter.member.as_ref().map_or("", UserId::as_str).to_owned();
+    let name = filter.name.as_deref().map(containing).unwrap_or_default();
+    let changed_after = filter.changed_after.unwrap_or_default().0;
+
+    let total = sqlx::query(AssertSqlSafe(format!("SELECT count(*){FILTERED}")))
+        .bind(kind)
+        .bind(member.clone())
+        .bind(name.clone())
+        .bind(changed_after)
+        .fetch_one(&mut *tables)
+        .await?
+        .try_get(0)?;
+    let order = filter.order.sql(filter.descending);
+    let rows = sqlx::query(AssertSqlSafe(format!("{COLUMNS}{FILTERED}{order} LIMIT $5 OFFSET $6")))
+        .bind(kind)
+        .bind(member)
+        .bind(name)
+        .bind(changed_after)
+        .bind(paging.limit())
+        .bind(paging.offset)
+        .fetch_all(&mut *tables)
+        .await?;
+    Ok((with_people(tables, rows).await?, total))
+}
+
+/// The rooms of these ids that there are, in no order.
+pub async fn by_ids(tables: &mut AnyConnection, ids: &[RoomId]) -> Result<Vec<Room>, ViewError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = BY_ID.fetch(tables, ids).await?;
+    let mut seen = HashSet::new();
+    let mut rooms = with_people(tables, rows).await?;
+    rooms.retain(|room| seen.insert(room.id.clone()));
+    Ok(rooms)
+}
+
+/// The rooms somebody is in that changed after a time.
+pub async fn of_member(
+    tables: &mut AnyConnection,
+    member: &UserId,
+    changed_after: Option<Timestamp>,
+) -> Result<Vec<Room>, ViewError> {
+    let filter = RoomFilter {
+        member: Some(member.clone()),
+        changed_after,
+        ..RoomFilter::default()
+    };
+    Ok(by_filter(tables, &filter, Paging::ALL).await?.0)
+}
+
+/// The rooms that were deleted after a time, and when.
+pub async fn removed_since(
+    tables: &mut AnyConnection,
+    after: Timestamp,
+) -> Result<Vec<(RoomId, Timestamp)>, ViewError> {
+    sqlx::query("SELECT room, at FROM removed WHERE at > $1 ORDER BY at")
+        .bind(after.0)
+        .fetch_all(tables)
+        .await?
+        .iter()
+        .map(|row| Ok((RoomId::new(row.try_get::<String, _>(0)?), Timestamp(row.try_get(1)?))))
+        .collect()
+}
+
+/// A `LIKE` pattern for texts that have this in them.
+pub(super) fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in text.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+async fn with_people(
+    tables: &mut AnyConnection,
+    rows: Vec<AnyRow>,
+) -> Result<Vec<Room>, ViewError> {
+    let mut rooms = rows.iter().map(Room::read).collect::<Result<Vec<_>, _>>()?;
+    let named: HashSet<_> = rooms.iter().flat_map(Room::named).cloned().collect();
+    let named: Vec<_> = named.into_iter().collect();
+    let mut people = HashMap::new();
+    if !named.is_empty() {
+        for row in PEOPLE.fetch(tables, &named).await? {
+            let person = Person { username: row.try_get(1)?, name: row.try_get(2)? };
+            people.insert(UserId::new(row.try_get::<String, _>(0)?), person);
+        }
+    }
+    for room in &mut rooms {
+        let theirs: Vec<_> = room.named().cloned().collect();
+        room.people = theirs
+            .into_iter()
+            .filter_map(|id| people.get(&id).map(|person| (id, person.clone())))
+            .collect();
+    }
+    Ok(rooms)
+}
+
+impl Room {
+    fn read(row: &AnyRow) -> Result<Self, ViewError> {
+        let kind: String = row.try_get(1)?;
+        let participants: Option<String> = row.try_get(10)?;
+        let spoken = Timestamp(row.try_get(15)?);
+        Ok(Self {
+            id: RoomId::new(row.try_get::<String, _>(0)?),
+            kind: serde_json::from_value(json!(kind))?,
+            name: row.try_get(2)?,
+            fname: row.try_get(3)?,
+            creator: row.try_get::<Option<String>, _>(4)?.map(UserId::new),
+            created: Timestamp(row.try_get(5)?),
+            updated: Timestamp(row.try_get(6)?).max(spoken),
+            default: row.try_get::<i64, _>(7)? != 0,
+            read_only: row.try_get::<i64, _>(8)? != 0,
+            archived: row.try_get::<i64, _>(9)? != 0,
+            participants: participants.map(|list| serde_json::from_str(&list)).transpose()?,
+            muted: serde_json::from_str(&row.try_get::<String, _>(11)?)?,
+            more: serde_json::from_str(&row.try_get::<String, _>(12)?)?,
+            messages: row.try_get::<i64, _>(13)?.max(0),
+            members: row.try_get(14)?,
+            spoken: Some(spoken).filter(|spoken| spoken.0 > 0),
+            people: HashMap::new(),
+        })
+    }
+
+    fn named(&self) -> impl Iterator<Item = &UserId> {
+        self.creator.iter().chain(self.participants.iter().flatten()).chain(&self.muted)
+    }
+
+    fn username(&self, id: &UserId) -> Option<&str> {
+        self.people.get(id)?.username.as_deref()
+    }
+
+    /// As Rocket.Chat writes a room. What was said last, `lastMessage`, is for the caller to add.
+    pub fn wire(&self) -> Map<String, Value> {
+        let direct = self.kind == RoomKind::Direct;
+        let mut wire = Map::new();
+        wire.insert("_id".into(), json!(self.id));
+        wire.insert("t".into(), json!(self.kind));
+        if let Some(fname) = &self.fname {
+            wire.insert("fname".into(), json!(fname));
+        }
+        if let Some(name) = &self.name {
+            wire.insert("name".into(), json!(name));
+        }
+        wire.insert("msgs".into(), json!(self.messages));
+        wire.insert("usersCount".into(), json!(self.members));
+        if let Some(participants) = &self.participants {
+            let mut people: Vec<_> = participants
+                .iter()
+                .filter_map(|id| self.people.get(id))
+                .filter_map(|person| {
+                    let username = person.username.as_deref()?;
+                    Some((person.name.as_deref().unwrap_or(username).to_lowercase(), username))
+                })
+                .collect();
+            people.sort();
+            let usernames: Vec<_> = people.into_iter().map(|(_, username)| username).collect();
+            wire.insert("usernames".into(), json!(usernames));
+            wire.insert("uids".into(), json!(participants));
+        } else if let Some(creator) = &self.creator {
+            let mut u = Map::from_iter([("_id".to_owned(), json!(creator))]);
+            if let Some(person) = self.people.get(creator) {
+                u.insert("username".into(), json!(person.username));
+                if let Some(name) = &person.name {
+                    u.insert("name".into(), json!(name));
+                }
+            }
+            wire.insert("u".into(), Value::Object(u));
+        }
+        wire.insert("ts".into(), json!(self.created.iso()));
+        if !direct {
+            wire.insert("ro".into(), json!(self.read_only));
+            wire.insert("default".into(), json!(self.default));
+        }
+        if self.archived {
+            wire.insert("archived".into(), json!(true));
+        }
+        let muted: Vec<_> = self.muted.iter().filter_map(|id| self.username(id)).collect();
+        if !muted.is_empty() {
+            wire.insert("muted".into(), json!(muted));
+        }
+        wire.extend(self.more.clone());
+        if let Some(spoken) = self.spoken {
+            wire.insert("lm".into(), json!(spoken.iso()));
+        }
+        wire.insert("_updatedAt".into(), json!(self.updated.iso()));
+        wire
+    }
+}

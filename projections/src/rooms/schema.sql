@@ -1,0 +1,53 @@
+-- What a room is. What changes with every message or member is in `activity`.
+CREATE TABLE room (
+  id text PRIMARY KEY,
+  kind text NOT NULL,
+  name text,
+  fname text,
+  creator text,
+  created bigint NOT NULL,
+  updated bigint NOT NULL,
+  is_default bigint NOT NULL,
+  read_only bigint NOT NULL,
+  archived bigint NOT NULL,
+  parent text,
+  -- JSON lists of user ids.
+  participants text,
+  muted text NOT NULL,
+  -- JSON: the rarer fields of the answer, finished.
+  more text NOT NULL
+);
+
+CREATE TABLE activity (
+  room text PRIMARY KEY,
+  messages bigint NOT NULL,
+  members bigint NOT NULL,
+  -- The time of the last message that was said in it; 0 for none.
+  spoken bigint NOT NULL
+);
+
+-- `id` is room/account.
+CREATE TABLE member (
+  id text PRIMARY KEY,
+  room text NOT NULL,
+  account text NOT NULL,
+  since bigint NOT NULL,
+  -- JSON list.
+  roles text NOT NULL
+);
+
+CREATE TABLE account (
+  id text PRIMARY KEY,
+  username text,
+  name text,
+  nickname text,
+  active bigint NOT NULL,
+  presence text NOT NULL,
+  updated bigint NOT NULL
+);
+
+-- Deleted rooms, for clients that keep a copy.
+CREATE TABLE removed (
+  room text PRIMARY KEY,
+  at bigint NOT NULL
+);
