@@ -19,6 +19,7 @@ pub mod replay;
 pub mod rooms;
 pub mod rows;
 pub mod store;
+pub mod subscriptions;
 pub mod view;
 
 pub use projector::{Projector, ViewState};
