@@ -20,6 +20,8 @@ pub mod rooms;
 pub mod rows;
 pub mod store;
 pub mod subscriptions;
+#[cfg(test)]
+mod testing;
 pub mod view;
 
 pub use projector::{Projector, ViewState};

@@ -25,8 +25,20 @@ const IMPORTED: u64 = 60_000;
 const ROOM: Insert = Insert::into(
     "room",
     &[
-        "id", "kind", "name", "fname", "creator", "created", "updated", "is_default", "read_only",
-        "archived", "parent", "participants", "muted", "more",
+        "id",
+        "kind",
+        "name",
+        "fname",
+        "creator",
+        "created",
+        "updated",
+        "is_default",
+        "read_only",
+        "archived",
+        "parent",
+        "participants",
+        "muted",
+        "more",
     ],
 );
 
@@ -44,7 +56,9 @@ const MEMBER: Insert = Insert::into("member", &["id", "room", "account", "since"
 
 const ACCOUNT: Insert = Insert::into(
     "account",
-    &["id", "username", "name", "nickname", "active", "presence", "updated"],
+    &[
+        "id", "username", "name", "nickname", "active", "presence", "updated",
+    ],
 )
 .on_conflict(
     "ON CONFLICT (id) DO UPDATE SET username = excluded.username, name = excluded.name, \
@@ -177,7 +191,9 @@ impl Gathered {
                     participants: direct.then_some(everybody),
                     switches: switches.clone(),
                     details: details.value().cloned().unwrap_or_default(),
-                    message: parent.as_ref().and_then(|parent| Some(json!(parent.message.as_ref()?))),
+                    message: parent
+                        .as_ref()
+                        .and_then(|parent| Some(json!(parent.message.as_ref()?))),
                 });
             }
             RoomEvent::MemberJoined { user, at, .. } => self.enter(room, user, *at, Vec::new()),
@@ -191,13 +207,20 @@ impl Gathered {
 
     fn enter(&mut self, room: &RoomId, account: &UserId, since: Timestamp, roles: Vec<RoleId>) {
         self.activity(room).members += 1;
-        self.members.push(MemberRow { room: room.clone(), account: account.clone(), since, roles });
+        self.members.push(MemberRow {
+            room: room.clone(),
+            account: account.clone(),
+            since,
+            roles,
+        });
     }
 
     /// Takes what happens often; answers whether it did.
     fn account(&mut self, account: &UserId, at: Timestamp, event: &AccountEvent) -> bool {
         match event {
-            AccountEvent::UserRegistered { profile, active, .. } => self.accounts.push(AccountRow {
+            AccountEvent::UserRegistered {
+                profile, active, ..
+            } => self.accounts.push(AccountRow {
                 id: account.clone(),
                 profile: profile.value().cloned().unwrap_or_default(),
                 active: *active,
@@ -214,7 +237,12 @@ impl Gathered {
     }
 
     async fn write(&mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
-        let Self { accounts, rooms, activity, members } = std::mem::take(self);
+        let Self {
+            accounts,
+            rooms,
+            activity,
+            members,
+        } = std::mem::take(self);
         ACCOUNT
             .write(tables, &accounts, |row, values| {
                 values.text(&row.id);
@@ -272,7 +300,11 @@ impl RoomRow {
         }
         set_details(&mut more, &self.details);
         set_switches(&mut more, &self.switches);
-        set(&mut more, "prid", self.parent.as_ref().map(|parent| json!(parent)));
+        set(
+            &mut more,
+            "prid",
+            self.parent.as_ref().map(|parent| json!(parent)),
+        );
         set(&mut more, "pmid", self.message.clone());
         Value::Object(more)
     }
@@ -291,10 +323,26 @@ fn set(more: &mut Map<String, Value>, field: &str, value: Option<Value>) {
 
 fn set_details(more: &mut Map<String, Value>, details: &RoomDetails) {
     let fields = &details.custom_fields;
-    set(more, "topic", details.topic.as_ref().map(|text| json!(text)));
-    set(more, "description", details.description.as_ref().map(|text| json!(text)));
-    set(more, "announcement", details.announcement.as_ref().map(|text| json!(text)));
-    set(more, "customFields", (!fields.is_empty()).then(|| json!(fields)));
+    set(
+        more,
+        "topic",
+        details.topic.as_ref().map(|text| json!(text)),
+    );
+    set(
+        more,
+        "description",
+        details.description.as_ref().map(|text| json!(text)),
+    );
+    set(
+        more,
+        "announcement",
+        details.announcement.as_ref().map(|text| json!(text)),
+    );
+    set(
+        more,
+        "customFields",
+        (!fields.is_empty()).then(|| json!(fields)),
+    );
 }
 
 fn set_switches(more: &mut Map<String, Value>, switches: &RoomSwitches) {
@@ -405,7 +453,10 @@ async fn change_room(
             .await?;
         }
         RoomEvent::RoomRoleRevoked { user, role } => {
-            roles(tables, room, user, |roles| roles.retain(|held| held != role)).await?;
+            roles(tables, room, user, |roles| {
+                roles.retain(|held| held != role)
+            })
+            .await?;
         }
         RoomEvent::RoomArchived {} => archived(tables, room, true).await?,
         RoomEvent::RoomUnarchived {} => archived(tables, room, false).await?,
@@ -503,17 +554,16 @@ async fn archived(
     Ok(())
 }
 
-async fn delete(
-    tables: &mut AnyConnection,
-    room: &RoomId,
-    at: Timestamp,
-) -> Result<(), ViewError> {
+async fn delete(tables: &mut AnyConnection, room: &RoomId, at: Timestamp) -> Result<(), ViewError> {
     for statement in [
         "DELETE FROM room WHERE id = $1",
         "DELETE FROM activity WHERE room = $1",
         "DELETE FROM member WHERE room = $1",
     ] {
-        sqlx::query(statement).bind(room.as_str().to_owned()).execute(&mut *tables).await?;
+        sqlx::query(statement)
+            .bind(room.as_str().to_owned())
+            .execute(&mut *tables)
+            .await?;
     }
     REMOVED
         .write(tables, &[room], |room, values| {

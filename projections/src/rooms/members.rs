@@ -52,8 +52,7 @@ const FILTERED: &str = " FROM member m JOIN account c ON c.id = m.account \
     AND ($2 = '' OR lower(c.username) LIKE $2 ESCAPE '\\' OR lower(c.name) LIKE $2 ESCAPE '\\') \
     AND ($3 = '' OR $3 LIKE '%,' || c.presence || ',%')";
 
-const COLUMNS: &str =
-    "SELECT c.id, c.username, c.name, c.nickname, c.presence, c.updated, m.roles";
+const COLUMNS: &str = "SELECT c.id, c.username, c.name, c.nickname, c.presence, c.updated, m.roles";
 
 /// The active members of a room, those with a text in their name and of a presence only if asked.
 pub async fn members(
@@ -64,7 +63,11 @@ pub async fn members(
     order: MemberOrder,
     paging: Paging,
 ) -> Result<MemberPage, ViewError> {
-    let filter = if filter.is_empty() { String::new() } else { containing(filter) };
+    let filter = if filter.is_empty() {
+        String::new()
+    } else {
+        containing(filter)
+    };
     let presences = match presences {
         [] => String::new(),
         presences => format!(",{},", presences.join(",")),

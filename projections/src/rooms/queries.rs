@@ -6,7 +6,7 @@ use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::room::RoomKind;
 use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
-use sqlx::{AssertSqlSafe, AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::rows::ByKey;
 use crate::view::ViewError;
@@ -20,10 +20,17 @@ pub struct Paging {
 }
 
 impl Paging {
-    pub const ALL: Self = Self { offset: 0, count: 0 };
+    pub const ALL: Self = Self {
+        offset: 0,
+        count: 0,
+    };
 
     pub(super) fn limit(self) -> i64 {
-        if self.count == 0 { i64::MAX } else { self.count }
+        if self.count == 0 {
+            i64::MAX
+        } else {
+            self.count
+        }
     }
 }
 
@@ -159,15 +166,17 @@ pub async fn by_filter(
         .await?
         .try_get(0)?;
     let order = filter.order.sql(filter.descending);
-    let rows = sqlx::query(AssertSqlSafe(format!("{COLUMNS}{FILTERED}{order} LIMIT $5 OFFSET $6")))
-        .bind(kind)
-        .bind(member)
-        .bind(name)
-        .bind(changed_after)
-        .bind(paging.limit())
-        .bind(paging.offset)
-        .fetch_all(&mut *tables)
-        .await?;
+    let rows = sqlx::query(AssertSqlSafe(format!(
+        "{COLUMNS}{FILTERED}{order} LIMIT $5 OFFSET $6"
+    )))
+    .bind(kind)
+    .bind(member)
+    .bind(name)
+    .bind(changed_after)
+    .bind(paging.limit())
+    .bind(paging.offset)
+    .fetch_all(&mut *tables)
+    .await?;
     Ok((with_people(tables, rows).await?, total))
 }
 
@@ -207,7 +216,12 @@ pub async fn removed_since(
         .fetch_all(tables)
         .await?
         .iter()
-        .map(|row| Ok((RoomId::new(row.try_get::<String, _>(0)?), Timestamp(row.try_get(1)?))))
+        .map(|row| {
+            Ok((
+                RoomId::new(row.try_get::<String, _>(0)?),
+                Timestamp(row.try_get(1)?),
+            ))
+        })
         .collect()
 }
 
@@ -234,7 +248,10 @@ async fn with_people(
     let mut people = HashMap::new();
     if !named.is_empty() {
         for row in PEOPLE.fetch(tables, &named).await? {
-            let person = Person { username: row.try_get(1)?, name: row.try_get(2)? };
+            let person = Person {
+                username: row.try_get(1)?,
+                name: row.try_get(2)?,
+            };
             people.insert(UserId::new(row.try_get::<String, _>(0)?), person);
         }
     }
@@ -264,7 +281,9 @@ impl Room {
             default: row.try_get::<i64, _>(7)? != 0,
             read_only: row.try_get::<i64, _>(8)? != 0,
             archived: row.try_get::<i64, _>(9)? != 0,
-            participants: participants.map(|list| serde_json::from_str(&list)).transpose()?,
+            participants: participants
+                .map(|list| serde_json::from_str(&list))
+                .transpose()?,
             muted: serde_json::from_str(&row.try_get::<String, _>(11)?)?,
             more: serde_json::from_str(&row.try_get::<String, _>(12)?)?,
             messages: row.try_get::<i64, _>(13)?.max(0),
@@ -275,7 +294,10 @@ impl Room {
     }
 
     fn named(&self) -> impl Iterator<Item = &UserId> {
-        self.creator.iter().chain(self.participants.iter().flatten()).chain(&self.muted)
+        self.creator
+            .iter()
+            .chain(self.participants.iter().flatten())
+            .chain(&self.muted)
     }
 
     fn username(&self, id: &UserId) -> Option<&str> {
@@ -302,7 +324,10 @@ impl Room {
                 .filter_map(|id| self.people.get(id))
                 .filter_map(|person| {
                     let username = person.username.as_deref()?;
-                    Some((person.name.as_deref().unwrap_or(username).to_lowercase(), username))
+                    Some((
+                        person.name.as_deref().unwrap_or(username).to_lowercase(),
+                        username,
+                    ))
                 })
                 .collect();
             people.sort();
@@ -327,7 +352,11 @@ impl Room {
         if self.archived {
             wire.insert("archived".into(), json!(true));
         }
-        let muted: Vec<_> = self.muted.iter().filter_map(|id| self.username(id)).collect();
+        let muted: Vec<_> = self
+            .muted
+            .iter()
+            .filter_map(|id| self.username(id))
+            .collect();
         if !muted.is_empty() {
             wire.insert("muted".into(), json!(muted));
         }

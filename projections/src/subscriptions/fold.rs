@@ -23,8 +23,18 @@ use crate::view::ViewError;
 /// Messages whose time is further from their recording are imports: nobody has to read them.
 const IMPORTED: u64 = 60_000;
 
-const ROOM: Insert =
-    Insert::into("room", &["id", "kind", "name", "fname", "parent", "archived", "participants"]);
+const ROOM: Insert = Insert::into(
+    "room",
+    &[
+        "id",
+        "kind",
+        "name",
+        "fname",
+        "parent",
+        "archived",
+        "participants",
+    ],
+);
 
 const FLOW: Insert = Insert::into("flow", &["room", "counted", "shown", "spoken"]).on_conflict(
     "ON CONFLICT (room) DO UPDATE SET counted = excluded.counted, shown = excluded.shown, \
@@ -39,14 +49,28 @@ const OWN: Insert = Insert::into("own", &["id", "counted", "shown"]).on_conflict
 const SUBSCRIPTION: Insert = Insert::into(
     "subscription",
     &[
-        "id", "room", "account", "since", "roles", "favourite", "hidden", "alert", "seen",
-        "counted_read", "own_counted_read", "shown_read", "own_shown_read", "called", "ignored",
-        "preferences", "updated",
+        "id",
+        "room",
+        "account",
+        "since",
+        "roles",
+        "favourite",
+        "hidden",
+        "alert",
+        "seen",
+        "counted_read",
+        "own_counted_read",
+        "shown_read",
+        "own_shown_read",
+        "called",
+        "ignored",
+        "preferences",
+        "updated",
     ],
 );
 
-const MENTION: Insert = Insert::into("mention", &["room", "account", "number"])
-    .on_conflict("ON CONFLICT DO NOTHING");
+const MENTION: Insert =
+    Insert::into("mention", &["room", "account", "number"]).on_conflict("ON CONFLICT DO NOTHING");
 
 const SUMMONS: Insert = Insert::into("summons", &["room", "sender", "number"]);
 
@@ -79,7 +103,10 @@ pub(super) async fn apply(
     tables: &mut AnyConnection,
     entries: &[Arc<Entry>],
 ) -> Result<(), ViewError> {
-    let mut gathered = Gathered { flows: flows(tables, entries).await?, ..Gathered::default() };
+    let mut gathered = Gathered {
+        flows: flows(tables, entries).await?,
+        ..Gathered::default()
+    };
     for entry in entries {
         match &entry.event {
             Event::Message(event) => {
@@ -214,25 +241,42 @@ impl Gathered {
         flow.counted += i64::from(counted);
         flow.spoken = flow.spoken.max(sent.at);
         let number = flow.counted;
-        let own = self.own.entry(Subscription::key(&sent.room, &sent.sender)).or_default();
+        let own = self
+            .own
+            .entry(Subscription::key(&sent.room, &sent.sender))
+            .or_default();
         own.0 += i64::from(counted);
         own.1 += 1;
         if !counted {
             return;
         }
-        let mentioned = sent.mentions.users.iter().filter(|user| **user != sent.sender);
+        let mentioned = sent
+            .mentions
+            .users
+            .iter()
+            .filter(|user| **user != sent.sender);
         let before = self.mentions.len();
-        self.mentions.extend(mentioned.map(|user| (sent.room.clone(), user.clone(), number)));
+        self.mentions
+            .extend(mentioned.map(|user| (sent.room.clone(), user.clone(), number)));
         // Who is called by name is not called again as one of all.
         if sent.mentions.everybody && self.mentions.len() == before {
-            self.summons.push((sent.room.clone(), sent.sender.clone(), number));
+            self.summons
+                .push((sent.room.clone(), sent.sender.clone(), number));
         }
     }
 
     /// Takes what happens often; answers whether it did.
     fn room(&mut self, room: &RoomId, updated: Timestamp, event: &RoomEvent) -> bool {
         match event {
-            RoomEvent::RoomCreated { kind, creator, members, parent, details, at, .. } => {
+            RoomEvent::RoomCreated {
+                kind,
+                creator,
+                members,
+                parent,
+                details,
+                at,
+                ..
+            } => {
                 let direct = *kind == RoomKind::Direct;
                 let mut everybody: Vec<_> = creator.iter().chain(members).cloned().collect();
                 everybody.sort();
@@ -303,11 +347,15 @@ impl Gathered {
 
     async fn write(&mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
         ACCOUNT
-            .write(tables, &std::mem::take(&mut self.accounts), |(id, username, name), values| {
-                values.text(id);
-                values.maybe_text(username.as_ref());
-                values.maybe_text(name.as_ref());
-            })
+            .write(
+                tables,
+                &std::mem::take(&mut self.accounts),
+                |(id, username, name), values| {
+                    values.text(id);
+                    values.maybe_text(username.as_ref());
+                    values.maybe_text(name.as_ref());
+                },
+            )
             .await?;
         ROOM.write(tables, &std::mem::take(&mut self.rooms), |row, values| {
             values.text(&row.id);
@@ -328,8 +376,10 @@ impl Gathered {
         if subscriptions.is_empty() {
             return Ok(());
         }
-        let ids: Vec<_> =
-            subscriptions.iter().map(|row| Subscription::key(&row.room, &row.account)).collect();
+        let ids: Vec<_> = subscriptions
+            .iter()
+            .map(|row| Subscription::key(&row.room, &row.account))
+            .collect();
         RETURN.execute(tables, &ids).await?;
         FORGET_OWN.execute(tables, &ids).await?;
         SUBSCRIPTION
@@ -378,18 +428,26 @@ impl Gathered {
         })
         .await?;
         MENTION
-            .write(tables, &std::mem::take(&mut self.mentions), |(room, account, number), values| {
-                values.text(room);
-                values.text(account);
-                values.number(*number);
-            })
+            .write(
+                tables,
+                &std::mem::take(&mut self.mentions),
+                |(room, account, number), values| {
+                    values.text(room);
+                    values.text(account);
+                    values.number(*number);
+                },
+            )
             .await?;
         SUMMONS
-            .write(tables, &std::mem::take(&mut self.summons), |(room, sender, number), values| {
-                values.text(room);
-                values.text(sender);
-                values.number(*number);
-            })
+            .write(
+                tables,
+                &std::mem::take(&mut self.summons),
+                |(room, sender, number), values| {
+                    values.text(room);
+                    values.text(sender);
+                    values.number(*number);
+                },
+            )
             .await
     }
 }
@@ -439,7 +497,10 @@ async fn change_room(
                 "DELETE FROM subscription WHERE id = $1",
                 "DELETE FROM own WHERE id = $1",
             ] {
-                sqlx::query(statement).bind(ended[0].0.clone()).execute(&mut *tables).await?;
+                sqlx::query(statement)
+                    .bind(ended[0].0.clone())
+                    .execute(&mut *tables)
+                    .await?;
             }
             for statement in [
                 "DELETE FROM mention WHERE room = $1 AND account = $2",
@@ -455,17 +516,29 @@ async fn change_room(
         }
         RoomEvent::RoomRoleGranted { user, role } => {
             let key = Subscription::key(room, user);
-            change_list(tables, ListColumn::Roles, &key, at, |roles: &mut Vec<RoleId>| {
-                roles.push(role.clone());
-                roles.sort();
-            })
+            change_list(
+                tables,
+                ListColumn::Roles,
+                &key,
+                at,
+                |roles: &mut Vec<RoleId>| {
+                    roles.push(role.clone());
+                    roles.sort();
+                },
+            )
             .await?;
         }
         RoomEvent::RoomRoleRevoked { user, role } => {
             let key = Subscription::key(room, user);
-            change_list(tables, ListColumn::Roles, &key, at, |roles: &mut Vec<RoleId>| {
-                roles.retain(|held| held != role);
-            })
+            change_list(
+                tables,
+                ListColumn::Roles,
+                &key,
+                at,
+                |roles: &mut Vec<RoleId>| {
+                    roles.retain(|held| held != role);
+                },
+            )
             .await?;
         }
         RoomEvent::RoomArchived {} => {
@@ -523,7 +596,10 @@ async fn delete_room(
         "DELETE FROM summons WHERE room = $1",
         "DELETE FROM unread_thread WHERE room = $1",
     ] {
-        sqlx::query(statement).bind(room.as_str().to_owned()).execute(&mut *tables).await?;
+        sqlx::query(statement)
+            .bind(room.as_str().to_owned())
+            .execute(&mut *tables)
+            .await?;
     }
     Ok(())
 }
@@ -609,7 +685,11 @@ async fn set(
     at: Timestamp,
     statement: &'static str,
 ) -> Result<(), ViewError> {
-    sqlx::query(statement).bind(at.0).bind(id.to_owned()).execute(tables).await?;
+    sqlx::query(statement)
+        .bind(at.0)
+        .bind(id.to_owned())
+        .execute(tables)
+        .await?;
     Ok(())
 }
 
@@ -677,8 +757,10 @@ async fn change_list<T: Serialize + DeserializeOwned>(
             "UPDATE subscription SET ignored = $1, updated = $2 WHERE id = $3",
         ),
     };
-    let Some(row) =
-        sqlx::query(select).bind(id.to_owned()).fetch_optional(&mut *tables).await?
+    let Some(row) = sqlx::query(select)
+        .bind(id.to_owned())
+        .fetch_optional(&mut *tables)
+        .await?
     else {
         return Ok(());
     };
@@ -714,7 +796,10 @@ async fn change_thread(
                 "DELETE FROM follower WHERE id = $1",
                 "DELETE FROM unread_thread WHERE id = $1",
             ] {
-                sqlx::query(statement).bind(id.clone()).execute(&mut *tables).await?;
+                sqlx::query(statement)
+                    .bind(id.clone())
+                    .execute(&mut *tables)
+                    .await?;
             }
             Ok(())
         }
@@ -767,8 +852,10 @@ async fn reply(
             values.flag(sent.mentions.everybody);
         })
         .await?;
-    let ids: Vec<_> =
-        called.iter().map(|account| Subscription::key(&sent.room, account)).collect();
+    let ids: Vec<_> = called
+        .iter()
+        .map(|account| Subscription::key(&sent.room, account))
+        .collect();
     CALL.execute(tables, &ids).await?;
     Ok(())
 }

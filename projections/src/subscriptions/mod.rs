@@ -6,6 +6,8 @@
 
 mod fold;
 mod queries;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

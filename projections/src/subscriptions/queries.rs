@@ -134,7 +134,10 @@ async fn complete(
     account: &UserId,
     rows: &[AnyRow],
 ) -> Result<Vec<Subscription>, ViewError> {
-    let mut all = rows.iter().map(Subscription::read).collect::<Result<Vec<_>, _>>()?;
+    let mut all = rows
+        .iter()
+        .map(Subscription::read)
+        .collect::<Result<Vec<_>, _>>()?;
     let mut threads = unread_threads(tables, account).await?;
     let named: HashSet<_> = all.iter().flat_map(Subscription::named).cloned().collect();
     let named: Vec<_> = named.into_iter().collect();
@@ -147,8 +150,10 @@ async fn complete(
     for subscription in &mut all {
         subscription.threads = threads.remove(&subscription.room).unwrap_or_default();
         let theirs: Vec<_> = subscription.named().cloned().collect();
-        subscription.people =
-            theirs.into_iter().filter_map(|id| people.get(&id).cloned().map(|it| (id, it))).collect();
+        subscription.people = theirs
+            .into_iter()
+            .filter_map(|id| people.get(&id).cloned().map(|it| (id, it)))
+            .collect();
     }
     Ok(all)
 }
@@ -165,11 +170,14 @@ async fn unread_threads(
     .fetch_all(tables)
     .await?;
     for row in rows {
-        threads.entry(RoomId::new(row.try_get::<String, _>(0)?)).or_default().push(UnreadThread {
-            thread: MessageId::new(row.try_get::<String, _>(1)?),
-            mentioned: row.try_get::<i64, _>(2)? != 0,
-            summoned: row.try_get::<i64, _>(3)? != 0,
-        });
+        threads
+            .entry(RoomId::new(row.try_get::<String, _>(0)?))
+            .or_default()
+            .push(UnreadThread {
+                thread: MessageId::new(row.try_get::<String, _>(1)?),
+                mentioned: row.try_get::<i64, _>(2)? != 0,
+                summoned: row.try_get::<i64, _>(3)? != 0,
+            });
     }
     Ok(threads)
 }
@@ -197,7 +205,11 @@ impl Subscription {
             called,
             ignored: serde_json::from_str(&row.try_get::<String, _>(11)?)?,
             preferences: serde_json::from_str(&row.try_get::<String, _>(12)?)?,
-            updated: if shown > 0 { updated.max(spoken) } else { updated },
+            updated: if shown > 0 {
+                updated.max(spoken)
+            } else {
+                updated
+            },
             name: row.try_get(14)?,
             fname: row.try_get(15)?,
             parent: row.try_get(16)?,
@@ -254,7 +266,11 @@ impl Subscription {
 
     /// As Rocket.Chat writes a subscription.
     pub fn wire(&self, channels: Counting, direct: Counting) -> Value {
-        let counting = if self.kind == RoomKind::Direct { direct } else { channels };
+        let counting = if self.kind == RoomKind::Direct {
+            direct
+        } else {
+            channels
+        };
         let (name, fname) = self.names();
         let mut wire = Map::new();
         wire.insert("_id".into(), json!(self.id));
@@ -289,8 +305,12 @@ impl Subscription {
             wire.insert("ignored".into(), json!(self.ignored));
         }
         let threads = |wanted: fn(&UnreadThread) -> bool| {
-            let ids: Vec<_> =
-                self.threads.iter().filter(|it| wanted(it)).map(|it| &it.thread).collect();
+            let ids: Vec<_> = self
+                .threads
+                .iter()
+                .filter(|it| wanted(it))
+                .map(|it| &it.thread)
+                .collect();
             (!ids.is_empty()).then(|| json!(ids))
         };
         for (field, ids) in [

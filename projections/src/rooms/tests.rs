@@ -1,0 +1,267 @@
+use std::sync::Arc;
+
+use hansard_domain::account::{AccountEvent, Presence, Profile};
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::message::MessageEvent;
+use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomDetails};
+use hansard_domain::seal::{Confidential, Private};
+use hansard_domain::vault::KeyId;
+use serde_json::json;
+
+use super::*;
+use crate::testing::{Story, dump, tables, told};
+use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::room::{Entry as Way, RoomEvent, RoomKind};
+
+const TABLES: &[&str] = &["room", "activity", "member", "account", "removed"];
+
+fn joined(user: &str) -> RoomEvent {
+    RoomEvent::MemberJoined {
+        user: user.into(),
+        entry: Way::Joined,
+        at: Timestamp(9),
+    }
+}
+
+fn two_people_talking() -> Story {
+    let mut story = Story::default();
+    story.registered("mary").registered("joe").registered("ann");
+    story.created("general", RoomKind::Channel, &["mary", "joe"]);
+    story.created("talk", RoomKind::Direct, &["mary", "joe"]);
+    story
+        .said("m1", "general", "mary")
+        .said("m2", "general", "joe");
+    story.room("general", joined("ann"));
+    story
+}
+
+async fn room(tables: &mut AnyConnection, id: &str) -> Room {
+    by_ids(tables, &[RoomId::new(id)])
+        .await
+        .unwrap()
+        .pop()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_room_counts_what_is_said_and_who_is_in() {
+    let story = two_people_talking();
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    let wire = room(&mut tables, "general").await.wire();
+    assert_eq!(wire["msgs"], 2);
+    assert_eq!(wire["usersCount"], 3);
+    assert_eq!(
+        wire["u"],
+        json!({ "_id": "mary", "username": "mary", "name": "Name of mary" })
+    );
+    assert_eq!(wire["lm"], Timestamp(1_700_000_006_000).iso());
+    assert_eq!(wire["ro"], false);
+
+    let wire = room(&mut tables, "talk").await.wire();
+    assert_eq!(wire["usernames"], json!(["joe", "mary"]));
+    assert_eq!(wire["uids"], json!(["joe", "mary"]));
+    assert!(!wire.contains_key("u"));
+}
+
+#[tokio::test]
+async fn what_was_deleted_or_pruned_is_not_counted() {
+    let mut story = two_people_talking();
+    let at = story.now();
+    let deleted = MessageEvent::MessageDeleted {
+        room: "general".into(),
+        by: "mary".into(),
+        erased: None,
+        show_deleted: false,
+        at,
+    };
+    story.tell(hansard_domain::log::StreamId::new("message", "m1"), deleted);
+    story.room(
+        "general",
+        RoomEvent::ChannelPruned {
+            reason: PruneReason::Requested,
+            criteria: PruneCriteria::default(),
+            pruned: vec![Pruned {
+                message: "m2".into(),
+                key: KeyId(3),
+            }],
+        },
+    );
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    assert_eq!(room(&mut tables, "general").await.messages, 0);
+}
+
+#[tokio::test]
+async fn members_are_found_by_name_and_presence() {
+    let mut story = two_people_talking();
+    story.account(
+        "ann",
+        AccountEvent::UserPresenceChosen {
+            presence: Presence::Away,
+        },
+    );
+    story.account(
+        "joe",
+        AccountEvent::UserPresenceChosen {
+            presence: Presence::Busy,
+        },
+    );
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    let general = RoomId::new("general");
+    let found = async |tables: &mut AnyConnection, filter: &str, presences: &[&str]| {
+        let presences: Vec<_> = presences.iter().map(|it| (*it).to_owned()).collect();
+        let page = members(
+            tables,
+            &general,
+            filter,
+            &presences,
+            MemberOrder::Username,
+            Paging::ALL,
+        );
+        let page = page.await.unwrap();
+        assert_eq!(page.total, page.members.len() as i64);
+        page.members
+            .into_iter()
+            .map(|member| member.id.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(&mut tables, "", &[]).await, ["ann", "joe", "mary"]);
+    assert_eq!(found(&mut tables, "NAME OF J", &[]).await, ["joe"]);
+    assert_eq!(found(&mut tables, "%", &[]).await, [""; 0]);
+    assert_eq!(
+        found(&mut tables, "", &["away", "offline"]).await,
+        ["ann", "mary"]
+    );
+    let online: Vec<_> = online(&mut tables, &general).await.unwrap();
+    assert_eq!(online.len(), 2);
+}
+
+#[tokio::test]
+async fn who_leaves_is_not_muted_any_more() {
+    let mut story = two_people_talking();
+    story.room("general", RoomEvent::MemberMuted { user: "joe".into() });
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    assert_eq!(
+        room(&mut tables, "general").await.wire()["muted"],
+        json!(["joe"])
+    );
+
+    story.room("general", RoomEvent::MemberLeft { user: "joe".into() });
+    story.room("general", joined("joe"));
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    let room = room(&mut tables, "general").await;
+    assert!(room.muted.is_empty());
+    assert_eq!(room.members, 3);
+}
+
+#[tokio::test]
+async fn names_follow_their_people() {
+    let mut story = two_people_talking();
+    let profile = Profile {
+        username: "maria".into(),
+        ..Profile::default()
+    };
+    story.account(
+        "mary",
+        AccountEvent::UserProfileChanged {
+            profile: Private::new(KeyId(1), profile),
+        },
+    );
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    assert_eq!(
+        room(&mut tables, "general").await.wire()["u"]["username"],
+        "maria"
+    );
+    assert_eq!(
+        room(&mut tables, "talk").await.wire()["usernames"],
+        json!(["maria", "joe"])
+    );
+}
+
+#[tokio::test]
+async fn lists_are_filtered_sorted_and_paged() {
+    let mut story = two_people_talking();
+    story.created("alpha", RoomKind::Channel, &["ann"]);
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    let names = |rooms: Vec<Room>| rooms.into_iter().map(|room| room.id.to_string());
+    let channels = RoomFilter {
+        kind: Some(RoomKind::Channel),
+        ..RoomFilter::default()
+    };
+    let page = Paging {
+        offset: 1,
+        count: 1,
+    };
+    let (rooms, total) = by_filter(&mut tables, &channels, page).await.unwrap();
+    assert_eq!(
+        (names(rooms).collect::<Vec<_>>(), total),
+        (vec!["general".to_owned()], 2)
+    );
+
+    let most_messages = RoomFilter {
+        order: RoomOrder::Messages,
+        descending: true,
+        name: Some("AL".into()),
+        ..channels
+    };
+    let (rooms, total) = by_filter(&mut tables, &most_messages, Paging::ALL)
+        .await
+        .unwrap();
+    assert_eq!(
+        (names(rooms).collect::<Vec<_>>(), total),
+        (vec!["general".into(), "alpha".into()], 2)
+    );
+
+    let joes = of_member(&mut tables, &UserId::new("joe"), None)
+        .await
+        .unwrap();
+    assert_eq!(joes.len(), 2);
+}
+
+#[tokio::test]
+async fn a_replay_after_shredding_gives_the_same_tables() {
+    let mut story = two_people_talking();
+    story.room(
+        "general",
+        RoomEvent::RoomRenamed {
+            details: Private::new(
+                KeyId(2),
+                RoomDetails {
+                    name: "other".into(),
+                    ..RoomDetails::default()
+                },
+            ),
+        },
+    );
+    for id in ["general", "talk"] {
+        story.room(id, RoomEvent::RoomDeleted { key: KeyId(2) });
+    }
+    for id in ["mary", "joe", "ann"] {
+        story.account(id, AccountEvent::UserDeleted { key: KeyId(1) });
+    }
+    let mut live = told(&Rooms, &story, TABLES).await;
+    let shredded: Vec<Arc<Entry>> = story
+        .entries
+        .iter()
+        .map(|entry| {
+            let mut entry = Entry::clone(entry);
+            shred(&mut entry.event);
+            Arc::new(entry)
+        })
+        .collect();
+    let mut replayed = tables(&Rooms, &shredded, 100).await;
+    assert_eq!(
+        dump(&mut replayed, TABLES).await,
+        dump(&mut live, TABLES).await
+    );
+    let gone = removed_since(&mut live, Timestamp(0)).await.unwrap();
+    assert_eq!(gone.len(), 2);
+}
+
+/// As an event reads whose keys are gone.
+fn shred(event: &mut Event) {
+    event.parts(&mut |part| {
+        part.seal(&hansard_domain::vault::DataKey([7; 32]), b"")
+            .unwrap();
+        part.open(None, b"").unwrap();
+    });
+}

@@ -1,0 +1,198 @@
+//! What tests of views are made with: events, and tables to apply them to.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use hansard_domain::account::{AccountEvent, AccountKind, Profile, Registration};
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::log::{Actor, Position, StreamId, Version};
+use hansard_domain::message::{Content, MessageEvent, Sent};
+use hansard_domain::room::{RoomDetails, RoomEvent, RoomKind, RoomSwitches};
+use hansard_domain::seal::Private;
+use hansard_domain::subscription::SubscriptionEvent;
+use hansard_domain::vault::KeyId;
+use sqlx::{AnyConnection, AssertSqlSafe, Column, Connection, Executor, Row};
+
+use crate::view::View;
+
+/// A log in the making. Each event is recorded a second after the one before it.
+#[derive(Default)]
+pub struct Story {
+    pub entries: Vec<Arc<Entry>>,
+}
+
+impl Story {
+    /// The time of the next event.
+    pub fn now(&self) -> Timestamp {
+        Timestamp(1_700_000_000_000 + self.entries.len() as i64 * 1000)
+    }
+
+    pub fn tell(&mut self, stream: StreamId, event: impl Into<Event>) -> &mut Self {
+        self.entries.push(Arc::new(Entry {
+            position: Position(self.entries.len() as u64 + 1),
+            stream,
+            version: Version(1),
+            id: uuid(self.entries.len()),
+            at: self.now(),
+            actor: Actor::System,
+            correlation: None,
+            causation: None,
+            origin: None,
+            event: event.into(),
+        }));
+        self
+    }
+
+    pub fn account(&mut self, id: &str, event: AccountEvent) -> &mut Self {
+        self.tell(StreamId::new("account", id), event)
+    }
+
+    /// Somebody whose username is their id.
+    pub fn registered(&mut self, id: &str) -> &mut Self {
+        let profile = Profile {
+            username: id.to_owned(),
+            name: Some(format!("Name of {id}")),
+            ..Profile::default()
+        };
+        self.account(
+            id,
+            AccountEvent::UserRegistered {
+                how: Registration::ByAdministrator,
+                kind: AccountKind::User,
+                roles: Vec::new(),
+                active: true,
+                reason: None,
+                password_change_required: false,
+                profile: Private::new(KeyId(1), profile),
+                password: None,
+            },
+        )
+    }
+
+    pub fn room(&mut self, id: &str, event: RoomEvent) -> &mut Self {
+        self.tell(StreamId::new("room", id), event)
+    }
+
+    /// A room whose name is its id; the first of the members made it.
+    pub fn created(&mut self, id: &str, kind: RoomKind, members: &[&str]) -> &mut Self {
+        let name = if kind == RoomKind::Direct { "" } else { id };
+        let details = RoomDetails {
+            name: name.to_owned(),
+            fname: name.to_owned(),
+            ..RoomDetails::default()
+        };
+        let at = self.now();
+        self.room(
+            id,
+            RoomEvent::RoomCreated {
+                kind,
+                creator: members.first().map(UserId::new),
+                members: members.iter().skip(1).map(UserId::new).collect(),
+                switches: RoomSwitches::default(),
+                parent: None,
+                details: Private::new(KeyId(2), details),
+                at,
+            },
+        )
+    }
+
+    pub fn subscription(&mut self, room: &str, user: &str, event: SubscriptionEvent) -> &mut Self {
+        self.tell(
+            StreamId::new("subscription", format!("{room}/{user}")),
+            event,
+        )
+    }
+
+    pub fn sent(&mut self, id: &str, sent: Sent) -> &mut Self {
+        let content = Private::new(KeyId(3), Content::default());
+        self.tell(
+            StreamId::new("message", id),
+            MessageEvent::MessageSent { sent, content },
+        )
+    }
+
+    pub fn said(&mut self, id: &str, room: &str, sender: &str) -> &mut Self {
+        let sent = self.message(room, sender);
+        self.sent(id, sent)
+    }
+
+    /// A plain message, as it would be sent now.
+    pub fn message(&self, room: &str, sender: &str) -> Sent {
+        Sent {
+            room: RoomId::new(room),
+            sender: UserId::new(sender),
+            system: None,
+            thread: None,
+            mentions: Default::default(),
+            integration: None,
+            bot: false,
+            groupable: true,
+            discussion: None,
+            has_files: false,
+            at: self.now(),
+        }
+    }
+}
+
+fn uuid(number: usize) -> uuid::Uuid {
+    uuid::Uuid::from_u128(number as u128)
+}
+
+/// The tables of a view after events that came in batches of a length.
+pub async fn tables(view: &impl View, entries: &[Arc<Entry>], batch: usize) -> AnyConnection {
+    sqlx::any::install_default_drivers();
+    let mut tables = AnyConnection::connect("sqlite::memory:").await.unwrap();
+    tables.execute(AssertSqlSafe(view.schema())).await.unwrap();
+    tables.execute(AssertSqlSafe(view.indexes())).await.unwrap();
+    for batch in entries.chunks(batch) {
+        view.apply(&mut tables, batch).await.unwrap();
+    }
+    tables
+}
+
+/// The tables after the events, whatever the batches: checks that these make no difference.
+pub async fn told(view: &impl View, story: &Story, contents: &[&'static str]) -> AnyConnection {
+    let mut one_by_one = tables(view, &story.entries, 1).await;
+    let expected = dump(&mut one_by_one, contents).await;
+    for batch in [2, 3, 7, usize::MAX] {
+        let mut other = tables(view, &story.entries, batch.min(story.entries.len().max(1))).await;
+        assert_eq!(
+            dump(&mut other, contents).await,
+            expected,
+            "in batches of {batch}"
+        );
+    }
+    one_by_one
+}
+
+/// All rows of tables, as text, in order.
+pub async fn dump(tables: &mut AnyConnection, names: &[&'static str]) -> Vec<String> {
+    let mut rows = Vec::new();
+    for name in names {
+        let found = sqlx::query(AssertSqlSafe(format!("SELECT * FROM {name}")))
+            .fetch_all(&mut *tables)
+            .await
+            .unwrap();
+        let mut lines: Vec<_> = found
+            .iter()
+            .map(|row| {
+                let values = row.columns().iter().map(|column| {
+                    let index = column.ordinal();
+                    let number = row.try_get::<Option<i64>, _>(index).map(|it| show(&it));
+                    number.unwrap_or_else(|_| show(&row.get::<Option<String>, _>(index)))
+                });
+                format!("{name}: {}", values.collect::<Vec<_>>().join(" | "))
+            })
+            .collect();
+        lines.sort();
+        rows.extend(lines);
+    }
+    rows
+}
+
+fn show<T: Debug>(value: &Option<T>) -> String {
+    value
+        .as_ref()
+        .map_or_else(|| "-".to_owned(), |value| format!("{value:?}"))
+}
