@@ -13,6 +13,7 @@ mod committer;
 pub mod decision;
 pub mod error;
 pub mod integration;
+pub mod message;
 pub mod model;
 pub mod policy;
 pub mod shredder;

@@ -51,8 +51,13 @@ impl Failure {
 
     /// 400 with a code, and details that a program can read; `null` for none.
     pub fn refused_with(code: &str, reason: &str, details: Value) -> Self {
+        // Some of Rocket.Chat's errors have words and no code, a few a code and no words.
+        if code.is_empty() {
+            return Self::plain(reason);
+        }
+        let error = format!("{reason} [{code}]");
         let mut body =
-            json!({ "success": false, "error": format!("{reason} [{code}]"), "errorType": code });
+            json!({ "success": false, "error": error.trim_start(), "errorType": code });
         if !details.is_null() {
             body["details"] = details;
         }

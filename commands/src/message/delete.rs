@@ -1,0 +1,109 @@
+//! Taking back what was said.
+
+use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use hansard_domain::message::{Message, MessageCommand};
+
+use super::on_message;
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::error::CommandError;
+use crate::model::WriteModel;
+
+#[derive(Debug, Clone)]
+pub struct Deletion {
+    pub message: MessageId,
+    /// Where the client thinks the message is.
+    pub room: RoomId,
+    /// In the name of the one who wrote it.
+    pub as_author: bool,
+    /// A thread hangs on it, which must keep its place.
+    pub has_replies: bool,
+}
+
+/// Deletes a message; unless the workspace keeps history, its text is erased for good. A place holder
+/// stays where the workspace wants one, or a thread hangs on it.
+pub async fn delete(
+    commands: &Commands,
+    caller: &Caller,
+    deletion: Deletion,
+) -> Result<(), CommandError> {
+    let missing = || {
+        CommandError::plain(format!(
+            "No message found with the id of \"{}\".",
+            deletion.message
+        ))
+    };
+    on_message(commands, &deletion.message, missing, async |message| {
+        if message.room != deletion.room {
+            return Err(CommandError::plain(
+                "The room id provided does not match where the message is from.",
+            ));
+        }
+        let asking = caller.user_id()?.clone();
+        let id = deletion.message.clone();
+        let (as_author, has_replies) = (deletion.as_author, deletion.has_replies);
+        commands
+            .run(caller, move |decision| {
+                let (model, caller) = (decision.model(), decision.caller());
+                let room = Some(&message.room);
+                let by = if as_author && message.sender != asking {
+                    model.require_or(
+                        caller,
+                        "force-delete-message",
+                        room,
+                        "",
+                        "Unauthorized. You must have the permission \"force-delete-message\" to \
+                         delete other's message as them.",
+                    )?;
+                    message.sender.clone()
+                } else {
+                    asking.clone()
+                };
+                may_delete(model, &by, &message, decision.now())?;
+                let command = MessageCommand::Delete {
+                    keep_history: model.flag("Message_KeepHistory"),
+                    show_deleted: has_replies || model.flag("Message_ShowDeletedStatus"),
+                    by,
+                    at: decision.now(),
+                };
+                decision.message(&id, &message, command)
+            })
+            .await
+            .map(|_| ())
+    })
+    .await
+}
+
+/// Whether somebody may delete a message: with `force-delete-message` any, otherwise while the
+/// workspace allows it, with `delete-message`, or `delete-own-message` for one's own.
+fn may_delete(
+    model: &WriteModel,
+    by: &UserId,
+    message: &Message,
+    now: Timestamp,
+) -> Result<(), CommandError> {
+    let room = Some(&message.room);
+    let has = |permission| model.permitted(by, permission, room);
+    if has("force-delete-message") {
+        return Ok(());
+    }
+    let own = *by == message.sender && has("delete-own-message");
+    let minutes = model.number("Message_AllowDeleting_BlockDeleteInMinutes");
+    let age = (now.0.saturating_sub(message.at.0) + 30_000) / 60_000;
+    let late = minutes > 0 && age > minutes && !has("bypass-time-limit-edit-and-delete");
+    if !model.flag("Message_AllowDeleting") || late || !(own || has("delete-message")) {
+        return Err(CommandError::denied(
+            "error-action-not-allowed",
+            "Not allowed",
+        ));
+    }
+    let read_only = model
+        .room(&message.room)
+        .is_some_and(|room| room.switches.read_only);
+    if read_only && !has("post-readonly") {
+        return Err(CommandError::plain(
+            "You can't delete messages because the room is readonly.",
+        ));
+    }
+    Ok(())
+}

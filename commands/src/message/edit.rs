@@ -1,0 +1,119 @@
+//! Changing what was said.
+
+use hansard_domain::id::{MessageId, RoomId, Timestamp};
+use hansard_domain::message::{Message, MessageCommand};
+use serde_json::{Map, Value};
+
+use super::send::{check_room, check_size};
+use super::{custom_fields, invalid_message, on_message, text};
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::error::CommandError;
+use crate::model::WriteModel;
+
+#[derive(Debug, Clone)]
+pub struct Edit {
+    pub message: MessageId,
+    /// Where the client thinks the message is.
+    pub room: RoomId,
+    pub text: String,
+    /// What replaces the custom fields, if anything does.
+    pub custom_fields: Option<Map<String, Value>>,
+    /// Looks for links again even in the same text.
+    pub reparse: bool,
+}
+
+/// Gives a message another text. Its sender may while the workspace allows editing, others with
+/// `edit-message`; for so many minutes unless `bypass-time-limit-edit-and-delete` is granted.
+pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<(), CommandError> {
+    let missing = || {
+        CommandError::plain(format!(
+            "No message found with the id of \"{}\".",
+            edit.message
+        ))
+    };
+    on_message(commands, &edit.message, missing, async |message| {
+        if message.room != edit.room {
+            return Err(CommandError::plain(
+                "The room id provided does not match where the message is from.",
+            ));
+        }
+        let editor = caller.user_id()?.clone();
+        let model = commands.model();
+        // The text under a file is its description.
+        let described = message
+            .content
+            .attachments
+            .first()
+            .and_then(|attachment| attachment.get("description").and_then(Value::as_str));
+        let same = described.unwrap_or(&message.content.text) == edit.text;
+        if same && !edit.reparse && edit.custom_fields.is_none() {
+            return Ok(());
+        }
+        check_size(&model, &edit.text)?;
+        let mut content = message.content.clone();
+        let clean = text::without_bad_words(&model, &edit.text);
+        match content.attachments.first_mut() {
+            Some(attachment) if described.is_some() => attachment["description"] = clean.into(),
+            _ => content.text = clean,
+        }
+        content.urls = text::links(&content.text);
+        let mentions = text::mention(&model, &mut content);
+        if let Some(fields) = &edit.custom_fields {
+            content.custom_fields = fields.clone();
+        }
+        let fields = edit.custom_fields.clone();
+        let id = edit.message.clone();
+        commands
+            .run(caller, move |decision| {
+                let now = decision.now();
+                may_edit(decision.model(), decision.caller(), &message, now)?;
+                check_room(decision.model(), decision.caller(), &editor, &message.room)?;
+                if let Some(fields) = &fields {
+                    custom_fields::check(decision.model(), fields)?;
+                }
+                let command = MessageCommand::Edit {
+                    editor: editor.clone(),
+                    mentions: mentions.clone(),
+                    content: content.clone(),
+                    at: now,
+                };
+                decision.message(&id, &message, command)
+            })
+            .await
+            .map(|_| ())
+    })
+    .await
+}
+
+fn may_edit(
+    model: &WriteModel,
+    caller: &Caller,
+    message: &Message,
+    now: Timestamp,
+) -> Result<(), CommandError> {
+    if message.system.is_some() {
+        return Err(invalid_message());
+    }
+    let room = Some(&message.room);
+    let own = caller.user.as_ref() == Some(&message.sender);
+    let allowed = own && model.flag("Message_AllowEditing");
+    if !allowed && !model.allows(caller, "edit-message", room) {
+        return Err(CommandError::denied(
+            "error-action-not-allowed",
+            "Message editing not allowed",
+        ));
+    }
+    let minutes = model.number("Message_AllowEditing_BlockEditInMinutes");
+    let age = now.0.saturating_sub(message.at.0) / 60_000;
+    if minutes > 0
+        && age >= minutes
+        && !model.allows(caller, "bypass-time-limit-edit-and-delete", room)
+    {
+        return Err(CommandError::refused(
+            "error-message-editing-blocked",
+            "Message editing is blocked",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,343 @@
+//! What is put on a message: reactions, pins, stars, followers of its thread, reports.
+
+use std::sync::Arc;
+
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::{MessageId, RoomId, UserId};
+use hansard_domain::message::{Content, Message, MessageCommand, MessageEvent};
+use hansard_domain::subscription::SubscriptionCommand;
+use serde_json::json;
+
+use super::{invalid_message, may_write, on_message};
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::error::CommandError;
+use crate::model::WriteModel;
+
+/// The longest name of an emoji.
+const MAX_EMOJI: usize = 100;
+
+#[derive(Debug, Clone)]
+pub struct Reaction {
+    pub message: MessageId,
+    /// An emoji's name, with or without its colons.
+    pub emoji: String,
+    /// Add it (or take it back); the other of the two when not said.
+    pub add: Option<bool>,
+}
+
+pub async fn react(
+    commands: &Commands,
+    caller: &Caller,
+    asked: Reaction,
+) -> Result<(), CommandError> {
+    let name = asked.emoji.replace(':', "");
+    let is_name = !name.is_empty()
+        && name.len() <= MAX_EMOJI
+        && name
+            .chars()
+            .all(|letter| letter.is_alphanumeric() || "_+-".contains(letter));
+    on_message(commands, &asked.message, not_found, async |message| {
+        let user = caller.user_id()?.clone();
+        let (id, add, name) = (asked.message.clone(), asked.add, name.clone());
+        commands
+            .run(caller, move |decision| {
+                let model = decision.model();
+                let room = model
+                    .room(&message.room)
+                    .ok_or_else(|| CommandError::refused("error-not-allowed", "Not allowed"))?;
+                check_access(model, &user, &message.room)?;
+                if !is_name {
+                    return Err(CommandError::refused(
+                        "error-not-allowed",
+                        "Invalid emoji provided.",
+                    ));
+                }
+                if room.muted.contains(&user) {
+                    return Err(CommandError::refused(
+                        "error-not-allowed",
+                        "You_have_been_muted",
+                    ));
+                }
+                if !room.switches.react_when_read_only {
+                    may_write(model, &user, &message.room, room)?;
+                }
+                let command = MessageCommand::React {
+                    user: user.clone(),
+                    reaction: format!(":{name}:"),
+                    add,
+                };
+                decision.message(&id, &message, command)
+            })
+            .await
+            .map(|_| ())
+    })
+    .await
+}
+
+/// Pins a message; answers the system message that says so.
+pub async fn pin(
+    commands: &Commands,
+    caller: &Caller,
+    id: &MessageId,
+) -> Result<Option<Arc<Entry>>, CommandError> {
+    on_message(commands, id, not_found, async |message| {
+        let user = caller.user_id()?.clone();
+        let id = id.clone();
+        let done = commands
+            .run(caller, move |decision| {
+                may_pin(
+                    decision.model(),
+                    decision.caller(),
+                    &user,
+                    &message,
+                    "pinning",
+                )?;
+                if message.pinned {
+                    return Ok(());
+                }
+                let author = decision.model().account(&message.sender);
+                let author = author.map(|author| author.profile.username.clone());
+                let author = author.unwrap_or_default();
+                // The notice points at what was pinned and does not repeat it: erasing the message
+                // must leave no copy.
+                let content = Content {
+                    attachments: vec![json!({
+                        "message_link": format!("/group/{}?msg={id}", message.room),
+                        "author_name": author,
+                        "author_icon": format!("/avatar/{author}"),
+                        "ts": message.at.iso(),
+                        "attachments": [],
+                    })],
+                    ..Content::default()
+                };
+                let command = MessageCommand::Pin {
+                    by: user.clone(),
+                    at: decision.now(),
+                };
+                decision.message(&id, &message, command)?;
+                decision.system_message_with(&message.room, "message_pinned", &user, content)?;
+                Ok(())
+            })
+            .await?;
+        let notice = done.batch.and_then(|batch| {
+            let sent = batch.iter().find(|entry| {
+                matches!(
+                    entry.event,
+                    Event::Message(MessageEvent::MessageSent { .. })
+                )
+            });
+            sent.cloned()
+        });
+        Ok(notice)
+    })
+    .await
+}
+
+pub async fn unpin(
+    commands: &Commands,
+    caller: &Caller,
+    id: &MessageId,
+) -> Result<(), CommandError> {
+    on_message(commands, id, not_found, async |message| {
+        let user = caller.user_id()?.clone();
+        let id = id.clone();
+        commands
+            .run(caller, move |decision| {
+                may_pin(
+                    decision.model(),
+                    decision.caller(),
+                    &user,
+                    &message,
+                    "unpinning",
+                )?;
+                if !message.pinned {
+                    return Ok(());
+                }
+                decision.message(&id, &message, MessageCommand::Unpin { by: user.clone() })
+            })
+            .await
+            .map(|_| ())
+    })
+    .await
+}
+
+fn may_pin(
+    model: &WriteModel,
+    caller: &Caller,
+    user: &UserId,
+    message: &Message,
+    doing: &str,
+) -> Result<(), CommandError> {
+    if !model.flag("Message_AllowPinning") {
+        return Err(CommandError::refused(
+            "error-action-not-allowed",
+            format!("Message {doing} not allowed"),
+        ));
+    }
+    let member = model
+        .room(&message.room)
+        .is_some_and(|room| room.is_member(user));
+    if !member {
+        return Err(CommandError::refused(
+            "error-invalid-message",
+            format!("Message you are {doing} was not found"),
+        ));
+    }
+    model.require_or(
+        caller,
+        "pin-message",
+        Some(&message.room),
+        "not-authorized",
+        "Not Authorized",
+    )?;
+    check_access(model, user, &message.room)
+}
+
+/// Stars a message for the caller alone, or takes the star back. Nothing happens for somebody who is
+/// not in the room.
+pub async fn star(
+    commands: &Commands,
+    caller: &Caller,
+    id: &MessageId,
+    star: bool,
+) -> Result<(), CommandError> {
+    on_message(commands, id, not_found, async |message| {
+        let user = caller.user_id()?.clone();
+        let id = id.clone();
+        commands
+            .run(caller, move |decision| {
+                let model = decision.model();
+                if !model.flag("Message_AllowStarring") {
+                    return Err(CommandError::refused(
+                        "error-action-not-allowed",
+                        "Message starring not allowed",
+                    ));
+                }
+                let room = model
+                    .room(&message.room)
+                    .ok_or_else(|| CommandError::refused("error-not-allowed", "Not allowed"))?;
+                if !room.is_member(&user) {
+                    return Ok(());
+                }
+                check_access(model, &user, &message.room)?;
+                let command = MessageCommand::Star {
+                    user: user.clone(),
+                    star,
+                };
+                decision.message(&id, &message, command)
+            })
+            .await
+            .map(|_| ())
+    })
+    .await
+}
+
+/// Follows the thread that a message hangs on or stands in, or stops.
+pub async fn follow(
+    commands: &Commands,
+    caller: &Caller,
+    id: &MessageId,
+    follow: bool,
+) -> Result<(), CommandError> {
+    if !commands.model().flag("Threads_enabled") {
+        return Err(CommandError::refused("error-not-allowed", "not-allowed"));
+    }
+    let asked = commands.message(id).await?.ok_or_else(invalid_message)?;
+    let parent = asked
+        .thread
+        .as_ref()
+        .map_or_else(|| id.clone(), |thread| thread.parent.clone());
+    on_message(commands, &parent, invalid_message, async |message| {
+        let user = caller.user_id()?.clone();
+        let id = parent.clone();
+        commands
+            .run(caller, move |decision| {
+                if !decision.model().can_access(Some(&user), &message.room) {
+                    return Err(CommandError::denied("error-not-allowed", "not-allowed"));
+                }
+                let command = MessageCommand::Follow {
+                    user: user.clone(),
+                    follow,
+                };
+                decision.message(&id, &message, command)
+            })
+            .await
+            .map(|_| ())
+    })
+    .await
+}
+
+/// Reports a message to those who moderate.
+pub async fn report(
+    commands: &Commands,
+    caller: &Caller,
+    id: &MessageId,
+    reason: String,
+) -> Result<(), CommandError> {
+    if reason.trim().is_empty() {
+        return Err(CommandError::plain("error-invalid-description"));
+    }
+    let missing = || CommandError::plain("error-invalid-message_id");
+    on_message(commands, id, missing, async |message| {
+        let user = caller.user_id()?.clone();
+        let (id, reason) = (id.clone(), reason.clone());
+        commands
+            .run(caller, move |decision| {
+                if !decision.model().can_access(Some(&user), &message.room) {
+                    return Err(CommandError::plain("error-invalid-message_id"));
+                }
+                let command = MessageCommand::Report {
+                    by: user.clone(),
+                    reason: reason.clone(),
+                };
+                decision.message(&id, &message, command)
+            })
+            .await
+            .map(|_| ())
+    })
+    .await
+}
+
+/// Hides what somebody says in a room from the caller, or shows it again.
+pub async fn ignore_user(
+    commands: &Commands,
+    caller: &Caller,
+    room: RoomId,
+    other: UserId,
+    ignore: bool,
+) -> Result<(), CommandError> {
+    let user = caller.user_id()?.clone();
+    commands
+        .run(caller, move |decision| {
+            let found = decision.model().room(&room);
+            let both = found.is_some_and(|room| room.is_member(&user) && room.is_member(&other));
+            if !both {
+                return Err(CommandError::refused(
+                    "error-invalid-subscription",
+                    "Invalid subscription",
+                ));
+            }
+            let command = SubscriptionCommand::Ignore {
+                user: other.clone(),
+                ignore,
+            };
+            decision.subscription(&room, &user, command)
+        })
+        .await
+        .map(|_| ())
+}
+
+fn check_access(model: &WriteModel, user: &UserId, room: &RoomId) -> Result<(), CommandError> {
+    if model.can_access(Some(user), room) {
+        return Ok(());
+    }
+    Err(CommandError::denied("not-authorized", "Not Authorized"))
+}
+
+fn not_found() -> CommandError {
+    CommandError::refused(
+        "error-message-not-found",
+        "The provided \"messageId\" does not match any existing message.",
+    )
+}

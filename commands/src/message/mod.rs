@@ -1,0 +1,97 @@
+//! What people do with messages: say them, change them, take them back, mark them.
+//!
+//! What a text holds (mentions, links) is found in [`text`], what may stand in an attachment in
+//! [`attachment`]. Messages are not in the write model: whoever changes one loads its stream first
+//! and decides on that; if it moved on meanwhile the commit conflicts and is decided again.
+
+mod attachment;
+mod custom_fields;
+mod delete;
+mod edit;
+mod marks;
+mod post;
+mod send;
+mod text;
+
+use hansard_domain::id::{MessageId, UserId};
+use hansard_domain::message::Message;
+use hansard_domain::room::Room;
+use serde_json::Value;
+
+pub use self::delete::{Deletion, delete};
+pub use self::edit::{Edit, edit};
+pub use self::marks::{Reaction, follow, ignore_user, pin, react, report, star, unpin};
+pub use self::post::{Post, Posted, Target, post, resolve};
+pub use self::send::{Outgoing, Said, send};
+use crate::bus::Commands;
+use crate::error::CommandError;
+use crate::model::{Versioned, WriteModel};
+
+/// How often a command is decided anew on a message that somebody else changed meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// Loads a message that is there, has something decided on it, and does so again when the message
+/// changed in between.
+async fn on_message<T, F, R>(
+    commands: &Commands,
+    id: &MessageId,
+    missing: impl Fn() -> CommandError,
+    decide: F,
+) -> Result<T, CommandError>
+where
+    F: Fn(Versioned<Message>) -> R,
+    R: Future<Output = Result<T, CommandError>>,
+{
+    let mut attempt = 1;
+    loop {
+        let message = commands.message(id).await?.ok_or_else(&missing)?;
+        if message.deleted {
+            return Err(missing());
+        }
+        match decide(message).await {
+            Err(CommandError::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// A message that is there, or the error that says it is not.
+fn invalid_message() -> CommandError {
+    CommandError::refused("error-invalid-message", "Invalid message")
+}
+
+/// Whether somebody may write in a room that it can see: nobody writes in an archived room, some
+/// are muted, and in a read-only room only those with `post-readonly` do.
+fn may_write(
+    model: &WriteModel,
+    user: &UserId,
+    room_id: &hansard_domain::id::RoomId,
+    room: &Room,
+) -> Result<(), CommandError> {
+    if room.archived {
+        return Err(CommandError::refused(
+            "error-room-archived",
+            "The room is archived",
+        ));
+    }
+    if room.switches.read_only && !model.permitted(user, "post-readonly", Some(room_id)) {
+        return Err(CommandError::plain(
+            "You can't send messages because the room is readonly.",
+        ));
+    }
+    if room.muted.contains(user) {
+        return Err(CommandError::plain("You_have_been_muted"));
+    }
+    Ok(())
+}
+
+/// Somebody as messages name it.
+fn person(model: &WriteModel, user: &UserId) -> Option<Value> {
+    let account = model.account(user)?;
+    Some(serde_json::json!({
+        "_id": user,
+        "username": account.profile.username,
+        "name": account.profile.name,
+        "type": "user",
+    }))
+}

@@ -1,0 +1,185 @@
+//! Posting: the way in for bots and webhooks, which name rooms and people in words.
+
+use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::room::{Entry, RoomCommand, RoomDetails, RoomKind, RoomSwitches};
+
+use super::send::{Outgoing, Said, check_room, deliver, prepare};
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::decision::Decision;
+use crate::error::CommandError;
+use crate::model::WriteModel;
+
+/// Where a post goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Room(RoomId),
+    /// A direct conversation that has yet to be opened.
+    Person(UserId),
+}
+
+/// A message for one or more channels, each `#name`, `@username`, or an id or name.
+#[derive(Debug, Clone)]
+pub struct Post {
+    pub channels: Vec<String>,
+    pub message: Outgoing,
+}
+
+#[derive(Debug, Clone)]
+pub struct Posted {
+    /// As it was asked for.
+    pub channel: String,
+    pub room: RoomId,
+    pub said: Said,
+}
+
+/// Posts a message to each channel, in order; what was posted before one is refused stays.
+///
+/// Whoever posts into a channel joins it; a direct conversation is opened where there is none.
+pub async fn post(
+    commands: &Commands,
+    caller: &Caller,
+    post: Post,
+) -> Result<Vec<Posted>, CommandError> {
+    let mut posted: Vec<Posted> = Vec::new();
+    for channel in post.channels {
+        if posted.iter().any(|earlier| earlier.channel == channel) {
+            continue;
+        }
+        let user = caller.user_id()?.clone();
+        let target = resolve(&commands.model(), &user, &channel)
+            .ok_or_else(|| CommandError::refused("invalid-channel", ""))?;
+        let room = enter(commands, caller, user, target).await?;
+        let message = Outgoing {
+            room: Some(room.clone()),
+            ..post.message.clone()
+        };
+        let prepared = prepare(commands, caller, message).await?;
+        let said = deliver(commands, caller, prepared, |_, _| Ok(())).await?;
+        posted.push(Posted {
+            channel,
+            room,
+            said,
+        });
+    }
+    Ok(posted)
+}
+
+/// The room or person that a channel's name means to a user.
+pub fn resolve(model: &WriteModel, user: &UserId, channel: &str) -> Option<Target> {
+    if let Some(name) = channel.strip_prefix('#') {
+        return room(model, name).map(Target::Room);
+    }
+    if let Some(name) = channel.strip_prefix('@') {
+        let other = model
+            .account(&UserId::new(name))
+            .map(|_| UserId::new(name))
+            .or_else(|| model.user_by_name(name).cloned());
+        return match other {
+            Some(other) => Some(direct(model, user, other)),
+            None => room(model, name)
+                .filter(|room| {
+                    model
+                        .room(room)
+                        .is_some_and(|room| room.kind == RoomKind::Direct)
+                })
+                .map(Target::Room),
+        };
+    }
+    room(model, channel).map(Target::Room).or_else(|| {
+        let other = UserId::new(channel);
+        model.account(&other)?;
+        Some(direct(model, user, other))
+    })
+}
+
+fn room(model: &WriteModel, id_or_name: &str) -> Option<RoomId> {
+    let id = RoomId::new(id_or_name);
+    match model.room(&id) {
+        Some(_) => Some(id),
+        None => model.room_by_name(id_or_name).cloned(),
+    }
+}
+
+fn direct(model: &WriteModel, user: &UserId, other: UserId) -> Target {
+    match model.direct_room(&[user.clone(), other.clone()]) {
+        Some(room) => Target::Room(room.clone()),
+        None => Target::Person(other),
+    }
+}
+
+/// Lets the caller into the room it posts to.
+async fn enter(
+    commands: &Commands,
+    caller: &Caller,
+    user: UserId,
+    target: Target,
+) -> Result<RoomId, CommandError> {
+    let model = commands.model();
+    match &target {
+        Target::Room(room) => {
+            let found = model.room(room);
+            let joins = found
+                .is_some_and(|found| found.kind == RoomKind::Channel && !found.is_member(&user));
+            if !joins {
+                return Ok(room.clone());
+            }
+        }
+        Target::Person(_) => {}
+    }
+    let done = commands
+        .run(caller, move |decision| match &target {
+            Target::Room(room) => join(decision, &user, room),
+            Target::Person(other) => open_direct(decision, &user, other),
+        })
+        .await?;
+    Ok(done.answer)
+}
+
+fn join(decision: &mut Decision<'_>, user: &UserId, room: &RoomId) -> Result<RoomId, CommandError> {
+    check_room(decision.model(), decision.caller(), user, room)?;
+    let at = decision.now();
+    let username = decision
+        .model()
+        .account(user)
+        .map(|account| account.profile.username.clone());
+    let enter = RoomCommand::Enter {
+        user: user.clone(),
+        entry: Entry::Joined,
+        at,
+    };
+    decision.room(room, enter)?;
+    decision.system_message(room, "uj", user, username.unwrap_or_default())?;
+    Ok(room.clone())
+}
+
+fn open_direct(
+    decision: &mut Decision<'_>,
+    user: &UserId,
+    other: &UserId,
+) -> Result<RoomId, CommandError> {
+    let pair = [user.clone(), other.clone()];
+    if let Some(room) = decision.model().direct_room(&pair) {
+        return Ok(room.clone());
+    }
+    let caller = decision.caller();
+    decision
+        .model()
+        .require_or(caller, "create-d", None, "error-not-allowed", "Not allowed")?;
+    // Rocket.Chat makes the id of a conversation between two out of theirs.
+    let mut ids = [user.as_str(), other.as_str()];
+    ids.sort_unstable();
+    let id = RoomId::parse(&ids.concat()).unwrap_or_else(|_| RoomId::new(decision.id()));
+    let create = RoomCommand::Create {
+        key: decision.fresh_key()?,
+        kind: RoomKind::Direct,
+        creator: Some(user.clone()),
+        members: vec![other.clone()],
+        switches: RoomSwitches::default(),
+        parent: None,
+        details: RoomDetails::default(),
+        at: decision.now(),
+    };
+    decision.room(&id, create)?;
+    Ok(id)
+}

@@ -1,0 +1,387 @@
+//! Saying something in a room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
+use hansard_domain::message::{Content, Mentions, MessageEvent, Sent, ThreadReply};
+use serde_json::{Map, Value};
+
+use super::{attachment, custom_fields, may_write, text};
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::decision::Decision;
+use crate::error::CommandError;
+use crate::model::WriteModel;
+
+/// A client's clock may be wrong by so much; beyond [`FORGIVEN`] the server's time is taken.
+const TOLERATED: Duration = Duration::from_secs(60);
+const FORGIVEN: Duration = Duration::from_secs(10);
+
+/// A message on its way into a room.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Chosen by the client, so that sending again is the same message.
+    pub id: Option<MessageId>,
+    /// A reply goes where its thread is, whatever stands here.
+    pub room: Option<RoomId>,
+    pub text: String,
+    pub alias: Option<String>,
+    pub emoji: Option<String>,
+    pub avatar: Option<String>,
+    pub attachments: Vec<Value>,
+    pub blocks: Vec<Value>,
+    pub custom_fields: Option<Map<String, Value>>,
+    /// The message that the thread hangs on, or a reply in it.
+    pub thread: Option<MessageId>,
+    /// A reply that the room sees, too.
+    pub shown: bool,
+    /// The time the client shows.
+    pub at: Option<Timestamp>,
+    pub parse_urls: bool,
+    pub groupable: bool,
+    pub bot: bool,
+    pub integration: Option<IntegrationId>,
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Self {
+            id: None,
+            room: None,
+            text: String::new(),
+            alias: None,
+            emoji: None,
+            avatar: None,
+            attachments: Vec::new(),
+            blocks: Vec::new(),
+            custom_fields: None,
+            thread: None,
+            shown: false,
+            at: None,
+            parse_urls: true,
+            groupable: true,
+            bot: false,
+            integration: None,
+        }
+    }
+}
+
+/// What came of sending.
+#[derive(Debug, Clone)]
+pub enum Said {
+    /// The event of the new message.
+    New(Arc<Entry>),
+    /// The same sender had sent a message of this id into this room before; that one stands.
+    Already(MessageId),
+}
+
+impl Said {
+    pub fn id(&self) -> MessageId {
+        match self {
+            Self::New(entry) => MessageId::new(entry.stream.key()),
+            Self::Already(id) => id.clone(),
+        }
+    }
+}
+
+/// Sends a message into a room that the caller can see and may write in.
+pub async fn send(
+    commands: &Commands,
+    caller: &Caller,
+    message: Outgoing,
+) -> Result<Said, CommandError> {
+    if message.shown && message.thread.is_none() {
+        return Err(CommandError::refused(
+            "invalid-params",
+            "tshow provided but missing tmid",
+        ));
+    }
+    let prepared = prepare(commands, caller, message).await?;
+    deliver(commands, caller, prepared, |_, _| Ok(())).await
+}
+
+/// A message whose text has been looked through.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    id: Option<MessageId>,
+    room: RoomId,
+    sender: UserId,
+    content: Content,
+    mentions: Mentions,
+    thread: Option<ThreadReply>,
+    at: Option<Timestamp>,
+    groupable: bool,
+    bot: bool,
+    integration: Option<IntegrationId>,
+}
+
+/// Does beforehand what needs no decision: reads the thread's parent, checks and parses.
+pub(super) async fn prepare(
+    commands: &Commands,
+    caller: &Caller,
+    mut message: Outgoing,
+) -> Result<Prepared, CommandError> {
+    let sender = caller.user_id()?.clone();
+    let model = commands.model();
+    if message.thread.is_some() && !model.flag("Threads_enabled") {
+        return Err(CommandError::refused("error-not-allowed", "not-allowed"));
+    }
+    let at = shown_time(message.at, commands.clock().now())?;
+    check_size(&model, &message.text)?;
+    let mut thread = None;
+    if let Some(asked) = message.thread.take() {
+        let (reply, room) = reply(commands, asked, &sender, message.shown).await?;
+        thread = Some(reply);
+        message.room = room.or(message.room);
+    }
+    let Some(room) = message.room else {
+        return Err(CommandError::plain(
+            "The 'rid' property on the message object is missing.",
+        ));
+    };
+    // Decided again on the newest state; here it keeps the work below from those it is not for.
+    check_room(&model, caller, &sender, &room)?;
+    let mut content = Content {
+        text: text::without_bad_words(&model, &message.text),
+        alias: message.alias.filter(|alias| !alias.is_empty()),
+        emoji: message.emoji.filter(|emoji| !emoji.is_empty()),
+        avatar: message.avatar.filter(|avatar| !avatar.is_empty()),
+        attachments: message.attachments,
+        blocks: message.blocks,
+        custom_fields: message.custom_fields.clone().unwrap_or_default(),
+        ..Content::default()
+    };
+    if (content.alias.is_some() || content.avatar.is_some())
+        && !model.allows(caller, "message-impersonate", Some(&room))
+    {
+        return Err(CommandError::denied("", "Not enough permission"));
+    }
+    if let Some(avatar) = &content.avatar {
+        attachment::check_avatar(avatar)?;
+    }
+    attachment::check(&mut content.attachments)?;
+    if let Some(fields) = &message.custom_fields {
+        custom_fields::check(&model, fields)?;
+    }
+    if message.parse_urls {
+        content.urls = text::links(&content.text);
+    }
+    let mentions = text::mention(&model, &mut content);
+    if let Some(thread) = &mut thread {
+        let called = mentions.users.iter();
+        thread.followers.extend(called.cloned());
+        thread.followers.sort_unstable();
+        thread.followers.dedup();
+    }
+    Ok(Prepared {
+        id: message.id,
+        room,
+        sender,
+        content,
+        mentions,
+        thread,
+        at,
+        groupable: message.groupable,
+        bot: message.bot,
+        integration: message.integration,
+    })
+}
+
+/// Has a prepared message recorded, `first` with it; the answer to a message that is there already
+/// is that one.
+pub(super) async fn deliver(
+    commands: &Commands,
+    caller: &Caller,
+    prepared: Prepared,
+    mut first: impl FnMut(&mut Decision<'_>, &RoomId) -> Result<(), CommandError> + Send + 'static,
+) -> Result<Said, CommandError> {
+    let chosen = prepared.id.clone();
+    let room = prepared.room.clone();
+    let done = commands
+        .run(caller, move |decision| {
+            first(decision, &prepared.room)?;
+            decide(decision, prepared.clone())
+        })
+        .await;
+    match (done, chosen) {
+        (Ok(done), _) => {
+            let entries = done.batch.iter().flat_map(|batch| batch.iter());
+            let sent = entries.into_iter().find(|entry| {
+                matches!(
+                    entry.event,
+                    Event::Message(MessageEvent::MessageSent { .. })
+                ) && entry.stream.key() == done.answer.as_str()
+            });
+            sent.cloned().map(Said::New).ok_or(CommandError::Stopping)
+        }
+        (Err(CommandError::Conflict(_)), Some(id)) => {
+            already(commands, caller.user_id()?, &room, id).await
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn decide(decision: &mut Decision<'_>, message: Prepared) -> Result<MessageId, CommandError> {
+    let Prepared {
+        id,
+        room,
+        sender,
+        content,
+        mentions,
+        thread,
+        at,
+        groupable,
+        bot,
+        integration,
+    } = message;
+    let caller = decision.caller();
+    check_room(decision.model(), caller, &sender, &room)?;
+    if mentions.everybody {
+        check_call(decision.model(), caller, &room, &content)?;
+    }
+    let id = id.unwrap_or_else(|| MessageId::new(decision.id()));
+    let sent = Sent {
+        room,
+        sender,
+        system: None,
+        thread,
+        mentions,
+        integration,
+        bot,
+        groupable,
+        discussion: None,
+        has_files: false,
+        at: at.unwrap_or(decision.now()),
+    };
+    decision.new_message(&id, sent, content)?;
+    Ok(id)
+}
+
+/// Refuses a room that is not there, that the caller can't see or may not write in.
+pub(super) fn check_room(
+    model: &WriteModel,
+    caller: &Caller,
+    sender: &UserId,
+    room: &RoomId,
+) -> Result<(), CommandError> {
+    let Some(found) = model.room(room) else {
+        return Err(CommandError::plain("error-invalid-room"));
+    };
+    if !caller.is_trusted() && !model.can_access(Some(sender), room) {
+        return Err(CommandError::denied("", "error-not-allowed"));
+    }
+    if found.switches.encrypted
+        && model.flag("E2E_Enable")
+        && !model.flag("E2E_Allow_Unencrypted_Messages")
+    {
+        return Err(CommandError::refused(
+            "error-not-allowed",
+            "Not allowed to send un-encrypted messages in an encrypted room",
+        ));
+    }
+    may_write(model, sender, room, found)
+}
+
+/// Refuses `@all` and `@here` to those who may not call everybody, and in rooms too large for it.
+fn check_call(
+    model: &WriteModel,
+    caller: &Caller,
+    room: &RoomId,
+    content: &Content,
+) -> Result<(), CommandError> {
+    let most = model.number("Message_MaxAll");
+    let members = model.room(room).map_or(0, |room| room.members.len());
+    if most > 0 && members as i64 > most {
+        return Err(CommandError::refused(
+            "error-action-not-allowed",
+            format!("Group mentions are disabled in rooms of more than {most} members"),
+        ));
+    }
+    for (who, permission) in [("all", "mention-all"), ("here", "mention-here")] {
+        let called = content.mentions.iter().any(|mention| mention["_id"] == who);
+        if called && !model.allows(caller, permission, Some(room)) {
+            return Err(CommandError::denied(
+                "error-action-not-allowed",
+                format!("Notify {who} in this room not allowed"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_size(model: &WriteModel, text: &str) -> Result<(), CommandError> {
+    // Rocket.Chat counts UTF-16 units; a text has at most as many as bytes.
+    let most = usize::try_from(model.number("Message_MaxAllowedSize")).unwrap_or(0);
+    if text.len() <= most || text.encode_utf16().count() <= most {
+        return Ok(());
+    }
+    Err(CommandError::refused(
+        "error-message-size-exceeded",
+        "Message size exceeds Message_MaxAllowedSize",
+    ))
+}
+
+/// The time a message shows: the client's where its clock is about right.
+fn shown_time(asked: Option<Timestamp>, now: Timestamp) -> Result<Option<Timestamp>, CommandError> {
+    let Some(asked) = asked else { return Ok(None) };
+    let off = Duration::from_millis(asked.0.abs_diff(now.0));
+    if off > TOLERATED {
+        return Err(CommandError::refused(
+            "error-message-ts-out-of-sync",
+            "Message timestamp is out of sync",
+        ));
+    }
+    Ok((off <= FORGIVEN).then_some(asked))
+}
+
+/// A reply's place: in the thread of the message it answers, and in that one's room. A thread has no
+/// threads.
+async fn reply(
+    commands: &Commands,
+    asked: MessageId,
+    sender: &UserId,
+    shown: bool,
+) -> Result<(ThreadReply, Option<RoomId>), CommandError> {
+    let mut parent = asked;
+    let mut message = commands.message(&parent).await?;
+    if let Some(thread) = message.as_ref().and_then(|found| found.thread.clone()) {
+        parent = thread.parent;
+        message = commands.message(&parent).await?;
+    }
+    let mut followers = vec![sender.clone()];
+    let room = message.map(|message| {
+        // Its author follows from the start, and may have stopped.
+        if message.followers.contains(&message.sender) {
+            followers.push(message.sender.clone());
+        }
+        message.room.clone()
+    });
+    let reply = ThreadReply {
+        parent,
+        shown,
+        followers,
+    };
+    Ok((reply, room))
+}
+
+/// A message of this id is there already: the same one if the same user sent it to the same room.
+async fn already(
+    commands: &Commands,
+    sender: &UserId,
+    room: &RoomId,
+    id: MessageId,
+) -> Result<Said, CommandError> {
+    let stands = commands.message(&id).await?;
+    let same = stands.is_some_and(|message| {
+        message.sender == *sender && message.room == *room && !message.deleted
+    });
+    if same {
+        return Ok(Said::Already(id));
+    }
+    Err(CommandError::refused(
+        "error-message-exists",
+        "A message with this id exists already",
+    ))
+}
