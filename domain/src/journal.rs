@@ -174,11 +174,11 @@ impl Journal {
             }
         }
 
-        let mut outcomes = match commits.is_empty() {
-            true => Vec::new(),
-            false => self.log.append(commits).await?,
-        }
-        .into_iter();
+        let mut outcomes = if commits.is_empty() {
+            Vec::new().into_iter()
+        } else {
+            self.log.append(commits).await?.into_iter()
+        };
         let mut published = Vec::new();
         let batches = proposals
             .into_iter()

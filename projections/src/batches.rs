@@ -17,7 +17,11 @@ pub struct Folded<S> {
 
 impl<S: Stream<Item = Result<Batch, JournalError>> + Unpin> Folded<S> {
     pub fn new(batches: S, most: usize) -> Self {
-        Self { batches: batches.fuse(), most, failed: None }
+        Self {
+            batches: batches.fuse(),
+            most,
+            failed: None,
+        }
     }
 
     /// Dropping the future before it is ready loses nothing.

@@ -19,13 +19,18 @@ impl Catalog {
     pub async fn open(engine: &Engine) -> Result<Self, ViewError> {
         let connection = match Self::connect(engine).await {
             Err(ViewError::Damaged(reason)) => {
-                tracing::warn!(reason, "the catalog of the views is damaged; they are rebuilt");
+                tracing::warn!(
+                    reason,
+                    "the catalog of the views is damaged; they are rebuilt"
+                );
                 engine.remove_catalog()?;
                 Self::connect(engine).await?
             }
             opened => opened?,
         };
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self {
+            connection: Mutex::new(connection),
+        })
     }
 
     async fn connect(engine: &Engine) -> Result<AnyConnection, ViewError> {
@@ -41,8 +46,9 @@ impl Catalog {
     /// The serving generation of each view.
     pub async fn serving(&self) -> Result<BTreeMap<String, u64>, ViewError> {
         let mut connection = self.connection.lock().await;
-        let rows =
-            sqlx::query("SELECT view, generation FROM serving").fetch_all(&mut *connection).await?;
+        let rows = sqlx::query("SELECT view, generation FROM serving")
+            .fetch_all(&mut *connection)
+            .await?;
         rows.iter()
             .map(|row| Ok((row.try_get(0)?, row.try_get::<i64, _>(1)? as u64)))
             .collect()

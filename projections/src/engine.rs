@@ -83,8 +83,12 @@ impl Engine {
         DRIVERS.call_once(sqlx::any::install_default_drivers);
         let directory = directory.as_ref();
         fs::create_dir_all(directory).map_err(|error| unavailable(directory, &error))?;
-        let directory = directory.canonicalize().map_err(|error| unavailable(directory, &error))?;
-        Ok(Self { directory: directory.into() })
+        let directory = directory
+            .canonicalize()
+            .map_err(|error| unavailable(directory, &error))?;
+        Ok(Self {
+            directory: directory.into(),
+        })
     }
 
     /// A connection of its own. Only one that builds makes tables that are missing.
@@ -104,7 +108,9 @@ impl Engine {
         }
         let mut connection = self.open("catalog", Purpose::Feed).await?;
         // What it named before is deleted after a change, so a change must outlast a power loss.
-        connection.execute(sqlx::raw_sql("PRAGMA synchronous = FULL")).await?;
+        connection
+            .execute(sqlx::raw_sql("PRAGMA synchronous = FULL"))
+            .await?;
         Ok(connection)
     }
 
@@ -125,7 +131,10 @@ impl Engine {
             .acquire_timeout(Duration::from_secs(10))
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    connection.execute(sqlx::raw_sql(Purpose::Query.pragmas())).await.map(drop)
+                    connection
+                        .execute(sqlx::raw_sql(Purpose::Query.pragmas()))
+                        .await
+                        .map(drop)
                 })
             })
             .connect_lazy_with(self.options(&namespace.to_string(), Purpose::Query)?))
@@ -144,21 +153,30 @@ impl Engine {
                 .and_then(|opened| opened.sync_all())
                 .map_err(|error| unavailable(&file, &error))
         });
-        synced.await.map_err(|error| ViewError::Unavailable(error.to_string()))?
+        synced
+            .await
+            .map_err(|error| ViewError::Unavailable(error.to_string()))?
     }
 
     /// Leaves what was deleted nowhere: moves the write-ahead log into the tables and empties it.
     /// `false` while a reader is in the way.
     pub async fn scrub(&self, tables: &mut AnyConnection) -> Result<bool, ViewError> {
-        let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(tables).await?;
+        let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(tables)
+            .await?;
         Ok(row.try_get::<i64, _>(0)? == 0)
     }
 
     /// Fails with [`ViewError::Damaged`] if a page or an index makes no sense.
     pub async fn check(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {
-        let found: String =
-            sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(tables).await?;
-        if found == "ok" { Ok(()) } else { Err(ViewError::Damaged(found)) }
+        let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+            .fetch_one(tables)
+            .await?;
+        if found == "ok" {
+            Ok(())
+        } else {
+            Err(ViewError::Damaged(found))
+        }
     }
 
     /// The tables with their kinds: `table`, `virtual`, or `shadow` for those behind a virtual one.
@@ -172,7 +190,9 @@ impl Engine {
         )
         .fetch_all(tables)
         .await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        rows.iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .collect()
     }
 
     /// Deletes a generation's tables; nobody may have them open.
@@ -207,7 +227,10 @@ impl Engine {
             let name = file.map_err(failed)?.file_name();
             let parsed = name.to_str().and_then(|name| {
                 let (view, generation) = name.strip_suffix(".db")?.rsplit_once('-')?;
-                Some(Namespace { view: view.to_owned(), generation: generation.parse().ok()? })
+                Some(Namespace {
+                    view: view.to_owned(),
+                    generation: generation.parse().ok()?,
+                })
             });
             found.extend(parsed);
         }
@@ -224,8 +247,13 @@ impl Engine {
         let path = path.to_str().ok_or_else(|| {
             ViewError::Unavailable(format!("{} is not written in UTF-8", path.display()))
         })?;
-        let mode = if purpose == Purpose::Build { "rwc" } else { "rw" };
-        let options: AnyConnectOptions = format!("sqlite://{}?mode={mode}", escape(path)).parse()?;
+        let mode = if purpose == Purpose::Build {
+            "rwc"
+        } else {
+            "rw"
+        };
+        let options: AnyConnectOptions =
+            format!("sqlite://{}?mode={mode}", escape(path)).parse()?;
         Ok(options.disable_statement_logging())
     }
 }
@@ -243,7 +271,10 @@ fn escape(path: &str) -> String {
             escaped.push(char::from(byte));
         } else {
             escaped.push('%');
-            escaped.extend([byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])));
+            escaped.extend(
+                [byte >> 4, byte & 15]
+                    .map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)])),
+            );
         }
     }
     escaped

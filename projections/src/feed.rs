@@ -80,7 +80,11 @@ impl Feed {
                     serving = self.adopt(serving, adopt, &mut farewells).await;
                 }
                 Err(ViewError::Damaged(reason)) => {
-                    tracing::error!(view = self.view.name(), reason, "a view is damaged; rebuilding it");
+                    tracing::error!(
+                        view = self.view.name(),
+                        reason,
+                        "a view is damaged; rebuilding it"
+                    );
                     self.abandon(serving.take()).await;
                 }
                 Err(error) => {
@@ -106,8 +110,7 @@ impl Feed {
 
     /// Applies what arrives, until something else is to be done.
     async fn follow(&mut self, generation: &mut Generation) -> Result<Interruption, ViewError> {
-        let mut arriving =
-            Folded::new(self.journal.follow(generation.position()), TRANSACTION);
+        let mut arriving = Folded::new(self.journal.follow(generation.position()), TRANSACTION);
         let mut scrubs = tokio::time::interval(SCRUB);
         let mut suspicions = view::suspicions();
         loop {
@@ -164,7 +167,10 @@ impl Feed {
         adopt: Adopt,
         farewells: &mut JoinSet<()>,
     ) -> Option<Generation> {
-        let Adopt { mut generation, done } = adopt;
+        let Adopt {
+            mut generation,
+            done,
+        } = adopt;
         let readers = match self.take_over(&mut generation).await {
             Ok(readers) => readers,
             Err(error) => {
@@ -193,7 +199,9 @@ impl Feed {
         let goal = self.store.applied();
         let mut missed = Folded::new(self.journal.all(generation.position()), TRANSACTION);
         while generation.position() < goal {
-            let Some(entries) = missed.next().await else { break };
+            let Some(entries) = missed.next().await else {
+                break;
+            };
             generation.apply(&entries?).await?;
         }
         generation.scrub().await?;
@@ -234,10 +242,15 @@ impl Feed {
     async fn end(self, serving: Option<Generation>, mut farewells: JoinSet<()>) {
         let all = async { while farewells.join_next().await.is_some() {} };
         if tokio::time::timeout(FAREWELL, all).await.is_err() {
-            tracing::warn!(view = self.view.name(), "old tables are still being read; they are deleted at the next start");
+            tracing::warn!(
+                view = self.view.name(),
+                "old tables are still being read; they are deleted at the next start"
+            );
         }
         if let Some(readers) = self.store.readers()
-            && tokio::time::timeout(FAREWELL, readers.close()).await.is_err()
+            && tokio::time::timeout(FAREWELL, readers.close())
+                .await
+                .is_err()
         {
             tracing::warn!(view = self.view.name(), "the view is still being read");
         }

@@ -45,7 +45,10 @@ impl Generation {
         view: Arc<dyn View>,
         generation: u64,
     ) -> Result<Self, ViewError> {
-        let namespace = Namespace { view: view.name().to_owned(), generation };
+        let namespace = Namespace {
+            view: view.name().to_owned(),
+            generation,
+        };
         engine.remove(&namespace)?;
         let mut tables = engine.connect(&namespace, Purpose::Build).await?;
         tables.execute(sqlx::raw_sql(CHECKPOINT)).await?;
@@ -72,7 +75,10 @@ impl Generation {
         view: Arc<dyn View>,
         generation: u64,
     ) -> Result<Option<Self>, ViewError> {
-        let namespace = Namespace { view: view.name().to_owned(), generation };
+        let namespace = Namespace {
+            view: view.name().to_owned(),
+            generation,
+        };
         let mut tables = engine.connect(&namespace, Purpose::Feed).await?;
         let checkpoint = sqlx::query("SELECT version, made_by, position FROM checkpoint")
             .fetch_one(&mut tables)
@@ -115,9 +121,14 @@ impl Generation {
     /// Changes the tables and the checkpoint together. After an error nothing is changed in tables
     /// that have been [finished](Self::finish); others have to be discarded.
     pub async fn apply(&mut self, entries: &[Arc<Entry>]) -> Result<(), ViewError> {
-        let Some(last) = entries.last().map(|entry| entry.position) else { return Ok(()) };
-        let concerning: Vec<_> =
-            entries.iter().filter(|entry| self.view.concerns(&entry.event)).cloned().collect();
+        let Some(last) = entries.last().map(|entry| entry.position) else {
+            return Ok(());
+        };
+        let concerning: Vec<_> = entries
+            .iter()
+            .filter(|entry| self.view.concerns(&entry.event))
+            .cloned()
+            .collect();
         if concerning.is_empty() && last.0 - self.saved.0 < SKIPPED {
             self.position = last;
             return Ok(());
@@ -139,8 +150,12 @@ impl Generation {
 
     /// Adds the indexes and makes what was built durable.
     pub async fn finish(&mut self) -> Result<(), ViewError> {
-        self.tables.execute(sqlx::raw_sql(self.view.indexes())).await?;
-        self.engine.settle(&mut self.tables, &self.namespace).await?;
+        self.tables
+            .execute(sqlx::raw_sql(self.view.indexes()))
+            .await?;
+        self.engine
+            .settle(&mut self.tables, &self.namespace)
+            .await?;
         // Built without a write-ahead log: there is nothing to scrub.
         self.unscrubbed = false;
         Ok(())
@@ -187,10 +202,19 @@ fn made_by(view: &dyn View) -> String {
 fn erases(event: &Event) -> bool {
     match event {
         Event::Room(event) => {
-            matches!(event, RoomEvent::ChannelPruned { .. } | RoomEvent::RoomDeleted { .. })
+            matches!(
+                event,
+                RoomEvent::ChannelPruned { .. } | RoomEvent::RoomDeleted { .. }
+            )
         }
         Event::Message(event) => {
-            matches!(event, MessageEvent::MessageDeleted { erased: Some(_), .. })
+            matches!(
+                event,
+                MessageEvent::MessageDeleted {
+                    erased: Some(_),
+                    ..
+                }
+            )
         }
         Event::Account(event) => matches!(event, AccountEvent::UserDeleted { .. }),
         Event::Integration(event) => matches!(event, IntegrationEvent::IntegrationRemoved { .. }),

@@ -91,7 +91,10 @@ impl Projector {
             let store = Store::new(view.name(), journal.clone());
             match &generation {
                 Some(generation) => {
-                    store.serve(engine.readers(generation.namespace())?, generation.position());
+                    store.serve(
+                        engine.readers(generation.namespace())?,
+                        generation.position(),
+                    );
                 }
                 // The receiver is here.
                 None => drop(repairs.send(view.name())),
@@ -124,10 +127,19 @@ impl Projector {
 
         let lanes = Arc::new(lanes);
         let (rebuilds, requests) = mpsc::channel(WAITING);
-        let rebuilder = Rebuilder { journal: journal.clone(), engine, lanes: lanes.clone() };
+        let rebuilder = Rebuilder {
+            journal: journal.clone(),
+            engine,
+            lanes: lanes.clone(),
+        };
         tasks.spawn(rebuilder.run(requests, damaged, stop));
         tasks.close();
-        Ok(Arc::new(Self { journal, lanes, rebuilds, tasks }))
+        Ok(Arc::new(Self {
+            journal,
+            lanes,
+            rebuilds,
+            tasks,
+        }))
     }
 
     /// What a view's queries read from.
@@ -137,7 +149,9 @@ impl Projector {
 
     /// Whether every view has had tables to answer from.
     pub fn ready(&self) -> bool {
-        self.lanes.values().all(|lane| *lane.store.served().borrow())
+        self.lanes
+            .values()
+            .all(|lane| *lane.store.served().borrow())
     }
 
     /// Returns when [`Self::ready`] is true.
@@ -174,12 +188,16 @@ impl Projector {
             .iter()
             .map(|view| {
                 let lane = self.lanes.get(view);
-                lane.map(|lane| lane.view.name()).ok_or_else(|| ViewError::Unknown((*view).to_owned()))
+                lane.map(|lane| lane.view.name())
+                    .ok_or_else(|| ViewError::Unknown((*view).to_owned()))
             })
             .collect::<Result<_, _>>()?;
         let (done, outcome) = oneshot::channel();
         let stopped = || ViewError::Unavailable("the projector has stopped".to_owned());
-        self.rebuilds.send(Request { views, done }).await.map_err(|_| stopped())?;
+        self.rebuilds
+            .send(Request { views, done })
+            .await
+            .map_err(|_| stopped())?;
         outcome.await.map_err(|_| stopped())?
     }
 
@@ -191,7 +209,8 @@ impl Projector {
             let mut told = lane.told.subscribe();
             let gone = async {
                 scrubbed.wait_for(|scrubbed| *scrubbed >= position).await?;
-                told.wait_for(|building| building.is_none_or(|it| it.position >= position)).await?;
+                told.wait_for(|building| building.is_none_or(|it| it.position >= position))
+                    .await?;
                 Ok::<_, watch::error::RecvError>(())
             };
             gone.await
@@ -216,7 +235,11 @@ async fn open(engine: &Engine, view: &Arc<dyn View>, number: Option<u64>) -> Opt
     match Generation::open(engine, view.clone(), number).await {
         Ok(Some(generation)) => Some(generation),
         Ok(None) => {
-            tracing::info!(view = name, version = view.version(), "a view has changed; rebuilding it");
+            tracing::info!(
+                view = name,
+                version = view.version(),
+                "a view has changed; rebuilding it"
+            );
             None
         }
         Err(error) => {
@@ -289,7 +312,8 @@ impl Rebuilder {
             match self.create(lane).await {
                 Ok(generation) => {
                     // Told before the journal is read: from here on what is erased may get into it.
-                    lane.told.send_replace(Some(Progress::start(self.journal.head())));
+                    lane.told
+                        .send_replace(Some(Progress::start(self.journal.head())));
                     generations.push((generation, lane.told.clone()));
                     lanes.push(lane);
                 }
@@ -309,7 +333,11 @@ impl Rebuilder {
     async fn create(&self, lane: &Lane) -> Result<Generation, ViewError> {
         let mut before = self.engine.namespaces()?;
         before.retain(|namespace| namespace.view == lane.view.name());
-        let last = before.iter().map(|namespace| namespace.generation).max().unwrap_or(0);
+        let last = before
+            .iter()
+            .map(|namespace| namespace.generation)
+            .max()
+            .unwrap_or(0);
         if !lane.store.is_serving() {
             // Damaged, of another version, or left by a rebuild that failed.
             for namespace in &before {
@@ -326,7 +354,10 @@ impl Rebuilder {
     ) -> Result<(), ViewError> {
         let (done, adopted) = oneshot::channel();
         let stopped = || ViewError::Unavailable("the projector has stopped".to_owned());
-        let adopt = Adopt { generation: built?, done };
+        let adopt = Adopt {
+            generation: built?,
+            done,
+        };
         lane.adoptions.send(adopt).await.map_err(|_| stopped())?;
         adopted.await.map_err(|_| stopped())?
     }

@@ -35,7 +35,11 @@ pub struct Progress {
 
 impl Progress {
     pub fn start(head: Position) -> Self {
-        Self { position: Position::START, head, since: Instant::now() }
+        Self {
+            position: Position::START,
+            head,
+            since: Instant::now(),
+        }
     }
 
     pub fn events_a_second(&self) -> f64 {
@@ -64,7 +68,10 @@ pub async fn fill(
         queues.push(queue);
         let journal = journal.clone();
         building.spawn(async move {
-            (place, build(&journal, generation, batches, &told, until).await)
+            (
+                place,
+                build(&journal, generation, batches, &told, until).await,
+            )
         });
     }
     read(journal, queues, until).await;
@@ -85,9 +92,9 @@ async fn read(journal: &Journal, mut queues: Vec<Queue>, until: Option<Position>
     while let Some(batch) = batches.next().await {
         let batch = batch.map(|batch| up_to(batch, until));
         let last = match &batch {
-            Ok(batch) => until.is_some_and(|until| {
-                batch.last().is_none_or(|entry| entry.position >= until)
-            }),
+            Ok(batch) => {
+                until.is_some_and(|until| batch.last().is_none_or(|entry| entry.position >= until))
+            }
             Err(_) => true,
         };
         for place in (0..queues.len()).rev() {
@@ -104,7 +111,11 @@ async fn read(journal: &Journal, mut queues: Vec<Queue>, until: Option<Position>
 fn up_to(batch: Batch, until: Option<Position>) -> Batch {
     let Some(until) = until else { return batch };
     let end = batch.partition_point(|entry| entry.position <= until);
-    if end == batch.len() { batch } else { batch[..end].into() }
+    if end == batch.len() {
+        batch
+    } else {
+        batch[..end].into()
+    }
 }
 
 /// Builds one generation; discards it if that fails.

@@ -37,7 +37,10 @@ pub async fn build_until(
         let namespace = generation.namespace().clone();
         generation.close().await?;
         if let Some(before) = serving.get(&namespace.view) {
-            engine.remove(&Namespace { view: namespace.view, generation: *before })?;
+            engine.remove(&Namespace {
+                view: namespace.view,
+                generation: *before,
+            })?;
         }
     }
     catalog.close().await
@@ -53,8 +56,13 @@ pub async fn dump(directory: impl AsRef<Path>, view: &str) -> Result<Dump, ViewE
     let catalog = Catalog::open(&engine).await?;
     let serving = catalog.serving().await?;
     catalog.close().await?;
-    let generation = *serving.get(view).ok_or_else(|| ViewError::Unknown(view.to_owned()))?;
-    let namespace = Namespace { view: view.to_owned(), generation };
+    let generation = *serving
+        .get(view)
+        .ok_or_else(|| ViewError::Unknown(view.to_owned()))?;
+    let namespace = Namespace {
+        view: view.to_owned(),
+        generation,
+    };
     let mut tables = engine.connect(&namespace, Purpose::Feed).await?;
     let mut dump = Dump::new();
     for (name, kind) in engine.tables(&mut tables).await? {
@@ -91,10 +99,14 @@ async fn terms(tables: &mut AnyConnection, table: &str) -> Result<Vec<String>, V
     let vocabulary = format!(
         "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab('main', '{table}', 'instance')"
     );
-    tables.execute(sqlx::raw_sql(AssertSqlSafe(vocabulary))).await?;
+    tables
+        .execute(sqlx::raw_sql(AssertSqlSafe(vocabulary)))
+        .await?;
     let sql = "SELECT quote(term) || ', ' || doc || ', ' || col || ', ' || \"offset\" AS literals \
                FROM temp.vocabulary ORDER BY 1";
     let rows = tables.fetch_all(sqlx::query(sql)).await?;
-    tables.execute(sqlx::raw_sql("DROP TABLE temp.vocabulary")).await?;
+    tables
+        .execute(sqlx::raw_sql("DROP TABLE temp.vocabulary"))
+        .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }

@@ -37,7 +37,12 @@ struct Sayings {
 
 impl Default for Sayings {
     fn default() -> Self {
-        Self { version: 1, failures: AtomicU32::new(0), batches: AtomicUsize::new(0), gate: None }
+        Self {
+            version: 1,
+            failures: AtomicU32::new(0),
+            batches: AtomicUsize::new(0),
+            gate: None,
+        }
     }
 }
 
@@ -85,7 +90,9 @@ impl View for Sayings {
             match &entry.event {
                 Event::Message(MessageEvent::MessageSent { content, .. }) => {
                     said += 1;
-                    let Some(content) = content.value() else { continue };
+                    let Some(content) = content.value() else {
+                        continue;
+                    };
                     let row = [(id, content.text.as_str())];
                     SAYINGS
                         .write(tables, &row, |(id, text), values| {
@@ -112,7 +119,10 @@ impl View for Sayings {
                 _ => {}
             }
         }
-        sqlx::query("UPDATE tally SET said = said + $1").bind(said).execute(&mut *tables).await?;
+        sqlx::query("UPDATE tally SET said = said + $1")
+            .bind(said)
+            .execute(&mut *tables)
+            .await?;
         // After the tables have been changed: what fails here must leave no trace.
         if self.failures.load(Ordering::SeqCst) > 0 {
             self.failures.fetch_sub(1, Ordering::SeqCst);
@@ -131,9 +141,12 @@ struct World {
 impl World {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let log = SqliteLog::open(directory.path().join("log.db")).await.unwrap();
-        let vault =
-            SqliteVault::open(directory.path().join("vault.db"), MasterKey::random()).await.unwrap();
+        let log = SqliteLog::open(directory.path().join("log.db"))
+            .await
+            .unwrap();
+        let vault = SqliteVault::open(directory.path().join("vault.db"), MasterKey::random())
+            .await
+            .unwrap();
         let journal = Journal::open(Arc::new(log), Arc::new(vault)).await.unwrap();
         Self { directory, journal }
     }
@@ -146,10 +159,15 @@ impl World {
     async fn start(&self, view: Arc<Sayings>) -> Running {
         let stop = CancellationToken::new();
         let views: Vec<Arc<dyn View>> = vec![view];
-        let projector =
-            Projector::start(self.journal.clone(), self.views(), views, stop.clone()).await.unwrap();
+        let projector = Projector::start(self.journal.clone(), self.views(), views, stop.clone())
+            .await
+            .unwrap();
         let store = projector.store("sayings").unwrap();
-        Running { projector, store, stop }
+        Running {
+            projector,
+            store,
+            stop,
+        }
     }
 
     /// Records a message; answers its key.
@@ -179,8 +197,18 @@ impl World {
                     has_files: false,
                     at: SystemClock.now(),
                 };
-                let content = Private::new(key, Content { text, ..Default::default() });
-                propose(&id, Version::NONE, MessageEvent::MessageSent { sent, content })
+                let content = Private::new(
+                    key,
+                    Content {
+                        text,
+                        ..Default::default()
+                    },
+                );
+                propose(
+                    &id,
+                    Version::NONE,
+                    MessageEvent::MessageSent { sent, content },
+                )
             })
             .collect();
         self.record(proposals).await;
@@ -215,7 +243,9 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let views: Vec<(Arc<dyn View>, Told)> =
             vec![(Arc::new(Sayings::default()), Told::default())];
-        replay::build_until(&self.journal, directory.path(), until, views).await.unwrap();
+        replay::build_until(&self.journal, directory.path(), until, views)
+            .await
+            .unwrap();
         replay::dump(directory.path(), "sayings").await.unwrap()
     }
 }
@@ -224,7 +254,11 @@ fn propose(id: &str, expected: Version, event: MessageEvent) -> Proposal {
     let now = SystemClock.now();
     let events = vec![(RandomIds.event_id(now), event.into())];
     Proposal {
-        drafts: vec![Draft { stream: StreamId::new("message", id), expected, events }],
+        drafts: vec![Draft {
+            stream: StreamId::new("message", id),
+            expected,
+            events,
+        }],
         context: Context {
             at: now,
             actor: Actor::System,
@@ -244,17 +278,24 @@ struct Running {
 impl Running {
     async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(20), self.projector.stopped()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), self.projector.stopped())
+            .await
+            .unwrap();
     }
 
     async fn ready(&self) {
-        tokio::time::timeout(Duration::from_secs(20), self.projector.until_ready()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), self.projector.until_ready())
+            .await
+            .unwrap();
         assert!(self.projector.ready());
     }
 
     async fn scrubbed(&self, position: Position) {
         let scrubbed = self.projector.scrubbed(position);
-        tokio::time::timeout(Duration::from_secs(20), scrubbed).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(20), scrubbed)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     async fn said(&self) -> i64 {
@@ -265,7 +306,10 @@ impl Running {
 }
 
 async fn said(tables: &mut AnyConnection) -> i64 {
-    sqlx::query_scalar("SELECT said FROM tally").fetch_one(tables).await.unwrap()
+    sqlx::query_scalar("SELECT said FROM tally")
+        .fetch_one(tables)
+        .await
+        .unwrap()
 }
 
 fn numbered(from: usize, to: usize) -> impl Iterator<Item = (String, String)> {
@@ -280,7 +324,9 @@ fn file(views: &Path) -> std::path::PathBuf {
         .filter(|path| path.extension().is_some_and(|extension| extension == "db"))
         .filter(|path| !path.ends_with("catalog.db"))
         .collect();
-    let [file] = files.as_slice() else { panic!("{files:?}") };
+    let [file] = files.as_slice() else {
+        panic!("{files:?}")
+    };
     file.clone()
 }
 
@@ -289,7 +335,9 @@ fn stands_in(views: &Path, text: &str) -> bool {
     std::fs::read_dir(views).unwrap().any(|file| {
         // One that was deleted meanwhile holds nothing.
         let bytes = std::fs::read(file.unwrap().path()).unwrap_or_default();
-        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        bytes
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
     })
 }
 
@@ -339,7 +387,10 @@ async fn a_view_goes_on_where_it_was() {
 #[tokio::test]
 async fn a_batch_grows_with_the_backlog() {
     let world = World::new().await;
-    let view = Arc::new(Sayings { gate: Some(Semaphore::new(0)), ..Default::default() });
+    let view = Arc::new(Sayings {
+        gate: Some(Semaphore::new(0)),
+        ..Default::default()
+    });
     let running = world.start(view.clone()).await;
     running.ready().await;
     for (id, text) in numbered(0, 100) {
@@ -354,7 +405,10 @@ async fn a_batch_grows_with_the_backlog() {
 #[tokio::test]
 async fn a_view_that_cannot_keep_up_answers_with_its_lag() {
     let world = World::new().await;
-    let view = Arc::new(Sayings { gate: Some(Semaphore::new(1)), ..Default::default() });
+    let view = Arc::new(Sayings {
+        gate: Some(Semaphore::new(1)),
+        ..Default::default()
+    });
     let running = world.start(view.clone()).await;
     running.ready().await;
     world.say("m1", "hello").await;
@@ -442,7 +496,12 @@ async fn another_version_is_rebuilt_at_the_start() {
     running.stop().await;
     let before = file(&world.views());
 
-    let running = world.start(Arc::new(Sayings { version: 2, ..Default::default() })).await;
+    let running = world
+        .start(Arc::new(Sayings {
+            version: 2,
+            ..Default::default()
+        }))
+        .await;
     running.ready().await;
     assert_eq!(running.said().await, 100);
     assert_ne!(file(&world.views()), before);
@@ -455,7 +514,14 @@ async fn a_file_that_is_missing_or_cut_short_or_no_database_is_rebuilt() {
     world.say_all(numbered(0, 2000)).await;
     let damages: [fn(&Path); 4] = [
         |path| std::fs::remove_file(path).unwrap(),
-        |path| std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(8192).unwrap(),
+        |path| {
+            std::fs::OpenOptions::new()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_len(8192)
+                .unwrap()
+        },
         |path| std::fs::write(path, "nothing of the kind").unwrap(),
         |path| std::fs::write(path, "").unwrap(),
     ];
@@ -489,8 +555,13 @@ async fn damage_that_a_query_meets_is_repaired() {
 
     let running = world.start(Default::default()).await;
     let mut reading = running.store.read().await.unwrap();
-    let met = sqlx::query("SELECT sum(length(text)) FROM saying").fetch_one(&mut *reading).await;
-    assert!(matches!(met.map_err(ViewError::from), Err(ViewError::Damaged(_))));
+    let met = sqlx::query("SELECT sum(length(text)) FROM saying")
+        .fetch_one(&mut *reading)
+        .await;
+    assert!(matches!(
+        met.map_err(ViewError::from),
+        Err(ViewError::Damaged(_))
+    ));
     drop(reading);
     let whole = async {
         loop {
@@ -505,7 +576,9 @@ async fn damage_that_a_query_meets_is_repaired() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), whole).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), whole)
+        .await
+        .unwrap();
     running.stop().await;
 }
 
@@ -543,7 +616,11 @@ async fn a_reader_in_the_way_delays_scrubbing_and_nothing_else() {
     world.say("m2", "life goes on").await;
     assert_eq!(running.said().await, 2);
     let scrubbed = running.projector.scrubbed(position);
-    assert!(tokio::time::timeout(Duration::from_millis(500), scrubbed).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(500), scrubbed)
+            .await
+            .is_err()
+    );
     drop(transaction);
     drop(reading);
     running.scrubbed(position).await;
@@ -556,13 +633,19 @@ async fn a_rebuild_that_read_an_erased_message_scrubs_it_too() {
     let world = World::new().await;
     let key = world.say("secret", "the quincunx lies under the oak").await;
     world.say_all(numbered(0, 5000)).await;
-    let view = Arc::new(Sayings { gate: Some(Semaphore::new(100)), ..Default::default() });
+    let view = Arc::new(Sayings {
+        gate: Some(Semaphore::new(100)),
+        ..Default::default()
+    });
     let running = world.start(view.clone()).await;
     running.ready().await;
     assert_eq!(running.said().await, 5001);
 
     let gate = view.gate.as_ref().unwrap();
-    let closed = gate.acquire_many(gate.available_permits() as u32).await.unwrap();
+    let closed = gate
+        .acquire_many(gate.available_permits() as u32)
+        .await
+        .unwrap();
     closed.forget();
     let projector = running.projector.clone();
     let rebuild = tokio::spawn(async move { projector.rebuild(&["sayings"]).await });
@@ -571,7 +654,11 @@ async fn a_rebuild_that_read_an_erased_message_scrubs_it_too() {
     }
     let position = world.erase("secret", key).await;
     let scrubbed = running.projector.scrubbed(position);
-    assert!(tokio::time::timeout(Duration::from_millis(300), scrubbed).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), scrubbed)
+            .await
+            .is_err()
+    );
     gate.add_permits(100);
     running.scrubbed(position).await;
     assert!(!stands_in(&world.views(), "quincunx"));

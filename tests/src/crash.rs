@@ -1,10 +1,12 @@
 //! The crash run: the server is killed with -9 in the middle of a chat, many times, and has to have
 //! every message that it acknowledged, once, and views that equal a rebuild from its log.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hansard_projections::replay::dump;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -32,11 +34,11 @@ pub struct Crash {
 pub enum CrashError {
     #[error("{0}")]
     Play(String),
-    #[error("the chat ended after {0} of {1} kills; play more messages")]
-    TooFewKills(u32, u32),
+    #[error("the chat ended before {0} kills; play more messages")]
+    TooFewKills(u32),
     #[error("{} differences, the first: {}", .0.len(), .0.iter().take(5).cloned().collect::<Vec<_>>().join("; "))]
     Differences(Vec<String>),
-    #[error("views that a rebuild makes otherwise: {}", .0.join(", "))]
+    #[error("tables that a rebuild makes otherwise: {}", .0.join(", "))]
     Views(Vec<String>),
     #[error("`hansard replay` failed: {0}")]
     Replay(String),
@@ -91,18 +93,16 @@ impl Crash {
         };
         let (connection, administrator) = (player.connection.clone(), player.administrator.clone());
 
-        let play = player.play(&chat);
-        let kill = self.kill(&mut server, acknowledgements.path());
-        tokio::pin!(play, kill);
-        let (played, mut outages) = tokio::select! {
-            outages = &mut kill => (play.await, outages),
-            played = &mut play => {
-                let stopped = played.map(|played| played.stopped.map(|error| error.to_string()));
-                return Err(match stopped {
-                    Ok(None) => CrashError::TooFewKills(0, self.kills),
-                    Ok(Some(error)) => CrashError::Play(error),
-                    Err(error) => said(&error),
-                });
+        let (played, mut outages) = {
+            let play = player.play(&chat);
+            let kill = self.kill(&mut server, acknowledgements.path());
+            tokio::pin!(play, kill);
+            tokio::select! {
+                outages = &mut kill => (play.await, outages),
+                played = &mut play => {
+                    let stopped = played.map_err(|error| said(&error))?.stopped;
+                    return Err(stopped.map_or(CrashError::TooFewKills(self.kills), |error| said(&error)));
+                }
             }
         };
         let played = played.map_err(|error| said(&error))?;
@@ -110,12 +110,20 @@ impl Crash {
             return Err(said(&error));
         }
 
-        let scope = Scope { words: 100, seed: self.seed, connections: CONNECTIONS };
+        let scope = Scope {
+            words: 100,
+            seed: self.seed,
+            connections: CONNECTIONS,
+        };
         let verdict = verify(&connection, &administrator, &played.manifest, scope)
             .await
             .map_err(|error| said(&error))?;
         if !verdict.differences.is_empty() {
-            let told = verdict.differences.iter().map(ToString::to_string).collect();
+            let told = verdict
+                .differences
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             return Err(CrashError::Differences(told));
         }
         server.stop().await;
@@ -156,8 +164,8 @@ impl Crash {
 
 /// How many acknowledgements stand in the file: a line each.
 fn acknowledged(file: &Path) -> u64 {
-    let content = std::fs::read(file).unwrap_or_default();
-    content.iter().filter(|byte| **byte == b'\n').count() as u64
+    let content = std::fs::read_to_string(file).unwrap_or_default();
+    content.lines().count() as u64
 }
 
 /// Builds all views of a stopped server anew from its log, and compares them with those it served
@@ -167,14 +175,12 @@ pub async fn compare_with_rebuild(server: &Server) -> Result<usize, CrashError> 
     let into = rebuilt.path().to_string_lossy().into_owned();
     let replay = server.hansard(&["replay", "--into", &into]);
     if !replay.status.success() {
-        return Err(CrashError::Replay(String::from_utf8_lossy(&replay.stderr).into_owned()));
+        return Err(CrashError::Replay(
+            String::from_utf8_lossy(&replay.stderr).into_owned(),
+        ));
     }
-    let served = hansard_projections::dump::all(&server.data().join("views")).await;
-    let made = hansard_projections::dump::all(rebuilt.path()).await;
-    let (served, made) = match (served, made) {
-        (Ok(served), Ok(made)) => (served, made),
-        (Err(error), _) | (_, Err(error)) => return Err(CrashError::Replay(error.to_string())),
-    };
+    let served = dump_all(&server.data().join("views")).await?;
+    let made = dump_all(rebuilt.path()).await?;
     let different: Vec<String> = served
         .keys()
         .chain(made.keys())
@@ -186,4 +192,33 @@ pub async fn compare_with_rebuild(server: &Server) -> Result<usize, CrashError> 
     } else {
         Err(CrashError::Views(different))
     }
+}
+
+/// Every table of every view in a directory, as `view.table`.
+async fn dump_all(directory: &Path) -> Result<BTreeMap<String, Vec<String>>, CrashError> {
+    let failed = |error: &dyn fmt::Display| CrashError::Replay(error.to_string());
+    let mut tables = BTreeMap::new();
+    for view in views_in(directory).map_err(|error| failed(&error))? {
+        let dump = dump(directory, &view)
+            .await
+            .map_err(|error| failed(&error))?;
+        tables.extend(
+            dump.into_iter()
+                .map(|(table, rows)| (format!("{view}.{table}"), rows)),
+        );
+    }
+    Ok(tables)
+}
+
+/// The names of the views in a directory: a view's file is `<view>-<generation>.db`.
+fn views_in(directory: &Path) -> std::io::Result<BTreeSet<String>> {
+    let mut views = BTreeSet::new();
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let stem = name
+            .strip_suffix(".db")
+            .and_then(|stem| stem.rsplit_once('-'));
+        views.extend(stem.map(|(view, _)| view.to_owned()));
+    }
+    Ok(views)
 }

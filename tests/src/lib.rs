@@ -1,5 +1,6 @@
 //! Everything that looks at Hansard from outside.
 
 pub mod conformance;
+pub mod crash;
 pub mod load;
 pub mod server;

@@ -56,8 +56,7 @@ impl Failure {
             return Self::plain(reason);
         }
         let error = format!("{reason} [{code}]");
-        let mut body =
-            json!({ "success": false, "error": error.trim_start(), "errorType": code });
+        let mut body = json!({ "success": false, "error": error.trim_start(), "errorType": code });
         if !details.is_null() {
             body["details"] = details;
         }

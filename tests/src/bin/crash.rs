@@ -29,7 +29,11 @@ struct Cli {
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let crash = Crash { kills: cli.kills, messages: cli.messages, seed: cli.seed };
+    let crash = Crash {
+        kills: cli.kills,
+        messages: cli.messages,
+        seed: cli.seed,
+    };
     let limit = Duration::from_secs(cli.give_up_after);
     match tokio::time::timeout(limit, crash.run()).await {
         Ok(Ok(report)) => {
