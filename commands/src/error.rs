@@ -12,7 +12,6 @@ use hansard_domain::message::MessageError;
 use hansard_domain::role::{PermissionError, RoleError};
 use hansard_domain::room::RoomError;
 use hansard_domain::setting::definitions::SettingError;
-use hansard_domain::subscription::SubscriptionError;
 use serde_json::Value;
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -92,6 +91,17 @@ impl CommandError {
         }
     }
 
+    /// The caller lacks a right (403), in Rocket.Chat's bare word for it.
+    pub fn unauthorized(permission: &str, room: Option<&RoomId>) -> Self {
+        Self::Denied {
+            code: "".into(),
+            reason: "unauthorized".to_owned(),
+            permission: Some(permission.to_owned()),
+            room: room.cloned(),
+            forbidden: true,
+        }
+    }
+
     /// The caller lacks a permission that the whole operation needs (403).
     pub fn forbidden(permission: &str, room: Option<&RoomId>) -> Self {
         Self::Denied {
@@ -168,12 +178,6 @@ impl From<MessageError> for CommandError {
                 Self::refused("error-action-not-allowed", "Message editing not allowed")
             }
         }
-    }
-}
-
-impl From<SubscriptionError> for CommandError {
-    fn from(error: SubscriptionError) -> Self {
-        Self::refused("error-invalid-subscription", error.to_string())
     }
 }
 

@@ -16,6 +16,7 @@ pub mod integration;
 pub mod message;
 pub mod model;
 pub mod policy;
+pub mod room;
 pub mod shredder;
 pub mod snapshot;
 pub mod state;

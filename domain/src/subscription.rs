@@ -3,6 +3,8 @@
 //! Counters of unread messages and mentions are not here: they follow from the messages and from
 //! [`RoomRead`](SubscriptionEvent::RoomRead), in a view, so that a message costs no write per member.
 
+use std::convert::Infallible;
+
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use imbl::OrdSet;
@@ -66,14 +68,6 @@ pub enum SubscriptionCommand {
     ChangeNotifications(Map<String, Value>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SubscriptionError {
-    #[error("the room is open already")]
-    Open,
-    #[error("the room is hidden already")]
-    Hidden,
-}
-
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Subscription {
     pub hidden: bool,
@@ -92,13 +86,13 @@ impl Subscription {
     fn decide(
         &self,
         command: SubscriptionCommand,
-    ) -> Result<Option<SubscriptionEvent>, SubscriptionError> {
+    ) -> Result<Option<SubscriptionEvent>, Infallible> {
         use SubscriptionCommand as C;
         use SubscriptionEvent as E;
         let event = match command {
-            C::Open if !self.hidden => return Err(SubscriptionError::Open),
             C::Open => E::RoomOpened {},
-            C::Hide if self.hidden => return Err(SubscriptionError::Hidden),
+            // What is said shows a hidden room again, and nothing here knows of that: both may be asked
+            // for at any time.
             C::Hide => E::RoomHidden {},
             C::Favour(favour) if favour == self.favourite => return Ok(None),
             C::Favour(true) => E::RoomFavourited {},
@@ -130,7 +124,7 @@ impl Aggregate for Subscription {
     const TYPE: &'static str = "subscription";
     type Command = SubscriptionCommand;
     type Event = SubscriptionEvent;
-    type Error = SubscriptionError;
+    type Error = Infallible;
     type Services = ();
 
     async fn handle(
@@ -138,7 +132,7 @@ impl Aggregate for Subscription {
         command: SubscriptionCommand,
         (): &(),
         sink: &EventSink<Self>,
-    ) -> Result<(), SubscriptionError> {
+    ) -> Result<(), Infallible> {
         if let Some(event) = self.decide(command)? {
             sink.write(event, self).await;
         }

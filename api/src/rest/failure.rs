@@ -185,6 +185,12 @@ impl From<CommandError> for Failure {
                 reason,
                 forbidden: true,
                 ..
+            } if code.is_empty() => Self::forbidden_because(&reason),
+            CommandError::Denied {
+                code,
+                reason,
+                forbidden: true,
+                ..
             } => Self::forbidden_because(&format!("{reason} [{code}]")),
             CommandError::Denied { code, reason, .. } => Self::refused(&code, &reason),
             CommandError::NotLoggedIn => Self::not_logged_in(),

@@ -1,0 +1,101 @@
+//! Making channels and private groups.
+
+use hansard_domain::claim::Namespace;
+use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::room::{RoomCommand, RoomDetails, RoomKind, RoomSwitches};
+use serde_json::{Map, Value};
+
+use super::{invalid_user, name};
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::decision::Decision;
+use crate::error::CommandError;
+
+/// A channel or private group to be made.
+#[derive(Debug, Clone, Default)]
+pub struct NewRoom {
+    pub kind: RoomKind,
+    pub name: String,
+    /// Usernames; those that nobody has are passed over.
+    pub members: Vec<String>,
+    pub read_only: bool,
+    /// Whoever makes it does not become a member.
+    pub exclude_self: bool,
+    pub custom_fields: Map<String, Value>,
+    pub topic: Option<String>,
+    pub description: Option<String>,
+    pub announcement: Option<String>,
+    pub broadcast: bool,
+    pub encrypted: bool,
+}
+
+/// Makes a channel (`create-c`) or a private group (`create-p`).
+pub async fn create(
+    commands: &Commands,
+    caller: &Caller,
+    new: NewRoom,
+) -> Result<RoomId, CommandError> {
+    let done = commands
+        .run(caller, move |decision| make(decision, new.clone()))
+        .await?;
+    Ok(done.answer)
+}
+
+fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomId, CommandError> {
+    let caller = decision.caller();
+    let creator = caller.user_id()?.clone();
+    let model = decision.model();
+    let permission = match new.kind {
+        RoomKind::Group => "create-p",
+        _ => "create-c",
+    };
+    model.require_or(caller, permission, None, "error-not-allowed", "Not allowed")?;
+    if new.name.trim().is_empty() {
+        return Err(CommandError::refused("error-invalid-name", "Invalid name"));
+    }
+    model.account(&creator).ok_or_else(invalid_user)?;
+    let name = name::valid(model, new.name.trim(), None)?;
+    let mut members: Vec<UserId> = new
+        .members
+        .iter()
+        .filter_map(|username| model.user_by_name(username).cloned())
+        .filter(|member| *member != creator)
+        .collect();
+    members.sort();
+    members.dedup();
+
+    let room = RoomId::new(decision.id());
+    decision.claim(Namespace::Room, &name, room.as_str())?;
+    let create = RoomCommand::Create {
+        key: decision.fresh_key()?,
+        kind: new.kind,
+        creator: Some(creator.clone()),
+        members,
+        switches: RoomSwitches {
+            read_only: new.read_only || new.broadcast,
+            broadcast: new.broadcast,
+            encrypted: new.encrypted,
+            ..RoomSwitches::default()
+        },
+        parent: None,
+        details: RoomDetails {
+            name,
+            fname: new.name,
+            topic: new.topic,
+            description: new.description,
+            announcement: new.announcement,
+            join_code: None,
+            custom_fields: new.custom_fields,
+        },
+        at: decision.now(),
+    };
+    decision.room(&room, create)?;
+    if new.exclude_self {
+        let remove = RoomCommand::Remove {
+            user: creator,
+            by: None,
+        };
+        decision.room(&room, remove)?;
+    }
+    Ok(room)
+}

@@ -1,0 +1,142 @@
+//! Closing a room for good, or until somebody opens it again.
+
+use async_trait::async_trait;
+use hansard_domain::claim::Namespace;
+use hansard_domain::id::{RoomId, Timestamp};
+use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomCommand, RoomKind};
+
+use super::{existing, not_allowed};
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::error::CommandError;
+
+/// How many messages one `ChannelPruned` names.
+const CHUNK: u64 = 10_000;
+
+/// Knows which messages there are: the write side does not, the views do.
+#[async_trait]
+pub trait MessageIndex: Send + Sync {
+    /// Messages of a room that a prune takes, the oldest first, at most `most`.
+    async fn matching(
+        &self,
+        room: &RoomId,
+        criteria: &PruneCriteria,
+        most: u64,
+    ) -> Result<Vec<Pruned>, CommandError>;
+}
+
+/// Nothing more is said in a room (`archive-room`).
+pub async fn archive(
+    commands: &Commands,
+    caller: &Caller,
+    room: RoomId,
+) -> Result<(), CommandError> {
+    commands
+        .run(caller, move |decision| {
+            let caller = decision.caller();
+            let me = caller.user_id()?.clone();
+            let model = decision.model();
+            if existing(model, &room)?.kind == RoomKind::Direct {
+                return Err(CommandError::refused(
+                    "error-direct-message-room",
+                    "rooms type: d can not be archived",
+                ));
+            }
+            model.require_or(
+                caller,
+                "archive-room",
+                Some(&room),
+                "error-not-authorized",
+                "Not authorized",
+            )?;
+            decision.room(&room, RoomCommand::Archive)?;
+            decision.system_message(&room, "room-archived", &me, "")?;
+            Ok(())
+        })
+        .await?;
+    Ok(())
+}
+
+/// An archived room is as it was before (`unarchive-room`).
+pub async fn unarchive(
+    commands: &Commands,
+    caller: &Caller,
+    room: RoomId,
+) -> Result<(), CommandError> {
+    commands
+        .run(caller, move |decision| {
+            let caller = decision.caller();
+            let me = caller.user_id()?.clone();
+            let model = decision.model();
+            existing(model, &room)?;
+            model.require_or(
+                caller,
+                "unarchive-room",
+                Some(&room),
+                "error-not-authorized",
+                "Not authorized",
+            )?;
+            decision.room(&room, RoomCommand::Unarchive)?;
+            decision.system_message(&room, "room-unarchived", &me, "")?;
+            Ok(())
+        })
+        .await?;
+    Ok(())
+}
+
+/// Deletes a room and everything said in it, for good (`delete-c`, `delete-p`, `delete-d`).
+///
+/// The messages go first, in pieces; if that is interrupted, what is left is an ordinary room that
+/// can be deleted again.
+pub async fn delete(
+    commands: &Commands,
+    caller: &Caller,
+    messages: &dyn MessageIndex,
+    room: RoomId,
+) -> Result<(), CommandError> {
+    let criteria = PruneCriteria {
+        latest: Timestamp(i64::MAX),
+        oldest: Timestamp(i64::MIN),
+        inclusive: true,
+        ..PruneCriteria::default()
+    };
+    loop {
+        let pruned = messages.matching(&room, &criteria, CHUNK).await?;
+        let last = (pruned.len() as u64) < CHUNK;
+        let (room, criteria) = (room.clone(), criteria.clone());
+        commands
+            .run(caller, move |decision| {
+                let caller = decision.caller();
+                let model = decision.model();
+                let found = existing(model, &room)?;
+                let permission = match found.kind {
+                    RoomKind::Channel => "delete-c",
+                    RoomKind::Group => "delete-p",
+                    RoomKind::Direct => "delete-d",
+                };
+                if !model.allows(caller, permission, Some(&room)) {
+                    return Err(not_allowed());
+                }
+                let name = found.details.name.clone();
+                if !pruned.is_empty() {
+                    let prune = RoomCommand::Prune {
+                        reason: PruneReason::Deletion,
+                        criteria: criteria.clone(),
+                        pruned: pruned.clone(),
+                    };
+                    decision.room(&room, prune)?;
+                }
+                if last {
+                    decision.room(&room, RoomCommand::Delete)?;
+                    if !name.is_empty() {
+                        decision.release(Namespace::Room, &name, room.as_str())?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        if last {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Direct conversations, also between several people and with oneself.
+
+use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::room::{RoomCommand, RoomDetails, RoomKind, RoomSwitches};
+use hansard_domain::subscription::SubscriptionCommand;
+
+use super::{invalid_user, not_allowed};
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::decision::Decision;
+use crate::error::CommandError;
+
+/// Opens the conversation between the caller and those of these usernames, or, without the caller,
+/// between those alone; answers the one that there is.
+pub async fn direct(
+    commands: &Commands,
+    caller: &Caller,
+    usernames: Vec<String>,
+    exclude_self: bool,
+) -> Result<RoomId, CommandError> {
+    let done = commands
+        .run(caller, move |decision| {
+            let participants = participants(decision, &usernames, exclude_self)?;
+            open_direct(decision, &participants)
+        })
+        .await?;
+    Ok(done.answer)
+}
+
+fn participants(
+    decision: &Decision<'_>,
+    usernames: &[String],
+    exclude_self: bool,
+) -> Result<Vec<UserId>, CommandError> {
+    let model = decision.model();
+    let me = decision.caller().user_id()?;
+    let own = super::username(model, me);
+    let to_oneself = matches!(usernames, [one] if *one == own);
+    if to_oneself && !model.flag("Message_AllowDirectMessagesToYourself") {
+        return Err(invalid_user());
+    }
+    let mut participants = usernames
+        .iter()
+        .filter(|username| **username != own)
+        .map(|username| {
+            model
+                .user_by_name(username)
+                .cloned()
+                .ok_or_else(invalid_user)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    if !exclude_self {
+        participants.push(me.clone());
+    }
+    participants.sort();
+    participants.dedup();
+    if participants.len() == 1 && participants[0] != *me {
+        return Err(invalid_user());
+    }
+    Ok(participants)
+}
+
+/// The conversation between exactly these, which is opened for the caller, or made if there is none
+/// (`create-d`).
+pub fn open_direct(
+    decision: &mut Decision<'_>,
+    participants: &[UserId],
+) -> Result<RoomId, CommandError> {
+    let caller = decision.caller();
+    let model = decision.model();
+    let found = model.direct_room(participants).cloned();
+    if !model.allows(caller, "create-d", None) {
+        let known = found.filter(|_| model.allows(caller, "view-d-room", None));
+        return known.ok_or_else(not_allowed);
+    }
+    let most = model.number("DirectMesssage_maxUsers").max(1);
+    if participants.len() as i64 > most {
+        return Err(CommandError::refused(
+            "error-direct-message-max-user-exceeded",
+            format!(
+                "You cannot add more than {most} users, including yourself to a direct message"
+            ),
+        ));
+    }
+    let me = caller.user_id()?;
+    let takes_part = participants.contains(me);
+    if let Some(room) = found {
+        if takes_part {
+            decision.subscription(&room, me, SubscriptionCommand::Open)?;
+        }
+        return Ok(room);
+    }
+    let room = fresh_id(decision, participants);
+    let create = RoomCommand::Create {
+        key: decision.fresh_key()?,
+        kind: RoomKind::Direct,
+        creator: takes_part.then(|| me.clone()),
+        members: participants
+            .iter()
+            .filter(|user| *user != me)
+            .cloned()
+            .collect(),
+        switches: RoomSwitches::default(),
+        parent: None,
+        details: RoomDetails::default(),
+        at: decision.now(),
+    };
+    decision.room(&room, create)?;
+    Ok(room)
+}
+
+/// Rocket.Chat's id of a conversation of two is made of theirs, unless that one has been deleted.
+fn fresh_id(decision: &Decision<'_>, participants: &[UserId]) -> RoomId {
+    let mut ids: Vec<_> = participants.iter().map(UserId::as_str).collect();
+    ids.sort_unstable();
+    match RoomId::parse(&ids.concat()) {
+        Ok(id) if ids.len() == 2 && !decision.model().rooms.contains_key(&id) => id,
+        _ => RoomId::new(decision.id()),
+    }
+}

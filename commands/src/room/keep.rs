@@ -1,0 +1,115 @@
+//! What a member keeps for itself: favourites, what it has read, what stands in its list.
+
+use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::subscription::SubscriptionCommand;
+use serde_json::{Map, Value};
+
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::decision::Decision;
+use crate::error::CommandError;
+
+async fn of_member(
+    commands: &Commands,
+    caller: &Caller,
+    room: RoomId,
+    missing: fn() -> CommandError,
+    command: impl Fn(&Decision<'_>) -> SubscriptionCommand + Send + 'static,
+) -> Result<(), CommandError> {
+    commands
+        .run(caller, move |decision| {
+            let user: UserId = decision.caller().user_id()?.clone();
+            let found = decision.model().room(&room);
+            if !found.is_some_and(|room| room.is_member(&user)) {
+                return Err(missing());
+            }
+            let command = command(decision);
+            decision.subscription(&room, &user, command)
+        })
+        .await?;
+    Ok(())
+}
+
+fn invalid_subscription() -> CommandError {
+    CommandError::refused("error-invalid-subscription", "Invalid subscription")
+}
+
+/// Marks a room as a favourite, or not.
+pub async fn favour(
+    commands: &Commands,
+    caller: &Caller,
+    room: RoomId,
+    favourite: bool,
+) -> Result<(), CommandError> {
+    let missing = || {
+        CommandError::refused(
+            "error-invalid-subscription",
+            "You must be part of a room to favorite it",
+        )
+    };
+    of_member(commands, caller, room, missing, move |_| {
+        SubscriptionCommand::Favour(favourite)
+    })
+    .await
+}
+
+/// Everything that has been said is read, in threads too if asked.
+pub async fn read(
+    commands: &Commands,
+    caller: &Caller,
+    room: RoomId,
+    threads: bool,
+) -> Result<(), CommandError> {
+    let missing = || CommandError::plain("error-invalid-subscription");
+    of_member(commands, caller, room, missing, move |decision| {
+        SubscriptionCommand::Read {
+            at: decision.now(),
+            threads,
+        }
+    })
+    .await
+}
+
+/// Everything from a time on is unread again.
+pub async fn unread(
+    commands: &Commands,
+    caller: &Caller,
+    room: RoomId,
+    from: Timestamp,
+) -> Result<(), CommandError> {
+    let missing =
+        || CommandError::refused("error-subscription-not-found", "Subscription not found");
+    of_member(commands, caller, room, missing, move |_| {
+        SubscriptionCommand::MarkUnread { from }
+    })
+    .await
+}
+
+/// Puts a room back into the caller's list.
+pub async fn open(commands: &Commands, caller: &Caller, room: RoomId) -> Result<(), CommandError> {
+    of_member(commands, caller, room, invalid_subscription, |_| {
+        SubscriptionCommand::Open
+    })
+    .await
+}
+
+/// Takes a room out of the caller's list until something is said in it.
+pub async fn close(commands: &Commands, caller: &Caller, room: RoomId) -> Result<(), CommandError> {
+    of_member(commands, caller, room, invalid_subscription, |_| {
+        SubscriptionCommand::Hide
+    })
+    .await
+}
+
+/// Changes how the caller is told of what happens in a room.
+pub async fn notify(
+    commands: &Commands,
+    caller: &Caller,
+    room: RoomId,
+    preferences: Map<String, Value>,
+) -> Result<(), CommandError> {
+    of_member(commands, caller, room, invalid_subscription, move |_| {
+        SubscriptionCommand::ChangeNotifications(preferences.clone())
+    })
+    .await
+}
