@@ -589,3 +589,477 @@ pub struct Author {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+    use serde_json::json;
+
+    use super::*;
+
+    const KEY: KeyId = KeyId(7);
+
+    fn account() -> TestFramework<Account> {
+        TestFramework::with(())
+    }
+
+    fn profile(username: &str) -> Profile {
+        Profile {
+            username: username.into(),
+            ..Profile::default()
+        }
+    }
+
+    fn registered() -> AccountEvent {
+        AccountEvent::UserRegistered {
+            how: Registration::ByAdministrator,
+            kind: AccountKind::User,
+            roles: vec!["user".into()],
+            active: true,
+            reason: None,
+            password_change_required: false,
+            profile: Private::new(KEY, profile("mary")),
+            password: None,
+        }
+    }
+
+    fn register() -> AccountCommand {
+        AccountCommand::Register {
+            key: KEY,
+            how: Registration::ByAdministrator,
+            kind: AccountKind::User,
+            roles: vec!["user".into()],
+            active: true,
+            reason: None,
+            password_change_required: false,
+            profile: profile("mary"),
+            password: None,
+        }
+    }
+
+    fn deactivated() -> AccountEvent {
+        AccountEvent::UserDeactivated {
+            reason: DeactivationReason::ByAdministrator,
+        }
+    }
+
+    fn token(hash: &str) -> TokenHash {
+        TokenHash(hash.into())
+    }
+
+    fn session() -> Session {
+        Session {
+            since: Timestamp(5),
+            expires: None,
+        }
+    }
+
+    fn log_in(hash: &str) -> AccountCommand {
+        AccountCommand::LogIn {
+            method: LoginMethod::Password,
+            token: token(hash),
+            session: session(),
+        }
+    }
+
+    fn logged_in(hash: &str) -> AccountEvent {
+        AccountEvent::UserLoggedIn {
+            method: LoginMethod::Password,
+            token: token(hash),
+            session: session(),
+        }
+    }
+
+    fn personal(hash: &str) -> PersonalAccessToken {
+        PersonalAccessToken {
+            hash: token(hash),
+            created: Timestamp(5),
+            last_six: "abcdef".into(),
+            bypass_two_factor: false,
+        }
+    }
+
+    fn personal_created(name: &str, hash: &str) -> AccountEvent {
+        AccountEvent::PersonalAccessTokenCreated {
+            name: Private::new(KEY, name.into()),
+            token: personal(hash),
+        }
+    }
+
+    /// What is left of an account after some events.
+    fn after(events: Vec<AccountEvent>) -> Account {
+        let mut account = Account::default();
+        for event in events {
+            account.apply(event);
+        }
+        account
+    }
+
+    #[tokio::test]
+    async fn an_account_is_registered_under_a_key_of_its_own() {
+        account()
+            .given_no_previous_events()
+            .when_async(register())
+            .await
+            .then_expect_events(vec![registered()]);
+        assert_eq!(after(vec![registered()]).key, KEY);
+    }
+
+    #[tokio::test]
+    async fn an_account_is_registered_once_even_after_it_was_deleted() {
+        for more in [vec![], vec![AccountEvent::UserDeleted { key: KEY }]] {
+            account()
+                .given([vec![registered()], more].concat())
+                .when_async(register())
+                .await
+                .then_expect_error(AccountError::Exists);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_can_be_done_to_an_account_that_is_not_there_or_was_deleted() {
+        for given in [
+            vec![],
+            vec![registered(), AccountEvent::UserDeleted { key: KEY }],
+        ] {
+            for command in [
+                AccountCommand::ChangeProfile(profile("paul")),
+                AccountCommand::Activate,
+                AccountCommand::Delete,
+                AccountCommand::GrantRole("admin".into()),
+                AccountCommand::RecordFailedLogin { at: Timestamp(1) },
+                log_in("t"),
+            ] {
+                account()
+                    .given(given.clone())
+                    .when_async(command)
+                    .await
+                    .then_expect_error(AccountError::Missing);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_change_anything_is_not_recorded() {
+        for command in [
+            AccountCommand::ChangeProfile(profile("mary")),
+            AccountCommand::ChangePreferences(Map::new()),
+            AccountCommand::ChoosePresence(Presence::default()),
+            AccountCommand::Activate,
+            AccountCommand::LogOut(token("unknown")),
+        ] {
+            account()
+                .given(vec![registered()])
+                .when_async(command)
+                .await
+                .then_expect_events(vec![]);
+        }
+        account()
+            .given(vec![registered(), deactivated()])
+            .when_async(AccountCommand::Deactivate(DeactivationReason::Idle))
+            .await
+            .then_expect_events(vec![]);
+    }
+
+    #[tokio::test]
+    async fn a_changed_profile_is_sealed_under_the_key_of_the_account() {
+        account()
+            .given(vec![registered()])
+            .when_async(AccountCommand::ChangeProfile(profile("maria")))
+            .await
+            .then_expect_events(vec![AccountEvent::UserProfileChanged {
+                profile: Private::new(KEY, profile("maria")),
+            }]);
+    }
+
+    #[tokio::test]
+    async fn a_changed_preference_leaves_the_others_as_they_are() {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        account()
+            .given(vec![
+                registered(),
+                AccountEvent::UserPreferencesChanged {
+                    preferences: Private::new(KEY, object(json!({ "a": 1, "b": 1 }))),
+                },
+            ])
+            .when_async(AccountCommand::ChangePreferences(object(json!({ "b": 2 }))))
+            .await
+            .then_expect_events(vec![AccountEvent::UserPreferencesChanged {
+                preferences: Private::new(KEY, object(json!({ "a": 1, "b": 2 }))),
+            }]);
+    }
+
+    #[test]
+    fn a_new_password_replaces_the_old_one_and_the_order_to_change_it() {
+        let password = |hash: &str, change_required| AccountEvent::UserPasswordChanged {
+            password: Private::new(KEY, PasswordHash(hash.into())),
+            change_required,
+        };
+        let mary = after(vec![registered(), password("old", true)]);
+        assert!(mary.password_change_required);
+        let mary = after(vec![
+            registered(),
+            password("old", true),
+            password("new", false),
+        ]);
+        assert_eq!(mary.password, Some(PasswordHash("new".into())));
+        assert!(!mary.password_change_required);
+    }
+
+    #[tokio::test]
+    async fn a_deactivated_user_is_logged_out_everywhere() {
+        account()
+            .given(vec![registered(), logged_in("t")])
+            .when_async(AccountCommand::Deactivate(DeactivationReason::Idle))
+            .await
+            .then_expect_events(vec![
+                AccountEvent::UserDeactivated {
+                    reason: DeactivationReason::Idle,
+                },
+                AccountEvent::SessionsEnded {
+                    kept: None,
+                    personal_access_tokens: false,
+                },
+            ]);
+    }
+
+    #[tokio::test]
+    async fn only_an_active_user_logs_in() {
+        account()
+            .given(vec![registered(), deactivated()])
+            .when_async(log_in("t"))
+            .await
+            .then_expect_error(AccountError::Inactive);
+        account()
+            .given(vec![
+                registered(),
+                deactivated(),
+                AccountEvent::UserActivated {},
+            ])
+            .when_async(log_in("t"))
+            .await
+            .then_expect_events(vec![logged_in("t")]);
+    }
+
+    #[tokio::test]
+    async fn a_user_who_asked_to_be_let_in_waits_until_activated() {
+        let AccountEvent::UserRegistered {
+            how,
+            kind,
+            roles,
+            profile,
+            ..
+        } = registered()
+        else {
+            unreachable!()
+        };
+        let asked = AccountEvent::UserRegistered {
+            how,
+            kind,
+            roles,
+            active: false,
+            reason: Some(Private::new(KEY, "I work here".into())),
+            password_change_required: false,
+            profile,
+            password: None,
+        };
+        account()
+            .given(vec![asked])
+            .when_async(log_in("t"))
+            .await
+            .then_expect_error(AccountError::Inactive);
+    }
+
+    #[tokio::test]
+    async fn a_session_is_ended_once() {
+        account()
+            .given(vec![registered(), logged_in("t")])
+            .when_async(AccountCommand::LogOut(token("t")))
+            .await
+            .then_expect_events(vec![AccountEvent::UserLoggedOut { token: token("t") }]);
+        account()
+            .given(vec![
+                registered(),
+                logged_in("t"),
+                AccountEvent::UserLoggedOut { token: token("t") },
+            ])
+            .when_async(AccountCommand::LogOut(token("t")))
+            .await
+            .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn of_all_sessions_only_the_kept_one_stays() {
+        let ended = |kept: Option<&str>, personal_access_tokens| {
+            after(vec![
+                registered(),
+                logged_in("here"),
+                logged_in("there"),
+                personal_created("ci", "p"),
+                AccountEvent::SessionsEnded {
+                    kept: kept.map(token),
+                    personal_access_tokens,
+                },
+            ])
+        };
+        let mary = ended(Some("here"), false);
+        assert!(mary.sessions.keys().eq([&token("here")]));
+        assert!(mary.personal_access_tokens.contains_key("ci"));
+        assert!(ended(None, false).sessions.is_empty());
+        assert!(ended(Some("forgotten"), false).sessions.is_empty());
+        assert!(ended(None, true).personal_access_tokens.is_empty());
+    }
+
+    #[test]
+    fn failed_logins_are_counted_until_one_works() {
+        let failed = |at| AccountEvent::LoginFailed { at: Timestamp(at) };
+        let mary = after(vec![registered(), failed(1), failed(2)]);
+        assert_eq!(mary.failed_logins, [Timestamp(1), Timestamp(2)]);
+        let mary = after(vec![registered(), failed(1), logged_in("t")]);
+        assert!(mary.failed_logins.is_empty());
+        assert_eq!(mary.last_login, Some(session().since));
+    }
+
+    #[test]
+    fn an_account_remembers_its_newest_failed_logins_only() {
+        let mut mary = after(vec![registered()]);
+        for at in 0..=FAILURES_KEPT as i64 {
+            mary.apply(AccountEvent::LoginFailed { at: Timestamp(at) });
+        }
+        assert_eq!(mary.failed_logins.len(), FAILURES_KEPT);
+        assert_eq!(mary.failed_logins[0], Timestamp(1));
+    }
+
+    #[tokio::test]
+    async fn a_role_is_granted_once() {
+        let role = || RoleId::new("admin");
+        account()
+            .given(vec![registered()])
+            .when_async(AccountCommand::GrantRole(role()))
+            .await
+            .then_expect_events(vec![AccountEvent::RoleGranted { role: role() }]);
+        account()
+            .given(vec![
+                registered(),
+                AccountEvent::RoleGranted { role: role() },
+            ])
+            .when_async(AccountCommand::GrantRole(role()))
+            .await
+            .then_expect_error(AccountError::HasRole(role()));
+    }
+
+    #[tokio::test]
+    async fn only_a_role_that_is_held_is_revoked() {
+        let role = || RoleId::new("user");
+        account()
+            .given(vec![registered()])
+            .when_async(AccountCommand::RevokeRole(role()))
+            .await
+            .then_expect_events(vec![AccountEvent::RoleRevoked { role: role() }]);
+        account()
+            .given(vec![
+                registered(),
+                AccountEvent::RoleRevoked { role: role() },
+            ])
+            .when_async(AccountCommand::RevokeRole(role()))
+            .await
+            .then_expect_error(AccountError::LacksRole(role()));
+    }
+
+    #[tokio::test]
+    async fn personal_access_tokens_have_names_of_their_own() {
+        let create = || AccountCommand::CreatePersonalAccessToken {
+            name: "ci".into(),
+            token: personal("p"),
+        };
+        account()
+            .given(vec![registered()])
+            .when_async(create())
+            .await
+            .then_expect_events(vec![personal_created("ci", "p")]);
+        account()
+            .given(vec![registered(), personal_created("ci", "o")])
+            .when_async(create())
+            .await
+            .then_expect_error(AccountError::TokenExists);
+    }
+
+    #[tokio::test]
+    async fn a_regenerated_token_takes_the_place_of_the_old_one() {
+        let regenerate = || AccountCommand::RegeneratePersonalAccessToken {
+            name: "ci".into(),
+            token: personal("new"),
+        };
+        let regenerated = vec![
+            AccountEvent::PersonalAccessTokenRemoved { hash: token("old") },
+            personal_created("ci", "new"),
+        ];
+        account()
+            .given(vec![registered(), personal_created("ci", "old")])
+            .when_async(regenerate())
+            .await
+            .then_expect_events(regenerated.clone());
+        account()
+            .given(vec![registered()])
+            .when_async(regenerate())
+            .await
+            .then_expect_error(AccountError::NoToken);
+
+        let given = vec![registered(), personal_created("ci", "old")];
+        let mary = after([given, regenerated].concat());
+        assert_eq!(mary.personal_access_tokens["ci"].hash, token("new"));
+    }
+
+    #[tokio::test]
+    async fn a_removed_token_is_gone() {
+        let remove = || AccountCommand::RemovePersonalAccessToken { name: "ci".into() };
+        let removed = || AccountEvent::PersonalAccessTokenRemoved { hash: token("p") };
+        account()
+            .given(vec![registered(), personal_created("ci", "p")])
+            .when_async(remove())
+            .await
+            .then_expect_events(vec![removed()]);
+        account()
+            .given(vec![registered(), personal_created("ci", "p"), removed()])
+            .when_async(remove())
+            .await
+            .then_expect_error(AccountError::NoToken);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_account_names_its_key_and_keeps_nothing_personal() {
+        account()
+            .given(vec![registered(), logged_in("t")])
+            .when_async(AccountCommand::Delete)
+            .await
+            .then_expect_events(vec![AccountEvent::UserDeleted { key: KEY }]);
+        let deleted = |registered| {
+            after(vec![
+                registered,
+                logged_in("t"),
+                AccountEvent::UserDeleted { key: KEY },
+            ])
+        };
+        let mary = deleted(registered());
+        assert_eq!(mary.profile, Profile::default());
+        assert!(mary.sessions.is_empty() && mary.roles.is_empty() && !mary.active);
+
+        let mut shredded = registered();
+        if let AccountEvent::UserRegistered { profile, .. } = &mut shredded {
+            *profile = Private::Shredded { key: KEY };
+        }
+        assert_eq!(
+            deleted(shredded),
+            mary,
+            "a replay without the key comes to the same"
+        );
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        assert_eq!(
+            format!("{:?}", PasswordHash("secret".into())),
+            "PasswordHash(..)"
+        );
+    }
+}

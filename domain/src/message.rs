@@ -271,6 +271,7 @@ pub struct Message {
     /// `(reaction, user)`.
     pub reactions: OrdSet<(String, UserId)>,
     pub starred: OrdSet<UserId>,
+    /// Those who asked to follow the thread; who follows by a reply is not known here.
     pub followers: OrdSet<UserId>,
 }
 
@@ -346,10 +347,10 @@ impl Message {
             }
             C::Star { user, star: true } => E::MessageStarred { room, user },
             C::Star { user, star: false } => E::MessageUnstarred { room, user },
-            C::Follow { user, follow } if self.followers.contains(&user) == follow => {
-                return Ok(None);
-            }
+            C::Follow { user, follow: true } if self.followers.contains(&user) => return Ok(None),
             C::Follow { user, follow: true } => E::ThreadFollowed { room, user },
+            // Also for those who are not known to follow: replies make followers, and stand in
+            // streams of their own.
             C::Follow {
                 user,
                 follow: false,
@@ -389,7 +390,6 @@ impl Aggregate for Message {
                 self.key = content.key();
                 self.exists = true;
                 self.room = sent.room;
-                self.followers.insert(sent.sender.clone());
                 self.sender = sent.sender;
                 self.system = sent.system;
                 self.thread = sent.thread;
@@ -429,5 +429,383 @@ impl Aggregate for Message {
             }
             MessageEvent::MessageReported { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+
+    const KEY: KeyId = KeyId(7);
+
+    fn message() -> TestFramework<Message> {
+        TestFramework::with(())
+    }
+
+    fn new() -> Sent {
+        Sent {
+            room: "GENERAL".into(),
+            sender: "mary".into(),
+            system: None,
+            thread: None,
+            mentions: Mentions::default(),
+            integration: None,
+            bot: false,
+            groupable: true,
+            discussion: None,
+            has_files: false,
+            at: Timestamp(5),
+        }
+    }
+
+    fn content(text: &str) -> Content {
+        Content {
+            text: text.into(),
+            ..Content::default()
+        }
+    }
+
+    fn sent() -> MessageEvent {
+        MessageEvent::MessageSent {
+            sent: new(),
+            content: Private::new(KEY, content("hello")),
+        }
+    }
+
+    fn send() -> MessageCommand {
+        MessageCommand::Send {
+            key: KEY,
+            sent: new(),
+            content: content("hello"),
+        }
+    }
+
+    fn edit() -> MessageCommand {
+        MessageCommand::Edit {
+            editor: "mary".into(),
+            mentions: Mentions::default(),
+            content: content("good evening"),
+            at: Timestamp(6),
+        }
+    }
+
+    fn delete(keep_history: bool) -> MessageCommand {
+        MessageCommand::Delete {
+            by: "mary".into(),
+            keep_history,
+            show_deleted: false,
+            at: Timestamp(7),
+        }
+    }
+
+    fn deleted(erased: Option<KeyId>) -> MessageEvent {
+        MessageEvent::MessageDeleted {
+            room: "GENERAL".into(),
+            by: "mary".into(),
+            erased,
+            show_deleted: false,
+            at: Timestamp(7),
+        }
+    }
+
+    fn react(add: Option<bool>) -> MessageCommand {
+        MessageCommand::React {
+            user: "paul".into(),
+            reaction: ":wave:".into(),
+            add,
+        }
+    }
+
+    fn reacted() -> MessageEvent {
+        MessageEvent::ReactionAdded {
+            room: "GENERAL".into(),
+            user: "paul".into(),
+            reaction: ":wave:".into(),
+        }
+    }
+
+    fn unreacted() -> MessageEvent {
+        MessageEvent::ReactionRemoved {
+            room: "GENERAL".into(),
+            user: "paul".into(),
+            reaction: ":wave:".into(),
+        }
+    }
+
+    fn pin() -> MessageCommand {
+        MessageCommand::Pin {
+            by: "mary".into(),
+            at: Timestamp(8),
+        }
+    }
+
+    fn pinned() -> MessageEvent {
+        MessageEvent::MessagePinned {
+            room: "GENERAL".into(),
+            by: "mary".into(),
+            at: Timestamp(8),
+        }
+    }
+
+    fn unpinned() -> MessageEvent {
+        MessageEvent::MessageUnpinned {
+            room: "GENERAL".into(),
+            by: "mary".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_is_sealed_under_a_key_of_its_own() {
+        message()
+            .given_no_previous_events()
+            .when_async(send())
+            .await
+            .then_expect_events(vec![sent()]);
+    }
+
+    #[tokio::test]
+    async fn a_message_is_sent_once_even_after_it_was_deleted() {
+        for given in [vec![sent()], vec![sent(), deleted(Some(KEY))]] {
+            message()
+                .given(given)
+                .when_async(send())
+                .await
+                .then_expect_error(MessageError::Exists);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_can_be_done_to_a_message_that_is_not_there_or_was_deleted_or_erased() {
+        let erased = MessageEvent::MessageSent {
+            sent: new(),
+            content: Private::Shredded { key: KEY },
+        };
+        for given in [vec![], vec![sent(), deleted(None)], vec![erased]] {
+            for command in [
+                edit(),
+                delete(false),
+                react(None),
+                pin(),
+                MessageCommand::Star {
+                    user: "paul".into(),
+                    star: true,
+                },
+                MessageCommand::Report {
+                    by: "paul".into(),
+                    reason: "rude".into(),
+                },
+            ] {
+                message()
+                    .given(given.clone())
+                    .when_async(command)
+                    .await
+                    .then_expect_error(MessageError::Missing);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_edit_is_sealed_under_the_key_of_the_message() {
+        message()
+            .given(vec![sent()])
+            .when_async(edit())
+            .await
+            .then_expect_events(vec![MessageEvent::MessageEdited {
+                room: "GENERAL".into(),
+                editor: "mary".into(),
+                mentions: Mentions::default(),
+                content: Private::new(KEY, content("good evening")),
+                at: Timestamp(6),
+            }]);
+    }
+
+    #[tokio::test]
+    async fn what_the_system_said_is_not_edited() {
+        let joined = MessageEvent::MessageSent {
+            sent: Sent {
+                system: Some("uj".into()),
+                ..new()
+            },
+            content: Private::new(KEY, content("mary")),
+        };
+        message()
+            .given(vec![joined])
+            .when_async(edit())
+            .await
+            .then_expect_error(MessageError::System);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_message_names_its_key_for_shredding_unless_history_is_kept() {
+        for (keep_history, erased) in [(false, Some(KEY)), (true, None)] {
+            message()
+                .given(vec![sent()])
+                .when_async(delete(keep_history))
+                .await
+                .then_expect_events(vec![deleted(erased)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reaction_is_given_and_taken_back_in_turns() {
+        for (given, add, then) in [
+            (vec![sent()], None, vec![reacted()]),
+            (vec![sent(), reacted()], None, vec![unreacted()]),
+            (vec![sent(), reacted(), unreacted()], None, vec![reacted()]),
+            (vec![sent(), reacted()], Some(true), vec![]),
+            (vec![sent(), reacted()], Some(false), vec![unreacted()]),
+            (vec![sent()], Some(false), vec![]),
+        ] {
+            message()
+                .given(given)
+                .when_async(react(add))
+                .await
+                .then_expect_events(then);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reaction_of_somebody_else_is_another_one() {
+        let by_mary = MessageEvent::ReactionAdded {
+            room: "GENERAL".into(),
+            user: "mary".into(),
+            reaction: ":wave:".into(),
+        };
+        message()
+            .given(vec![sent(), by_mary])
+            .when_async(react(None))
+            .await
+            .then_expect_events(vec![reacted()]);
+    }
+
+    #[tokio::test]
+    async fn a_message_is_pinned_and_unpinned_in_turns() {
+        let unpin = || MessageCommand::Unpin { by: "mary".into() };
+        message()
+            .given(vec![sent()])
+            .when_async(pin())
+            .await
+            .then_expect_events(vec![pinned()]);
+        message()
+            .given(vec![sent(), pinned()])
+            .when_async(pin())
+            .await
+            .then_expect_error(MessageError::Pinned);
+        message()
+            .given(vec![sent(), pinned()])
+            .when_async(unpin())
+            .await
+            .then_expect_events(vec![unpinned()]);
+        message()
+            .given(vec![sent(), pinned(), unpinned()])
+            .when_async(unpin())
+            .await
+            .then_expect_error(MessageError::NotPinned);
+    }
+
+    #[tokio::test]
+    async fn a_star_is_the_users_own_and_recorded_when_it_changes() {
+        let star = |star| MessageCommand::Star {
+            user: "paul".into(),
+            star,
+        };
+        let starred = |user: &str| MessageEvent::MessageStarred {
+            room: "GENERAL".into(),
+            user: user.into(),
+        };
+        let unstarred = MessageEvent::MessageUnstarred {
+            room: "GENERAL".into(),
+            user: "paul".into(),
+        };
+        for (given, command, then) in [
+            (vec![sent()], star(true), vec![starred("paul")]),
+            (
+                vec![sent(), starred("mary")],
+                star(true),
+                vec![starred("paul")],
+            ),
+            (vec![sent(), starred("paul")], star(true), vec![]),
+            (vec![sent(), starred("paul")], star(false), vec![unstarred]),
+            (vec![sent(), starred("mary")], star(false), vec![]),
+        ] {
+            message()
+                .given(given)
+                .when_async(command)
+                .await
+                .then_expect_events(then);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thread_is_followed_once() {
+        let follow = || MessageCommand::Follow {
+            user: "paul".into(),
+            follow: true,
+        };
+        let followed = || MessageEvent::ThreadFollowed {
+            room: "GENERAL".into(),
+            user: "paul".into(),
+        };
+        message()
+            .given(vec![sent()])
+            .when_async(follow())
+            .await
+            .then_expect_events(vec![followed()]);
+        message()
+            .given(vec![sent(), followed()])
+            .when_async(follow())
+            .await
+            .then_expect_events(vec![]);
+    }
+
+    #[tokio::test]
+    async fn who_follows_a_thread_by_a_reply_can_stop_following() {
+        message()
+            .given(vec![sent()])
+            .when_async(MessageCommand::Follow {
+                user: "paul".into(),
+                follow: false,
+            })
+            .await
+            .then_expect_events(vec![MessageEvent::ThreadUnfollowed {
+                room: "GENERAL".into(),
+                user: "paul".into(),
+            }]);
+    }
+
+    #[tokio::test]
+    async fn the_reason_of_a_report_is_sealed_with_the_message() {
+        message()
+            .given(vec![sent()])
+            .when_async(MessageCommand::Report {
+                by: "paul".into(),
+                reason: "rude".into(),
+            })
+            .await
+            .then_expect_events(vec![MessageEvent::MessageReported {
+                room: "GENERAL".into(),
+                by: "paul".into(),
+                reason: Private::new(KEY, "rude".into()),
+            }]);
+    }
+
+    #[test]
+    fn an_edit_replaces_the_text_and_whom_it_calls() {
+        let mut message = Message::default();
+        message.apply(sent());
+        message.apply(MessageEvent::MessageEdited {
+            room: "GENERAL".into(),
+            editor: "mary".into(),
+            mentions: Mentions {
+                users: vec!["paul".into()],
+                everybody: false,
+            },
+            content: Private::new(KEY, content("good evening, @paul")),
+            at: Timestamp(6),
+        });
+        assert_eq!(message.content, content("good evening, @paul"));
+        assert_eq!(message.mentions.users, ["paul".into()]);
     }
 }

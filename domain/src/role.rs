@@ -201,3 +201,135 @@ impl Aggregate for Permission {
         self.roles = roles;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+
+    fn role() -> TestFramework<Role> {
+        TestFramework::with(())
+    }
+
+    fn details(description: &str) -> RoleDetails {
+        RoleDetails {
+            name: "archivist".into(),
+            scope: RoleScope::Users,
+            description: description.into(),
+            mandatory_2fa: false,
+        }
+    }
+
+    fn created() -> RoleEvent {
+        RoleEvent::RoleCreated {
+            details: details("keeps the record"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_role_is_created_once_and_again_after_it_was_deleted() {
+        let create = || RoleCommand::Create(details("keeps the record"));
+        role()
+            .given_no_previous_events()
+            .when_async(create())
+            .await
+            .then_expect_events(vec![created()]);
+        role()
+            .given(vec![created()])
+            .when_async(create())
+            .await
+            .then_expect_error(RoleError::Exists);
+        role()
+            .given(vec![created(), RoleEvent::RoleDeleted {}])
+            .when_async(create())
+            .await
+            .then_expect_events(vec![created()]);
+    }
+
+    #[tokio::test]
+    async fn only_a_role_that_is_there_is_changed_or_deleted() {
+        for given in [vec![], vec![created(), RoleEvent::RoleDeleted {}]] {
+            for command in [RoleCommand::Change(details("reads")), RoleCommand::Delete] {
+                role()
+                    .given(given.clone())
+                    .when_async(command)
+                    .await
+                    .then_expect_error(RoleError::Missing);
+            }
+        }
+        role()
+            .given(vec![created()])
+            .when_async(RoleCommand::Delete)
+            .await
+            .then_expect_events(vec![RoleEvent::RoleDeleted {}]);
+    }
+
+    #[tokio::test]
+    async fn a_change_is_recorded_when_it_is_one() {
+        role()
+            .given(vec![created()])
+            .when_async(RoleCommand::Change(details("reads")))
+            .await
+            .then_expect_events(vec![RoleEvent::RoleChanged {
+                details: details("reads"),
+            }]);
+        role()
+            .given(vec![created()])
+            .when_async(RoleCommand::Change(details("keeps the record")))
+            .await
+            .then_expect_events(vec![]);
+    }
+
+    #[test]
+    fn a_role_of_the_system_can_be_changed_but_not_deleted() {
+        for (id, mut role) in Role::defaults() {
+            let command = RoleCommand::Delete;
+            let refused = decide(&mut role, command);
+            assert_eq!(refused, Err(RoleError::Protected), "{id}");
+            let mut described = role.details.clone().unwrap();
+            described.description = "of the house".into();
+            assert_eq!(
+                decide(&mut role, RoleCommand::Change(described)),
+                Ok(()),
+                "{id}"
+            );
+            assert!(role.protected, "{id}");
+        }
+    }
+
+    /// A command on a role that did not come from events.
+    fn decide(role: &mut Role, command: RoleCommand) -> Result<(), RoleError> {
+        futures::executor::block_on(role.handle(command, &(), &EventSink::default()))
+    }
+
+    #[tokio::test]
+    async fn a_permission_that_nobody_knows_is_not_granted() {
+        TestFramework::<Permission>::with(())
+            .given_no_previous_events()
+            .when_async(PermissionCommand::Grant(vec!["admin".into()]))
+            .await
+            .then_expect_error(PermissionError::Missing);
+    }
+
+    #[test]
+    fn a_grant_names_all_roles_that_have_the_permission_from_then_on() {
+        let (_, mut permission) = Permission::defaults()
+            .find(|(id, _)| *id == "view-outside-room")
+            .unwrap();
+        let before = permission.roles.clone();
+        let grant = |permission: &mut Permission, roles: Vec<RoleId>| {
+            let sink = EventSink::default();
+            let command = PermissionCommand::Grant(roles);
+            futures::executor::block_on(permission.handle(command, &(), &sink)).unwrap();
+            futures::executor::block_on(sink.collect())
+        };
+        assert_eq!(grant(&mut permission, before), vec![]);
+        let roles = vec![RoleId::new("guest")];
+        let recorded = vec![PermissionEvent::PermissionGrantsChanged {
+            roles: roles.clone(),
+        }];
+        assert_eq!(grant(&mut permission, roles.clone()), recorded);
+        assert_eq!(permission.roles, roles);
+    }
+}

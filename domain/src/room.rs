@@ -446,9 +446,7 @@ impl Room {
             C::Leave { user } if !self.is_member(&user) => {
                 return Err(RoomError::NotInRoom);
             }
-            C::Leave { user } if self.members.len() > 1 && self.is_last_owner(&user) => {
-                return Err(RoomError::LastOwner);
-            }
+            C::Leave { user } if self.is_last_owner(&user) => return Err(RoomError::LastOwner),
             C::Leave { user } => E::MemberLeft { user },
             C::Remove { user, .. } if !self.is_member(&user) => return Err(RoomError::NotInRoom),
             C::Remove { user, by: Some(_) } if self.is_last_owner(&user) => {
@@ -635,5 +633,482 @@ impl Aggregate for Room {
                 };
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+
+    use super::*;
+
+    const KEY: KeyId = KeyId(7);
+
+    fn room() -> TestFramework<Room> {
+        TestFramework::with(())
+    }
+
+    fn named(name: &str) -> RoomDetails {
+        RoomDetails {
+            name: name.into(),
+            fname: name.into(),
+            ..RoomDetails::default()
+        }
+    }
+
+    /// A room that mary made, with paul in it.
+    fn created(kind: RoomKind) -> RoomEvent {
+        RoomEvent::RoomCreated {
+            kind,
+            creator: Some("mary".into()),
+            members: vec!["paul".into()],
+            switches: RoomSwitches::default(),
+            parent: None,
+            details: Private::new(KEY, named("garden")),
+            at: Timestamp(5),
+        }
+    }
+
+    fn create() -> RoomCommand {
+        RoomCommand::Create {
+            key: KEY,
+            kind: RoomKind::Channel,
+            creator: Some("mary".into()),
+            members: vec!["paul".into()],
+            switches: RoomSwitches::default(),
+            parent: None,
+            details: named("garden"),
+            at: Timestamp(5),
+        }
+    }
+
+    fn deleted() -> RoomEvent {
+        RoomEvent::RoomDeleted { key: KEY }
+    }
+
+    fn enter(user: &str) -> RoomCommand {
+        RoomCommand::Enter {
+            user: user.into(),
+            entry: Entry::Joined,
+            at: Timestamp(6),
+        }
+    }
+
+    fn joined(user: &str) -> RoomEvent {
+        RoomEvent::MemberJoined {
+            user: user.into(),
+            entry: Entry::Joined,
+            at: Timestamp(6),
+        }
+    }
+
+    fn leave(user: &str) -> RoomCommand {
+        RoomCommand::Leave { user: user.into() }
+    }
+
+    fn left(user: &str) -> RoomEvent {
+        RoomEvent::MemberLeft { user: user.into() }
+    }
+
+    fn remove(user: &str, by: Option<&str>) -> RoomCommand {
+        RoomCommand::Remove {
+            user: user.into(),
+            by: by.map(UserId::new),
+        }
+    }
+
+    fn removed(user: &str, by: Option<&str>) -> RoomEvent {
+        RoomEvent::MemberRemoved {
+            user: user.into(),
+            by: by.map(UserId::new),
+        }
+    }
+
+    fn grant(user: &str, role: &str) -> RoomCommand {
+        RoomCommand::GrantRole {
+            user: user.into(),
+            role: role.into(),
+        }
+    }
+
+    fn granted(user: &str, role: &str) -> RoomEvent {
+        RoomEvent::RoomRoleGranted {
+            user: user.into(),
+            role: role.into(),
+        }
+    }
+
+    fn revoke(user: &str, role: &str) -> RoomCommand {
+        RoomCommand::RevokeRole {
+            user: user.into(),
+            role: role.into(),
+        }
+    }
+
+    fn revoked(user: &str, role: &str) -> RoomEvent {
+        RoomEvent::RoomRoleRevoked {
+            user: user.into(),
+            role: role.into(),
+        }
+    }
+
+    fn muted(user: &str) -> RoomEvent {
+        RoomEvent::MemberMuted { user: user.into() }
+    }
+
+    /// What is refused, given a channel and what happened in it.
+    async fn refused(more: Vec<RoomEvent>, command: RoomCommand, error: RoomError) {
+        room()
+            .given([vec![created(RoomKind::Channel)], more].concat())
+            .when_async(command)
+            .await
+            .then_expect_error(error);
+    }
+
+    /// What is recorded, given a channel and what happened in it.
+    async fn recorded(more: Vec<RoomEvent>, command: RoomCommand, events: Vec<RoomEvent>) {
+        room()
+            .given([vec![created(RoomKind::Channel)], more].concat())
+            .when_async(command)
+            .await
+            .then_expect_events(events);
+    }
+
+    fn after(events: Vec<RoomEvent>) -> Room {
+        let mut room = Room::default();
+        for event in events {
+            room.apply(event);
+        }
+        room
+    }
+
+    #[tokio::test]
+    async fn a_room_is_created_once_even_after_it_was_deleted() {
+        room()
+            .given_no_previous_events()
+            .when_async(create())
+            .await
+            .then_expect_events(vec![created(RoomKind::Channel)]);
+        refused(vec![], create(), RoomError::Exists).await;
+        refused(vec![deleted()], create(), RoomError::Exists).await;
+    }
+
+    #[test]
+    fn who_creates_a_room_owns_it_and_is_in_it() {
+        for kind in [RoomKind::Channel, RoomKind::Group] {
+            let room = after(vec![created(kind)]);
+            assert!(room.holders(OWNER).eq([&UserId::new("mary")]));
+            assert!(room.is_member(&"paul".into()) && !room.has_role(&"paul".into(), OWNER));
+            assert_eq!(room.key, KEY);
+        }
+    }
+
+    #[test]
+    fn nobody_owns_a_direct_conversation() {
+        let room = after(vec![created(RoomKind::Direct)]);
+        assert_eq!(room.holders(OWNER).count(), 0);
+        assert_eq!(room.participants, ["mary".into(), "paul".into()]);
+    }
+
+    #[tokio::test]
+    async fn nothing_can_be_done_to_a_room_that_is_not_there_or_was_deleted() {
+        for given in [vec![], vec![created(RoomKind::Channel), deleted()]] {
+            for command in [
+                enter("anna"),
+                leave("paul"),
+                RoomCommand::Archive,
+                RoomCommand::Unarchive,
+                RoomCommand::ChangeTopic("roses".into()),
+                RoomCommand::Delete,
+            ] {
+                room()
+                    .given(given.clone())
+                    .when_async(command)
+                    .await
+                    .then_expect_error(RoomError::Missing);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_room_is_entered_once() {
+        recorded(vec![], enter("anna"), vec![joined("anna")]).await;
+        recorded(vec![joined("anna")], enter("anna"), vec![]).await;
+        recorded(vec![left("paul")], enter("paul"), vec![joined("paul")]).await;
+    }
+
+    #[tokio::test]
+    async fn an_archived_room_takes_no_new_members() {
+        let archived = vec![RoomEvent::RoomArchived {}];
+        refused(archived.clone(), enter("anna"), RoomError::Archived).await;
+        let opened = vec![RoomEvent::RoomArchived {}, RoomEvent::RoomUnarchived {}];
+        recorded(opened, enter("anna"), vec![joined("anna")]).await;
+        recorded(archived, leave("paul"), vec![left("paul")]).await;
+    }
+
+    #[tokio::test]
+    async fn a_room_is_archived_and_unarchived_in_turns() {
+        let archived = || vec![RoomEvent::RoomArchived {}];
+        recorded(vec![], RoomCommand::Archive, archived()).await;
+        refused(archived(), RoomCommand::Archive, RoomError::Archived).await;
+        let unarchived = vec![RoomEvent::RoomUnarchived {}];
+        recorded(archived(), RoomCommand::Unarchive, unarchived).await;
+        refused(vec![], RoomCommand::Unarchive, RoomError::NotArchived).await;
+    }
+
+    #[tokio::test]
+    async fn a_direct_conversation_stays_between_those_it_was_opened_for() {
+        let direct = || vec![created(RoomKind::Direct)];
+        for command in [
+            enter("anna"),
+            RoomCommand::Archive,
+            RoomCommand::ChangeType(RoomKind::Group),
+        ] {
+            room()
+                .given(direct())
+                .when_async(command)
+                .await
+                .then_expect_error(RoomError::Direct);
+        }
+        room()
+            .given([direct(), vec![left("paul")]].concat())
+            .when_async(enter("paul"))
+            .await
+            .then_expect_events(vec![joined("paul")]);
+    }
+
+    #[tokio::test]
+    async fn only_a_member_leaves_or_is_removed() {
+        refused(vec![], leave("anna"), RoomError::NotInRoom).await;
+        refused(vec![], remove("anna", Some("mary")), RoomError::NotInRoom).await;
+        recorded(vec![], leave("paul"), vec![left("paul")]).await;
+        let gone = removed("paul", Some("mary"));
+        recorded(vec![], remove("paul", Some("mary")), vec![gone.clone()]).await;
+        refused(vec![gone], leave("paul"), RoomError::NotInRoom).await;
+    }
+
+    #[tokio::test]
+    async fn the_last_owner_stays_until_somebody_else_owns_the_room() {
+        let commands = || {
+            [
+                (leave("mary"), left("mary")),
+                (remove("mary", Some("root")), removed("mary", Some("root"))),
+                (revoke("mary", OWNER), revoked("mary", OWNER)),
+            ]
+        };
+        for (command, event) in commands() {
+            refused(vec![], command.clone(), RoomError::LastOwner).await;
+            let alone = vec![left("paul")];
+            refused(alone, command.clone(), RoomError::LastOwner).await;
+            recorded(vec![granted("paul", OWNER)], command, vec![event]).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_server_removes_even_the_last_owner() {
+        recorded(vec![], remove("mary", None), vec![removed("mary", None)]).await;
+    }
+
+    #[tokio::test]
+    async fn a_role_in_the_room_is_granted_once_and_to_members_only() {
+        let moderator = RoleId::new("moderator");
+        let grants = vec![granted("paul", "moderator")];
+        recorded(vec![], grant("paul", "moderator"), grants.clone()).await;
+        let error = RoomError::HasRole(moderator.clone());
+        refused(grants, grant("paul", "moderator"), error).await;
+        refused(vec![], grant("anna", "moderator"), RoomError::NotInRoom).await;
+        let error = RoomError::LacksRole(moderator);
+        refused(vec![], revoke("paul", "moderator"), error).await;
+    }
+
+    #[tokio::test]
+    async fn who_leaves_loses_roles_and_comes_back_unmuted() {
+        let back = vec![
+            granted("paul", "moderator"),
+            muted("paul"),
+            left("paul"),
+            joined("paul"),
+        ];
+        let error = RoomError::LacksRole("moderator".into());
+        refused(back.clone(), revoke("paul", "moderator"), error).await;
+        let unmute = RoomCommand::Unmute {
+            user: "paul".into(),
+        };
+        refused(back, unmute, RoomError::NotMuted).await;
+    }
+
+    #[tokio::test]
+    async fn a_member_is_muted_and_unmuted_in_turns() {
+        let mute = |user: &str| RoomCommand::Mute { user: user.into() };
+        let unmute = || RoomCommand::Unmute {
+            user: "paul".into(),
+        };
+        recorded(vec![], mute("paul"), vec![muted("paul")]).await;
+        refused(vec![muted("paul")], mute("paul"), RoomError::Muted).await;
+        refused(vec![], mute("anna"), RoomError::NotInRoom).await;
+        refused(vec![], unmute(), RoomError::NotMuted).await;
+        let unmuted = RoomEvent::MemberUnmuted {
+            user: "paul".into(),
+        };
+        recorded(vec![muted("paul")], unmute(), vec![unmuted]).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_said_about_a_room_changes_one_by_one_under_its_key() {
+        let details = |change: fn(&mut RoomDetails)| {
+            let mut details = named("garden");
+            details.topic = Some("roses".into());
+            change(&mut details);
+            Private::new(KEY, details)
+        };
+        let topic = || RoomEvent::TopicChanged {
+            details: details(|_| ()),
+        };
+        let cases = [
+            (
+                RoomCommand::ChangeDescription("flowers".into()),
+                RoomEvent::DescriptionChanged {
+                    details: details(|room| room.description = Some("flowers".into())),
+                },
+            ),
+            (
+                RoomCommand::ChangeAnnouncement("spring".into()),
+                RoomEvent::AnnouncementChanged {
+                    details: details(|room| room.announcement = Some("spring".into())),
+                },
+            ),
+            (
+                RoomCommand::Rename {
+                    name: "park".into(),
+                    fname: "Park".into(),
+                },
+                RoomEvent::RoomRenamed {
+                    details: details(|room| {
+                        room.name = "park".into();
+                        room.fname = "Park".into();
+                    }),
+                },
+            ),
+            (
+                RoomCommand::ChangeTopic(String::new()),
+                RoomEvent::TopicChanged {
+                    details: details(|room| room.topic = None),
+                },
+            ),
+        ];
+        for (command, event) in cases {
+            let room = after(vec![created(RoomKind::Channel), topic(), event.clone()]);
+            recorded(vec![topic()], command, vec![event.clone()]).await;
+            let (RoomEvent::DescriptionChanged { details }
+            | RoomEvent::AnnouncementChanged { details }
+            | RoomEvent::RoomRenamed { details }
+            | RoomEvent::TopicChanged { details }) = event
+            else {
+                unreachable!()
+            };
+            assert_eq!(Some(&room.details), details.value());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_join_code_is_required_as_long_as_there_is_one() {
+        let changed = |code: Option<&str>| RoomEvent::JoinCodeChanged {
+            required: code.is_some(),
+            details: Private::new(
+                KEY,
+                RoomDetails {
+                    join_code: code.map(str::to_owned),
+                    ..named("garden")
+                },
+            ),
+        };
+        let set = RoomCommand::ChangeJoinCode(Some("sesame".into()));
+        recorded(vec![], set, vec![changed(Some("sesame"))]).await;
+        let unset = RoomCommand::ChangeJoinCode(None);
+        recorded(vec![changed(Some("sesame"))], unset, vec![changed(None)]).await;
+
+        let mut room = after(vec![created(RoomKind::Channel), changed(Some("sesame"))]);
+        assert!(room.switches.join_code_required);
+        room.apply(changed(None));
+        assert!(!room.switches.join_code_required);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_change_anything_is_not_recorded() {
+        for command in [
+            RoomCommand::Rename {
+                name: "garden".into(),
+                fname: "garden".into(),
+            },
+            RoomCommand::ChangeType(RoomKind::Channel),
+            RoomCommand::ChangeSwitches(RoomSwitches::default()),
+            RoomCommand::OverrideRetention(None),
+        ] {
+            recorded(vec![], command, vec![]).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_type_switches_and_a_retention_of_its_own_are_recorded_when_they_change() {
+        let retention = Some(RetentionOverride {
+            enabled: true,
+            max_age: 1,
+            ..RetentionOverride::default()
+        });
+        let switches = RoomSwitches {
+            read_only: true,
+            ..RoomSwitches::default()
+        };
+        let cases = [
+            (
+                RoomCommand::ChangeType(RoomKind::Group),
+                RoomEvent::RoomTypeChanged {
+                    kind: RoomKind::Group,
+                },
+            ),
+            (
+                RoomCommand::ChangeSwitches(switches.clone()),
+                RoomEvent::RoomSwitchesChanged { switches },
+            ),
+            (
+                RoomCommand::OverrideRetention(retention.clone()),
+                RoomEvent::RetentionOverridden { retention },
+            ),
+        ];
+        for (command, event) in cases {
+            recorded(vec![], command.clone(), vec![event.clone()]).await;
+            recorded(vec![event], command, vec![]).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_room_is_pruned_even_when_archived() {
+        let pruned = vec![Pruned {
+            message: "m1".into(),
+            key: KeyId(8),
+        }];
+        let criteria = PruneCriteria {
+            latest: Timestamp(9),
+            ..PruneCriteria::default()
+        };
+        let prune = RoomCommand::Prune {
+            reason: PruneReason::Requested,
+            criteria: criteria.clone(),
+            pruned: pruned.clone(),
+        };
+        let event = RoomEvent::ChannelPruned {
+            reason: PruneReason::Requested,
+            criteria,
+            pruned,
+        };
+        recorded(vec![RoomEvent::RoomArchived {}], prune, vec![event]).await;
+    }
+
+    #[tokio::test]
+    async fn a_deleted_room_names_its_key_and_keeps_nothing_of_what_was_said_about_it() {
+        recorded(vec![], RoomCommand::Delete, vec![deleted()]).await;
+        let room = after(vec![created(RoomKind::Channel), deleted()]);
+        assert_eq!(room.details, RoomDetails::default());
+        assert!(room.members.is_empty());
     }
 }

@@ -161,3 +161,147 @@ impl Aggregate for Subscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::test::TestFramework;
+    use serde_json::json;
+
+    use super::*;
+
+    fn subscription() -> TestFramework<Subscription> {
+        TestFramework::with(())
+    }
+
+    fn preferences(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_room_is_hidden_and_opened_in_turns() {
+        subscription()
+            .given_no_previous_events()
+            .when_async(SubscriptionCommand::Open)
+            .await
+            .then_expect_error(SubscriptionError::Open);
+        subscription()
+            .given_no_previous_events()
+            .when_async(SubscriptionCommand::Hide)
+            .await
+            .then_expect_events(vec![SubscriptionEvent::RoomHidden {}]);
+        subscription()
+            .given(vec![SubscriptionEvent::RoomHidden {}])
+            .when_async(SubscriptionCommand::Hide)
+            .await
+            .then_expect_error(SubscriptionError::Hidden);
+        subscription()
+            .given(vec![SubscriptionEvent::RoomHidden {}])
+            .when_async(SubscriptionCommand::Open)
+            .await
+            .then_expect_events(vec![SubscriptionEvent::RoomOpened {}]);
+    }
+
+    #[tokio::test]
+    async fn a_favourite_is_recorded_when_it_changes() {
+        let favourited = || vec![SubscriptionEvent::RoomFavourited {}];
+        subscription()
+            .given_no_previous_events()
+            .when_async(SubscriptionCommand::Favour(true))
+            .await
+            .then_expect_events(favourited());
+        subscription()
+            .given(favourited())
+            .when_async(SubscriptionCommand::Favour(true))
+            .await
+            .then_expect_events(vec![]);
+        subscription()
+            .given(favourited())
+            .when_async(SubscriptionCommand::Favour(false))
+            .await
+            .then_expect_events(vec![SubscriptionEvent::RoomUnfavourited {}]);
+    }
+
+    #[tokio::test]
+    async fn a_user_is_ignored_until_taken_off_the_list() {
+        let ignore = |ignore| SubscriptionCommand::Ignore {
+            user: "paul".into(),
+            ignore,
+        };
+        let ignored = || SubscriptionEvent::UserIgnored {
+            user: "paul".into(),
+        };
+        let unignored = || SubscriptionEvent::UserUnignored {
+            user: "paul".into(),
+        };
+        for (given, command, then) in [
+            (vec![], ignore(true), vec![ignored()]),
+            (vec![ignored()], ignore(true), vec![]),
+            (vec![ignored()], ignore(false), vec![unignored()]),
+            (vec![ignored(), unignored()], ignore(false), vec![]),
+        ] {
+            subscription()
+                .given(given)
+                .when_async(command)
+                .await
+                .then_expect_events(then);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_notification_leaves_the_others_as_they_are() {
+        let changed = |value| SubscriptionEvent::NotificationsChanged {
+            preferences: preferences(value),
+        };
+        subscription()
+            .given(vec![changed(json!({ "a": "all", "b": "all" }))])
+            .when_async(SubscriptionCommand::ChangeNotifications(preferences(
+                json!({ "b": "nothing" }),
+            )))
+            .await
+            .then_expect_events(vec![changed(json!({ "a": "all", "b": "nothing" }))]);
+        subscription()
+            .given(vec![changed(json!({ "a": "all" }))])
+            .when_async(SubscriptionCommand::ChangeNotifications(preferences(
+                json!({ "a": "all" }),
+            )))
+            .await
+            .then_expect_events(vec![]);
+    }
+
+    #[tokio::test]
+    async fn reading_is_recorded_each_time() {
+        let read = |at| SubscriptionEvent::RoomRead {
+            at: Timestamp(at),
+            threads: true,
+        };
+        subscription()
+            .given(vec![read(5)])
+            .when_async(SubscriptionCommand::Read {
+                at: Timestamp(6),
+                threads: true,
+            })
+            .await
+            .then_expect_events(vec![read(6)]);
+    }
+
+    #[test]
+    fn a_message_marked_unread_is_the_first_unread_one() {
+        let mut subscription = Subscription::default();
+        subscription.apply(SubscriptionEvent::RoomRead {
+            at: Timestamp(50),
+            threads: false,
+        });
+        subscription.apply(SubscriptionEvent::RoomMarkedUnread {
+            from: Timestamp(40),
+        });
+        assert_eq!(subscription.read, Timestamp(39));
+    }
+
+    #[test]
+    fn a_subscription_is_named_after_its_room_and_its_member() {
+        assert_eq!(
+            Subscription::key(&"GENERAL".into(), &"mary".into()),
+            "GENERAL/mary"
+        );
+    }
+}
