@@ -90,10 +90,11 @@ pub enum LoginMethod {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
-    #[default]
     Online,
     Away,
     Busy,
+    /// Also of somebody who never chose.
+    #[default]
     Offline,
 }
 

@@ -10,6 +10,7 @@ mod engine;
 mod feed;
 mod generation;
 
+pub mod accounts;
 pub mod deliveries;
 pub mod lag;
 pub mod messages;
