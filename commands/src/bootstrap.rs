@@ -3,7 +3,6 @@
 //! Ids and names are those that Rocket.Chat starts with, because clients know them: the channel
 //! `GENERAL`, the bot `rocket.cat` that speaks for the server.
 
-use argon2::{Argon2, PasswordHasher};
 use hansard_domain::account::{
     AccountCommand, AccountKind, Email, PasswordHash, Profile, Registration,
 };
@@ -13,8 +12,8 @@ use hansard_domain::room::{RoomCommand, RoomDetails, RoomKind, RoomSwitches};
 use hansard_domain::setting::SettingCommand;
 use hansard_domain::setting::definitions::{Kind, SettingError, definition};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
+use crate::account::password::{self, Secret};
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::decision::Decision;
@@ -52,8 +51,6 @@ pub enum BootstrapError {
     UnknownSetting(String),
     #[error("OVERWRITE_SETTING_{id}: {source}")]
     Setting { id: String, source: SettingError },
-    #[error("the administrator's password could not be hashed: {0}")]
-    Password(argon2::password_hash::Error),
     #[error(transparent)]
     Command(#[from] CommandError),
 }
@@ -74,7 +71,7 @@ pub async fn found(
     let password = administrator
         .password
         .unwrap_or_else(|| commands.ids().secret(PASSWORD_LENGTH));
-    let hash = hash(&password).map_err(BootstrapError::Password)?;
+    let hash = password::hash(Secret::of(&password)).await?;
     let emails = administrator.email.into_iter();
     let profile = Profile {
         username: username.clone(),
@@ -224,20 +221,4 @@ fn create_general(decision: &mut Decision<'_>, member: UserId) -> Result<(), Com
         at: decision.now(),
     };
     decision.room(&RoomId::new(GENERAL), create)
-}
-
-/// Argon2id over the hexadecimal SHA-256 of the password, because clients may send only that.
-fn hash(password: &str) -> Result<PasswordHash, argon2::password_hash::Error> {
-    use std::fmt::Write;
-
-    let mut digest = String::with_capacity(64);
-    for byte in Sha256::digest(password.as_bytes()) {
-        // Writing to a String does not fail.
-        let _ = write!(digest, "{byte:02x}");
-    }
-    Ok(PasswordHash(
-        Argon2::default()
-            .hash_password(digest.as_bytes())?
-            .to_string(),
-    ))
 }

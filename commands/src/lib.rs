@@ -5,6 +5,7 @@
 //! append. [`authorization`] is the one place that says who may do what; a [`policy`] reacts to
 //! events with further commands. Nothing here knows HTTP, SQL or a file.
 
+pub mod account;
 pub mod authorization;
 pub mod bootstrap;
 pub mod bus;
@@ -16,7 +17,9 @@ pub mod integration;
 pub mod message;
 pub mod model;
 pub mod policy;
+pub mod role;
 pub mod room;
+pub mod setting;
 pub mod shredder;
 pub mod snapshot;
 pub mod state;

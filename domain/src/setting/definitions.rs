@@ -73,6 +73,8 @@ pub struct Definition {
     pub hidden: bool,
     /// Sensitive: its value is never repeated in a log line, an error or the audit.
     pub secret: bool,
+    /// An `Int` that takes parts of a whole, too: a time in minutes.
+    pub fractional: bool,
     /// What a `Select` and a `MultiSelect` choose from; empty for every other kind.
     pub options: &'static [&'static str],
 }
@@ -168,7 +170,7 @@ impl Definition {
     pub fn validate(&self, value: &Value) -> Result<(), SettingError> {
         let of_its_kind = match self.kind {
             Kind::Boolean => value.is_boolean(),
-            Kind::Int => value.is_i64(),
+            Kind::Int => value.is_i64() || (self.fractional && value.is_number()),
             Kind::Timespan => value.as_i64().is_some_and(|milliseconds| milliseconds >= 0),
             Kind::String
             | Kind::Password
@@ -224,6 +226,11 @@ impl Definition {
 
     const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    const fn fractional(mut self) -> Self {
+        self.fractional = true;
         self
     }
 }
@@ -330,6 +337,7 @@ impl Place {
             public: false,
             hidden: false,
             secret: false,
+            fractional: false,
             options,
         }
     }

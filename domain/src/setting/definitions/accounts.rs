@@ -50,19 +50,23 @@ pub(super) static DEFINITIONS: &[Definition] = &[
         "Block_Multiple_Failed_Logins_Attempts_Until_Block_by_User",
         10,
     ),
-    LOGIN_ATTEMPTS.int(
-        "Block_Multiple_Failed_Logins_Time_To_Unblock_By_User_In_Minutes",
-        5,
-    ),
+    LOGIN_ATTEMPTS
+        .int(
+            "Block_Multiple_Failed_Logins_Time_To_Unblock_By_User_In_Minutes",
+            5,
+        )
+        .fractional(),
     LOGIN_ATTEMPTS.boolean("Block_Multiple_Failed_Logins_By_Ip", true),
     LOGIN_ATTEMPTS.int(
         "Block_Multiple_Failed_Logins_Attempts_Until_Block_By_Ip",
         50,
     ),
-    LOGIN_ATTEMPTS.int(
-        "Block_Multiple_Failed_Logins_Time_To_Unblock_By_Ip_In_Minutes",
-        5,
-    ),
+    LOGIN_ATTEMPTS
+        .int(
+            "Block_Multiple_Failed_Logins_Time_To_Unblock_By_Ip_In_Minutes",
+            5,
+        )
+        .fractional(),
     LOGIN_ATTEMPTS.string("Block_Multiple_Failed_Logins_Ip_Whitelist", ""),
     LOGIN_ATTEMPTS.boolean("Block_Multiple_Failed_Logins_Notify_Failed", false),
     LOGIN_ATTEMPTS.string("Block_Multiple_Failed_Logins_Notify_Failed_Channel", ""),

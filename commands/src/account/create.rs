@@ -1,0 +1,338 @@
+//! New accounts: by an administrator, or by whoever wants one.
+
+use hansard_domain::account::{
+    AccountCommand, AccountKind, Email, PasswordHash, Profile, Registration,
+};
+use hansard_domain::claim::Namespace;
+use hansard_domain::id::{RoleId, UserId};
+use serde_json::{Map, Value};
+use subtle::ConstantTimeEq;
+
+use super::password::Secret;
+use super::{ADMIN, check_roles, names, password, rooms};
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::decision::Decision;
+use crate::error::CommandError;
+use crate::model::WriteModel;
+
+/// How long a password is that the server makes up.
+const RANDOM_PASSWORD: usize = 24;
+
+/// An account as an administrator wants it.
+#[derive(Debug, Clone, Default)]
+pub struct NewUser {
+    pub username: String,
+    pub name: Option<String>,
+    pub email: Option<String>,
+    pub verified: bool,
+    /// In the clear.
+    pub password: Option<String>,
+    pub set_random_password: bool,
+    pub require_password_change: bool,
+    /// Those of the workspace's settings where there are none.
+    pub roles: Vec<RoleId>,
+    pub active: Option<bool>,
+    pub join_default_channels: bool,
+    pub custom_fields: Map<String, Value>,
+    pub bio: Option<String>,
+    pub nickname: Option<String>,
+    pub status_text: Option<String>,
+}
+
+/// An account as somebody asks for it.
+#[derive(Debug, Clone, Default)]
+pub struct Application {
+    pub username: String,
+    pub name: String,
+    pub email: String,
+    /// In the clear.
+    pub password: String,
+    /// What a secret registration address ends with.
+    pub secret: Option<String>,
+    /// Why they should be let in.
+    pub reason: Option<String>,
+    pub custom_fields: Map<String, Value>,
+}
+
+fn required(field: &str) -> CommandError {
+    CommandError::refused(
+        "error-the-field-is-required",
+        format!("The field {field} is required"),
+    )
+}
+
+/// Makes an account for somebody.
+pub async fn create(
+    commands: &Commands,
+    caller: &Caller,
+    new: NewUser,
+) -> Result<UserId, CommandError> {
+    let (secret, roles) = {
+        let model = commands.model();
+        let roles = roles_of(&model, &new.roles);
+        check_new(&model, caller, &new, &roles)?;
+        let secret = match &new.password {
+            Some(password) if !new.set_random_password => Secret::of(password),
+            _ => Secret::of(&commands.ids().secret(RANDOM_PASSWORD)),
+        };
+        (secret, roles)
+    };
+    let hash = password::hash(secret).await?;
+    let entry = Entry {
+        how: Registration::ByAdministrator,
+        kind: AccountKind::User,
+        active: new.active,
+        roles,
+        reason: None,
+        password_change_required: new.require_password_change || new.set_random_password,
+        password: Some(hash),
+        join_default_channels: new.join_default_channels,
+        profile: Profile {
+            username: new.username.trim().to_owned(),
+            name: text(new.name.as_deref()),
+            emails: emails(new.email.as_deref(), new.verified),
+            nickname: text(new.nickname.as_deref()),
+            bio: text(new.bio.as_deref()),
+            status_text: new.status_text.clone().unwrap_or_default(),
+            custom_fields: new.custom_fields.clone(),
+        },
+    };
+    let done = commands
+        .run(caller, move |decision| {
+            may_create(decision.model(), decision.caller(), &entry.roles)?;
+            let id = UserId::new(decision.id());
+            enter(decision, &id, entry.clone())?;
+            Ok(id)
+        })
+        .await?;
+    Ok(done.answer)
+}
+
+fn may_create(model: &WriteModel, caller: &Caller, roles: &[RoleId]) -> Result<(), CommandError> {
+    model.require_or(
+        caller,
+        "create-user",
+        None,
+        "error-action-not-allowed",
+        "Adding user is not allowed",
+    )?;
+    check_roles(model, roles)?;
+    if roles.iter().any(|role| role.as_str() == ADMIN) {
+        model.require_or(
+            caller,
+            "assign-admin-role",
+            None,
+            "error-action-not-allowed",
+            "Assigning admin is not allowed",
+        )?;
+    }
+    Ok(())
+}
+
+/// What can be said before the password is hashed.
+fn check_new(
+    model: &WriteModel,
+    caller: &Caller,
+    new: &NewUser,
+    roles: &[RoleId],
+) -> Result<(), CommandError> {
+    if !new.custom_fields.is_empty() {
+        names::check_custom_fields(model, &new.custom_fields)?;
+    }
+    may_create(model, caller, roles)?;
+    if new.active == Some(false) {
+        model.require_or(
+            caller,
+            "edit-other-user-active-status",
+            None,
+            "error-not-allowed",
+            "Not allowed",
+        )?;
+    }
+    let blank = |text: &Option<String>| text.as_deref().unwrap_or("").trim().is_empty();
+    if model.flag("Accounts_RequireNameForSignUp") && blank(&new.name) {
+        return Err(required("Name"));
+    }
+    let username = new.username.trim();
+    if username.is_empty() {
+        return Err(required("Username"));
+    }
+    names::check_form(model, username)?;
+    if blank(&new.password) && !new.set_random_password {
+        return Err(required("Password"));
+    }
+    if !names::is_available(model, username)? {
+        return Err(names::unavailable(username));
+    }
+    if let Some(email) = new.email.as_deref().filter(|email| !email.is_empty()) {
+        if model.user_by_email(email.trim()).is_some() {
+            return Err(names::unavailable(email));
+        }
+        names::check_email(model, email.trim())?;
+    }
+    new.bio.as_deref().map_or(Ok(()), names::check_bio)?;
+    new.nickname
+        .as_deref()
+        .map_or(Ok(()), names::check_nickname)
+}
+
+/// Makes an account for the one who asks.
+pub async fn register(
+    commands: &Commands,
+    caller: &Caller,
+    application: Application,
+) -> Result<UserId, CommandError> {
+    let roles = {
+        let model = commands.model();
+        check_application(&model, &application)?;
+        roles_of(&model, &[])
+    };
+    let hash = password::hash(Secret::of(&application.password)).await?;
+    let entry = Entry {
+        how: Registration::SelfService,
+        kind: AccountKind::User,
+        active: None,
+        roles,
+        reason: application.reason.clone(),
+        password_change_required: false,
+        password: Some(hash),
+        join_default_channels: true,
+        profile: Profile {
+            username: application.username.trim().to_owned(),
+            name: text(Some(&application.name)),
+            emails: emails(Some(&application.email.to_lowercase()), false),
+            custom_fields: application.custom_fields,
+            ..Profile::default()
+        },
+    };
+    let done = commands
+        .run(caller, move |decision| {
+            let id = UserId::new(decision.id());
+            enter(decision, &id, entry.clone())?;
+            Ok(id)
+        })
+        .await?;
+    Ok(done.answer)
+}
+
+fn check_application(model: &WriteModel, application: &Application) -> Result<(), CommandError> {
+    if !names::is_available(model, &application.username)? {
+        return Err(CommandError::plain("Username is already in use"));
+    }
+    if !application.custom_fields.is_empty() {
+        names::check_custom_fields(model, &application.custom_fields)?;
+    }
+    match model.text("Accounts_RegistrationForm").as_str() {
+        "Disabled" => {
+            return Err(CommandError::refused(
+                "error-user-registration-disabled",
+                "User registration is disabled",
+            ));
+        }
+        "Secret URL" => {
+            let expected = model.text("Accounts_RegistrationForm_SecretURL");
+            let given = application.secret.as_deref().unwrap_or_default();
+            let same: bool = expected.as_bytes().ct_eq(given.as_bytes()).into();
+            if expected.is_empty() || !same {
+                return Err(CommandError::refused(
+                    "error-user-registration-secret",
+                    "User registration is only allowed via Secret URL",
+                ));
+            }
+        }
+        _ => {}
+    }
+    password::check_policy(model, &application.password)?;
+    names::check_email(model, application.email.trim())?;
+    if model.user_by_email(application.email.trim()).is_some() {
+        return Err(CommandError::refused("403", "Email already exists."));
+    }
+    let username = application.username.trim();
+    if username.is_empty() || !names::is_well_formed(model, username) {
+        return Err(CommandError::refused(
+            "username-invalid",
+            format!(
+                "{username} is not a valid username, use only letters, numbers, dots, hyphens and \
+                 underscores"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// An account on its way in, its password hashed.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub how: Registration,
+    pub kind: AccountKind,
+    /// `None` lets the workspace's settings decide.
+    pub active: Option<bool>,
+    pub roles: Vec<RoleId>,
+    pub reason: Option<String>,
+    pub password_change_required: bool,
+    pub password: Option<PasswordHash>,
+    pub join_default_channels: bool,
+    pub profile: Profile,
+}
+
+/// Takes the names, makes the account, and lets it into the default rooms.
+pub(super) fn enter(
+    decision: &mut Decision<'_>,
+    id: &UserId,
+    entry: Entry,
+) -> Result<(), CommandError> {
+    decision.claim(Namespace::Username, &entry.profile.username, id.as_str())?;
+    for email in &entry.profile.emails {
+        decision.claim(Namespace::Email, &email.address, id.as_str())?;
+    }
+    let manual = decision.model().flag("Accounts_ManuallyApproveNewUsers");
+    let active = entry.active.unwrap_or(!manual);
+    let key = decision.fresh_key()?;
+    let username = entry.profile.username.clone();
+    decision.account(
+        id,
+        AccountCommand::Register {
+            key,
+            how: entry.how,
+            kind: entry.kind,
+            roles: entry.roles,
+            active,
+            reason: entry.reason.filter(|_| !active),
+            password_change_required: entry.password_change_required,
+            profile: entry.profile,
+            password: entry.password,
+        },
+    )?;
+    if entry.join_default_channels {
+        rooms::join_defaults(decision, id, &username)?;
+    }
+    Ok(())
+}
+
+fn roles_of(model: &WriteModel, asked: &[RoleId]) -> Vec<RoleId> {
+    if !asked.is_empty() {
+        return asked.to_vec();
+    }
+    let roles = model.text("Accounts_Registration_Users_Default_Roles");
+    roles
+        .split(',')
+        .map(str::trim)
+        .filter(|role| !role.is_empty())
+        .map(RoleId::new)
+        .filter(|role| model.role(role).is_some())
+        .collect()
+}
+
+pub(super) fn text(text: Option<&str>) -> Option<String> {
+    text.map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
+}
+
+fn emails(address: Option<&str>, verified: bool) -> Vec<Email> {
+    text(address)
+        .map(|address| Email { address, verified })
+        .into_iter()
+        .collect()
+}

@@ -1,0 +1,591 @@
+//! Changes of who an account is: by an administrator, or by its user.
+
+use hansard_domain::account::{Account, AccountCommand, Email, PasswordHash, Presence, Profile};
+use hansard_domain::claim::Namespace;
+use hansard_domain::id::{RoleId, UserId};
+use serde_json::{Map, Value, json};
+
+use super::create::text;
+use super::password::Secret;
+use super::status::{change_active, change_status};
+use super::{ADMIN, check_roles, existing, is_last_admin, names, password};
+use crate::bus::Commands;
+use crate::caller::Caller;
+use crate::decision::Decision;
+use crate::error::CommandError;
+use crate::model::WriteModel;
+
+/// What an administrator changes of an account; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct UserChange {
+    pub username: Option<String>,
+    pub name: Option<String>,
+    pub email: Option<String>,
+    pub verified: Option<bool>,
+    /// In the clear.
+    pub password: Option<String>,
+    pub roles: Option<Vec<RoleId>>,
+    pub active: Option<bool>,
+    /// That the account may lose rooms it alone owns.
+    pub confirmed: bool,
+    pub require_password_change: Option<bool>,
+    pub bio: Option<String>,
+    pub nickname: Option<String>,
+    pub status_text: Option<String>,
+    pub custom_fields: Option<Map<String, Value>>,
+    pub preferences: Option<Map<String, Value>>,
+}
+
+/// What a user changes of its own account; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct OwnChange {
+    pub username: Option<String>,
+    pub name: Option<String>,
+    pub email: Option<String>,
+    /// In the clear.
+    pub new_password: Option<String>,
+    /// The hexadecimal SHA-256 of the password of now; a change of email or password takes it.
+    pub current_password: Option<String>,
+    pub bio: Option<String>,
+    pub nickname: Option<String>,
+    pub status_text: Option<String>,
+    pub presence: Option<Presence>,
+    pub custom_fields: Option<Map<String, Value>>,
+}
+
+fn not_allowed(reason: &str) -> CommandError {
+    CommandError::refused("error-action-not-allowed", reason)
+}
+
+fn not_saved() -> CommandError {
+    CommandError::refused(
+        "error-could-not-save-identity",
+        "Could not save user identity",
+    )
+}
+
+/// A field that a setting may keep users from changing.
+struct Guarded {
+    changed: bool,
+    setting: &'static str,
+    reason: &'static str,
+    /// The permission with which one may change it in other accounts all the same.
+    permission: &'static str,
+}
+
+/// Refuses changes that the workspace's settings do not allow the caller.
+fn check_settings(
+    model: &WriteModel,
+    caller: &Caller,
+    user: &UserId,
+    fields: &[Guarded],
+) -> Result<(), CommandError> {
+    let own = caller.user.as_ref() == Some(user);
+    let may = |permission| model.allows(caller, permission, None);
+    if !model.flag("Accounts_AllowUserProfileChange")
+        && !may("edit-other-user-info")
+        && !may("edit-other-user-password")
+    {
+        return Err(not_allowed("Edit user profile is not allowed"));
+    }
+    let refused = |field: &&Guarded| {
+        field.changed && !model.flag(field.setting) && (own || !may(field.permission))
+    };
+    match fields.iter().find(refused) {
+        Some(field) => Err(not_allowed(field.reason)),
+        None => Ok(()),
+    }
+}
+
+fn guarded(
+    account: &Account,
+    username: Option<&str>,
+    status_text: Option<&str>,
+    name: Option<&str>,
+    email: Option<&str>,
+    password: bool,
+) -> [Guarded; 5] {
+    const INFO: &str = "edit-other-user-info";
+    let profile = &account.profile;
+    let differs = |new: Option<&str>, old: Option<&str>| new.is_some() && new != old;
+    let address = profile.emails.first().map(|email| email.address.as_str());
+    let field = |changed, setting, reason, permission| Guarded {
+        changed,
+        setting,
+        reason,
+        permission,
+    };
+    [
+        field(
+            differs(username, Some(&profile.username)),
+            "Accounts_AllowUsernameChange",
+            "Edit username is not allowed",
+            INFO,
+        ),
+        field(
+            differs(status_text, Some(&profile.status_text)),
+            "Accounts_AllowUserStatusMessageChange",
+            "Edit user status is not allowed",
+            INFO,
+        ),
+        field(
+            differs(name, profile.name.as_deref()),
+            "Accounts_AllowRealNameChange",
+            "Edit user real name is not allowed",
+            INFO,
+        ),
+        field(
+            address.is_some() && differs(email, address),
+            "Accounts_AllowEmailChange",
+            "Edit user email is not allowed",
+            INFO,
+        ),
+        field(
+            password,
+            "Accounts_AllowPasswordChange",
+            "Edit user password is not allowed",
+            "edit-other-user-password",
+        ),
+    ]
+}
+
+/// What is new about a profile.
+#[derive(Clone, Copy, Default)]
+struct Identity<'a> {
+    username: Option<&'a str>,
+    name: Option<&'a str>,
+    email: Option<&'a str>,
+    verified: Option<bool>,
+    bio: Option<&'a str>,
+    nickname: Option<&'a str>,
+    custom_fields: Option<&'a Map<String, Value>>,
+}
+
+/// Changes the profile and the claims that go with it.
+fn change_identity(
+    decision: &mut Decision<'_>,
+    user: &UserId,
+    new: Identity<'_>,
+) -> Result<(), CommandError> {
+    let model = decision.model();
+    let old = existing(model, user)?.profile.clone();
+    let mut profile = old.clone();
+    if let Some(username) = new.username.map(str::trim)
+        && username != old.username
+    {
+        if names::is_reserved(model, username) || !names::is_well_formed(model, username) {
+            return Err(not_saved());
+        }
+        let same_letters = username.to_lowercase() == old.username.to_lowercase();
+        if !same_letters && !names::is_available(model, username)? {
+            return Err(not_saved());
+        }
+        username.clone_into(&mut profile.username);
+    }
+    if let Some(name) = new.name {
+        if name.trim().is_empty() {
+            return Err(not_saved());
+        }
+        profile.name = text(Some(name));
+    }
+    if let Some(address) = new.email.map(str::trim).filter(|email| !email.is_empty()) {
+        change_email(model, user, &mut profile, address)?;
+    }
+    if let (Some(verified), Some(email)) = (new.verified, profile.emails.first_mut()) {
+        email.verified = verified;
+    }
+    if let Some(bio) = new.bio {
+        names::check_bio(bio)?;
+        profile.bio = text(Some(bio));
+    }
+    if let Some(nickname) = new.nickname {
+        names::check_nickname(nickname)?;
+        profile.nickname = text(Some(nickname));
+    }
+    if let Some(fields) = new.custom_fields {
+        names::check_custom_fields(model, fields)?;
+        profile.custom_fields.extend(fields.clone());
+    }
+    move_claims(decision, user, &old, &profile)?;
+    decision.account(user, AccountCommand::ChangeProfile(profile))
+}
+
+fn change_email(
+    model: &WriteModel,
+    user: &UserId,
+    profile: &mut Profile,
+    address: &str,
+) -> Result<(), CommandError> {
+    let first = profile.emails.first().map(|email| email.address.as_str());
+    if first == Some(address) {
+        return Ok(());
+    }
+    names::check_email(model, address)?;
+    if model
+        .user_by_email(address)
+        .is_some_and(|holder| holder != user)
+    {
+        return Err(names::unavailable(address));
+    }
+    profile.emails = vec![Email {
+        address: address.to_owned(),
+        verified: false,
+    }];
+    Ok(())
+}
+
+fn move_claims(
+    decision: &mut Decision<'_>,
+    user: &UserId,
+    old: &Profile,
+    new: &Profile,
+) -> Result<(), CommandError> {
+    if old.username.to_lowercase() != new.username.to_lowercase() {
+        decision.claim(Namespace::Username, &new.username, user.as_str())?;
+        decision.release(Namespace::Username, &old.username, user.as_str())?;
+    }
+    let addresses = |profile: &Profile| -> Vec<String> {
+        let emails = profile.emails.iter();
+        emails.map(|email| email.address.to_lowercase()).collect()
+    };
+    let (before, after) = (addresses(old), addresses(new));
+    for address in after.iter().filter(|address| !before.contains(address)) {
+        decision.claim(Namespace::Email, address, user.as_str())?;
+    }
+    for address in before.iter().filter(|address| !after.contains(address)) {
+        decision.release(Namespace::Email, address, user.as_str())?;
+    }
+    Ok(())
+}
+
+/// Changes an account as an administrator wants it.
+pub async fn update(
+    commands: &Commands,
+    caller: &Caller,
+    user: UserId,
+    change: UserChange,
+) -> Result<(), CommandError> {
+    let password = change.password.as_deref().unwrap_or("").trim();
+    let secret = {
+        let model = commands.model();
+        check_update(&model, caller, &user, &change)?;
+        let may = model.allows(caller, "edit-other-user-password", None);
+        if may && !password.is_empty() {
+            password::check_policy(&model, password)?;
+            Some(Secret::of(password))
+        } else {
+            None
+        }
+    };
+    let hash = match secret {
+        Some(secret) => Some(password::hash(secret).await?),
+        None => None,
+    };
+    commands
+        .run(caller, move |decision| {
+            check_update(decision.model(), decision.caller(), &user, &change)?;
+            carry_out(decision, &user, &change, hash.as_ref())
+        })
+        .await?;
+    Ok(())
+}
+
+fn check_update(
+    model: &WriteModel,
+    caller: &Caller,
+    user: &UserId,
+    change: &UserChange,
+) -> Result<(), CommandError> {
+    let own = caller.user.as_ref() == Some(user);
+    if own && change.verified == Some(true) {
+        return Err(not_allowed("Editing email verification is not allowed"));
+    }
+    let require = |permission, reason| {
+        model.require_or(caller, permission, None, "error-action-not-allowed", reason)
+    };
+    if !own {
+        require("edit-other-user-info", "Editing user is not allowed")?;
+    }
+    let account = existing(model, user)?;
+    if let Some(roles) = &change.roles {
+        check_roles(model, roles)?;
+        let held = |role: &RoleId| account.roles.contains(role);
+        if roles.iter().any(|role| role.as_str() == ADMIN) {
+            require("assign-admin-role", "Assigning admin is not allowed")?;
+        } else if is_last_admin(model, user) {
+            return Err(not_allowed("Leaving the app without admins is not allowed"));
+        }
+        if !roles.iter().all(held) || account.roles.iter().any(|role| !roles.contains(role)) {
+            require("assign-roles", "Assign roles is not allowed")?;
+        }
+    }
+    if let Some(username) = &change.username {
+        names::check_form(model, username)?;
+    }
+    let password = change.password.as_deref().unwrap_or("");
+    let fields = guarded(
+        account,
+        change.username.as_deref(),
+        change.status_text.as_deref(),
+        change.name.as_deref(),
+        change.email.as_deref(),
+        !password.is_empty(),
+    );
+    check_settings(model, caller, user, &fields)
+}
+
+fn carry_out(
+    decision: &mut Decision<'_>,
+    user: &UserId,
+    change: &UserChange,
+    hash: Option<&PasswordHash>,
+) -> Result<(), CommandError> {
+    change_identity(
+        decision,
+        user,
+        Identity {
+            username: change.username.as_deref(),
+            name: change.name.as_deref(),
+            email: change.email.as_deref(),
+            verified: change.verified,
+            bio: change.bio.as_deref(),
+            nickname: change.nickname.as_deref(),
+            custom_fields: change.custom_fields.as_ref(),
+        },
+    )?;
+    if let Some(text) = &change.status_text {
+        change_status(decision, user, None, Some(text))?;
+    }
+    let account = existing(decision.model(), user)?;
+    let required = change
+        .require_password_change
+        .unwrap_or(account.password_change_required && hash.is_none());
+    let password = hash.or(account.password.as_ref()).cloned();
+    let demanded = required != account.password_change_required;
+    if let Some(password) = password.filter(|_| hash.is_some() || demanded) {
+        let change_required = required;
+        decision.account(
+            user,
+            AccountCommand::ChangePassword {
+                password,
+                change_required,
+            },
+        )?;
+    }
+    if hash.is_some() {
+        // Whoever knew the old password is out; who changes their own stays in.
+        let caller = decision.caller();
+        let own = caller.user.as_ref() == Some(user);
+        let kept = caller.token.clone().filter(|_| own);
+        decision.account(
+            user,
+            AccountCommand::EndSessions {
+                kept,
+                personal_access_tokens: !own,
+            },
+        )?;
+    }
+    if let Some(roles) = &change.roles {
+        change_roles(decision, user, roles)?;
+    }
+    if let Some(preferences) = &change.preferences {
+        let preferences = preferences.clone();
+        decision.account(user, AccountCommand::ChangePreferences(preferences))?;
+    }
+    if let Some(active) = change.active
+        && active != existing(decision.model(), user)?.active
+    {
+        decision.model().require_or(
+            decision.caller(),
+            "edit-other-user-active-status",
+            None,
+            "error-not-allowed",
+            "Not allowed",
+        )?;
+        change_active(decision, user, active, change.confirmed)?;
+    }
+    Ok(())
+}
+
+/// Gives an account exactly these roles.
+fn change_roles(
+    decision: &mut Decision<'_>,
+    user: &UserId,
+    roles: &[RoleId],
+) -> Result<(), CommandError> {
+    let held = existing(decision.model(), user)?.roles.clone();
+    for role in held.iter().filter(|role| !roles.contains(role)) {
+        decision.account(user, AccountCommand::RevokeRole(role.clone()))?;
+    }
+    for (place, role) in roles.iter().enumerate() {
+        if !held.contains(role) && !roles[..place].contains(role) {
+            decision.account(user, AccountCommand::GrantRole(role.clone()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Changes the caller's own account. A new password ends the other sessions.
+pub async fn update_own(
+    commands: &Commands,
+    caller: &Caller,
+    change: OwnChange,
+) -> Result<(), CommandError> {
+    let user = caller.user_id()?.clone();
+    let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+    let (current, proof_needed) = {
+        let model = commands.model();
+        check_own(&model, caller, &user, &change)?;
+        let current = existing(&model, &user)?.password.clone();
+        let guarded = given(&change.email) || given(&change.new_password);
+        let demanded = model.flag("Accounts_TwoFactorAuthentication_Enabled");
+        (current, guarded && demanded)
+    };
+    if proof_needed {
+        prove(change.current_password.as_deref(), current.clone()).await?;
+    }
+    let hash = match change.new_password.as_deref() {
+        Some(new) if !new.is_empty() => {
+            if password::verify(Secret::of(new), current).await? {
+                return Err(CommandError::refused(
+                    "error-password-same-as-current",
+                    "Entered password same as current password",
+                ));
+            }
+            password::check_policy(&commands.model(), new)?;
+            Some(password::hash(Secret::of(new)).await?)
+        }
+        _ => None,
+    };
+    commands
+        .run(caller, move |decision| {
+            check_own(decision.model(), decision.caller(), &user, &change)?;
+            carry_out_own(decision, &user, &change, hash.as_ref())
+        })
+        .await?;
+    Ok(())
+}
+
+/// Asks for the password of now before what opens the account may be changed.
+async fn prove(given: Option<&str>, current: Option<PasswordHash>) -> Result<(), CommandError> {
+    let given = given.filter(|given| !given.is_empty());
+    let Some(given) = given else {
+        return Err(CommandError::refused_with(
+            "totp-required",
+            "TOTP Required",
+            json!({ "method": "password", "codeGenerated": false, "availableMethods": [] }),
+        ));
+    };
+    let secret = Secret::of_digest(given).unwrap_or_else(|| Secret::of(given));
+    if password::verify(secret, current).await? {
+        return Ok(());
+    }
+    Err(CommandError::refused_with(
+        "totp-invalid",
+        "TOTP Invalid",
+        json!({ "method": "password" }),
+    ))
+}
+
+fn check_own(
+    model: &WriteModel,
+    caller: &Caller,
+    user: &UserId,
+    change: &OwnChange,
+) -> Result<(), CommandError> {
+    if !model.flag("Accounts_AllowUserProfileChange") {
+        return Err(CommandError::refused("error-not-allowed", "Not allowed"));
+    }
+    let fields = guarded(
+        existing(model, user)?,
+        change.username.as_deref(),
+        change.status_text.as_deref(),
+        change.name.as_deref(),
+        change.email.as_deref(),
+        change
+            .new_password
+            .as_deref()
+            .is_some_and(|new| !new.is_empty()),
+    );
+    check_settings(model, caller, user, &fields)
+}
+
+fn carry_out_own(
+    decision: &mut Decision<'_>,
+    user: &UserId,
+    change: &OwnChange,
+    hash: Option<&PasswordHash>,
+) -> Result<(), CommandError> {
+    fn filled(text: Option<&String>) -> Option<&str> {
+        text.map(String::as_str).filter(|text| !text.is_empty())
+    }
+    change_identity(
+        decision,
+        user,
+        Identity {
+            username: filled(change.username.as_ref()),
+            name: filled(change.name.as_ref()),
+            email: filled(change.email.as_ref()),
+            verified: None,
+            bio: change.bio.as_deref(),
+            nickname: change.nickname.as_deref(),
+            custom_fields: change.custom_fields.as_ref(),
+        },
+    )?;
+    change_status(
+        decision,
+        user,
+        change.presence,
+        change.status_text.as_deref(),
+    )?;
+    if let Some(password) = hash.cloned() {
+        decision.account(
+            user,
+            AccountCommand::ChangePassword {
+                password,
+                change_required: false,
+            },
+        )?;
+        let kept = decision.caller().token.clone();
+        decision.account(
+            user,
+            AccountCommand::EndSessions {
+                kept,
+                personal_access_tokens: false,
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Changes preferences; of another account it takes `edit-other-user-info`.
+pub async fn set_preferences(
+    commands: &Commands,
+    caller: &Caller,
+    user: UserId,
+    preferences: Map<String, Value>,
+) -> Result<(), CommandError> {
+    commands
+        .run(caller, move |decision| {
+            let model = decision.model();
+            if decision.caller().user.as_ref() != Some(&user) {
+                model.require_or(
+                    decision.caller(),
+                    "edit-other-user-info",
+                    None,
+                    "error-action-not-allowed",
+                    "Editing user is not allowed",
+                )?;
+            }
+            if model.account(&user).is_none() {
+                return Err(CommandError::refused(
+                    "error-invalid-user",
+                    "The optional \"userId\" param provided does not match any users",
+                ));
+            }
+            let preferences = preferences.clone();
+            decision.account(&user, AccountCommand::ChangePreferences(preferences))
+        })
+        .await?;
+    Ok(())
+}

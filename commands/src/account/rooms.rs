@@ -1,0 +1,121 @@
+//! What happens in rooms when an account comes or goes.
+
+use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::room::{Entry, RoomCommand, RoomKind};
+use serde_json::{Map, Value, json};
+
+use crate::decision::Decision;
+use crate::error::CommandError;
+use crate::model::WriteModel;
+
+const OWNER: &str = "owner";
+
+/// Lets a new account into the default rooms.
+pub(super) fn join_defaults(
+    decision: &mut Decision<'_>,
+    user: &UserId,
+    username: &str,
+) -> Result<(), CommandError> {
+    let mut rooms: Vec<RoomId> = decision
+        .model()
+        .rooms()
+        .filter(|(_, room)| room.switches.default && room.kind != RoomKind::Direct)
+        .filter(|(_, room)| !room.archived && !room.is_member(user))
+        .map(|(id, _)| id.clone())
+        .collect();
+    rooms.sort_unstable();
+    for room in rooms {
+        let at = decision.now();
+        decision.room(
+            &room,
+            RoomCommand::Enter {
+                user: user.clone(),
+                entry: Entry::Assigned,
+                at,
+            },
+        )?;
+        decision.system_message(&room, "uj", user, username)?;
+    }
+    Ok(())
+}
+
+/// What becomes of the rooms of somebody who leaves them.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Farewell {
+    /// Rooms that this user alone owns, and who is to own them.
+    pub hand_over: Vec<(RoomId, UserId)>,
+    /// Rooms that nobody would be left in.
+    pub remove: Vec<RoomId>,
+}
+
+impl Farewell {
+    /// Of the rooms a user is in; direct conversations don't count.
+    pub fn of(model: &WriteModel, user: &UserId) -> Self {
+        let mut farewell = Self::default();
+        for id in model.rooms_of(user) {
+            let Some(room) = model.room(id).filter(|room| room.kind != RoomKind::Direct) else {
+                continue;
+            };
+            if !room.has_role(user, OWNER) {
+                if room.kind == RoomKind::Group && room.members.len() == 1 {
+                    farewell.remove.push(id.clone());
+                }
+                continue;
+            }
+            if room.holders(OWNER).count() > 1 {
+                continue;
+            }
+            let heir = room
+                .members
+                .iter()
+                .filter(|(member, _)| *member != user)
+                .filter(|(member, _)| model.account(member).is_some_and(|member| member.active))
+                .min_by_key(|(_, membership)| membership.since);
+            match heir {
+                Some((heir, _)) => farewell.hand_over.push((id.clone(), heir.clone())),
+                None if room.kind == RoomKind::Group => farewell.remove.push(id.clone()),
+                None => {}
+            }
+        }
+        farewell
+    }
+
+    /// Refuses to go on without the caller's word where rooms lose their last owner.
+    pub fn check(&self, model: &WriteModel, confirmed: bool) -> Result<(), CommandError> {
+        if confirmed || (self.hand_over.is_empty() && self.remove.is_empty()) {
+            return Ok(());
+        }
+        let names = |rooms: &mut dyn Iterator<Item = &RoomId>| -> Vec<Value> {
+            rooms
+                .filter_map(|id| model.room(id))
+                .map(|room| json!(room.details.fname))
+                .collect()
+        };
+        let mut details = Map::new();
+        let handed = names(&mut self.hand_over.iter().map(|(room, _)| room));
+        details.insert("shouldChangeOwner".into(), handed.into());
+        details.insert(
+            "shouldBeRemoved".into(),
+            names(&mut self.remove.iter()).into(),
+        );
+        Err(CommandError::refused_with(
+            "user-last-owner",
+            "",
+            Value::Object(details),
+        ))
+    }
+
+    /// Gives the rooms their new owners.
+    pub fn hand_over(&self, decision: &mut Decision<'_>) -> Result<(), CommandError> {
+        for (room, heir) in &self.hand_over {
+            decision.room(
+                room,
+                RoomCommand::GrantRole {
+                    user: heir.clone(),
+                    role: OWNER.into(),
+                },
+            )?;
+        }
+        Ok(())
+    }
+}
