@@ -466,6 +466,11 @@ impl WriteModel {
         if let Some(rooms) = self.rooms_of.get_mut(user) {
             rooms.remove(room);
         }
+        // Whoever comes back starts anew; the stream goes on where it was.
+        let key = (room.clone(), user.clone());
+        if let Some(subscription) = self.subscriptions.get_mut(&key) {
+            Arc::make_mut(subscription).state = Subscription::default();
+        }
     }
 
     fn unindex_room(&mut self, id: &RoomId, room: &Room) {
@@ -513,4 +518,27 @@ where
     let aggregate = Arc::make_mut(live.entry(key).or_default());
     aggregate.version = version;
     aggregate.state.apply(event);
+}
+
+#[cfg(test)]
+mod tests {
+    use hansard_domain::subscription::SubscriptionEvent;
+
+    use super::*;
+
+    #[test]
+    fn who_comes_back_to_a_room_has_kept_nothing_about_it() {
+        let (room, user) = (RoomId::new("GENERAL"), UserId::new("mary"));
+        let stream = StreamId::new(Subscription::TYPE, Subscription::key(&room, &user));
+        let favourited = Event::Subscription(SubscriptionEvent::RoomFavourited {});
+        let left = Event::Room(RoomEvent::MemberLeft { user: user.clone() });
+
+        let mut model = WriteModel::default();
+        model.apply(&stream, Version(1), &favourited);
+        assert!(model.subscription(&room, &user).favourite);
+        model.apply(&StreamId::new("room", &room), Version(2), &left);
+        let kept = model.subscription(&room, &user);
+        assert_eq!(kept.state, Subscription::default());
+        assert_eq!(kept.version, Version(1), "the stream goes on");
+    }
 }
