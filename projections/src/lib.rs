@@ -11,6 +11,7 @@ mod feed;
 mod generation;
 
 pub mod accounts;
+pub mod audit;
 pub mod deliveries;
 pub mod lag;
 pub mod messages;

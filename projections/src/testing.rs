@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use hansard_domain::account::{AccountEvent, AccountKind, Profile, Registration};
-use hansard_domain::event::{Entry, Event};
+use hansard_domain::event::{Entry, Event, Origin};
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::log::{Actor, Position, StreamId, Version};
 use hansard_domain::message::{Content, MessageEvent, Sent};
@@ -29,16 +29,28 @@ impl Story {
     }
 
     pub fn tell(&mut self, stream: StreamId, event: impl Into<Event>) -> &mut Self {
+        self.tell_as(Actor::System, None, stream, event)
+    }
+
+    /// Something that somebody did, from somewhere.
+    pub fn tell_as(
+        &mut self,
+        actor: Actor,
+        origin: Option<Private<Origin>>,
+        stream: StreamId,
+        event: impl Into<Event>,
+    ) -> &mut Self {
         self.entries.push(Arc::new(Entry {
             position: Position(self.entries.len() as u64 + 1),
             stream,
             version: Version(1),
             id: uuid(self.entries.len()),
             at: self.now(),
-            actor: Actor::System,
-            correlation: None,
+            actor,
+            // What comes from somewhere comes by a request.
+            correlation: origin.as_ref().map(|_| "request".into()),
             causation: None,
-            origin: None,
+            origin,
             event: event.into(),
         }));
         self
