@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::rest::rate_limit::RateLimiter;
+use crate::views::Views;
 
 /// The running server, as handlers see it. Cheap to clone.
 #[derive(Clone)]
@@ -17,6 +18,7 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     pub config: Config,
     pub commands: Commands,
+    pub views: Views,
     pub limiter: RateLimiter,
     pub metrics: PrometheusHandle,
 }

@@ -3,11 +3,14 @@
 mod app;
 mod cli;
 mod config;
+mod export;
 mod logging;
 mod openapi;
 mod operation;
+mod replay;
 mod rest;
 mod serve;
+mod views;
 mod workspace;
 
 use std::process::ExitCode;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Parts};
 use crate::config::Config;
 use crate::rest::rate_limit::RateLimiter;
+use crate::views::Views;
 use crate::workspace::Workspace;
 use crate::{operation, rest};
 
@@ -51,10 +52,19 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let workspace = Workspace::open(&config).await?;
     let running = Running::start(&workspace).await?;
     set_up(&running.commands, &config).await?;
+    let stop_views = CancellationToken::new();
+    let views = Views::start(
+        workspace.journal.clone(),
+        workspace.data.views(),
+        stop_views.clone(),
+    )
+    .await?;
+    let projector = views.projector.clone();
 
     let app = App::new(Parts {
         config,
         commands: running.commands.clone(),
+        views,
         limiter: RateLimiter::new(),
         metrics: operation::gather()?,
     });
@@ -64,6 +74,8 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
 
     upkeep.abort();
     running.stop().await;
+    stop_views.cancel();
+    projector.stopped().await;
     workspace.close().await;
     tracing::info!("stopped");
     Ok(served?)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
@@ -36,6 +36,7 @@ pub fn gather() -> Result<PrometheusHandle, BuildError> {
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health))
+        .routes(routes!(ready))
         .routes(routes!(metrics))
 }
 
@@ -52,6 +53,38 @@ struct Health {
 )]
 async fn health() -> Json<Health> {
     Json(Health { status: "ok" })
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Readiness {
+    ready: bool,
+    /// The views that are being built; what needs them is answered with 503 meanwhile.
+    building: Vec<&'static str>,
+}
+
+/// Whether the server can answer everything.
+#[utoipa::path(
+    get, path = "/ready", tag = "operation", security(()),
+    responses(
+        (status = 200, body = Readiness, description = "It can."),
+        (status = 503, body = Readiness, description = "Views are being built."),
+    )
+)]
+async fn ready(State(app): State<App>) -> Response {
+    let building = app.views.building();
+    let status = if building.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(Readiness {
+            ready: building.is_empty(),
+            building,
+        }),
+    )
+        .into_response()
 }
 
 /// How the server is doing, for Prometheus.

@@ -215,6 +215,7 @@ impl From<ViewError> for Failure {
                 tracing::error!(%error, "a view does not answer");
                 Self::unavailable("The view is unavailable, try again [error-unavailable]")
             }
+            ViewError::Unknown(_) => Self::not_found(&error.to_string()),
             ViewError::Row(_) => {
                 tracing::error!(%error, "a view answers nonsense");
                 Self::internal()

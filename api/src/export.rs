@@ -1,0 +1,207 @@
+//! `hansard export`: a room's messages as JSON Lines or CSV, the oldest first.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use hansard_commands::model::WriteModel;
+use hansard_commands::snapshot::Snapshots;
+use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_infra::state::StateFiles;
+use hansard_projections::messages::{Filter, Messages, MessagesView, Order, Slice};
+use hansard_projections::{Projector, View, ViewError};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::workspace::Workspace;
+
+/// How many messages are read at a time.
+const PAGE: u64 = 1000;
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The room, by its id or its name
+    #[arg(value_name = "ROOM")]
+    room: String,
+
+    /// What to write: one JSON object a line, or a table
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+
+    /// The file to write [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Jsonl,
+    Csv,
+}
+
+/// Why nothing is exported.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("there is no room with the id or the name '{0}'")]
+    NoRoom(String),
+    #[error("cannot write {path}: {source}", path = path.display())]
+    NotWritten { path: PathBuf, source: io::Error },
+}
+
+impl Export {
+    pub async fn run(self, config: &Config) -> Result<(), Box<dyn Error>> {
+        let workspace = Workspace::open(config).await?;
+        let journal = &workspace.journal;
+        let state = Arc::new(StateFiles::new(workspace.data.state()));
+        let model = Snapshots::open(state, journal)
+            .await?
+            .restore(journal)
+            .await?;
+        let room =
+            find(&model, &self.room).ok_or_else(|| ExportError::NoRoom(self.room.clone()))?;
+        let output = self.open()?;
+
+        let stop = CancellationToken::new();
+        let views: Vec<Arc<dyn View>> = vec![Arc::new(MessagesView)];
+        let projector =
+            Projector::start(journal.clone(), workspace.data.views(), views, stop.clone()).await?;
+        projector.until_ready().await;
+        let store = projector.store(MessagesView.name());
+        let messages = store.ok_or_else(|| ViewError::Unknown(MessagesView.name().to_owned()))?;
+        let written = write(&Messages::new(messages), &room, self.format, output).await;
+        stop.cancel();
+        projector.stopped().await;
+        workspace.close().await;
+        written
+    }
+
+    fn open(&self) -> Result<Box<dyn Write>, ExportError> {
+        let Some(path) = &self.output else {
+            return Ok(Box::new(BufWriter::new(io::stdout().lock())));
+        };
+        let file = File::create(path).map_err(|source| ExportError::NotWritten {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Box::new(BufWriter::new(file)))
+    }
+}
+
+fn find(model: &WriteModel, named: &str) -> Option<RoomId> {
+    let id = RoomId::new(named);
+    model
+        .room(&id)
+        .map(|_| id)
+        .or_else(|| model.room_by_name(named).cloned())
+}
+
+/// What of a message stands in a column of its own.
+#[derive(Debug, Deserialize)]
+struct Columns {
+    #[serde(rename = "_id")]
+    id: String,
+    ts: String,
+    #[serde(default)]
+    u: Author,
+    #[serde(default)]
+    msg: String,
+    t: Option<String>,
+    tmid: Option<String>,
+    #[serde(rename = "editedAt")]
+    edited: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Author {
+    #[serde(rename = "_id", default)]
+    id: String,
+    username: Option<String>,
+    name: Option<String>,
+}
+
+async fn write(
+    messages: &Messages,
+    room: &RoomId,
+    format: Format,
+    output: Box<dyn Write>,
+) -> Result<(), Box<dyn Error>> {
+    let mut writer = match format {
+        Format::Jsonl => Writer::Lines(output),
+        Format::Csv => Writer::Table(csv::Writer::from_writer(output)),
+    };
+    writer.head()?;
+    // Goes on from the time of the last message, past those of that time that are written already:
+    // messages that are deleted or arrive meanwhile move no other out of the way.
+    let (mut from, mut seen) = (None, 0);
+    loop {
+        let filter = Filter {
+            oldest: from,
+            ..Filter::default()
+        };
+        let slice = Slice {
+            offset: seen,
+            count: Some(PAGE),
+        };
+        let nobody = UserId::default();
+        let page = messages
+            .list(&nobody, room, &filter, Order::OldestFirst, slice)
+            .await?;
+        let rows: Vec<&RawValue> = serde_json::from_str(&page.json)?;
+        for row in &rows {
+            let columns: Columns = serde_json::from_str(row.get())?;
+            let at = Timestamp::parse(&columns.ts);
+            seen = if at == from { seen + 1 } else { 1 };
+            from = at;
+            writer.message(row, &columns)?;
+        }
+        if (rows.len() as u64) < PAGE {
+            return Ok(writer.end()?);
+        }
+    }
+}
+
+enum Writer {
+    Lines(Box<dyn Write>),
+    Table(csv::Writer<Box<dyn Write>>),
+}
+
+impl Writer {
+    fn head(&mut self) -> io::Result<()> {
+        match self {
+            Self::Lines(_) => Ok(()),
+            Self::Table(table) => Ok(table.write_record([
+                "id", "at", "userId", "username", "name", "kind", "thread", "editedAt", "text",
+            ])?),
+        }
+    }
+
+    fn message(&mut self, row: &RawValue, columns: &Columns) -> io::Result<()> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        match self {
+            Self::Lines(lines) => writeln!(lines, "{}", row.get()),
+            Self::Table(table) => Ok(table.write_record([
+                columns.id.clone(),
+                columns.ts.clone(),
+                columns.u.id.clone(),
+                text(&columns.u.username),
+                text(&columns.u.name),
+                text(&columns.t),
+                text(&columns.tmid),
+                text(&columns.edited),
+                columns.msg.clone(),
+            ])?),
+        }
+    }
+
+    fn end(self) -> io::Result<()> {
+        match self {
+            Self::Lines(mut lines) => lines.flush(),
+            Self::Table(mut table) => table.flush(),
+        }
+    }
+}

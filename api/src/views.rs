@@ -1,0 +1,65 @@
+//! The views that this server has, and how handlers reach them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hansard_domain::journal::Journal;
+use hansard_projections::deliveries::{Deliveries, DeliveriesView};
+use hansard_projections::messages::{Messages, MessagesView};
+use hansard_projections::rooms::Rooms;
+use hansard_projections::subscriptions::Subscriptions;
+use hansard_projections::{Projector, Store, View, ViewError};
+use tokio_util::sync::CancellationToken;
+
+/// Every view, by what its queries are asked of.
+pub struct Views {
+    pub deliveries: Deliveries,
+    pub messages: Messages,
+    pub rooms: Store,
+    pub subscriptions: Store,
+    pub projector: Arc<Projector>,
+}
+
+/// Every view there is.
+pub fn all() -> Vec<Arc<dyn View>> {
+    vec![
+        Arc::new(DeliveriesView),
+        Arc::new(MessagesView),
+        Arc::new(Rooms),
+        Arc::new(Subscriptions),
+    ]
+}
+
+impl Views {
+    /// Opens the views in a directory and begins to feed them. Those that have to be built answer
+    /// with an error until they are.
+    pub async fn start(
+        journal: Arc<Journal>,
+        directory: impl AsRef<Path>,
+        stop: CancellationToken,
+    ) -> Result<Self, ViewError> {
+        let projector = Projector::start(journal, directory, all(), stop).await?;
+        let store = |view: &dyn View| {
+            projector
+                .store(view.name())
+                .ok_or_else(|| ViewError::Unknown(view.name().to_owned()))
+        };
+        Ok(Self {
+            deliveries: Deliveries::new(store(&DeliveriesView)?),
+            messages: Messages::new(store(&MessagesView)?),
+            rooms: store(&Rooms)?,
+            subscriptions: store(&Subscriptions)?,
+            projector,
+        })
+    }
+
+    /// The views that can't answer yet.
+    pub fn building(&self) -> Vec<&'static str> {
+        let views = self.projector.views();
+        views
+            .into_iter()
+            .filter(|view| !view.serving)
+            .map(|view| view.name)
+            .collect()
+    }
+}
