@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use hansard_commands::account::password;
 use hansard_commands::bootstrap::{self, Administrator};
 use hansard_commands::bus::Commands;
 use hansard_commands::policy::{self, RunningPolicy};
@@ -50,6 +51,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let signals = Signals::listen()?;
     let listener = listen(config.listen).await?;
     let workspace = Workspace::open(&config).await?;
+    let warming = tokio::spawn(password::warm_up());
     let running = Running::start(&workspace).await?;
     set_up(&running.commands, &config).await?;
     let stop_views = CancellationToken::new();
@@ -73,6 +75,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let served = serve(listener, app, signals).await;
 
     upkeep.abort();
+    warming.abort();
     running.stop().await;
     stop_views.cancel();
     projector.stopped().await;

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hansard_domain::journal::Journal;
+use hansard_projections::accounts::Accounts;
+use hansard_projections::audit::Audit;
 use hansard_projections::deliveries::{Deliveries, DeliveriesView};
 use hansard_projections::messages::{Messages, MessagesView};
 use hansard_projections::rooms::Rooms;
@@ -13,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Every view, by what its queries are asked of.
 pub struct Views {
+    pub accounts: Store,
+    pub audit: Store,
     pub deliveries: Deliveries,
     pub messages: Messages,
     pub rooms: Store,
@@ -23,6 +27,8 @@ pub struct Views {
 /// Every view there is.
 pub fn all() -> Vec<Arc<dyn View>> {
     vec![
+        Arc::new(Accounts),
+        Arc::new(Audit),
         Arc::new(DeliveriesView),
         Arc::new(MessagesView),
         Arc::new(Rooms),
@@ -45,6 +51,8 @@ impl Views {
                 .ok_or_else(|| ViewError::Unknown(view.name().to_owned()))
         };
         Ok(Self {
+            accounts: store(&Accounts)?,
+            audit: store(&Audit)?,
             deliveries: Deliveries::new(store(&DeliveriesView)?),
             messages: Messages::new(store(&MessagesView)?),
             rooms: store(&Rooms)?,

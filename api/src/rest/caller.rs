@@ -6,15 +6,13 @@ use std::ops::Deref;
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, header};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use hansard_commands::account::token;
 use hansard_commands::caller::Caller as Asking;
 use hansard_commands::model::WriteModel;
 use hansard_domain::account::TokenHash;
 use hansard_domain::event::Origin;
 use hansard_domain::id::{Timestamp, UserId};
 use hansard_domain::log::Actor;
-use sha2::{Digest, Sha256};
 
 use super::exchange::RequestId;
 use super::failure::Failure;
@@ -125,28 +123,9 @@ pub fn session(
     now: Timestamp,
 ) -> Option<(UserId, TokenHash)> {
     let named = headers.get("x-user-id")?.to_str().ok()?;
-    let token = hash(headers.get("x-auth-token")?.to_str().ok()?);
-    let user = model
-        .user_by_token(&token)
-        .filter(|user| user.as_str() == named)?;
-    let account = model.account(user).filter(|account| account.active)?;
-    let in_session = account
-        .sessions
-        .get(&token)
-        .is_some_and(|session| session.expires.is_none_or(|expires| now < expires));
-    let by_access_token = || {
-        account
-            .personal_access_tokens
-            .values()
-            .any(|access| access.hash == token)
-    };
-    (in_session || by_access_token()).then(|| (user.clone(), token))
-}
-
-/// What the log and the write model know of a token: its SHA-256, in base64. Tokens are random, so
-/// that nothing can be told from it, and looking one up needs no constant time.
-fn hash(token: &str) -> TokenHash {
-    TokenHash(BASE64_STANDARD.encode(Sha256::digest(token.as_bytes())))
+    let token = token::hash(headers.get("x-auth-token")?.to_str().ok()?);
+    let user = token::holder(model, &token, now)?;
+    (user.as_str() == named).then_some((user, token))
 }
 
 /// The client's address: the peer's, or what the proxies in front of the server tell.
