@@ -19,6 +19,10 @@ use hansard_projections::messages::MessagesView;
 use hansard_projections::rebuild::Told;
 use hansard_projections::{View, replay};
 
+/// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BATCH: usize = 2000;
 
 const WORDS: [&str; 12] = [
