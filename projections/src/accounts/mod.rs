@@ -66,6 +66,10 @@ impl View for Accounts {
         include_str!("indexes.sql")
     }
 
+    fn concerns(&self, event: &Event) -> bool {
+        matches!(event, Event::Account(_))
+    }
+
     async fn apply(
         &self,
         tables: &mut AnyConnection,

@@ -245,6 +245,17 @@ impl View for DeliveriesView {
         include_str!("indexes.sql")
     }
 
+    fn concerns(&self, event: &Event) -> bool {
+        matches!(
+            event,
+            Event::Delivery(_)
+                | Event::Integration(_)
+                | Event::Message(MessageEvent::MessageDeleted { .. })
+                | Event::Room(RoomEvent::ChannelPruned { .. } | RoomEvent::RoomDeleted { .. })
+                | Event::Account(AccountEvent::UserDeleted { .. })
+        )
+    }
+
     async fn apply(
         &self,
         tables: &mut AnyConnection,

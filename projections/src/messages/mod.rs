@@ -12,7 +12,8 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hansard_domain::event::Entry;
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::room::RoomEvent;
 use sqlx::AnyConnection;
 
 pub use self::queries::{
@@ -39,6 +40,15 @@ impl View for MessagesView {
 
     fn indexes(&self) -> &'static str {
         include_str!("indexes.sql")
+    }
+
+    fn concerns(&self, event: &Event) -> bool {
+        matches!(
+            event,
+            Event::Message(_)
+                | Event::Account(_)
+                | Event::Room(RoomEvent::ChannelPruned { .. } | RoomEvent::RoomDeleted { .. })
+        )
     }
 
     async fn apply(

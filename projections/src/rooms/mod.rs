@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hansard_domain::event::Entry;
+use hansard_domain::event::{Entry, Event};
 use sqlx::AnyConnection;
 
 pub use members::{Member, MemberOrder, MemberPage, members, online};
@@ -42,6 +42,13 @@ impl View for Rooms {
 
     fn indexes(&self) -> &'static str {
         include_str!("indexes.sql")
+    }
+
+    fn concerns(&self, event: &Event) -> bool {
+        matches!(
+            event,
+            Event::Message(_) | Event::Room(_) | Event::Account(_)
+        )
     }
 
     async fn apply(

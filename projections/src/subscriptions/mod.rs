@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hansard_domain::event::Entry;
+use hansard_domain::event::{Entry, Event};
 use sqlx::AnyConnection;
 
 pub use queries::{Counting, Subscription, of_account, one, removed_since};
@@ -39,6 +39,13 @@ impl View for Subscriptions {
 
     fn indexes(&self) -> &'static str {
         include_str!("indexes.sql")
+    }
+
+    fn concerns(&self, event: &Event) -> bool {
+        matches!(
+            event,
+            Event::Message(_) | Event::Room(_) | Event::Subscription(_) | Event::Account(_)
+        )
     }
 
     async fn apply(
