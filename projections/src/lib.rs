@@ -18,8 +18,10 @@ pub mod messages;
 pub mod projector;
 pub mod rebuild;
 pub mod replay;
+pub mod retention;
 pub mod rooms;
 pub mod rows;
+pub mod statistics;
 pub mod store;
 pub mod subscriptions;
 #[cfg(test)]
