@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use hansard_commands::account::login::FailedLogins;
 use hansard_commands::account::password;
 use hansard_commands::bootstrap::{self, Administrator};
 use hansard_commands::bus::Commands;
@@ -66,6 +67,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let app = App::new(Parts {
         config,
         commands: running.commands.clone(),
+        failed_logins: FailedLogins::default(),
         views,
         limiter: RateLimiter::new(),
         metrics: operation::gather()?,

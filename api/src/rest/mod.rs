@@ -2,6 +2,8 @@
 //!
 //! A resource's `routes()` declares its endpoints; [`routes`] merges them.
 
+#![allow(unused_qualifications, reason = "utoipa's macro writes paths out")]
+
 pub mod answer;
 pub mod body;
 pub mod caller;
@@ -9,10 +11,14 @@ mod cors;
 pub mod exchange;
 pub mod failure;
 pub mod lenient;
+pub mod message_index;
 pub mod paging;
+pub mod query;
 pub mod rate_limit;
 
 mod info;
+mod login;
+mod users;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -28,6 +34,8 @@ use crate::{openapi, operation};
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(info::routes())
+        .merge(login::routes())
+        .merge(users::routes())
         .merge(operation::routes())
 }
 
