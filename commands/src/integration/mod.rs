@@ -1,6 +1,14 @@
 //! Integrations: incoming and outgoing webhooks.
+//!
+//! [`manage`] makes and changes them. Outgoing ones: [`trigger`] says what sets one off, the policy
+//! [`outgoing`] queues its deliveries, [`dispatch`] makes them with a [`payload`], signed
+//! ([`signature`]) and tried again ([`retry`]), through the port [`sender`]; [`replay`] asks for one
+//! again.
 
+pub mod manage;
 pub mod outgoing;
+pub mod payload;
+pub mod replay;
 pub mod retry;
 pub mod sender;
 pub mod signature;

@@ -1,0 +1,1 @@
+//! What a receiver answers: posted back where the webhook came from, as in Rocket.Chat.
