@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::answer;
+use super::answer::post_answer;
 use super::payload::{Payload, payload};
 use super::retry;
 use super::sender::{SendError, WebhookRequest, WebhookResponse, WebhookSender};
@@ -209,8 +209,9 @@ impl Attempt {
         let exchange = exchange(url, body, &sent);
         let outcome = outcome(&sent);
         if let (Outcome::Delivered { .. }, Ok(response)) = (&outcome, &sent) {
-            let commands = self.commands();
-            answer::post(commands, &cause.integration, cause, &self.id, response).await;
+            let (commands, model) = (self.commands(), &self.model);
+            let (id, delivery) = (&self.id, &self.delivery);
+            post_answer(commands, model, integration, id, delivery, response).await?;
         }
         match self
             .record(cause, integration, key, &exchange, &outcome)
