@@ -258,14 +258,14 @@ fn fill(
         Direction::Outgoing => Some(trigger(wishes.event.as_deref())?),
     };
     details.name.clone_from(&wishes.name);
-    keep(&mut details.alias, &wishes.alias);
-    keep(&mut details.avatar, &wishes.avatar);
-    keep(&mut details.emoji, &wishes.emoji);
-    keep(&mut details.target_room, &wishes.target_room);
-    keep(&mut details.script, &wishes.script);
-    keep(&mut details.script_engine, &wishes.script_engine);
-    keep(&mut details.token, &wishes.token);
-    keep(&mut details.signing_secret, &wishes.signing_secret);
+    keep(&mut details.alias, wishes.alias.as_ref());
+    keep(&mut details.avatar, wishes.avatar.as_ref());
+    keep(&mut details.emoji, wishes.emoji.as_ref());
+    keep(&mut details.target_room, wishes.target_room.as_ref());
+    keep(&mut details.script, wishes.script.as_ref());
+    keep(&mut details.script_engine, wishes.script_engine.as_ref());
+    keep(&mut details.token, wishes.token.as_ref());
+    keep(&mut details.signing_secret, wishes.signing_secret.as_ref());
     details.script_enabled = wishes.script_enabled;
     if details.script_enabled && !details.script.trim().is_empty() {
         return Err(CommandError::refused(
@@ -304,7 +304,7 @@ fn fill(
     Ok((user, trigger))
 }
 
-fn keep(field: &mut String, wish: &Option<String>) {
+fn keep(field: &mut String, wish: Option<&String>) {
     if let Some(wish) = wish {
         field.clone_from(wish);
     }
@@ -345,13 +345,11 @@ fn incoming_channels(asked: &str) -> Result<Vec<String>, CommandError> {
         ));
     }
     let channels: Vec<_> = list(asked).collect();
-    match channels
-        .iter()
-        .all(|channel| channel.starts_with(['@', '#']))
-    {
-        true => Ok(channels),
-        false => Err(bad_start()),
+    let named = |channel: &String| channel.starts_with(['@', '#']);
+    if !channels.iter().all(named) {
+        return Err(bad_start());
     }
+    Ok(channels)
 }
 
 fn outgoing_channels(
@@ -373,13 +371,11 @@ fn outgoing_channels(
             .map(|()| Vec::new());
     }
     let channels: Vec<_> = list(asked).filter(|channel| !channel.is_empty()).collect();
-    match channels
-        .iter()
-        .all(|channel| channel.starts_with(['@', '#']) || stands_for_all(channel))
-    {
-        true => Ok(channels),
-        false => Err(bad_start()),
+    let known = |channel: &String| channel.starts_with(['@', '#']) || stands_for_all(channel);
+    if !channels.iter().all(known) {
+        return Err(bad_start());
     }
+    Ok(channels)
 }
 
 fn stands_for_all(channel: &str) -> bool {
@@ -461,10 +457,10 @@ fn may_reach(
     let invalid_room = || CommandError::refused("error-invalid-room", "Invalid room");
     if stands_for_all(channel) {
         let public = channel.eq_ignore_ascii_case(ALL_PUBLIC_CHANNELS);
-        return match public || model.allows(caller, all, None) {
-            true => Ok(()),
-            false => Err(invalid_channel()),
-        };
+        if public || model.allows(caller, all, None) {
+            return Ok(());
+        }
+        return Err(invalid_channel());
     }
     let user = caller.user_id()?;
     let member = if let Some(name) = channel.strip_prefix('#') {
@@ -484,8 +480,8 @@ fn may_reach(
         model.direct_room(&between).is_some()
     };
     let everywhere = model.allows(caller, all, None) && model.allows(caller, own, None);
-    match everywhere || member {
-        true => Ok(()),
-        false => Err(invalid_channel()),
+    if !everywhere && !member {
+        return Err(invalid_channel());
     }
+    Ok(())
 }
