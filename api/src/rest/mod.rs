@@ -16,7 +16,10 @@ pub mod paging;
 pub mod query;
 pub mod rate_limit;
 
+mod deliveries;
+mod hooks;
 mod info;
+mod integrations;
 mod login;
 mod users;
 
@@ -36,6 +39,9 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(info::routes())
         .merge(login::routes())
         .merge(users::routes())
+        .merge(integrations::routes())
+        .merge(hooks::routes())
+        .merge(deliveries::routes())
         .merge(operation::routes())
 }
 

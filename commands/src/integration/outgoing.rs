@@ -72,6 +72,10 @@ fn causes(entry: &Entry, model: &WriteModel) -> Vec<Cause> {
     let mut causes = Vec::new();
     for happening in happenings(entry, model) {
         for (id, integration) in set_off(model, &happening) {
+            // A policy that lost its cursor reads what was long before the integration.
+            if entry.at < integration.created {
+                continue;
+            }
             causes.extend((0..integration.details.urls.len() as u32).map(|url| Cause {
                 integration: id.clone(),
                 trigger: happening.trigger,
