@@ -22,6 +22,14 @@ mod info;
 mod integrations;
 mod login;
 mod users;
+#[macro_use]
+mod rooms;
+
+mod channels;
+mod groups;
+mod im;
+mod info;
+mod subscriptions;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -43,6 +51,11 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(hooks::routes())
         .merge(deliveries::routes())
         .merge(operation::routes())
+        .merge(channels::routes())
+        .merge(groups::routes())
+        .merge(im::routes())
+        .merge(rooms::routes())
+        .merge(subscriptions::routes())
 }
 
 /// Everything that is served over HTTP.
