@@ -967,9 +967,9 @@ pub async fn history_of(
     caller: &Caller,
     section: Section,
     wanted: &RoomRef,
-    asked: &history::HistoryParams,
+    asked: &HistoryParams,
     paging: &Paging,
-) -> Result<history::HistoryAnswer, Failure> {
+) -> Result<HistoryAnswer, Failure> {
     let found = section.find(app, caller, wanted)?;
     let threads = section == Section::Groups;
     history::history(app, caller.user(), &found.id, asked, threads, paging).await
@@ -981,7 +981,7 @@ pub async fn messages_of(
     section: Section,
     wanted: &RoomRef,
     paging: &Paging,
-) -> Result<history::MessageListAnswer, Failure> {
+) -> Result<MessageListAnswer, Failure> {
     let found = match section {
         Section::Channels => section.find(app, caller, wanted)?,
         Section::Groups => section.find_live(app, caller, wanted)?,
