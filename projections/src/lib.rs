@@ -12,6 +12,7 @@ mod generation;
 
 pub mod accounts;
 pub mod audit;
+pub mod configuration;
 pub mod deliveries;
 pub mod lag;
 pub mod messages;

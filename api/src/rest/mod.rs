@@ -11,25 +11,27 @@ mod cors;
 pub mod exchange;
 pub mod failure;
 pub mod lenient;
-pub mod message_index;
 pub mod paging;
 pub mod query;
 pub mod rate_limit;
 
-mod deliveries;
-mod hooks;
-mod info;
-mod integrations;
-mod login;
-mod users;
 #[macro_use]
 mod rooms;
 
 mod channels;
+mod deliveries;
+mod directory;
 mod groups;
+mod hooks;
 mod im;
 mod info;
+mod integrations;
+mod login;
+mod permissions;
+mod roles;
+mod settings;
 mod subscriptions;
+mod users;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -47,6 +49,10 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(info::routes())
         .merge(login::routes())
         .merge(users::routes())
+        .merge(roles::routes())
+        .merge(permissions::routes())
+        .merge(settings::routes())
+        .merge(directory::routes())
         .merge(integrations::routes())
         .merge(hooks::routes())
         .merge(deliveries::routes())

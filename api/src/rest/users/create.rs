@@ -16,7 +16,7 @@ use crate::rest::answer::{Answer, Nothing, Success, answer, done};
 use crate::rest::body::Body;
 use crate::rest::caller::{Caller, MaybeCaller};
 use crate::rest::failure::Failure;
-use crate::rest::message_index::ViewIndex;
+use crate::rest::rooms::index::ViewIndex;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
