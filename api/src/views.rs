@@ -6,10 +6,10 @@ use std::sync::Arc;
 use hansard_domain::journal::Journal;
 use hansard_projections::accounts::Accounts;
 use hansard_projections::audit::Audit;
-use hansard_projections::configuration::Configuration;
 use hansard_projections::deliveries::{Deliveries, DeliveriesView};
 use hansard_projections::messages::{Messages, MessagesView};
 use hansard_projections::rooms::Rooms;
+use hansard_projections::search::{Search, SearchView};
 use hansard_projections::subscriptions::Subscriptions;
 use hansard_projections::{Projector, Store, View, ViewError};
 use tokio_util::sync::CancellationToken;
@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 pub struct Views {
     pub accounts: Store,
     pub audit: Store,
-    pub configuration: Store,
     pub deliveries: Deliveries,
     pub messages: Messages,
     pub rooms: Store,
+    pub search: Search,
     pub subscriptions: Store,
     pub projector: Arc<Projector>,
 }
@@ -31,10 +31,10 @@ pub fn all() -> Vec<Arc<dyn View>> {
     vec![
         Arc::new(Accounts),
         Arc::new(Audit),
-        Arc::new(Configuration),
         Arc::new(DeliveriesView),
         Arc::new(MessagesView),
         Arc::new(Rooms),
+        Arc::new(SearchView),
         Arc::new(Subscriptions),
     ]
 }
@@ -56,10 +56,10 @@ impl Views {
         Ok(Self {
             accounts: store(&Accounts)?,
             audit: store(&Audit)?,
-            configuration: store(&Configuration)?,
             deliveries: Deliveries::new(store(&DeliveriesView)?),
             messages: Messages::new(store(&MessagesView)?),
             rooms: store(&Rooms)?,
+            search: Search::new(store(&SearchView)?),
             subscriptions: store(&Subscriptions)?,
             projector,
         })

@@ -9,9 +9,9 @@ use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::log::{Actor, Position, StreamId, Version};
 use hansard_domain::message::{Content, MessageEvent, Sent};
 use hansard_domain::room::{RoomDetails, RoomEvent, RoomKind, RoomSwitches};
-use hansard_domain::seal::Private;
+use hansard_domain::seal::{Confidential, Private};
 use hansard_domain::subscription::SubscriptionEvent;
-use hansard_domain::vault::KeyId;
+use hansard_domain::vault::{DataKey, KeyId};
 use sqlx::{AnyConnection, AssertSqlSafe, Column, Connection, Executor, Row};
 
 use crate::view::View;
@@ -124,6 +124,21 @@ impl Story {
         )
     }
 
+    /// What happened to a message.
+    pub fn on(&mut self, id: &str, event: MessageEvent) -> &mut Self {
+        self.tell(StreamId::new("message", id), event)
+    }
+
+    /// A message of some words.
+    pub fn wrote(&mut self, id: &str, sent: Sent, text: &str) -> &mut Self {
+        let content = Content {
+            text: text.to_owned(),
+            ..Content::default()
+        };
+        let content = Private::new(KeyId(3), content);
+        self.on(id, MessageEvent::MessageSent { sent, content })
+    }
+
     pub fn said(&mut self, id: &str, room: &str, sender: &str) -> &mut Self {
         let sent = self.message(room, sender);
         self.sent(id, sent)
@@ -207,4 +222,17 @@ fn show<T: Debug>(value: &Option<T>) -> String {
     value
         .as_ref()
         .map_or_else(|| "-".to_owned(), |value| format!("{value:?}"))
+}
+
+/// The events as they read once all keys are gone.
+pub fn shredded(entries: &[Arc<Entry>]) -> Vec<Arc<Entry>> {
+    let shred = |entry: &Arc<Entry>| {
+        let mut entry = Entry::clone(entry);
+        entry.event.parts(&mut |part| {
+            part.seal(&DataKey([7; 32]), b"").unwrap();
+            part.open(None, b"").unwrap();
+        });
+        Arc::new(entry)
+    };
+    entries.iter().map(shred).collect()
 }

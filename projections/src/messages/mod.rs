@@ -5,15 +5,19 @@
 //! with its row; a deleted message leaves its id and the time behind, for clients that catch up.
 
 mod fold;
-mod latest;
 mod queries;
 mod row;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use hansard_domain::account::Author;
 use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::MessageId;
+use hansard_domain::message::MessageEvent;
 use hansard_domain::room::RoomEvent;
 use sqlx::AnyConnection;
 
@@ -59,4 +63,15 @@ impl View for MessagesView {
     ) -> Result<(), ViewError> {
         fold::apply(tables, entries).await
     }
+}
+
+/// A message that was just recorded, as the view will show it; `None` for other events.
+pub fn message_json(entry: &Entry, author: &Author) -> Result<Option<String>, ViewError> {
+    let Event::Message(MessageEvent::MessageSent { sent, content }) = &entry.event else {
+        return Ok(None);
+    };
+    let content = content.value().cloned().unwrap_or_default();
+    let wire = wire::sent(&MessageId::new(entry.stream.key()), sent, &content, entry)?;
+    let author = serde_json::to_string(author)?;
+    Ok(Some(format!("{{\"u\":{author},{}", &wire[1..])))
 }

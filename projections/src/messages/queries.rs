@@ -249,8 +249,8 @@ pub enum ThreadKind {
     All,
     /// Those that the viewer follows.
     Following,
-    /// These.
-    Among(Vec<MessageId>),
+    /// Those that the viewer follows and that were replied to after this.
+    Unread(Timestamp),
 }
 
 /// A message that is gone.
@@ -294,19 +294,9 @@ impl Messages {
         history: &History,
     ) -> Result<Found, ViewError> {
         let mut reading = self.store.read().await?;
-        let inside = i64::from(!history.inclusive);
-        let oldest = history.oldest.map_or(i64::MIN, |at| at.0 + inside);
-        let latest = history.latest.map_or(i64::MAX, |at| at.0 - inside);
-        let query = sqlx::query(HISTORY)
-            .bind(viewer.to_string())
-            .bind(room.to_string())
-            .bind(oldest)
-            .bind(latest)
-            .bind(i64::from(history.threads))
-            .bind(joined(&history.hidden))
-            .bind(history.slice.limit())
-            .bind(history.slice.skip());
-        found(&mut reading, query).await
+        let lag = reading.lag;
+        let found = history_page(&mut reading, viewer, room, history).await?;
+        Ok(Found { lag, ..found })
     }
 
     /// What lies between two times of a room's history, both exclusive.
@@ -535,10 +525,11 @@ impl Messages {
                 .is_some_and(|msg| msg.to_lowercase().contains(&text));
             let wanted = match kind {
                 ThreadKind::All => true,
-                ThreadKind::Following => message["replies"]
-                    .as_array()
-                    .is_some_and(|all| all.iter().any(|user| user == viewer.as_str())),
-                ThreadKind::Among(ids) => ids.iter().any(|id| message["_id"] == id.as_str()),
+                ThreadKind::Following => follows(&message, viewer),
+                ThreadKind::Unread(since) => {
+                    let last = message["tlm"].as_str().and_then(Timestamp::parse);
+                    last.is_some_and(|last| last > *since) && follows(&message, viewer)
+                }
             };
             if says && wanted {
                 chosen.push(json);
@@ -782,10 +773,42 @@ impl Messages {
     }
 }
 
+fn follows(message: &Value, user: &UserId) -> bool {
+    let followers = message["replies"].as_array();
+    followers.is_some_and(|all| all.iter().any(|follower| follower == user.as_str()))
+}
+
 type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
 
+pub(super) async fn history_page(
+    tables: &mut AnyConnection,
+    viewer: &UserId,
+    room: &RoomId,
+    history: &History,
+) -> Result<Found, ViewError> {
+    let inside = i64::from(!history.inclusive);
+    let oldest = history.oldest.map_or(i64::MIN, |at| at.0 + inside);
+    let latest = history.latest.map_or(i64::MAX, |at| at.0 - inside);
+    let query = sqlx::query(HISTORY)
+        .bind(viewer.to_string())
+        .bind(room.to_string())
+        .bind(oldest)
+        .bind(latest)
+        .bind(i64::from(history.threads))
+        .bind(joined(&history.hidden))
+        .bind(history.slice.limit())
+        .bind(history.slice.skip());
+    page(tables, query).await
+}
+
 async fn found(reading: &mut Reading, query: Query<'_>) -> Result<Found, ViewError> {
-    let row = query.fetch_one(&mut **reading).await?;
+    let lag = reading.lag;
+    let found = page(reading, query).await?;
+    Ok(Found { lag, ..found })
+}
+
+async fn page(tables: &mut AnyConnection, query: Query<'_>) -> Result<Found, ViewError> {
+    let row = query.fetch_one(tables).await?;
     let joined: Option<String> = row.try_get(1)?;
     let joined = joined.unwrap_or_default();
     let mut json = String::with_capacity(joined.len() + 2);
@@ -796,7 +819,7 @@ async fn found(reading: &mut Reading, query: Query<'_>) -> Result<Found, ViewErr
         json,
         count: row.try_get::<i64, _>(0)? as u64,
         total: 0,
-        lag: reading.lag,
+        lag: 0,
     })
 }
 

@@ -217,5 +217,7 @@ pub(super) fn set_names(
             usernames.push(username(user).into());
         }
     }
+    // Last, whether it stood there before or not: batches must not tell in the order of members.
+    wire.shift_remove("reactions");
     wire.insert("reactions".into(), given.into());
 }

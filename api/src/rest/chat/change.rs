@@ -1,0 +1,162 @@
+//! `chat.getMessage`, `chat.update` and `chat.delete`.
+
+use axum::extract::State;
+use hansard_commands::message::{self, Deletion, Edit};
+use hansard_domain::id::RoomId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{message_id, not_allowed};
+use crate::app::App;
+use crate::rest::body::{Body, Params};
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+use crate::rest::message_shape::{MessageAnswer, MessageAuthor, Written, require_access, seen};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(get_message))
+        .routes(routes!(update))
+        .routes(routes!(delete))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct GetMessage {
+    #[serde(rename = "msgId")]
+    #[param(required = true)]
+    msg_id: Option<String>,
+}
+
+/// One message.
+#[utoipa::path(
+    get, path = "/api/v1/chat.getMessage", tag = "chat",
+    params(GetMessage), responses((status = 200, body = MessageAnswer), Failure)
+)]
+async fn get_message(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<GetMessage>,
+) -> Result<Written, Failure> {
+    let Some(id) = asked.msg_id.filter(|id| !id.is_empty()) else {
+        return Err(Failure::plain(
+            "The \"msgId\" query parameter must be provided.",
+        ));
+    };
+    let nothing = || Failure::with_body(serde_json::json!({ "success": false }));
+    let message = seen(&app, caller.user(), &message_id(&id, nothing)?).await?;
+    require_access(
+        &app,
+        caller.user(),
+        &message.room,
+        not_allowed("Not allowed"),
+    )?;
+    Ok(Written::new().json("message", &message.json))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Update {
+    room_id: String,
+    msg_id: String,
+    text: String,
+    custom_fields: Option<Map<String, Value>>,
+    /// Links that shall have a preview; when given, the text is looked through again.
+    preview_urls: Option<Vec<String>>,
+}
+
+/// Change a message's text.
+#[utoipa::path(
+    post, path = "/api/v1/chat.update", tag = "chat",
+    request_body = Update, responses((status = 200, body = MessageAnswer), Failure)
+)]
+async fn update(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<Update>,
+) -> Result<Written, Failure> {
+    let id = message_id(&request.msg_id, || no_message(&request.msg_id))?;
+    let edit = Edit {
+        message: id.clone(),
+        room: RoomId::new(&request.room_id),
+        text: request.text,
+        custom_fields: request.custom_fields,
+        reparse: request.preview_urls.is_some(),
+    };
+    message::edit(&app.commands, &caller, edit).await?;
+    let message = seen(&app, caller.user(), &id).await?;
+    Ok(Written::new().json("message", &message.json))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Delete {
+    msg_id: String,
+    room_id: String,
+    /// In the name of the one who wrote it; needs `force-delete-message` for somebody else's.
+    as_user: Option<bool>,
+}
+
+/// What was deleted, and when.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(
+    dead_code,
+    reason = "a schema: the answer is written around the view's JSON"
+)]
+struct DeleteAnswer {
+    _id: String,
+    /// Milliseconds since 1970, as text.
+    ts: String,
+    message: DeletedMessage,
+    #[schema(example = true)]
+    success: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(
+    dead_code,
+    reason = "a schema: the answer is written around the view's JSON"
+)]
+struct DeletedMessage {
+    _id: String,
+    rid: String,
+    u: MessageAuthor,
+}
+
+/// Delete a message.
+///
+/// Its text is erased for good, unless the workspace keeps history.
+#[utoipa::path(
+    post, path = "/api/v1/chat.delete", tag = "chat",
+    request_body = Delete, responses((status = 200, body = DeleteAnswer), Failure)
+)]
+async fn delete(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<Delete>,
+) -> Result<Written, Failure> {
+    let id = message_id(&request.msg_id, || no_message(&request.msg_id))?;
+    let before = app.views.messages.single(caller.user(), &id).await?;
+    let before = before.ok_or_else(|| no_message(&request.msg_id))?;
+    let shown: Value = serde_json::from_str(&before.json).unwrap_or_default();
+    let deletion = Deletion {
+        message: id.clone(),
+        room: RoomId::new(&request.room_id),
+        as_author: request.as_user.unwrap_or(false),
+        has_replies: shown["tcount"].as_u64().is_some_and(|replies| replies > 0),
+    };
+    message::delete(&app.commands, &caller, deletion).await?;
+    let deleted = serde_json::json!({ "_id": id, "rid": before.room, "u": shown["u"] });
+    let now = app.commands.clock().now().0;
+    Ok(Written::new()
+        .json("_id", &Value::from(id.as_str()).to_string())
+        .json("ts", &format!("\"{now}\""))
+        .json("message", &deleted.to_string()))
+}
+
+fn no_message(id: &str) -> Failure {
+    Failure::plain(format!("No message found with the id of \"{id}\"."))
+}

@@ -1,0 +1,49 @@
+//! `chat.*`: saying something, changing it, marking it, finding it again.
+
+mod change;
+mod lists;
+mod marks;
+mod say;
+mod search;
+mod sync;
+mod threads;
+
+use hansard_domain::id::MessageId;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::failure::Failure;
+use crate::app::App;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(say::routes())
+        .merge(change::routes())
+        .merge(marks::routes())
+        .merge(lists::routes())
+        .merge(threads::routes())
+        .merge(sync::routes())
+        .merge(search::routes())
+}
+
+/// A parameter that has to be there, or what Rocket.Chat says when it is not.
+fn required<'a>(given: Option<&'a str>, code: &str, reason: &str) -> Result<&'a str, Failure> {
+    given
+        .filter(|given| !given.trim().is_empty())
+        .ok_or_else(|| Failure::refused(code, reason))
+}
+
+/// The id of a message that exists, or what is said to one that does not.
+fn message_id(given: &str, missing: impl FnOnce() -> Failure) -> Result<MessageId, Failure> {
+    MessageId::parse(given).map_err(|_| missing())
+}
+
+fn not_found() -> Failure {
+    Failure::refused(
+        "error-message-not-found",
+        "The provided \"messageId\" does not match any existing message.",
+    )
+}
+
+fn not_allowed(reason: &'static str) -> impl Fn() -> Failure {
+    move || Failure::refused("error-not-allowed", reason)
+}

@@ -1,0 +1,243 @@
+//! `chat.sendMessage` and `chat.postMessage`.
+
+use axum::extract::State;
+use hansard_commands::message::{self, Outgoing, Post};
+use hansard_domain::id::{MessageId, RoomId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::rest::body::Body;
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+use crate::rest::message_shape::{Message, MessageAnswer, Written, said, time};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(send_message))
+        .routes(routes!(post_message))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct SendMessage {
+    message: Option<MessageToSend>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct MessageToSend {
+    /// Chosen by the client; sending it again is the same message.
+    #[serde(rename = "_id")]
+    id: Option<String>,
+    /// The room; a reply needs none.
+    rid: Option<String>,
+    msg: Option<String>,
+    alias: Option<String>,
+    emoji: Option<String>,
+    avatar: Option<String>,
+    #[schema(value_type = Option<Vec<Object>>)]
+    attachments: Option<Vec<Value>>,
+    #[schema(value_type = Option<Vec<Object>>)]
+    blocks: Option<Vec<Value>>,
+    /// The message that the thread hangs on.
+    tmid: Option<String>,
+    /// The room sees the reply, too.
+    tshow: Option<bool>,
+    /// The time to show, at most a minute off: ISO 8601, milliseconds, or `{"$date": milliseconds}`.
+    #[schema(value_type = Option<String>)]
+    ts: Option<Value>,
+    groupable: Option<bool>,
+    #[serde(rename = "customFields")]
+    custom_fields: Option<Map<String, Value>>,
+    /// A kind of system message; there may be none.
+    t: Option<String>,
+}
+
+/// Send a message into a room.
+///
+/// Whoever may see a room may write in it, unless it is archived, read-only, or the caller is muted
+/// there. `alias` and `avatar` need `message-impersonate`, `@all` needs `mention-all`, `@here` needs
+/// `mention-here`.
+#[utoipa::path(
+    post, path = "/api/v1/chat.sendMessage", tag = "chat",
+    request_body = SendMessage, responses((status = 200, body = MessageAnswer), Failure)
+)]
+async fn send_message(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<SendMessage>,
+) -> Result<Written, Failure> {
+    let Some(message) = request.message else {
+        return Err(Failure::refused(
+            "error-invalid-params",
+            "The \"message\" parameter must be provided.",
+        ));
+    };
+    if message.t.as_ref().is_some_and(|kind| !kind.is_empty()) {
+        return Err(Failure::plain(
+            "Cannot send system messages using 'chat.sendMessage'",
+        ));
+    }
+    let outgoing = message.outgoing()?;
+    let sent = message::send(&app.commands, &caller, outgoing).await?;
+    let json = said(&app, caller.user(), &sent).await?;
+    Ok(Written::new().json("message", &json))
+}
+
+impl MessageToSend {
+    fn outgoing(self) -> Result<Outgoing, Failure> {
+        Ok(Outgoing {
+            id: self.id.as_deref().map(id).transpose()?,
+            room: self.rid.map(RoomId::new),
+            text: self.msg.unwrap_or_default(),
+            alias: self.alias,
+            emoji: self.emoji,
+            avatar: self.avatar,
+            attachments: self.attachments.unwrap_or_default(),
+            blocks: self.blocks.unwrap_or_default(),
+            custom_fields: self.custom_fields,
+            thread: self.tmid.as_deref().map(id).transpose()?,
+            shown: self.tshow.unwrap_or(false),
+            at: self.ts.as_ref().and_then(shown_time),
+            groupable: self.groupable.unwrap_or(true),
+            ..Outgoing::default()
+        })
+    }
+}
+
+fn id(given: &str) -> Result<MessageId, Failure> {
+    MessageId::parse(given).map_err(|error| Failure::invalid_params(&error.to_string()))
+}
+
+fn shown_time(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::String(text) => time(text),
+        Value::Number(number) => number.as_i64().map(Timestamp),
+        Value::Object(date) => date.get("$date")?.as_i64().map(Timestamp),
+        _ => None,
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct PostMessage {
+    /// `#name`, `@username`, or an id or name; one or several.
+    channel: Option<OneOrMany>,
+    #[serde(rename = "roomId")]
+    room_id: Option<OneOrMany>,
+    text: Option<String>,
+    msg: Option<String>,
+    username: Option<String>,
+    alias: Option<String>,
+    icon_emoji: Option<String>,
+    emoji: Option<String>,
+    icon_url: Option<String>,
+    avatar: Option<String>,
+    #[schema(value_type = Option<Vec<Object>>)]
+    attachments: Option<Value>,
+    #[serde(rename = "parseUrls")]
+    parse_urls: Option<bool>,
+    #[schema(value_type = Option<Object>)]
+    bot: Option<Value>,
+    groupable: Option<bool>,
+    tmid: Option<String>,
+    #[serde(rename = "customFields")]
+    custom_fields: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Vec<String> {
+    fn from(given: OneOrMany) -> Self {
+        match given {
+            OneOrMany::One(one) => vec![one],
+            OneOrMany::Many(many) => many,
+        }
+    }
+}
+
+/// A message that was posted, and where.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+struct PostAnswer {
+    /// Milliseconds since 1970.
+    ts: i64,
+    /// As it was asked for.
+    channel: String,
+    message: Message,
+    #[schema(example = true)]
+    success: bool,
+}
+
+/// Post a message to rooms or people, as bots and scripts do.
+///
+/// Whoever posts into a channel joins it. The answer tells of the first of several.
+#[utoipa::path(
+    post, path = "/api/v1/chat.postMessage", tag = "chat",
+    request_body = PostMessage, responses((status = 200, body = PostAnswer), Failure)
+)]
+async fn post_message(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<PostMessage>,
+) -> Result<Written, Failure> {
+    let posted = message::post(&app.commands, &caller, request.post()?).await?;
+    let Some(first) = posted.first() else {
+        return Err(Failure::refused("invalid-channel", ""));
+    };
+    let json = said(&app, caller.user(), &first.said).await?;
+    let now = app.commands.clock().now();
+    let channel = Value::String(first.channel.clone());
+    Ok(Written::new()
+        .json("ts", &now.0.to_string())
+        .json("channel", &channel.to_string())
+        .json("message", &json))
+}
+
+impl PostMessage {
+    fn post(self) -> Result<Post, Failure> {
+        let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+        // What is no list is not there.
+        let mut attachments = match self.attachments {
+            Some(Value::Array(attachments)) => Some(attachments),
+            _ => None,
+        };
+        let parse_urls = self.parse_urls.unwrap_or(attachments.is_none());
+        for attachment in attachments.iter_mut().flatten() {
+            if let Value::Object(attachment) = attachment
+                && let Some(Value::String(text)) = attachment.shift_remove("msg")
+            {
+                attachment.insert("text".to_owned(), text.trim().into());
+            }
+        }
+        let avatar = some(self.icon_url).or(some(self.avatar));
+        let emoji = some(self.icon_emoji).or(some(self.emoji));
+        let text = some(self.text).or(some(self.msg)).unwrap_or_default();
+        Ok(Post {
+            channels: self
+                .channel
+                .or(self.room_id)
+                .map(Vec::from)
+                .unwrap_or_default(),
+            message: Outgoing {
+                text: text.trim().to_owned(),
+                alias: some(self.username).or(some(self.alias)),
+                emoji: emoji.filter(|_| avatar.is_none()),
+                avatar,
+                attachments: attachments.unwrap_or_default(),
+                custom_fields: self.custom_fields,
+                thread: self.tmid.as_deref().map(id).transpose()?,
+                parse_urls,
+                groupable: self.groupable.unwrap_or(false),
+                bot: self.bot.is_some_and(|bot| !bot.is_null() && bot != false),
+                ..Outgoing::default()
+            },
+        })
+    }
+}

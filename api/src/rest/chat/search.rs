@@ -1,0 +1,112 @@
+//! `chat.search`.
+
+use axum::extract::State;
+use hansard_domain::id::{RoomId, UserId};
+use hansard_projections::search::Question;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{not_allowed, required};
+use crate::app::App;
+use crate::rest::body::Params;
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+use crate::rest::message_shape::{Message, Written, project, require_access};
+use crate::rest::paging::{Paging, PagingParams};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(search))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SearchIn {
+    #[serde(rename = "roomId")]
+    #[param(required = true)]
+    room_id: Option<String>,
+    /// Words, `"phrases"`, `-not`, `word*`, `from:user`, `before:2026-01-31`, `after:`, `on:`,
+    /// `has:link|file|image|audio|video|attachment`, `is:pinned`. `in:room` searches another room.
+    #[serde(rename = "searchText")]
+    #[param(required = true)]
+    search_text: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+struct SearchAnswer {
+    messages: Vec<Message>,
+    #[schema(example = true)]
+    success: bool,
+}
+
+/// Search the messages of a room, the newest first.
+#[utoipa::path(
+    get, path = "/api/v1/chat.search", tag = "chat",
+    params(SearchIn, PagingParams), responses((status = 200, body = SearchAnswer), Failure)
+)]
+async fn search(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<SearchIn>,
+    paging: Paging,
+) -> Result<Written, Failure> {
+    let room = required(
+        asked.room_id.as_deref(),
+        "error-roomId-param-not-provided",
+        "The required \"roomId\" query param is missing.",
+    )?;
+    let text = required(
+        asked.search_text.as_deref(),
+        "error-searchText-param-not-provided",
+        "The required \"searchText\" query param is missing.",
+    )?;
+    let room = RoomId::new(room);
+    require_access(&app, caller.user(), &room, not_allowed("Not allowed"))?;
+    let question = Question::read(text);
+    if question.is_empty() {
+        return Ok(Written::new().json("messages", "[]"));
+    }
+    let rooms = rooms(&app, caller.user(), room, &question);
+    let senders = senders(&app, caller.user(), &question);
+    let count = paging.count.unwrap_or(u64::MAX);
+    let matches = app
+        .views
+        .search
+        .find(&question, &rooms, &senders, paging.offset, count)
+        .await?;
+    let found = app
+        .views
+        .messages
+        .among(caller.user(), &matches.ids)
+        .await?;
+    let found = project(found, &paging)?;
+    Ok(Written::new().json("messages", &found.json))
+}
+
+/// The room, or those that the question names and the caller may see.
+fn rooms(app: &App, viewer: &UserId, room: RoomId, question: &Question) -> Vec<RoomId> {
+    if question.rooms.is_empty() {
+        return vec![room];
+    }
+    let model = app.commands.model();
+    let named = question.rooms.iter().filter_map(|name| {
+        let id = RoomId::new(name);
+        let by_id = model.room(&id).map(|_| id);
+        by_id.or_else(|| model.room_by_name(name).cloned())
+    });
+    named
+        .filter(|room| model.can_access(Some(viewer), room))
+        .collect()
+}
+
+/// Those whom the question's names mean.
+fn senders(app: &App, viewer: &UserId, question: &Question) -> Vec<UserId> {
+    let model = app.commands.model();
+    let sender = |name: &String| match name.as_str() {
+        "me" => Some(viewer.clone()),
+        name => model.user_by_name(name).cloned(),
+    };
+    question.from.iter().filter_map(sender).collect()
+}

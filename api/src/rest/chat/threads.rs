@@ -1,0 +1,265 @@
+//! The threads of a room and the messages in them.
+
+use axum::extract::State;
+use hansard_domain::id::{MessageId, RoomId, Timestamp};
+use hansard_projections::messages::{Found, Order, ThreadKind};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{message_id, not_allowed, required};
+use crate::app::App;
+use crate::rest::body::Params;
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+use crate::rest::message_shape::{
+    Message, MessagesAnswer, Written, order, project, require_access, time,
+};
+use crate::rest::paging::{Paging, PagingParams};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(threads))
+        .routes(routes!(thread))
+        .routes(routes!(sync_threads))
+        .routes(routes!(sync_thread))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ThreadsOf {
+    rid: String,
+    /// `following` or `unread`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// To be found in the message that the thread hangs on.
+    text: Option<String>,
+}
+
+/// Messages that threads hang on.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+struct ThreadsAnswer {
+    threads: Vec<Message>,
+    count: u64,
+    offset: u64,
+    total: u64,
+    #[schema(example = true)]
+    success: bool,
+}
+
+/// The threads of a room, those replied to last first.
+#[utoipa::path(
+    get, path = "/api/v1/chat.getThreadsList", tag = "chat",
+    params(ThreadsOf, PagingParams), responses((status = 200, body = ThreadsAnswer), Failure)
+)]
+async fn threads(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<ThreadsOf>,
+    paging: Paging,
+) -> Result<Written, Failure> {
+    require_threads(&app)?;
+    let room = RoomId::new(&asked.rid);
+    require_access(&app, caller.user(), &room, not_allowed("Not Allowed"))?;
+    let kind = match asked.kind.as_deref() {
+        Some("following") => ThreadKind::Following,
+        Some("unread") => {
+            let model = app.commands.model();
+            ThreadKind::Unread(model.subscription(&room, caller.user()).read)
+        }
+        _ => ThreadKind::All,
+    };
+    let text = asked.text.unwrap_or_default();
+    let messages = &app.views.messages;
+    let found = messages
+        .threads(caller.user(), &room, &kind, &text, (&paging).into())
+        .await?;
+    let found = project(found, &paging)?;
+    Ok(Written::new().page("threads", &found, paging.offset))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct InThread {
+    #[param(required = true)]
+    tmid: Option<String>,
+}
+
+/// The replies of a thread, the oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/chat.getThreadMessages", tag = "chat",
+    params(InThread, PagingParams), responses((status = 200, body = MessagesAnswer), Failure)
+)]
+async fn thread(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<InThread>,
+    paging: Paging,
+) -> Result<Written, Failure> {
+    require_threads(&app)?;
+    let tmid = required_tmid(asked.tmid.as_deref())?;
+    let parent = parent(&app, &caller, tmid).await?;
+    let order = order(&paging, Order::OldestFirst);
+    let messages = &app.views.messages;
+    let found = messages
+        .thread(caller.user(), &parent, order, (&paging).into())
+        .await?;
+    let found = project(found, &paging)?;
+    Ok(Written::new().page("messages", &found, paging.offset))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ThreadsSince {
+    #[param(required = true)]
+    rid: Option<String>,
+    #[serde(rename = "updatedSince")]
+    #[param(required = true)]
+    updated_since: Option<String>,
+}
+
+/// What changed, and what is gone.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+struct Changes {
+    update: Vec<Message>,
+    remove: Vec<Gone>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+struct Gone {
+    _id: String,
+    #[serde(rename = "_deletedAt")]
+    deleted_at: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+struct ThreadsChanges {
+    threads: Changes,
+    #[schema(example = true)]
+    success: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+struct ThreadChanges {
+    messages: Changes,
+    #[schema(example = true)]
+    success: bool,
+}
+
+/// The threads of a room that changed since a time.
+#[utoipa::path(
+    get, path = "/api/v1/chat.syncThreadsList", tag = "chat",
+    params(ThreadsSince), responses((status = 200, body = ThreadsChanges), Failure)
+)]
+async fn sync_threads(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<ThreadsSince>,
+    paging: Paging,
+) -> Result<Written, Failure> {
+    require_threads(&app)?;
+    let room = required(
+        asked.rid.as_deref(),
+        "error-room-id-param-not-provided",
+        "The required \"rid\" query param is missing.",
+    )?;
+    let since = since(asked.updated_since.as_deref())?;
+    let room = RoomId::new(room);
+    require_access(&app, caller.user(), &room, not_allowed("Not Allowed"))?;
+    let messages = &app.views.messages;
+    let updated = messages
+        .threads_updated(caller.user(), &room, since)
+        .await?;
+    let (deleted, _) = messages.deleted(&room, since, Default::default()).await?;
+    Ok(Written::new().json("threads", &changes(project(updated, &paging)?, &deleted)))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ThreadSince {
+    #[param(required = true)]
+    tmid: Option<String>,
+    #[serde(rename = "updatedSince")]
+    #[param(required = true)]
+    updated_since: Option<String>,
+}
+
+/// The messages of a thread that changed since a time.
+#[utoipa::path(
+    get, path = "/api/v1/chat.syncThreadMessages", tag = "chat",
+    params(ThreadSince), responses((status = 200, body = ThreadChanges), Failure)
+)]
+async fn sync_thread(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<ThreadSince>,
+    paging: Paging,
+) -> Result<Written, Failure> {
+    require_threads(&app)?;
+    let tmid = required_tmid(asked.tmid.as_deref())?;
+    let since = since(asked.updated_since.as_deref())?;
+    let parent = parent(&app, &caller, tmid).await?;
+    let messages = &app.views.messages;
+    let updated = messages
+        .thread_updated(caller.user(), &parent, since)
+        .await?;
+    let deleted = messages.thread_deleted(&parent, since).await?;
+    Ok(Written::new().json("messages", &changes(project(updated, &paging)?, &deleted)))
+}
+
+fn changes(updated: Found, deleted: &[hansard_projections::messages::Deleted]) -> String {
+    let gone = |gone: &hansard_projections::messages::Deleted| json!({ "_id": gone.id, "_deletedAt": gone.at.iso() });
+    let gone: Vec<_> = deleted.iter().map(gone).collect();
+    format!(
+        "{{\"update\":{},\"remove\":{}}}",
+        updated.json,
+        serde_json::Value::from(gone)
+    )
+}
+
+fn require_threads(app: &App) -> Result<(), Failure> {
+    if app.commands.model().flag("Threads_enabled") {
+        return Ok(());
+    }
+    Err(Failure::refused("error-not-allowed", "Threads Disabled"))
+}
+
+fn required_tmid(given: Option<&str>) -> Result<&str, Failure> {
+    let reason = "The required \"tmid\" query param is missing.";
+    required(given, "error-invalid-params", reason)
+}
+
+fn since(given: Option<&str>) -> Result<Timestamp, Failure> {
+    let code = "error-updatedSince-param-invalid";
+    let given = required(
+        given,
+        code,
+        "The required param \"updatedSince\" is missing.",
+    )?;
+    time(given).ok_or_else(|| {
+        let reason = "The \"updatedSince\" query parameter must be a valid date.";
+        Failure::refused(code, reason)
+    })
+}
+
+/// The message that a thread hangs on, in a room that the caller may see.
+async fn parent(app: &App, caller: &Caller, tmid: &str) -> Result<MessageId, Failure> {
+    let missing = || Failure::refused("error-invalid-message", "Invalid Message");
+    let id = message_id(tmid, missing)?;
+    let message = app.views.messages.single(caller.user(), &id).await?;
+    let message = message.ok_or_else(missing)?;
+    require_access(
+        app,
+        caller.user(),
+        &message.room,
+        not_allowed("Not Allowed"),
+    )?;
+    Ok(id)
+}

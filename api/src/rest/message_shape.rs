@@ -1,0 +1,220 @@
+//! Messages in answers.
+//!
+//! The view of messages holds them finished, so an answer is written around their text and nothing
+//! is parsed or serialised again; [`Message`] is what they look like, for the document.
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use hansard_commands::message::Said;
+use hansard_domain::account::Author;
+use hansard_domain::event::Entry;
+use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use hansard_projections::messages::{Found, MessageHead, Order, Slice, message_json};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::failure::Failure;
+use super::paging::{Direction, Paging};
+use crate::app::App;
+
+/// A message.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+pub struct Message {
+    _id: String,
+    /// The room it is in.
+    rid: String,
+    msg: String,
+    /// When it was sent.
+    ts: String,
+    u: MessageAuthor,
+    #[serde(rename = "_updatedAt")]
+    updated_at: String,
+    /// The kind of a system message.
+    t: Option<String>,
+    /// The message that its thread hangs on.
+    tmid: Option<String>,
+    /// A reply that the room sees, too.
+    tshow: Option<bool>,
+    /// How many replies hang on it.
+    tcount: Option<u64>,
+    /// When the last of them was sent.
+    tlm: Option<String>,
+    /// The ids of those who follow its thread.
+    replies: Option<Vec<String>>,
+    urls: Vec<Map<String, Value>>,
+    mentions: Vec<Map<String, Value>>,
+    channels: Vec<Map<String, Value>>,
+    attachments: Option<Vec<Map<String, Value>>>,
+    reactions: Option<Map<String, Value>>,
+    alias: Option<String>,
+    avatar: Option<String>,
+    emoji: Option<String>,
+    groupable: Option<bool>,
+    pinned: Option<bool>,
+    #[serde(rename = "editedAt")]
+    edited_at: Option<String>,
+    /// The caller's star.
+    starred: Option<Vec<Map<String, Value>>>,
+    #[serde(rename = "customFields")]
+    custom_fields: Option<Map<String, Value>>,
+}
+
+/// Who wrote a message.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+pub struct MessageAuthor {
+    _id: String,
+    username: String,
+    name: Option<String>,
+}
+
+/// One message.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+pub struct MessageAnswer {
+    message: Message,
+    #[schema(example = true)]
+    success: bool,
+}
+
+/// A page of messages.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
+pub struct MessagesAnswer {
+    messages: Vec<Message>,
+    count: u64,
+    offset: u64,
+    total: u64,
+    #[schema(example = true)]
+    success: bool,
+}
+
+/// An answer whose members are JSON texts: `{…, "success": true}`.
+#[derive(Debug)]
+pub struct Written {
+    body: String,
+}
+
+impl Written {
+    pub fn new() -> Self {
+        Self {
+            body: String::from("{"),
+        }
+    }
+
+    /// Adds a member; `json` must be JSON.
+    pub fn json(mut self, name: &str, json: &str) -> Self {
+        self.body.reserve(json.len() + name.len() + 24);
+        self.body.push('"');
+        self.body.push_str(name);
+        self.body.push_str("\":");
+        self.body.push_str(json);
+        self.body.push(',');
+        self
+    }
+
+    pub fn number(self, name: &str, number: u64) -> Self {
+        self.json(name, &number.to_string())
+    }
+
+    /// Adds `messages`, `count`, `offset` and `total` of a page.
+    pub fn page(self, name: &str, found: &Found, offset: u64) -> Self {
+        self.json(name, &found.json)
+            .number("count", found.count)
+            .number("offset", offset)
+            .number("total", found.total)
+    }
+}
+
+impl IntoResponse for Written {
+    fn into_response(mut self) -> Response {
+        self.body.push_str("\"success\":true}");
+        let json = HeaderValue::from_static("application/json");
+        ([(header::CONTENT_TYPE, json)], self.body).into_response()
+    }
+}
+
+impl From<&Paging> for Slice {
+    fn from(paging: &Paging) -> Self {
+        Self {
+            offset: paging.offset,
+            count: paging.count,
+        }
+    }
+}
+
+/// The order that a list of messages is asked for in: by time, either way.
+pub fn order(paging: &Paging, usual: Order) -> Order {
+    let by_time = paging.sort.iter().find(|(name, _)| name == "ts");
+    match by_time {
+        Some((_, Direction::Ascending)) => Order::OldestFirst,
+        Some((_, Direction::Descending)) => Order::NewestFirst,
+        None => usual,
+    }
+}
+
+/// Leaves of each message the members that are asked for.
+pub fn project(found: Found, paging: &Paging) -> Result<Found, Failure> {
+    let Some(fields) = &paging.fields else {
+        return Ok(found);
+    };
+    let mut messages: Vec<Map<String, Value>> =
+        serde_json::from_str(&found.json).map_err(unreadable)?;
+    for message in &mut messages {
+        fields.project(message);
+    }
+    let json = serde_json::to_string(&messages).map_err(unreadable)?;
+    Ok(Found { json, ..found })
+}
+
+/// A message that was just recorded, with its author as it is now.
+pub fn recorded(app: &App, entry: &Entry, sender: &UserId) -> Result<String, Failure> {
+    let model = app.commands.model();
+    let author = model.account(sender).map(|account| Author {
+        id: sender.clone(),
+        username: account.profile.username.clone(),
+        name: account.profile.name.clone(),
+    });
+    let message = author.and_then(|author| message_json(entry, &author).transpose());
+    message.transpose()?.ok_or_else(Failure::internal)
+}
+
+/// What was said: from its event, or from the view where it stands already.
+pub async fn said(app: &App, viewer: &UserId, said: &Said) -> Result<String, Failure> {
+    match said {
+        Said::New(entry) => recorded(app, entry, viewer),
+        Said::Already(id) => Ok(seen(app, viewer, id).await?.json),
+    }
+}
+
+/// A message that the viewer may see; otherwise what Rocket.Chat says to that, which is nothing.
+pub async fn seen(app: &App, viewer: &UserId, id: &MessageId) -> Result<MessageHead, Failure> {
+    let message = app.views.messages.single(viewer, id).await?;
+    message.ok_or_else(|| Failure::with_body(serde_json::json!({ "success": false })))
+}
+
+/// A time as clients write it: ISO 8601, or milliseconds.
+pub fn time(text: &str) -> Option<Timestamp> {
+    Timestamp::parse(text).or_else(|| text.trim().parse().ok().map(Timestamp))
+}
+
+/// Refuses somebody who may not see a room.
+pub fn require_access(
+    app: &App,
+    viewer: &UserId,
+    room: &RoomId,
+    refusal: impl Fn() -> Failure,
+) -> Result<(), Failure> {
+    if app.commands.model().can_access(Some(viewer), room) {
+        return Ok(());
+    }
+    Err(refusal())
+}
+
+/// Logs what should not happen: the view's JSON is our own.
+fn unreadable(error: serde_json::Error) -> Failure {
+    tracing::error!(%error, "a message of the view is no JSON");
+    Failure::internal()
+}

@@ -1,0 +1,273 @@
+use hansard_domain::account::{AccountEvent, Profile};
+use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::message::{Content, Mentions, MessageEvent, Sent, ThreadReply};
+use hansard_domain::room::{PruneReason, Pruned, RoomEvent};
+use hansard_domain::seal::Private;
+use hansard_domain::vault::KeyId;
+use serde_json::{Value, json};
+
+use super::queries::{History, Slice, history_page};
+use super::*;
+use crate::testing::{Story, dump, shredded, tables, told};
+
+const TABLES: &[&str] = &[
+    "message", "author", "star", "mention", "named", "deleted", "total",
+];
+
+fn two_people() -> Story {
+    let mut story = Story::default();
+    story.registered("mary").registered("joe");
+    story
+}
+
+fn wrote(story: &mut Story, id: &str, sender: &str, text: &str) {
+    let sent = story.message("general", sender);
+    story.wrote(id, sent, text);
+}
+
+fn replied(story: &mut Story, id: &str, sender: &str, parent: &str) {
+    let sent = Sent {
+        thread: Some(ThreadReply {
+            parent: parent.into(),
+            shown: false,
+            followers: vec![sender.into()],
+        }),
+        ..story.message("general", sender)
+    };
+    story.wrote(id, sent, "a reply");
+}
+
+fn content(text: &str) -> Private<Content> {
+    let content = Content {
+        text: text.to_owned(),
+        ..Content::default()
+    };
+    Private::new(KeyId(3), content)
+}
+
+fn reacted(story: &mut Story, id: &str, user: &str, reaction: &str) {
+    let event = MessageEvent::ReactionAdded {
+        room: "general".into(),
+        user: user.into(),
+        reaction: reaction.into(),
+    };
+    story.on(id, event);
+}
+
+fn deleted(story: &mut Story, id: &str, show_deleted: bool) {
+    let event = MessageEvent::MessageDeleted {
+        room: "general".into(),
+        by: "joe".into(),
+        erased: Some(KeyId(3)),
+        show_deleted,
+        at: story.now(),
+    };
+    story.on(id, event);
+}
+
+async fn history(tables: &mut AnyConnection, viewer: &str, history: History) -> Vec<Value> {
+    let (viewer, room) = (UserId::new(viewer), RoomId::new("general"));
+    let found = history_page(tables, &viewer, &room, &history)
+        .await
+        .unwrap();
+    let messages: Vec<Value> = serde_json::from_str(&found.json).unwrap();
+    assert_eq!(messages.len() as u64, found.count);
+    messages
+}
+
+fn all() -> History {
+    History {
+        threads: true,
+        ..History::default()
+    }
+}
+
+fn ids(messages: &[Value]) -> Vec<&str> {
+    messages
+        .iter()
+        .map(|it| it["_id"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_page_of_history_is_the_newest_first_with_authors() {
+    let mut story = two_people();
+    for number in 1..=5 {
+        wrote(&mut story, &format!("m{number}"), "mary", "hello \"you\"");
+    }
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let page = History {
+        slice: Slice {
+            offset: 1,
+            count: Some(2),
+        },
+        ..all()
+    };
+    let messages = history(&mut tables, "joe", page).await;
+    assert_eq!(ids(&messages), ["m4", "m3"]);
+    assert_eq!(messages[0]["u"]["username"], "mary");
+    assert_eq!(messages[0]["msg"], "hello \"you\"");
+    assert_eq!(messages[0]["ts"], "2023-11-14T22:13:25.000Z");
+    assert_eq!(messages[0]["urls"], json!([]));
+
+    let at = Timestamp::parse("2023-11-14T22:13:24.000Z");
+    for (inclusive, expected) in [(false, vec!["m2", "m1"]), (true, vec!["m3", "m2", "m1"])] {
+        let before = History {
+            latest: at,
+            inclusive,
+            ..all()
+        };
+        assert_eq!(ids(&history(&mut tables, "joe", before).await), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_star_is_seen_by_the_one_who_gave_it() {
+    let mut story = two_people();
+    wrote(&mut story, "m1", "mary", "hello");
+    let (room, user) = (RoomId::new("general"), UserId::new("joe"));
+    story.on("m1", MessageEvent::MessageStarred { room, user });
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let joes = history(&mut tables, "joe", all()).await;
+    assert_eq!(joes[0]["starred"], json!([{ "_id": "joe" }]));
+    let marys = history(&mut tables, "mary", all()).await;
+    assert!(marys[0].get("starred").is_none());
+}
+
+#[tokio::test]
+async fn names_follow_those_who_bear_them() {
+    let mut story = two_people();
+    wrote(&mut story, "m1", "joe", "hello");
+    reacted(&mut story, "m1", "joe", ":smile:");
+    reacted(&mut story, "m1", "mary", ":smile:");
+    let by = UserId::new("joe");
+    let (room, at) = (RoomId::new("general"), story.now());
+    story.on("m1", MessageEvent::MessagePinned { room, by, at });
+    let profile = Profile {
+        username: "joseph".into(),
+        ..Profile::default()
+    };
+    let profile = Private::new(KeyId(1), profile);
+    story.account("joe", AccountEvent::UserProfileChanged { profile });
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let message = &history(&mut tables, "mary", all()).await[0];
+    assert_eq!(message["u"]["username"], "joseph");
+    assert_eq!(message["pinnedBy"]["username"], "joseph");
+    let smiles = json!({ ":smile:": { "usernames": ["joseph", "mary"] } });
+    assert_eq!(message["reactions"], smiles);
+}
+
+#[tokio::test]
+async fn a_thread_counts_its_replies() {
+    let mut story = two_people();
+    wrote(&mut story, "m1", "mary", "hello");
+    replied(&mut story, "r1", "joe", "m1");
+    replied(&mut story, "r2", "joe", "m1");
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let room = History::default();
+    let messages = history(&mut tables, "joe", room.clone()).await;
+    assert_eq!(ids(&messages), ["m1"]);
+    assert_eq!(messages[0]["tcount"], 2);
+    assert_eq!(messages[0]["replies"], json!(["joe"]));
+    assert_eq!(
+        ids(&history(&mut tables, "joe", all()).await),
+        ["r2", "r1", "m1"]
+    );
+
+    deleted(&mut story, "r1", false);
+    deleted(&mut story, "r2", false);
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let messages = history(&mut tables, "joe", room).await;
+    assert!(messages[0].get("tcount").is_none());
+}
+
+#[tokio::test]
+async fn an_edited_message_keeps_its_place_and_marks() {
+    let mut story = two_people();
+    let sent = Sent {
+        mentions: Mentions {
+            users: vec!["joe".into()],
+            everybody: false,
+        },
+        ..story.message("general", "mary")
+    };
+    story.wrote("m1", sent, "hello @joe");
+    wrote(&mut story, "m2", "mary", "later");
+    reacted(&mut story, "m1", "joe", ":smile:");
+    let event = MessageEvent::MessageEdited {
+        room: "general".into(),
+        editor: "mary".into(),
+        mentions: Mentions::default(),
+        content: content("hello"),
+        at: story.now(),
+    };
+    story.on("m1", event);
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let messages = history(&mut tables, "joe", all()).await;
+    assert_eq!(ids(&messages), ["m2", "m1"]);
+    assert_eq!(messages[1]["msg"], "hello");
+    assert_eq!(
+        messages[1]["editedBy"],
+        json!({ "_id": "mary", "username": "mary" })
+    );
+    assert!(messages[1]["reactions"][":smile:"].is_object());
+    assert_eq!(dump(&mut tables, &["mention"]).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_deleted_message_leaves_its_id_or_a_place_holder() {
+    let mut story = two_people();
+    wrote(&mut story, "m1", "mary", "secret");
+    wrote(&mut story, "m2", "mary", "secret");
+    deleted(&mut story, "m1", false);
+    deleted(&mut story, "m2", true);
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let messages = history(&mut tables, "joe", all()).await;
+    assert_eq!(ids(&messages), ["m2"]);
+    assert_eq!(
+        (&messages[0]["t"], &messages[0]["msg"]),
+        (&json!("rm"), &json!(""))
+    );
+    let everything = dump(&mut tables, TABLES).await.join("\n");
+    assert!(!everything.contains("secret"), "{everything}");
+    assert!(everything.contains("deleted: \"m1\""), "{everything}");
+    assert!(
+        everything.contains("total: \"general\" | 1"),
+        "{everything}"
+    );
+}
+
+#[tokio::test]
+async fn a_replay_after_shredding_gives_the_same_tables() {
+    let mut story = two_people();
+    for id in ["m1", "m2", "m3", "m4"] {
+        wrote(&mut story, id, "mary", "secret");
+        reacted(&mut story, id, "joe", ":smile:");
+    }
+    replied(&mut story, "r1", "joe", "m1");
+    deleted(&mut story, "m1", true);
+    deleted(&mut story, "m2", false);
+    let pruned = ["m3", "r1"].map(|id| Pruned {
+        message: id.into(),
+        key: KeyId(3),
+    });
+    let event = RoomEvent::ChannelPruned {
+        reason: PruneReason::Requested,
+        criteria: Default::default(),
+        pruned: pruned.into(),
+    };
+    story.room("general", event);
+    let sent = story.message("other", "mary");
+    story.wrote("o1", sent, "secret");
+    story.room("other", RoomEvent::RoomDeleted { key: KeyId(2) });
+    deleted(&mut story, "m4", false);
+    for id in ["mary", "joe"] {
+        story.account(id, AccountEvent::UserDeleted { key: KeyId(1) });
+    }
+    let mut live = told(&MessagesView, &story, TABLES).await;
+    let expected = dump(&mut live, TABLES).await;
+    assert!(!expected.join("\n").contains("secret"));
+    assert!(!expected.join("\n").contains("Name of"));
+    let mut replayed = tables(&MessagesView, &shredded(&story.entries), 100).await;
+    assert_eq!(dump(&mut replayed, TABLES).await, expected);
+}

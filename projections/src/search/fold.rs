@@ -1,0 +1,348 @@
+//! What a batch of events does to the index.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use hansard_domain::log::Position;
+use hansard_domain::message::{Content, MessageEvent, Sent};
+use hansard_domain::room::RoomEvent;
+use serde_json::Value;
+use sqlx::{AnyConnection, Row as _};
+
+use super::question::Mark;
+use crate::rows::{ByKey, Insert};
+use crate::view::ViewError;
+
+const ENTRY: Insert = Insert::into("entry", &["number", "id", "text", "scope"]);
+const INDEX: Insert = Insert::into("words", &["rowid", "text", "scope"]);
+/// The index forgets a row when it is told what stood in it.
+const FORGET: Insert = Insert::into("words", &["words", "rowid", "text", "scope"]);
+const READ: ByKey = ByKey::new("SELECT number, id, text, scope FROM entry WHERE id IN");
+const DELETE: ByKey = ByKey::new("DELETE FROM entry WHERE id IN");
+
+/// How many low bits of an entry's number come from its position in the log.
+const POSITION_BITS: u32 = 22;
+
+/// How many messages of a deleted room are taken out at once.
+const ROOM_CHUNK: i64 = 2_000;
+
+pub(super) async fn apply(
+    tables: &mut AnyConnection,
+    entries: &[Arc<Entry>],
+) -> Result<(), ViewError> {
+    for part in entries.split_inclusive(|entry| deletes_room(entry)) {
+        let mut fold = Fold::load(tables, part).await?;
+        for entry in part {
+            fold.apply(entry);
+        }
+        fold.write(tables).await?;
+        if let Some(last) = part.last()
+            && deletes_room(last)
+        {
+            forget_room(tables, &RoomId::new(last.stream.key())).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The number of the first message that could have been sent at a time. Numbers sort by the time a
+/// message shows, then by its place in the log; two messages of one millisecond would have to lie
+/// four million events apart to share one.
+pub(super) fn number_at(at: Timestamp) -> i64 {
+    at.0.clamp(i64::MIN >> POSITION_BITS, i64::MAX >> POSITION_BITS) << POSITION_BITS
+}
+
+fn number(at: Timestamp, position: Position) -> i64 {
+    number_at(at) | (position.0 & ((1 << POSITION_BITS) - 1)) as i64
+}
+
+/// The word for a room: its id in hexadecimal, because the index knows no case and no punctuation.
+pub(super) fn room_word(room: &RoomId) -> String {
+    hex('r', room.as_str())
+}
+
+pub(super) fn sender_word(sender: &UserId) -> String {
+    hex('u', sender.as_str())
+}
+
+fn hex(kind: char, id: &str) -> String {
+    let mut word = String::with_capacity(1 + id.len() * 2);
+    word.push(kind);
+    for byte in id.bytes() {
+        // Writing to a string does not fail.
+        let _ = write!(word, "{byte:02x}");
+    }
+    word
+}
+
+fn deletes_room(entry: &Entry) -> bool {
+    matches!(entry.event, Event::Room(RoomEvent::RoomDeleted { .. }))
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    number: i64,
+    text: String,
+    scope: String,
+}
+
+/// The rows that a batch touches: what stands in the index, and what shall.
+#[derive(Default)]
+struct Fold {
+    before: HashMap<MessageId, Row>,
+    after: BTreeMap<MessageId, Row>,
+    touched: BTreeSet<MessageId>,
+}
+
+impl Fold {
+    async fn load(tables: &mut AnyConnection, entries: &[Arc<Entry>]) -> Result<Self, ViewError> {
+        let mut sent = HashSet::new();
+        let mut wanted = BTreeSet::new();
+        for entry in entries {
+            match &entry.event {
+                Event::Message(MessageEvent::MessageSent { .. }) => {
+                    sent.insert(entry.stream.key());
+                }
+                Event::Message(
+                    MessageEvent::MessageEdited { .. }
+                    | MessageEvent::MessageDeleted { .. }
+                    | MessageEvent::MessagePinned { .. }
+                    | MessageEvent::MessageUnpinned { .. },
+                ) => {
+                    wanted.insert(entry.stream.key());
+                }
+                Event::Room(RoomEvent::ChannelPruned { pruned, .. }) => {
+                    wanted.extend(pruned.iter().map(|pruned| pruned.message.as_str()));
+                }
+                _ => {}
+            }
+        }
+        let wanted: Vec<&str> = wanted.into_iter().filter(|id| !sent.contains(id)).collect();
+        let mut fold = Self::default();
+        for row in READ.fetch(tables, &wanted).await? {
+            let id = MessageId::new(row.try_get::<String, _>(1)?);
+            let row = Row {
+                number: row.try_get(0)?,
+                text: row.try_get(2)?,
+                scope: row.try_get(3)?,
+            };
+            fold.before.insert(id.clone(), row.clone());
+            fold.after.insert(id, row);
+        }
+        Ok(fold)
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        use MessageEvent as E;
+        match &entry.event {
+            Event::Message(event) => {
+                let id = MessageId::new(entry.stream.key());
+                match event {
+                    E::MessageSent { sent, content } => {
+                        let content = content.value().filter(|_| sent.system.is_none());
+                        if let Some(content) = content {
+                            let row = Row {
+                                number: number(sent.at, entry.position),
+                                text: text(content),
+                                scope: scope(sent, content),
+                            };
+                            self.after.insert(id, row);
+                        }
+                    }
+                    E::MessageEdited { content, .. } => {
+                        if let Some(content) = content.value() {
+                            self.change(id, |row| {
+                                row.text = text(content);
+                                for (mark, has) in marks_of(content) {
+                                    set(&mut row.scope, mark, has);
+                                }
+                            });
+                        }
+                    }
+                    E::MessagePinned { .. } => {
+                        self.change(id, |row| set(&mut row.scope, Mark::Pinned, true));
+                    }
+                    E::MessageUnpinned { .. } => {
+                        self.change(id, |row| set(&mut row.scope, Mark::Pinned, false));
+                    }
+                    E::MessageDeleted { .. } => self.remove(&id),
+                    _ => {}
+                }
+            }
+            Event::Room(RoomEvent::ChannelPruned { pruned, .. }) => {
+                for pruned in pruned {
+                    self.remove(&pruned.message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn change(&mut self, id: MessageId, change: impl FnOnce(&mut Row)) {
+        if let Some(row) = self.after.get_mut(&id) {
+            change(row);
+            self.touched.insert(id);
+        }
+    }
+
+    fn remove(&mut self, id: &MessageId) {
+        if self.after.remove(id).is_some() {
+            self.touched.insert(id.clone());
+        }
+    }
+
+    async fn write(self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        let forgotten: Vec<_> = self
+            .touched
+            .iter()
+            .filter_map(|id| Some((id, self.before.get(id)?)))
+            .collect();
+        forget(tables, &forgotten).await?;
+        let mut written: Vec<_> = self
+            .after
+            .iter()
+            .filter(|(id, _)| self.touched.contains(*id) || !self.before.contains_key(*id))
+            .collect();
+        // The index writes what it has gathered whenever a number is not larger than the last.
+        written.sort_unstable_by_key(|(_, row)| row.number);
+        ENTRY
+            .write(tables, &written, |(id, row), values| {
+                values.number(row.number);
+                values.text(id);
+                values.text(&row.text);
+                values.text(&row.scope);
+            })
+            .await?;
+        INDEX
+            .write(tables, &written, |(_, row), values| {
+                values.number(row.number);
+                values.text(&row.text);
+                values.text(&row.scope);
+            })
+            .await
+    }
+}
+
+async fn forget(tables: &mut AnyConnection, rows: &[(&MessageId, &Row)]) -> Result<(), ViewError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut ordered = rows.to_vec();
+    ordered.sort_unstable_by_key(|(_, row)| row.number);
+    FORGET
+        .write(tables, &ordered, |(_, row), values| {
+            values.text("delete");
+            values.number(row.number);
+            values.text(&row.text);
+            values.text(&row.scope);
+        })
+        .await?;
+    let ids: Vec<&MessageId> = rows.iter().map(|(id, _)| *id).collect();
+    DELETE.execute(tables, &ids).await?;
+    Ok(())
+}
+
+async fn forget_room(tables: &mut AnyConnection, room: &RoomId) -> Result<(), ViewError> {
+    let all = format!("scope : \"{}\"", room_word(room));
+    loop {
+        let found = sqlx::query(
+            "SELECT e.number, e.id, e.text, e.scope \
+             FROM words JOIN entry e ON e.number = words.rowid \
+             WHERE words MATCH $1 ORDER BY words.rowid LIMIT $2",
+        )
+        .bind(all.clone())
+        .bind(ROOM_CHUNK)
+        .fetch_all(&mut *tables)
+        .await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let mut rows = Vec::with_capacity(found.len());
+        for row in &found {
+            let id = MessageId::new(row.try_get::<String, _>(1)?);
+            let row = Row {
+                number: row.try_get(0)?,
+                text: row.try_get(2)?,
+                scope: row.try_get(3)?,
+            };
+            rows.push((id, row));
+        }
+        let rows: Vec<_> = rows.iter().map(|(id, row)| (id, row)).collect();
+        forget(tables, &rows).await?;
+    }
+}
+
+/// The members of an attachment that are read by people.
+const READ_BY_PEOPLE: [&str; 4] = ["title", "text", "description", "author_name"];
+
+/// Everything in a message that is found by its words.
+fn text(content: &Content) -> String {
+    let mut text = content.text.clone();
+    for attachment in &content.attachments {
+        let said = READ_BY_PEOPLE
+            .iter()
+            .filter_map(|field| attachment.get(*field)?.as_str());
+        for said in said {
+            text.push('\n');
+            text.push_str(said);
+        }
+        let fields = attachment.get("fields").and_then(Value::as_array);
+        for field in fields.into_iter().flatten() {
+            for said in ["title", "value"] {
+                if let Some(said) = field.get(said).and_then(Value::as_str) {
+                    text.push('\n');
+                    text.push_str(said);
+                }
+            }
+        }
+    }
+    text
+}
+
+fn scope(sent: &Sent, content: &Content) -> String {
+    let mut scope = room_word(&sent.room);
+    scope.push(' ');
+    scope.push_str(&sender_word(&sent.sender));
+    for (mark, has) in marks_of(content) {
+        set(&mut scope, mark, has);
+    }
+    if sent.has_files {
+        set(&mut scope, Mark::File, true);
+    }
+    set(&mut scope, Mark::Thread, sent.thread.is_some());
+    scope
+}
+
+/// What a message's content says that it has.
+fn marks_of(content: &Content) -> [(Mark, bool); 6] {
+    let any = |field: &str| {
+        let mut all = content.attachments.iter();
+        all.any(|attachment| attachment.get(field).is_some_and(|value| !value.is_null()))
+    };
+    [
+        (Mark::Link, !content.urls.is_empty()),
+        (Mark::File, any("title_link")),
+        (Mark::Image, any("image_url")),
+        (Mark::Audio, any("audio_url")),
+        (Mark::Video, any("video_url")),
+        (Mark::Attachment, !content.attachments.is_empty()),
+    ]
+}
+
+fn set(scope: &mut String, mark: Mark, has: bool) {
+    let word = mark.as_ref();
+    let stands = scope.split(' ').any(|stands| stands == word);
+    if has && !stands {
+        scope.push(' ');
+        scope.push_str(word);
+    } else if !has && stands {
+        *scope = scope
+            .split(' ')
+            .filter(|stands| *stands != word)
+            .collect::<Vec<_>>()
+            .join(" ");
+    }
+}

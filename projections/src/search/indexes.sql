@@ -1,0 +1,1 @@
+-- All of them are searched by while events are applied, so they stand in the schema.

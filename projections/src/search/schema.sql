@@ -1,0 +1,22 @@
+-- What can be found. The number says when a message was sent and where it stands in the log, so that
+-- the order of the index is the order of time.
+CREATE TABLE entry (
+    number integer PRIMARY KEY,
+    id text NOT NULL,
+    text text NOT NULL,
+    -- Words for what is no text: the room, the sender, what the message has.
+    scope text NOT NULL
+);
+
+CREATE UNIQUE INDEX entry_id ON entry (id);
+
+CREATE VIRTUAL TABLE words USING fts5 (
+    text,
+    scope,
+    content = 'entry',
+    content_rowid = 'number',
+    tokenize = 'unicode61 remove_diacritics 2'
+);
+
+-- What is erased is gone from the index, too, and not just marked.
+INSERT INTO words (words, rank) VALUES ('secure-delete', 1);

@@ -1,1 +1,0 @@
--- What there is stands in the schema.
