@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use hansard_commands::account::login::FailedLogins;
 use hansard_commands::bus::Commands;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::Value;
@@ -18,6 +19,7 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     pub config: Config,
     pub commands: Commands,
+    pub failed_logins: FailedLogins,
     pub views: Views,
     pub limiter: RateLimiter,
     pub metrics: PrometheusHandle,

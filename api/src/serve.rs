@@ -7,15 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::ListenerExt;
+use hansard_commands::account::login::FailedLogins;
 use hansard_commands::account::password;
 use hansard_commands::bootstrap::{self, Administrator};
 use hansard_commands::bus::Commands;
-use hansard_commands::policy::{self, RunningPolicy};
+use hansard_commands::integration::dispatch::Dispatcher;
+use hansard_commands::integration::outgoing::OutgoingWebhooks;
+use hansard_commands::policy::{self, Policy, RunningPolicy};
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
 use hansard_commands::state::StateStore;
 use hansard_domain::id::{RandomIds, SystemClock};
 use hansard_domain::log::Position;
+use hansard_infra::http_out::HttpWebhookSender;
 use hansard_infra::state::StateFiles;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -66,6 +70,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let app = App::new(Parts {
         config,
         commands: running.commands.clone(),
+        failed_logins: FailedLogins::default(),
         views,
         limiter: RateLimiter::new(),
         metrics: operation::gather()?,
@@ -157,6 +162,8 @@ struct Running {
     commands: Commands,
     committer: JoinHandle<()>,
     policies: Vec<RunningPolicy>,
+    /// Makes the deliveries of outgoing webhooks.
+    dispatching: JoinHandle<()>,
     keeper: JoinHandle<()>,
     stop_policies: CancellationToken,
     stop_keeper: CancellationToken,
@@ -176,7 +183,7 @@ impl Running {
         )
         .await?;
         let stop_policies = CancellationToken::new();
-        let start = |policy| {
+        let start = |policy: Arc<dyn Policy>| {
             policy::start(
                 policy,
                 commands.clone(),
@@ -185,7 +192,13 @@ impl Running {
                 stop_policies.clone(),
             )
         };
-        let policies = vec![start(Arc::new(Shredder::new(snapshots.clone()))).await];
+        let policies = vec![
+            start(Arc::new(Shredder::new(snapshots.clone()))).await,
+            start(Arc::new(OutgoingWebhooks)).await,
+        ];
+        let sender = Arc::new(HttpWebhookSender::new()?);
+        let dispatcher = Dispatcher::new(commands.clone(), sender);
+        let dispatching = tokio::spawn(dispatcher.run(stop_policies.clone()));
         let stop_keeper = CancellationToken::new();
         let keeping = (snapshots, commands.clone(), stop_keeper.clone());
         let keeper = tokio::spawn(async move {
@@ -196,6 +209,7 @@ impl Running {
             commands,
             committer,
             policies,
+            dispatching,
             keeper,
             stop_policies,
             stop_keeper,
@@ -207,6 +221,9 @@ impl Running {
         self.stop_policies.cancel();
         for policy in self.policies {
             policy.stopped().await;
+        }
+        if let Err(error) = self.dispatching.await {
+            tracing::error!(%error, "the deliveries of webhooks ended badly");
         }
         self.stop_keeper.cancel();
         if let Err(error) = self.keeper.await {

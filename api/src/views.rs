@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hansard_domain::journal::Journal;
 use hansard_projections::accounts::Accounts;
 use hansard_projections::audit::Audit;
+use hansard_projections::configuration::Configuration;
 use hansard_projections::deliveries::{Deliveries, DeliveriesView};
 use hansard_projections::messages::{Messages, MessagesView};
 use hansard_projections::rooms::Rooms;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Views {
     pub accounts: Store,
     pub audit: Store,
+    pub configuration: Store,
     pub deliveries: Deliveries,
     pub messages: Messages,
     pub rooms: Store,
@@ -31,6 +33,7 @@ pub fn all() -> Vec<Arc<dyn View>> {
     vec![
         Arc::new(Accounts),
         Arc::new(Audit),
+        Arc::new(Configuration),
         Arc::new(DeliveriesView),
         Arc::new(MessagesView),
         Arc::new(Rooms),
@@ -56,6 +59,7 @@ impl Views {
         Ok(Self {
             accounts: store(&Accounts)?,
             audit: store(&Audit)?,
+            configuration: store(&Configuration)?,
             deliveries: Deliveries::new(store(&DeliveriesView)?),
             messages: Messages::new(store(&MessagesView)?),
             rooms: store(&Rooms)?,

@@ -17,6 +17,8 @@ pub mod integration;
 pub mod message;
 pub mod model;
 pub mod policy;
+pub mod prune;
+pub mod retention;
 pub mod role;
 pub mod room;
 pub mod setting;

@@ -178,6 +178,13 @@ impl WriteModel {
         self.rooms_of.get(user).into_iter().flatten()
     }
 
+    /// Whether two users are members of the same room.
+    pub fn share_a_room(&self, one: &UserId, other: &UserId) -> bool {
+        self.rooms_of(one)
+            .filter_map(|room| self.room(room))
+            .any(|room| room.is_member(other))
+    }
+
     /// What a member keeps about a room; the default if it never said anything.
     pub fn subscription(&self, room: &RoomId, user: &UserId) -> Versioned<Subscription> {
         let found = self.subscriptions.get(&(room.clone(), user.clone()));

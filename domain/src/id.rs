@@ -240,7 +240,10 @@ mod tests {
         assert_eq!(at.iso(), "2023-11-14T22:13:20.123Z");
         assert_eq!(Timestamp(-1).iso(), "1969-12-31T23:59:59.999Z");
         assert_eq!(Timestamp(951_782_400_000).iso(), "2000-02-29T00:00:00.000Z");
-        assert_eq!(Timestamp(253_402_300_800_000).iso(), "+10000-01-01T00:00:00.000Z");
+        assert_eq!(
+            Timestamp(253_402_300_800_000).iso(),
+            "+10000-01-01T00:00:00.000Z"
+        );
         assert_eq!(Timestamp::parse(&at.iso()), Some(at));
         assert_eq!(Timestamp::parse("1970-01-02"), Some(Timestamp(86_400_000)));
         assert_eq!(Timestamp::parse("yesterday"), None);

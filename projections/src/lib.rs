@@ -12,15 +12,18 @@ mod generation;
 
 pub mod accounts;
 pub mod audit;
+pub mod configuration;
 pub mod deliveries;
 pub mod lag;
 pub mod messages;
 pub mod projector;
 pub mod rebuild;
 pub mod replay;
+pub mod retention;
 pub mod rooms;
 pub mod rows;
 pub mod search;
+pub mod statistics;
 pub mod store;
 pub mod subscriptions;
 #[cfg(test)]

@@ -13,10 +13,27 @@ pub mod failure;
 pub mod lenient;
 pub mod message_shape;
 pub mod paging;
+pub mod query;
 pub mod rate_limit;
 
+#[macro_use]
+mod rooms;
+
+mod channels;
 mod chat;
+mod deliveries;
+mod directory;
+mod groups;
+mod hooks;
+mod im;
 mod info;
+mod integrations;
+mod login;
+mod permissions;
+mod roles;
+mod settings;
+mod subscriptions;
+mod users;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -33,7 +50,21 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(chat::routes())
         .merge(info::routes())
+        .merge(login::routes())
+        .merge(users::routes())
+        .merge(roles::routes())
+        .merge(permissions::routes())
+        .merge(settings::routes())
+        .merge(directory::routes())
+        .merge(integrations::routes())
+        .merge(hooks::routes())
+        .merge(deliveries::routes())
         .merge(operation::routes())
+        .merge(channels::routes())
+        .merge(groups::routes())
+        .merge(im::routes())
+        .merge(rooms::routes())
+        .merge(subscriptions::routes())
 }
 
 /// Everything that is served over HTTP.

@@ -1,12 +1,13 @@
 //! The end of an account.
 //!
-//! What it leaves behind follows `Message_ErasureType`: its messages are deleted, or stay without a
-//! name to them once the account's key is shredded.
+//! What it said follows `Message_ErasureType`: `Delete` erases it; otherwise it stays, and nobody's
+//! name stands by it once the account's key is shredded. Conversations of two and private groups that
+//! nobody is left in go with the account.
 
 use hansard_domain::account::AccountCommand;
 use hansard_domain::claim::Namespace;
-use hansard_domain::id::{RoomId, UserId};
-use hansard_domain::room::RoomCommand;
+use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::room::{PruneCriteria, PruneReason, RoomCommand, RoomKind};
 
 use super::password::{self, Secret};
 use super::rooms::Farewell;
@@ -17,34 +18,48 @@ use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
 use crate::model::WriteModel;
+use crate::room::MessageIndex;
+
+/// How many messages one `ChannelPruned` names.
+const CHUNK: u64 = 10_000;
+
+/// Refuses who may not delete accounts.
+pub fn check_may_delete(model: &WriteModel, caller: &Caller) -> Result<(), CommandError> {
+    let permission = "delete-user";
+    if model.allows(caller, permission, None) {
+        return Ok(());
+    }
+    caller.user_id()?;
+    Err(CommandError::unauthorized(permission, None))
+}
 
 /// Deletes somebody's account. One that alone owns rooms goes only if that is `confirmed`: the
 /// rooms get other owners, or go too if nobody is left in them.
 pub async fn delete(
     commands: &Commands,
     caller: &Caller,
+    messages: &dyn MessageIndex,
     user: UserId,
     confirmed: bool,
 ) -> Result<(), CommandError> {
-    let permission = "delete-user";
-    let model = commands.model();
-    if !model.allows(caller, permission, None) {
-        caller.user_id()?;
-        return Err(CommandError::unauthorized(permission, None));
+    {
+        let model = commands.model();
+        check_may_delete(&model, caller)?;
+        if model.account(&user).is_none() {
+            return Err(CommandError::refused(
+                "error-invalid-user",
+                "Invalid user to delete",
+            ));
+        }
     }
-    if model.account(&user).is_none() {
-        return Err(CommandError::refused(
-            "error-invalid-user",
-            "Invalid user to delete",
-        ));
-    }
-    erase(commands, caller, user, confirmed).await
+    erase(commands, caller, messages, user, confirmed).await
 }
 
 /// Deletes the caller's own account; `digest` is the hexadecimal SHA-256 of its password.
 pub async fn delete_own(
     commands: &Commands,
     caller: &Caller,
+    messages: &dyn MessageIndex,
     digest: &str,
     confirmed: bool,
 ) -> Result<(), CommandError> {
@@ -63,10 +78,11 @@ pub async fn delete_own(
             "Invalid password",
         ));
     }
-    erase(commands, caller, user, confirmed).await
+    erase(commands, caller, messages, user, confirmed).await
 }
 
 fn check(model: &WriteModel, user: &UserId, confirmed: bool) -> Result<Farewell, CommandError> {
+    existing(model, user)?;
     if user.as_str() == SYSTEM_ACCOUNT {
         return Err(CommandError::refused(
             "error-action-not-allowed",
@@ -87,10 +103,22 @@ fn check(model: &WriteModel, user: &UserId, confirmed: bool) -> Result<Farewell,
 async fn erase(
     commands: &Commands,
     caller: &Caller,
+    messages: &dyn MessageIndex,
     user: UserId,
     confirmed: bool,
 ) -> Result<(), CommandError> {
-    check(&commands.model(), &user, confirmed)?;
+    let farewell = check(&commands.model(), &user, confirmed)?;
+    // The session ends first: whoever is being erased says nothing more.
+    end_sessions(commands, caller, &user).await?;
+    for room in doomed(&commands.model(), &user, &farewell) {
+        prune(commands, caller, messages, &room, None).await?;
+    }
+    if commands.model().text("Message_ErasureType") == "Delete" {
+        let rooms: Vec<RoomId> = commands.model().rooms().map(|(id, _)| id.clone()).collect();
+        for room in rooms {
+            prune(commands, caller, messages, &room, Some(&user)).await?;
+        }
+    }
     commands
         .run(caller, move |decision| {
             let farewell = check(decision.model(), &user, confirmed)?;
@@ -107,23 +135,101 @@ async fn erase(
     Ok(())
 }
 
+async fn end_sessions(
+    commands: &Commands,
+    caller: &Caller,
+    user: &UserId,
+) -> Result<(), CommandError> {
+    let user = user.clone();
+    commands
+        .run(caller, move |decision| {
+            decision.account(
+                &user,
+                AccountCommand::EndSessions {
+                    kept: None,
+                    personal_access_tokens: true,
+                },
+            )
+        })
+        .await?;
+    Ok(())
+}
+
+/// The rooms that go with the account.
+fn doomed(model: &WriteModel, user: &UserId, farewell: &Farewell) -> Vec<RoomId> {
+    let of_two = |id: &&RoomId| {
+        model
+            .room(id)
+            .is_some_and(|room| room.kind == RoomKind::Direct && room.participants.len() <= 2)
+    };
+    let mut rooms = farewell.remove.clone();
+    rooms.extend(model.rooms_of(user).filter(of_two).cloned());
+    rooms
+}
+
+/// Erases what was said in a room: by everybody, or by one.
+async fn prune(
+    commands: &Commands,
+    caller: &Caller,
+    messages: &dyn MessageIndex,
+    room: &RoomId,
+    by: Option<&UserId>,
+) -> Result<(), CommandError> {
+    let criteria = PruneCriteria {
+        latest: Timestamp(i64::MAX),
+        oldest: Timestamp(i64::MIN),
+        inclusive: true,
+        users: by.into_iter().cloned().collect(),
+        ..PruneCriteria::default()
+    };
+    loop {
+        let pruned = messages.matching(room, &criteria, CHUNK).await?;
+        if pruned.is_empty() {
+            return Ok(());
+        }
+        let last = (pruned.len() as u64) < CHUNK;
+        let (room, criteria) = (room.clone(), criteria.clone());
+        commands
+            .run(caller, move |decision| {
+                decision.room(
+                    &room,
+                    RoomCommand::Prune {
+                        reason: PruneReason::Deletion,
+                        criteria: criteria.clone(),
+                        pruned: pruned.clone(),
+                    },
+                )
+            })
+            .await?;
+        if last {
+            return Ok(());
+        }
+    }
+}
+
 fn leave_rooms(
     decision: &mut Decision<'_>,
     user: &UserId,
     farewell: &Farewell,
 ) -> Result<(), CommandError> {
+    let doomed = doomed(decision.model(), user, farewell);
+    for room in &doomed {
+        let Some(name) = decision
+            .model()
+            .room(room)
+            .map(|room| room.details.name.clone())
+        else {
+            continue;
+        };
+        if !name.is_empty() {
+            decision.release(Namespace::Room, &name, room.as_str())?;
+        }
+        decision.room(room, RoomCommand::Delete)?;
+    }
     let rooms: Vec<RoomId> = decision.model().rooms_of(user).cloned().collect();
     for room in rooms {
-        if farewell.remove.contains(&room) {
-            continue;
-        }
-        decision.room(
-            &room,
-            RoomCommand::Remove {
-                user: user.clone(),
-                by: None,
-            },
-        )?;
+        let (user, by) = (user.clone(), None);
+        decision.room(&room, RoomCommand::Remove { user, by })?;
     }
     Ok(())
 }

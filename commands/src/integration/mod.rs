@@ -1,5 +1,18 @@
 //! Integrations: incoming and outgoing webhooks.
+//!
+//! [`manage`] makes and changes them. Outgoing ones: [`trigger`] says what sets one off, the policy
+//! [`outgoing`] queues its deliveries, [`dispatch`] makes them with a [`payload`], signed
+//! ([`signature`]) and tried again ([`retry`]), through the port [`sender`]; [`replay`] asks for one
+//! again. What receivers answer, and what comes in through [`incoming`] ones, becomes messages.
 
+mod answer;
+pub mod dispatch;
+pub mod incoming;
+pub mod manage;
+pub mod outgoing;
+pub mod payload;
+pub mod replay;
 pub mod retry;
 pub mod sender;
 pub mod signature;
+pub mod trigger;

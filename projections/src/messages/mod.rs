@@ -5,6 +5,7 @@
 //! with its row; a deleted message leaves its id and the time behind, for clients that catch up.
 
 mod fold;
+mod latest;
 mod queries;
 mod row;
 #[cfg(test)]

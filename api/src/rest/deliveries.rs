@@ -1,0 +1,209 @@
+//! `/api/hansard/v1/deliveries`: what came of outgoing webhooks, across all of them.
+
+use axum::extract::{Path, State};
+use hansard_commands::integration::{manage, replay};
+use hansard_commands::model::WriteModel;
+use hansard_domain::id::{DeliveryId, IntegrationId};
+use hansard_domain::integration::Direction;
+use hansard_projections::deliveries::{Delivery, Filter, State as DeliveryState};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Nothing, Success, answer, done};
+use super::body::Params;
+use super::caller::Caller;
+use super::failure::Failure;
+use super::paging::{Paging, PagingParams};
+use crate::app::App;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(replay_delivery))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Which {
+    /// Only those of this integration.
+    integration: Option<String>,
+    /// Only those that are `pending`, `delivered` or `dead`.
+    state: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ShownDelivery {
+    id: String,
+    integration: String,
+    #[schema(example = "sendMessage")]
+    trigger: String,
+    /// Where the event stands in the log that set it off.
+    position: u64,
+    room: Option<String>,
+    message: Option<String>,
+    user: Option<String>,
+    /// Which of the integration's URLs, from 0.
+    url: u32,
+    /// `pending`, `delivered` or `dead`.
+    state: &'static str,
+    attempts: u32,
+    queued: String,
+    /// When it is tried next.
+    due: Option<String>,
+    updated: String,
+    /// Why it was given up without an attempt: `integrationRemoved`, `urlRemoved`, `erased` or
+    /// `overflow`.
+    abandoned: Option<String>,
+    /// The status of the last answer.
+    status: Option<u16>,
+    /// The last attempt; none once what it carried has been erased.
+    exchange: Option<ShownExchange>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ShownExchange {
+    url: String,
+    /// JSON, without the integration's token.
+    request: String,
+    /// The answer, or why there was none; at most 4 KiB.
+    response: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Deliveries {
+    deliveries: Vec<ShownDelivery>,
+    offset: u64,
+    count: usize,
+    total: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct OneDelivery {
+    delivery: ShownDelivery,
+}
+
+impl From<Delivery> for ShownDelivery {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            id: delivery.id.to_string(),
+            integration: delivery.integration.to_string(),
+            trigger: delivery.trigger,
+            position: delivery.position.0,
+            room: delivery.room.map(|room| room.to_string()),
+            message: delivery.message.map(|message| message.to_string()),
+            user: delivery.user.map(|user| user.to_string()),
+            url: delivery.url,
+            state: delivery.state.as_str(),
+            attempts: delivery.attempts,
+            queued: delivery.queued.iso(),
+            due: delivery.due.map(|due| due.iso()),
+            updated: delivery.updated.iso(),
+            abandoned: delivery.abandoned,
+            status: delivery.status,
+            exchange: delivery.exchange.map(|exchange| ShownExchange {
+                url: exchange.url,
+                request: exchange.request,
+                response: exchange.response,
+            }),
+        }
+    }
+}
+
+/// List deliveries of outgoing webhooks, newest first.
+///
+/// Needs `manage-outgoing-integrations`; with `manage-own-outgoing-integrations` alone, name an
+/// integration of your own.
+#[utoipa::path(
+    get, path = "/api/hansard/v1/deliveries", tag = "deliveries",
+    params(Which, PagingParams),
+    responses((status = 200, body = Success<Deliveries>), Failure)
+)]
+async fn list(
+    caller: Caller,
+    State(app): State<App>,
+    Params(which): Params<Which>,
+    paging: Paging,
+) -> Answer<Deliveries> {
+    let integration = which.integration.map(IntegrationId::new);
+    may_see(&app.commands.model(), &caller, integration.as_ref())?;
+    let state = which
+        .state
+        .map(|name| {
+            DeliveryState::parse(&name).ok_or_else(|| {
+                Failure::invalid_params("state must be one of pending, delivered, dead")
+            })
+        })
+        .transpose()?;
+    let filter = Filter { integration, state };
+    let count = paging.count.unwrap_or(u64::MAX);
+    let deliveries = &app.views.deliveries;
+    let page = deliveries
+        .page(&filter, false, paging.offset, count)
+        .await?;
+    answer(Deliveries {
+        offset: paging.offset,
+        count: page.deliveries.len(),
+        total: page.total,
+        deliveries: page.deliveries.into_iter().map(Into::into).collect(),
+    })
+}
+
+/// Get one delivery.
+#[utoipa::path(
+    get, path = "/api/hansard/v1/deliveries/{id}", tag = "deliveries",
+    params(("id" = String, Path, description = "The delivery's id.")),
+    responses((status = 200, body = Success<OneDelivery>), Failure)
+)]
+async fn get(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Answer<OneDelivery> {
+    let delivery = find(&app, &caller, &id).await?;
+    answer(OneDelivery {
+        delivery: delivery.into(),
+    })
+}
+
+/// Make a delivery again that is delivered or dead.
+#[utoipa::path(
+    post, path = "/api/hansard/v1/deliveries/{id}/replay", tag = "deliveries",
+    params(("id" = String, Path, description = "The delivery's id.")),
+    responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn replay_delivery(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Answer<Nothing> {
+    let delivery = find(&app, &caller, &id).await?;
+    replay::replay(&app.commands, &caller, delivery.integration, delivery.id).await?;
+    done()
+}
+
+/// A delivery that the caller may see; one that it may not is not there.
+async fn find(app: &App, caller: &Caller, id: &str) -> Result<Delivery, Failure> {
+    let delivery = app.views.deliveries.delivery(&DeliveryId::new(id)).await?;
+    let delivery = delivery.ok_or_else(|| Failure::not_found("There is no such delivery"))?;
+    may_see(&app.commands.model(), caller, Some(&delivery.integration))?;
+    Ok(delivery)
+}
+
+fn may_see(
+    model: &WriteModel,
+    caller: &Caller,
+    integration: Option<&IntegrationId>,
+) -> Result<(), Failure> {
+    let own = integration
+        .and_then(|id| model.integration(id))
+        .is_some_and(|integration| manage::may_manage(model, caller, integration));
+    let [all, _] = manage::permissions(Direction::Outgoing);
+    if own {
+        return Ok(());
+    }
+    Ok(model.require(caller, all, None)?)
+}

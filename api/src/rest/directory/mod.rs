@@ -1,0 +1,322 @@
+//! `directory` and `spotlight`: finding people and rooms.
+
+use axum::extract::State;
+use hansard_commands::model::WriteModel;
+use hansard_domain::id::RoomId;
+use hansard_domain::room::RoomKind;
+use hansard_projections::accounts::{self, Filter, Order, Page, Search, SearchFields, User as Row};
+use hansard_projections::rooms::{self, Paging as Stretch, Room, RoomFilter, RoomOrder};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Success, answer};
+use super::body::Params;
+use super::caller::Caller;
+use super::failure::Failure;
+use super::paging::{Direction, Paging, PagingParams};
+use super::users::User;
+use crate::app::App;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(directory))
+        .routes(routes!(spotlight))
+}
+
+/// How many rooms and how many people the spotlight shows.
+const SPOTLIGHT_ROOMS: usize = 5;
+const SPOTLIGHT_USERS: usize = 5;
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Found {
+    #[schema(value_type = Vec<Object>)]
+    result: Vec<Map<String, Value>>,
+    count: usize,
+    offset: u64,
+    total: u64,
+}
+
+fn invalid() -> Failure {
+    Failure::plain("Please verify the parameters")
+}
+
+/// The people or the channels of the workspace.
+///
+/// `query` is an object with `text`, what to look for, and `type`: `channels` or `users`. At most
+/// one name to sort by. For people it needs `view-outside-room` and `view-d-room`, for channels
+/// `view-c-room`.
+#[utoipa::path(
+    get, path = "/api/v1/directory", tag = "directory", params(PagingParams),
+    responses((status = 200, body = Success<Found>), Failure)
+)]
+async fn directory(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<Found> {
+    if paging.sort.len() > 1 {
+        return Err(Failure::plain(
+            "This method support only one \"sort\" parameter",
+        ));
+    }
+    let query = paging.query.clone().unwrap_or_default();
+    let text = |name: &str| query.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (wanted, kind) = (text("text").trim().to_owned(), text("type"));
+    let sort = paging.sort.first();
+    let (by, descending) = sort.map_or(("name", true), |(name, direction)| {
+        (name.as_str(), *direction == Direction::Descending)
+    });
+    let (result, total) = match kind {
+        "" | "channels" => channels(&app, &caller, &paging, wanted, by, descending).await?,
+        "users" => users(&app, &caller, &paging, wanted, by, descending).await?,
+        // There are no teams.
+        "teams" => (vec![], 0),
+        _ => return Err(invalid()),
+    };
+    answer(Found {
+        count: result.len(),
+        offset: paging.offset,
+        total,
+        result,
+    })
+}
+
+type Part = (Vec<Map<String, Value>>, u64);
+
+async fn channels(
+    app: &App,
+    caller: &Caller,
+    paging: &Paging,
+    text: String,
+    by: &str,
+    descending: bool,
+) -> Result<Part, Failure> {
+    const SHOWN: [&str; 12] = [
+        "_id",
+        "t",
+        "description",
+        "topic",
+        "name",
+        "fname",
+        "ts",
+        "archived",
+        "default",
+        "featured",
+        "usersCount",
+        "prid",
+    ];
+    let order = match by {
+        "name" | "usernames" => RoomOrder::Name,
+        "createdAt" => RoomOrder::Created,
+        "usersCount" => RoomOrder::Members,
+        "lastMessage" => RoomOrder::Spoken,
+        _ => return Err(invalid()),
+    };
+    let model = app.commands.model();
+    if !model.allows(caller, "view-c-room", None) {
+        return Err(invalid());
+    }
+    let filter = RoomFilter {
+        name: Some(text).filter(|text| !text.is_empty()),
+        order,
+        descending,
+        ..RoomFilter::default()
+    };
+    let mut tables = app.views.rooms.read().await?;
+    let (all, _) = rooms::by_filter(&mut tables, &filter, Stretch::ALL).await?;
+    let open: Vec<Room> = all
+        .into_iter()
+        .filter(|room| match room.kind {
+            RoomKind::Channel => true,
+            RoomKind::Group => is_member(&model, caller, &room.id),
+            RoomKind::Direct => false,
+        })
+        .collect();
+    let total = open.len() as u64;
+    let open = paging.slice(open);
+    let result = open.iter().map(|room| {
+        let mut wire = room.wire();
+        wire.retain(|name, _| SHOWN.contains(&name.as_str()));
+        wire
+    });
+    Ok((result.collect(), total))
+}
+
+fn is_member(model: &WriteModel, caller: &Caller, room: &RoomId) -> bool {
+    model
+        .room(room)
+        .is_some_and(|room| room.is_member(caller.user()))
+}
+
+/// Where `Accounts_SearchFields` says to look.
+fn search_fields(model: &WriteModel, email: bool) -> SearchFields {
+    let setting = model.text("Accounts_SearchFields");
+    let has = |name: &str| setting.split(',').any(|field| field.trim() == name);
+    SearchFields {
+        username: has("username"),
+        name: has("name"),
+        bio: has("bio"),
+        nickname: has("nickname"),
+        email: email && has("emails.address"),
+    }
+}
+
+async fn users(
+    app: &App,
+    caller: &Caller,
+    paging: &Paging,
+    text: String,
+    by: &str,
+    descending: bool,
+) -> Result<Part, Failure> {
+    let order = match by {
+        "name" => Order::Name,
+        "username" => Order::Username,
+        "createdAt" => Order::CreatedAt,
+        "email" => Order::Email,
+        "bio" => Order::Bio,
+        _ => return Err(invalid()),
+    };
+    let model = app.commands.model();
+    let may = |permission| model.allows(caller, permission, None);
+    if !may("view-outside-room") || !may("view-d-room") {
+        return Err(invalid());
+    }
+    let emails = may("view-full-other-user-info");
+    let filter = Filter {
+        active: Some(true),
+        search: (!text.is_empty()).then(|| Search {
+            text,
+            fields: search_fields(&model, emails),
+        }),
+        ..Filter::default()
+    };
+    let page = Page {
+        order,
+        descending,
+        offset: paging.offset,
+        limit: paging.count,
+    };
+    let mut tables = app.views.accounts.read().await?;
+    let (rows, total) = accounts::list(&mut tables, &filter, &page).await?;
+    let shown = |row: &Row| {
+        const SHOWN: [&str; 6] = ["_id", "username", "name", "nickname", "bio", "createdAt"];
+        let mut user = User::full(&model, row).into_object();
+        user.retain(|name, _| SHOWN.contains(&name.as_str()) || (emails && name == "emails"));
+        user
+    };
+    Ok((rows.iter().map(shown).collect(), total))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Spotlight {
+    /// What to look for; `@` in front for people only, `#` for rooms only.
+    query: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Spotted {
+    #[schema(value_type = Vec<Object>)]
+    users: Vec<Map<String, Value>>,
+    #[schema(value_type = Vec<Object>)]
+    rooms: Vec<Map<String, Value>>,
+}
+
+/// A few people, and a few channels that the caller is not in, whose names contain a text.
+#[utoipa::path(
+    get, path = "/api/v1/spotlight", tag = "directory", params(Spotlight),
+    responses((status = 200, body = Success<Spotted>), Failure)
+)]
+async fn spotlight(
+    caller: Caller,
+    State(app): State<App>,
+    Params(Spotlight { query }): Params<Spotlight>,
+) -> Answer<Spotted> {
+    let (people, places, text) = match query.chars().next() {
+        Some('@') => (true, false, &query[1..]),
+        Some('#') => (false, true, &query[1..]),
+        _ => (true, true, query.as_str()),
+    };
+    let model = app.commands.model();
+    let may = |permission| model.allows(&caller, permission, None);
+    let outside = may("view-outside-room");
+    let mut spotted = Spotted {
+        users: vec![],
+        rooms: vec![],
+    };
+    if people && outside && may("view-d-room") {
+        spotted.users = spot_users(&app, &model, text).await?;
+    }
+    if places && outside && may("view-c-room") {
+        spotted.rooms = spot_rooms(&app, &model, &caller, text).await?;
+    }
+    answer(spotted)
+}
+
+async fn spot_users(
+    app: &App,
+    model: &WriteModel,
+    text: &str,
+) -> Result<Vec<Map<String, Value>>, Failure> {
+    const SHOWN: [&str; 6] = [
+        "_id",
+        "username",
+        "nickname",
+        "name",
+        "status",
+        "statusText",
+    ];
+    let filter = Filter {
+        active: Some(true),
+        search: (!text.is_empty()).then(|| Search {
+            text: text.to_owned(),
+            fields: search_fields(model, false),
+        }),
+        ..Filter::default()
+    };
+    let page = Page {
+        limit: Some(SPOTLIGHT_USERS as u64),
+        ..Page::default()
+    };
+    let mut tables = app.views.accounts.read().await?;
+    let exact = accounts::by_username(&mut tables, text).await?;
+    let exact = exact.filter(|row| row.active);
+    let (others, _) = accounts::list(&mut tables, &filter, &page).await?;
+    let first = exact.as_ref().map(|row| row.id.clone());
+    let others = others
+        .into_iter()
+        .filter(|row| Some(&row.id) != first.as_ref());
+    let shown = exact.into_iter().chain(others).take(SPOTLIGHT_USERS);
+    let users = shown.map(|row| {
+        let mut user = User::public(model, &row).into_object();
+        user.retain(|name, _| SHOWN.contains(&name.as_str()));
+        user.insert("outside".to_owned(), json!(true));
+        user
+    });
+    Ok(users.collect())
+}
+
+async fn spot_rooms(
+    app: &App,
+    model: &WriteModel,
+    caller: &Caller,
+    text: &str,
+) -> Result<Vec<Map<String, Value>>, Failure> {
+    const SHOWN: [&str; 6] = ["_id", "t", "name", "fname", "joinCodeRequired", "prid"];
+    let filter = RoomFilter {
+        kind: Some(RoomKind::Channel),
+        name: Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        ..RoomFilter::default()
+    };
+    let mut tables = app.views.rooms.read().await?;
+    let (all, _) = rooms::by_filter(&mut tables, &filter, Stretch::ALL).await?;
+    let outside = all
+        .iter()
+        .filter(|room| !is_member(model, caller, &room.id) && !room.archived);
+    let rooms = outside.take(SPOTLIGHT_ROOMS).map(|room| {
+        let mut wire = room.wire();
+        wire.retain(|name, _| SHOWN.contains(&name.as_str()));
+        wire
+    });
+    Ok(rooms.collect())
+}

@@ -1,0 +1,226 @@
+//! How integrations and their deliveries are shown.
+
+use hansard_commands::model::WriteModel;
+use hansard_domain::id::{IntegrationId, UserId};
+use hansard_domain::integration::{Direction, Integration, Trigger};
+use hansard_projections::deliveries::{Delivery, State};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// An integration, with the secrets of it: it is shown to nobody but those who may change it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownIntegration {
+    #[serde(rename = "_id")]
+    #[schema(value_type = String)]
+    id: IntegrationId,
+    /// `webhook-incoming` or `webhook-outgoing`.
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "webhook-incoming")]
+    direction: Direction,
+    name: String,
+    enabled: bool,
+    username: String,
+    #[schema(value_type = String)]
+    user_id: UserId,
+    channel: Vec<String>,
+    alias: String,
+    avatar: String,
+    emoji: String,
+    token: String,
+    script: String,
+    script_enabled: bool,
+    script_engine: String,
+    #[serde(flatten)]
+    incoming: Option<ShownIncoming>,
+    #[serde(flatten)]
+    outgoing: Option<Box<ShownOutgoing>>,
+    #[serde(rename = "_createdAt")]
+    created: String,
+    #[serde(rename = "_createdBy")]
+    created_by: Maker,
+    #[serde(rename = "_updatedAt")]
+    updated: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownIncoming {
+    override_destination_channel_enabled: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownOutgoing {
+    #[schema(example = "sendMessage")]
+    event: &'static str,
+    target_room: String,
+    urls: Vec<String>,
+    trigger_words: Vec<String>,
+    trigger_word_anywhere: bool,
+    signing_secret: String,
+    run_on_edits: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_failed_calls: Option<bool>,
+    retry_count: u32,
+    retry_delay: String,
+    impersonate_user: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Maker {
+    #[serde(rename = "_id")]
+    #[schema(value_type = String)]
+    id: UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+}
+
+impl ShownIntegration {
+    pub fn of(model: &WriteModel, id: &IntegrationId, integration: &Integration) -> Self {
+        let details = integration.details.clone();
+        let maker = model.account(&integration.created_by);
+        let incoming = integration.direction == Direction::Incoming;
+        Self {
+            id: id.clone(),
+            direction: integration.direction,
+            name: details.name,
+            enabled: integration.enabled,
+            username: details.username,
+            user_id: integration.user.clone(),
+            channel: details.channels,
+            alias: details.alias,
+            avatar: details.avatar,
+            emoji: details.emoji,
+            token: details.token,
+            script: details.script,
+            script_enabled: details.script_enabled,
+            script_engine: details.script_engine,
+            incoming: incoming.then_some(ShownIncoming {
+                override_destination_channel_enabled: details.override_destination_channel_enabled,
+            }),
+            outgoing: (!incoming).then(|| {
+                Box::new(ShownOutgoing {
+                    event: integration.trigger.map_or("", Trigger::as_str),
+                    target_room: details.target_room,
+                    urls: details.urls,
+                    trigger_words: details.trigger_words,
+                    trigger_word_anywhere: details.trigger_word_anywhere,
+                    signing_secret: details.signing_secret,
+                    run_on_edits: details.run_on_edits,
+                    retry_failed_calls: details.retry_failed_calls,
+                    retry_count: details.retry_count,
+                    retry_delay: details.retry_delay,
+                    impersonate_user: details.impersonate_user,
+                })
+            }),
+            created: integration.created.iso(),
+            created_by: Maker {
+                id: integration.created_by.clone(),
+                username: maker.map(|maker| maker.profile.username.clone()),
+            },
+            updated: integration.updated.iso(),
+        }
+    }
+}
+
+/// A delivery as Rocket.Chat's history shows it, and with what Hansard knows beside.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    #[serde(rename = "_id")]
+    id: String,
+    /// `outgoing-webhook`
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// How far it has come, in Rocket.Chat's words where it has one.
+    step: String,
+    integration: OfIntegration,
+    #[schema(example = "sendMessage")]
+    event: String,
+    #[serde(rename = "_createdAt")]
+    created: String,
+    #[serde(rename = "_updatedAt")]
+    updated: String,
+    /// What was sent, without the token; gone when what it carried has been erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trigger_word: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_call_data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_result: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http_error: Option<String>,
+    finished: bool,
+    error: bool,
+    /// `false`: this version runs no scripts.
+    ran_prepare_script: bool,
+    /// `pending`, `delivered` or `dead`.
+    state: &'static str,
+    attempts: u32,
+    /// The status of the last answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    /// When it is tried next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct OfIntegration {
+    #[serde(rename = "_id")]
+    id: String,
+}
+
+impl HistoryEntry {
+    pub fn of(delivery: &Delivery) -> Self {
+        let exchange = delivery.exchange.as_ref();
+        let request = exchange.map(|exchange| exchange.request.clone());
+        let data: Option<Value> = request
+            .as_ref()
+            .and_then(|request| serde_json::from_str(request).ok());
+        let response = exchange.map(|exchange| exchange.response.clone());
+        let answered = delivery.status.is_some();
+        Self {
+            id: delivery.id.to_string(),
+            kind: "outgoing-webhook",
+            step: step(delivery),
+            integration: OfIntegration {
+                id: delivery.integration.to_string(),
+            },
+            event: delivery.trigger.clone(),
+            created: delivery.queued.iso(),
+            updated: delivery.updated.iso(),
+            trigger_word: data
+                .as_ref()
+                .and_then(|data| data.get("trigger_word").cloned()),
+            data,
+            url: exchange.map(|exchange| exchange.url.clone()),
+            http_call_data: request,
+            http_result: response.clone().filter(|_| answered),
+            http_error: response.filter(|_| !answered),
+            finished: delivery.state == State::Delivered,
+            error: delivery.state == State::Dead,
+            ran_prepare_script: false,
+            state: delivery.state.as_str(),
+            attempts: delivery.attempts,
+            status: delivery.status,
+            due: delivery.due.map(|due| due.iso()),
+        }
+    }
+}
+
+fn step(delivery: &Delivery) -> String {
+    match (delivery.state, &delivery.abandoned) {
+        (_, Some(reason)) => format!("abandoned-{reason}"),
+        (State::Pending, None) if delivery.attempts == 0 => "start-execute-trigger-url".to_owned(),
+        (State::Pending, None) => format!("going-to-retry-{}", delivery.attempts),
+        (State::Delivered, None) => "url-response-sent-message".to_owned(),
+        (State::Dead, None) => "too-many-retries".to_owned(),
+    }
+}

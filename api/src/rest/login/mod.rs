@@ -1,0 +1,210 @@
+//! `login`, `logout`, `me`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use hansard_commands::account::login::{self, LoginError, Name};
+use hansard_commands::account::password::Secret;
+use hansard_commands::account::token::Opened;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Success, answer};
+use super::body::Body;
+use super::caller::{Caller, MaybeCaller};
+use super::failure::Failure;
+use super::users::{User, row};
+use crate::app::App;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(log_in))
+        .routes(routes!(log_out))
+        .routes(routes!(log_out_by_get))
+        .routes(routes!(me))
+}
+
+/// Who logs in: `user` (a name or an address) or `username` or `email`, and a password; or `resume`,
+/// the token of a session.
+#[derive(Debug, Deserialize, ToSchema)]
+struct LogIn {
+    user: Option<Who>,
+    username: Option<String>,
+    email: Option<String>,
+    password: Option<Password>,
+    resume: Option<String>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum Who {
+    /// A username, or an address if there is an `@` in it.
+    Either(String),
+    Username {
+        username: String,
+    },
+    Email {
+        email: String,
+    },
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum Password {
+    Plain(String),
+    /// The hexadecimal SHA-256 of the password; `algorithm` can only be `sha-256`.
+    Digest {
+        digest: String,
+        #[allow(dead_code, reason = "there is one algorithm")]
+        algorithm: Option<String>,
+    },
+    Hashed {
+        hashed: String,
+    },
+}
+
+impl LogIn {
+    fn name(&self) -> Option<Name> {
+        let either = |name: &String| {
+            if name.contains('@') {
+                Name::Email(name.clone())
+            } else {
+                Name::Username(name.clone())
+            }
+        };
+        match &self.user {
+            Some(Who::Either(name)) => return Some(either(name)),
+            Some(Who::Username { username }) => return Some(Name::Username(username.clone())),
+            Some(Who::Email { email }) => return Some(Name::Email(email.clone())),
+            None => {}
+        }
+        let username = self.username.clone().map(Name::Username);
+        username.or_else(|| self.email.clone().map(Name::Email))
+    }
+
+    fn secret(&self) -> Option<Secret> {
+        match self.password.as_ref()? {
+            Password::Plain(password) => Some(Secret::of(password)),
+            Password::Digest { digest: hashed, .. } | Password::Hashed { hashed } => {
+                // What is no digest is a wrong password, not a malformed request.
+                Some(Secret::of_digest(hashed).unwrap_or_else(|| Secret::of(hashed)))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct LoggedIn {
+    #[schema(example = "success")]
+    status: &'static str,
+    data: Login,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Login {
+    user_id: String,
+    /// For the header `X-Auth-Token`; shown this once.
+    auth_token: String,
+    me: User,
+}
+
+/// Log in.
+///
+/// What is wrong about a login that fails is not told: an unknown name and a wrong password are
+/// answered alike.
+#[utoipa::path(
+    post, path = "/api/v1/login", tag = "login", security(()),
+    request_body = LogIn, responses((status = 200, body = LoggedIn), Failure)
+)]
+async fn log_in(
+    caller: MaybeCaller,
+    State(app): State<App>,
+    Body(request): Body<LogIn>,
+) -> Result<Response, Failure> {
+    let opened = open(&app, &caller, request).await?;
+    let row = row(&app, &opened.user).await?;
+    let me = User::own(&app.commands.model(), &row);
+    let logged_in = LoggedIn {
+        status: "success",
+        data: Login {
+            user_id: opened.user.to_string(),
+            auth_token: opened.token.0,
+            me,
+        },
+    };
+    Ok(Json(logged_in).into_response())
+}
+
+async fn open(app: &App, caller: &MaybeCaller, request: LogIn) -> Result<Opened, Failure> {
+    let opened = if let Some(token) = request.resume {
+        login::resume(&app.commands, caller, token).await
+    } else if let (Some(name), Some(secret)) = (request.name(), request.secret()) {
+        login::with_password(&app.commands, &app.failed_logins, caller, name, secret).await
+    } else {
+        let reason = "Match failed";
+        return Err(Failure::login_refused("400", reason, Value::Null));
+    };
+    opened.map_err(|error| match error {
+        LoginError::Unauthorized => {
+            Failure::login_refused("Unauthorized", "Incorrect password", Value::Null)
+        }
+        LoginError::Refused { code, reason } => Failure::login_refused(code, reason, Value::Null),
+        LoginError::Command(error) => error.into(),
+    })
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct LoggedOut {
+    #[schema(example = "success")]
+    status: &'static str,
+    data: Goodbye,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Goodbye {
+    message: &'static str,
+}
+
+async fn leave(app: &App, caller: &Caller) -> Result<Response, Failure> {
+    login::log_out(&app.commands, caller).await?;
+    let data = Goodbye {
+        message: "You've been logged out!",
+    };
+    let logged_out = LoggedOut {
+        status: "success",
+        data,
+    };
+    Ok(Json(logged_out).into_response())
+}
+
+/// End the session of the caller.
+#[utoipa::path(
+    post, path = "/api/v1/logout", tag = "login",
+    responses((status = 200, body = LoggedOut), Failure)
+)]
+async fn log_out(caller: Caller, State(app): State<App>) -> Result<Response, Failure> {
+    leave(&app, &caller).await
+}
+
+/// End the session of the caller, for clients that still ask by GET.
+#[utoipa::path(
+    get, path = "/api/v1/logout", tag = "login",
+    responses((status = 200, body = LoggedOut), Failure)
+)]
+async fn log_out_by_get(caller: Caller, State(app): State<App>) -> Result<Response, Failure> {
+    leave(&app, &caller).await
+}
+
+/// Who the caller is, with all preferences.
+#[utoipa::path(
+    get, path = "/api/v1/me", tag = "login",
+    responses((status = 200, body = Success<User>), Failure)
+)]
+async fn me(caller: Caller, State(app): State<App>) -> Answer<User> {
+    let row = row(&app, caller.user()).await?;
+    answer(User::own(&app.commands.model(), &row))
+}

@@ -1,0 +1,134 @@
+//! `permissions.*`: which roles hold which permission.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use hansard_commands::role;
+use hansard_domain::id::{RoleId, Timestamp};
+use hansard_projections::configuration;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Success, answer};
+use super::body::{Body, Params};
+use super::caller::Caller;
+use super::failure::Failure;
+use crate::app::App;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_all))
+        .routes(routes!(update))
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+struct Grant {
+    #[serde(rename = "_id")]
+    id: String,
+    #[schema(value_type = Vec<String>)]
+    roles: Vec<RoleId>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Permission {
+    #[serde(flatten)]
+    grant: Grant,
+    #[serde(rename = "_updatedAt")]
+    updated_at: String,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct Since {
+    /// Only those that changed after this time, in ISO 8601.
+    updated_since: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct AllPermissions {
+    update: Vec<Permission>,
+    /// Always empty: permissions are never removed.
+    #[schema(value_type = Vec<Object>)]
+    remove: Vec<Value>,
+}
+
+async fn changed_after(app: &App, after: Option<Timestamp>) -> Result<Vec<Permission>, Failure> {
+    let mut tables = app.views.configuration.read().await?;
+    let changes = configuration::of_permissions(&mut tables).await?;
+    let model = app.commands.model();
+    let permissions: BTreeMap<_, _> = model.permissions().collect();
+    let permissions = permissions.into_iter().map(|(id, permission)| {
+        let grant = Grant {
+            id: id.clone(),
+            roles: permission.roles.clone(),
+        };
+        (changes.of(id), grant)
+    });
+    Ok(permissions
+        .filter(|(at, _)| after.is_none_or(|after| *at > after))
+        .map(|(at, grant)| Permission {
+            grant,
+            updated_at: at.iso(),
+        })
+        .collect())
+}
+
+/// All permissions, with the roles that hold them.
+#[utoipa::path(
+    get, path = "/api/v1/permissions.listAll", tag = "permissions", params(Since),
+    responses((status = 200, body = Success<AllPermissions>), Failure)
+)]
+async fn list_all(
+    _: Caller,
+    State(app): State<App>,
+    Params(asked): Params<Since>,
+) -> Answer<AllPermissions> {
+    let after = asked.updated_since.as_deref().map(|text| {
+        Timestamp::parse(text).ok_or_else(|| {
+            Failure::refused(
+                "error-roomId-param-invalid",
+                "The \"updatedSince\" query parameter must be a valid date.",
+            )
+        })
+    });
+    answer(AllPermissions {
+        update: changed_after(&app, after.transpose()?).await?,
+        remove: vec![],
+    })
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct Update {
+    #[schema(value_type = Vec<Grant>)]
+    permissions: Value,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Updated {
+    permissions: Vec<Permission>,
+}
+
+/// Grant permissions to exactly the roles beside them.
+///
+/// Needs `access-permissions`.
+#[utoipa::path(
+    post, path = "/api/v1/permissions.update", tag = "permissions",
+    request_body = Update, responses((status = 200, body = Success<Updated>), Failure)
+)]
+async fn update(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<Update>,
+) -> Answer<Updated> {
+    let grants: Vec<Grant> = serde_json::from_value(request.permissions)
+        .map_err(|_| Failure::refused("error-invalid-body-params", "Invalid body params"))?;
+    let grants = grants.into_iter().map(|grant| (grant.id, grant.roles));
+    role::grant_permissions(&app.commands, &caller, grants.collect()).await?;
+    answer(Updated {
+        permissions: changed_after(&app, None).await?,
+    })
+}

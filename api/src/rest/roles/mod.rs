@@ -1,0 +1,365 @@
+//! `roles.*`: which roles there are, and who has them.
+
+use axum::extract::State;
+use hansard_commands::model::WriteModel;
+use hansard_commands::role::{self, NewRole};
+use hansard_domain::id::{RoleId, RoomId, UserId};
+use hansard_domain::permission::RoleScope;
+use hansard_projections::accounts::{self, Filter, Page, User as Row};
+use hansard_projections::configuration;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Nothing, Success, answer, done};
+use super::body::{Body, Params};
+use super::caller::Caller;
+use super::failure::Failure;
+use super::paging::{Paging, PagingParams};
+use super::users::{User, UserParam};
+use crate::app::App;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(create))
+        .routes(routes!(update))
+        .routes(routes!(delete))
+        .routes(routes!(add_user_to_role))
+        .routes(routes!(remove_user_from_role))
+        .routes(routes!(get_users_in_role))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Role {
+    #[serde(rename = "_id")]
+    id: String,
+    name: String,
+    /// `Users`: held everywhere. `Subscriptions`: held in one room.
+    #[schema(value_type = String)]
+    scope: RoleScope,
+    description: String,
+    #[serde(rename = "mandatory2fa")]
+    mandatory_2fa: bool,
+    /// One of those that every workspace has.
+    protected: bool,
+    #[serde(rename = "_updatedAt", skip_serializing_if = "Option::is_none")]
+    updated_at: Option<String>,
+}
+
+fn role_of(model: &WriteModel, id: &RoleId) -> Option<Role> {
+    let role = model.role(id)?;
+    let details = role.details.as_ref()?;
+    Some(Role {
+        id: id.to_string(),
+        name: details.name.clone(),
+        scope: details.scope,
+        description: details.description.clone(),
+        mandatory_2fa: details.mandatory_2fa,
+        protected: role.protected,
+        updated_at: None,
+    })
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct OneRole {
+    role: Role,
+}
+
+async fn one(app: &App, id: &RoleId) -> Answer<OneRole> {
+    let mut tables = app.views.configuration.read().await?;
+    let changes = configuration::of_roles(&mut tables).await?;
+    let role = role_of(&app.commands.model(), id);
+    let mut role =
+        role.ok_or_else(|| Failure::refused("error-role-not-found", "Role not found"))?;
+    role.updated_at = Some(changes.of(id.as_str()).iso());
+    answer(OneRole { role })
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Roles {
+    roles: Vec<Role>,
+}
+
+/// All roles.
+#[utoipa::path(
+    get, path = "/api/v1/roles.list", tag = "roles",
+    responses((status = 200, body = Success<Roles>), Failure)
+)]
+async fn list(_: Caller, State(app): State<App>) -> Answer<Roles> {
+    let model = app.commands.model();
+    let mut roles: Vec<Role> = model
+        .roles()
+        .filter_map(|(id, _)| role_of(&model, id))
+        .collect();
+    roles.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+    answer(Roles { roles })
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct Create {
+    name: String,
+    #[schema(value_type = Option<String>)]
+    scope: Option<RoleScope>,
+    description: Option<String>,
+    mandatory2fa: Option<bool>,
+}
+
+impl From<Create> for NewRole {
+    fn from(create: Create) -> Self {
+        Self {
+            name: create.name,
+            scope: create.scope,
+            description: create.description.unwrap_or_default(),
+            mandatory_2fa: create.mandatory2fa,
+        }
+    }
+}
+
+/// Make a role.
+///
+/// Needs `access-permissions`, as do all changes of roles.
+#[utoipa::path(
+    post, path = "/api/v1/roles.create", tag = "roles",
+    request_body = Create, responses((status = 200, body = Success<OneRole>), Failure)
+)]
+async fn create(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<Create>,
+) -> Answer<OneRole> {
+    let id = role::create(&app.commands, &caller, request.into()).await?;
+    one(&app, &id).await
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Update {
+    role_id: String,
+    name: String,
+    #[schema(value_type = Option<String>)]
+    scope: Option<RoleScope>,
+    description: Option<String>,
+    mandatory2fa: Option<bool>,
+}
+
+/// Change a role. Name and scope of those that every workspace has stay.
+#[utoipa::path(
+    post, path = "/api/v1/roles.update", tag = "roles",
+    request_body = Update, responses((status = 200, body = Success<OneRole>), Failure)
+)]
+async fn update(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<Update>,
+) -> Answer<OneRole> {
+    let id = RoleId::new(&request.role_id);
+    let new = Create {
+        name: request.name,
+        scope: request.scope,
+        description: request.description,
+        mandatory2fa: request.mandatory2fa,
+    };
+    role::change(&app.commands, &caller, id.clone(), new.into()).await?;
+    one(&app, &id).await
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RoleParam {
+    /// Its id, or its name.
+    role_id: String,
+}
+
+/// Delete a role that nobody has.
+#[utoipa::path(
+    post, path = "/api/v1/roles.delete", tag = "roles",
+    request_body = RoleParam, responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn delete(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<RoleParam>,
+) -> Answer<Nothing> {
+    role::delete(&app.commands, &caller, request.role_id).await?;
+    done()
+}
+
+/// Names a role: by id, or, as older clients do, by name.
+fn find_role(
+    app: &App,
+    id: Option<&String>,
+    name: Option<&String>,
+    missing: impl FnOnce() -> Failure,
+) -> Result<RoleId, Failure> {
+    let given = |text: Option<&String>| text.filter(|text| !text.is_empty()).cloned();
+    let Some(asked) = given(id).or_else(|| given(name)) else {
+        return Err(Failure::plain("error-invalid-role-properties"));
+    };
+    role::find(&app.commands.model(), &asked).ok_or_else(missing)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AddUser {
+    #[serde(flatten)]
+    user: UserParam,
+    role_id: Option<String>,
+    role_name: Option<String>,
+    /// Where the role is held in a room.
+    room_id: Option<String>,
+}
+
+/// Give a user a role.
+#[utoipa::path(
+    post, path = "/api/v1/roles.addUserToRole", tag = "roles",
+    request_body = AddUser, responses((status = 200, body = Success<OneRole>), Failure)
+)]
+async fn add_user_to_role(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<AddUser>,
+) -> Answer<OneRole> {
+    let user = request.user.find(&app)?;
+    let (id, name) = (request.role_id.as_ref(), request.role_name.as_ref());
+    let role = find_role(&app, id, name, || {
+        Failure::refused("Role not found", "error-role-not-found")
+    })?;
+    let room = request.room_id.map(RoomId::new);
+    role::grant(&app.commands, &caller, user, role.clone(), room).await?;
+    one(&app, &role).await
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RemoveUser {
+    username: String,
+    role_id: Option<String>,
+    role_name: Option<String>,
+    /// The room, where the role is held in one.
+    scope: Option<String>,
+}
+
+/// Take a role from a user.
+#[utoipa::path(
+    post, path = "/api/v1/roles.removeUserFromRole", tag = "roles",
+    request_body = RemoveUser, responses((status = 200, body = Success<OneRole>), Failure)
+)]
+async fn remove_user_from_role(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<RemoveUser>,
+) -> Answer<OneRole> {
+    let user = app
+        .commands
+        .model()
+        .user_by_name(&request.username)
+        .cloned()
+        .ok_or_else(|| {
+            Failure::refused("error-invalid-user", "There is no user with this username")
+        })?;
+    let (id, name) = (request.role_id.as_ref(), request.role_name.as_ref());
+    let role = find_role(&app, id, name, || {
+        Failure::refused("error-invalid-roleId", "This role does not exist")
+    })?;
+    let room = request.scope.map(RoomId::new);
+    role::revoke(&app.commands, &caller, user, role.clone(), room).await?;
+    one(&app, &role).await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct InRole {
+    /// The role's id, or its name.
+    role: Option<String>,
+    /// Where the role is held in a room.
+    room_id: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Holders {
+    #[schema(value_type = Vec<User>)]
+    users: Vec<Map<String, Value>>,
+    total: u64,
+}
+
+/// Who has a role.
+///
+/// Needs `access-permissions`; for a room `view-other-user-channels`, too.
+#[utoipa::path(
+    get, path = "/api/v1/roles.getUsersInRole", tag = "roles", params(InRole, PagingParams),
+    responses((status = 200, body = Success<Holders>), Failure)
+)]
+async fn get_users_in_role(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<InRole>,
+    paging: Paging,
+) -> Answer<Holders> {
+    let model = app.commands.model();
+    let Some(role) = asked.role.filter(|role| !role.is_empty()) else {
+        return Err(Failure::refused(
+            "error-param-not-provided",
+            "Query param \"role\" is required",
+        ));
+    };
+    let require = |permission| {
+        model.require_or(
+            &caller,
+            permission,
+            None,
+            "error-not-allowed",
+            "Not allowed",
+        )
+    };
+    require("access-permissions")?;
+    let room = asked.room_id.filter(|room| !room.is_empty());
+    if room.is_some() {
+        require("view-other-user-channels")?;
+    }
+    let role = role::find(&model, &role)
+        .ok_or_else(|| Failure::refused("error-invalid-roleId", "error-invalid-roleId"))?;
+    let mut tables = app.views.accounts.read().await?;
+    let (rows, total) = if let Some(room) = room {
+        let found = model.room(&RoomId::new(&room));
+        let holders: Vec<UserId> = found
+            .into_iter()
+            .flat_map(|room| room.holders(role.as_str()).cloned())
+            .collect();
+        let mut rows = accounts::by_ids(&mut tables, &holders).await?;
+        rows.sort_unstable_by(|one, other| one.profile.username.cmp(&other.profile.username));
+        let total = rows.len() as u64;
+        (paging.slice(rows), total)
+    } else {
+        let filter = Filter {
+            role: Some(role),
+            ..Filter::default()
+        };
+        let page = Page {
+            offset: paging.offset,
+            limit: paging.count,
+            ..Page::default()
+        };
+        accounts::list(&mut tables, &filter, &page).await?
+    };
+    let users = rows.iter().map(|row| holder(&model, row)).collect();
+    answer(Holders { users, total })
+}
+
+fn holder(model: &WriteModel, row: &Row) -> Map<String, Value> {
+    const SHOWN: [&str; 6] = [
+        "_id",
+        "username",
+        "name",
+        "emails",
+        "createdAt",
+        "_updatedAt",
+    ];
+    let mut user = User::full(model, row).into_object();
+    user.retain(|name, _| SHOWN.contains(&name.as_str()));
+    user
+}

@@ -1,0 +1,248 @@
+//! What was said in a room.
+
+use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_projections::messages::{Filter, Found, History, Order, Slice};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::rest::failure::Failure;
+use crate::rest::paging::{Direction, Paging};
+
+/// Which part of a room's history.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct HistoryParams {
+    /// Messages before this time; now if absent.
+    pub latest: Option<String>,
+    /// Messages after this time.
+    pub oldest: Option<String>,
+    /// Whether those of the two times themselves belong to it.
+    pub inclusive: Option<bool>,
+    /// Answers also how much before the page has not been read.
+    pub unreads: Option<bool>,
+    /// With replies that show in their thread alone.
+    pub show_thread_messages: Option<bool>,
+}
+
+/// A page of history, the newest message first.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryAnswer {
+    #[schema(value_type = Vec<Object>)]
+    messages: Box<RawValue>,
+    /// The oldest message before the page that has not been read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    first_unread: Option<Box<RawValue>>,
+    /// How many messages before the page have not been read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread_not_loaded: Option<u64>,
+}
+
+/// A page of messages.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageListAnswer {
+    #[schema(value_type = Vec<Object>)]
+    messages: Box<RawValue>,
+    count: u64,
+    offset: u64,
+    total: u64,
+}
+
+/// A page of a room's history. 403 for whoever may not see it, and for those who may not look into
+/// channels that they are not in.
+pub async fn history(
+    app: &App,
+    viewer: &UserId,
+    room: &RoomId,
+    asked: &HistoryParams,
+    threads: bool,
+    paging: &Paging,
+) -> Result<HistoryAnswer, Failure> {
+    let history = {
+        let model = app.commands.model();
+        let found = model
+            .room(room)
+            .filter(|_| model.can_access(Some(viewer), room));
+        let found = found.ok_or_else(unauthorized)?;
+        let member = found.is_member(viewer);
+        let channel = found.kind == hansard_domain::room::RoomKind::Channel;
+        if channel && !member && !model.permitted(viewer, "preview-c-room", None) {
+            return Err(unauthorized());
+        }
+        let hidden = found
+            .switches
+            .hidden_system_messages
+            .clone()
+            .or_else(|| serde_json::from_value(model.setting("Hide_System_Messages")).ok());
+        History {
+            latest: asked.latest.as_deref().map(time).transpose()?,
+            oldest: asked.oldest.as_deref().map(time).transpose()?,
+            inclusive: asked.inclusive.unwrap_or_default(),
+            slice: Slice {
+                offset: paging.offset,
+                count: paging.count,
+            },
+            threads: asked.show_thread_messages.unwrap_or(threads),
+            hidden: expanded(hidden.unwrap_or_default()),
+        }
+    };
+    let found = app.views.messages.history(viewer, room, &history).await?;
+    let mut answer = HistoryAnswer {
+        messages: raw(found.json)?,
+        first_unread: None,
+        unread_not_loaded: None,
+    };
+    if asked.unreads == Some(true) {
+        answer.unread_not_loaded = Some(0);
+        if let Some((after, before)) = history.oldest.zip(oldest_of(&answer.messages)) {
+            let unread = app
+                .views
+                .messages
+                .unread(viewer, room, (after, before), &history)
+                .await?;
+            answer.unread_not_loaded = Some(unread.count);
+            answer.first_unread = unread.first.map(raw).transpose()?;
+        }
+    }
+    Ok(answer)
+}
+
+/// A page of all messages of a room, by `query`.
+pub async fn messages(
+    app: &App,
+    viewer: &UserId,
+    room: &RoomId,
+    paging: &Paging,
+) -> Result<MessageListAnswer, Failure> {
+    let filter = paging
+        .query
+        .as_ref()
+        .map(filter)
+        .transpose()?
+        .unwrap_or_default();
+    let by_time = paging.sort.iter().find(|(name, _)| name == "ts");
+    let order = match by_time {
+        Some((_, Direction::Ascending)) => Order::OldestFirst,
+        _ => Order::NewestFirst,
+    };
+    let slice = Slice {
+        offset: paging.offset,
+        count: paging.count,
+    };
+    let found = app
+        .views
+        .messages
+        .list(viewer, room, &filter, order, slice)
+        .await?;
+    let found = projected(found, paging)?;
+    Ok(MessageListAnswer {
+        messages: raw(found.json)?,
+        count: found.count,
+        offset: paging.offset,
+        total: found.total,
+    })
+}
+
+fn unauthorized() -> Failure {
+    Failure::forbidden_because("unauthorized")
+}
+
+/// `mute_unmute` hides both.
+fn expanded(kinds: Vec<String>) -> Vec<String> {
+    kinds
+        .into_iter()
+        .flat_map(|kind| match kind.as_str() {
+            "mute_unmute" => vec!["user-muted".to_owned(), "user-unmuted".to_owned()],
+            _ => vec![kind],
+        })
+        .collect()
+}
+
+fn time(text: &str) -> Result<Timestamp, Failure> {
+    Timestamp::parse(text)
+        .or_else(|| text.trim().parse().ok().map(Timestamp))
+        .ok_or_else(|| Failure::refused("error-invalid-date", "Invalid date"))
+}
+
+fn raw(json: String) -> Result<Box<RawValue>, Failure> {
+    RawValue::from_string(json).map_err(|error| {
+        tracing::error!(%error, "the messages view holds what is no JSON");
+        Failure::internal()
+    })
+}
+
+/// The time of the last message of a page.
+fn oldest_of(messages: &RawValue) -> Option<Timestamp> {
+    let messages: Vec<Map<String, Value>> = serde_json::from_str(messages.get()).ok()?;
+    Timestamp::parse(messages.last()?.get("ts")?.as_str()?)
+}
+
+fn projected(found: Found, paging: &Paging) -> Result<Found, Failure> {
+    let Some(fields) = &paging.fields else {
+        return Ok(found);
+    };
+    let broken = |error: serde_json::Error| {
+        tracing::error!(%error, "the messages view holds what is no JSON");
+        Failure::internal()
+    };
+    let mut messages: Vec<Map<String, Value>> =
+        serde_json::from_str(&found.json).map_err(broken)?;
+    messages
+        .iter_mut()
+        .for_each(|message| fields.project(message));
+    let json = serde_json::to_string(&messages).map_err(broken)?;
+    Ok(Found { json, ..found })
+}
+
+/// The filters of messages that the view has an answer to.
+fn filter(query: &Map<String, Value>) -> Result<Filter, Failure> {
+    let mut filter = Filter::default();
+    for (name, wanted) in query {
+        let text = || wanted.as_str().ok_or_else(|| unknown(name));
+        match name.as_str() {
+            "rid" => {}
+            "_id" => filter.id = Some(text()?.into()),
+            "u._id" => filter.sender = Some(text()?.into()),
+            "tmid" => filter.thread = Some(text()?.into()),
+            "t" => filter.kinds = vec![text()?.to_owned()],
+            "mentions._id" => filter.mentions = listed(wanted).ok_or_else(|| unknown(name))?,
+            "starred._id" => filter.starred_by = listed(wanted).ok_or_else(|| unknown(name))?,
+            "pinned" if *wanted == Value::Bool(true) => filter.pinned = true,
+            "ts" => {
+                let bounds = wanted.as_object().ok_or_else(|| unknown(name))?;
+                for (bound, at) in bounds {
+                    let at = at.get("$date").unwrap_or(at);
+                    let at = time(at.as_str().ok_or_else(|| unknown(name))?)?;
+                    match bound.as_str() {
+                        "$gte" => filter.oldest = Some(at),
+                        "$gt" => filter.oldest = Some(Timestamp(at.0 + 1)),
+                        "$lte" => filter.latest = Some(at),
+                        "$lt" => filter.latest = Some(Timestamp(at.0 - 1)),
+                        _ => return Err(unknown(bound)),
+                    }
+                }
+            }
+            _ => return Err(unknown(name)),
+        }
+    }
+    Ok(filter)
+}
+
+fn listed(wanted: &Value) -> Option<Vec<UserId>> {
+    let list = match wanted {
+        Value::String(id) => return Some(vec![id.as_str().into()]),
+        Value::Object(operators) => operators.get("$in")?.as_array()?,
+        _ => return None,
+    };
+    list.iter().map(|id| Some(id.as_str()?.into())).collect()
+}
+
+fn unknown(name: &str) -> Failure {
+    let reason = format!("Invalid query parameter provided: \"{name}\"");
+    Failure::refused("error-invalid-query", &reason)
+}

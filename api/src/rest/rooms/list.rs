@@ -1,0 +1,86 @@
+//! Lists of rooms.
+
+use hansard_domain::id::UserId;
+use hansard_projections::rooms::{self, Paging as Stretch, RoomFilter, RoomOrder};
+use serde_json::{Map, Value};
+
+use super::{filter, shape};
+use crate::app::App;
+use crate::rest::failure::Failure;
+use crate::rest::paging::{Direction, Paging};
+
+/// A page of rooms.
+pub struct RoomList {
+    pub rooms: Vec<Map<String, Value>>,
+    pub total: usize,
+}
+
+/// The rooms of a filter, as they are asked for.
+pub async fn rooms(
+    app: &App,
+    viewer: &UserId,
+    filter: RoomFilter,
+    paging: &Paging,
+) -> Result<RoomList, Failure> {
+    let sort = paging.sort.iter().find_map(|(name, direction)| {
+        Some((RoomOrder::parse(name)?, *direction == Direction::Descending))
+    });
+    let (order, descending) = sort.unwrap_or_default();
+    let filter = RoomFilter {
+        order,
+        descending,
+        ..filter
+    };
+    let mut list = match &paging.query {
+        Some(query) if !query.is_empty() => queried(app, viewer, &filter, query, paging).await?,
+        _ => paged(app, viewer, &filter, paging).await?,
+    };
+    if let Some(fields) = &paging.fields {
+        list.rooms.iter_mut().for_each(|room| fields.project(room));
+    }
+    Ok(list)
+}
+
+async fn paged(
+    app: &App,
+    viewer: &UserId,
+    filter: &RoomFilter,
+    paging: &Paging,
+) -> Result<RoomList, Failure> {
+    let stretch = Stretch {
+        offset: i64::try_from(paging.offset).unwrap_or(i64::MAX),
+        count: paging
+            .count
+            .map_or(0, |count| i64::try_from(count).unwrap_or(i64::MAX)),
+    };
+    let mut reading = app.views.rooms.read().await?;
+    let (found, total) = rooms::by_filter(&mut reading, filter, stretch).await?;
+    drop(reading);
+    Ok(RoomList {
+        rooms: shape::finished(app, viewer, found).await?,
+        total: usize::try_from(total).unwrap_or_default(),
+    })
+}
+
+/// A client's own filter is applied to the rooms as they would be answered, so it sees what the
+/// client sees and no more.
+async fn queried(
+    app: &App,
+    viewer: &UserId,
+    filter: &RoomFilter,
+    query: &Map<String, Value>,
+    paging: &Paging,
+) -> Result<RoomList, Failure> {
+    let mut reading = app.views.rooms.read().await?;
+    let (found, _) = rooms::by_filter(&mut reading, filter, Stretch::ALL).await?;
+    drop(reading);
+    let mut passing = Vec::new();
+    for room in found {
+        if filter::matches(query, &room.wire())? {
+            passing.push(room);
+        }
+    }
+    let total = passing.len();
+    let rooms = shape::finished(app, viewer, paging.slice(passing)).await?;
+    Ok(RoomList { rooms, total })
+}

@@ -1,0 +1,24 @@
+//! `rooms.*`, and what the resources of channels, groups and direct conversations share.
+
+#[macro_use]
+mod endpoints;
+mod filter;
+mod history;
+pub mod index;
+mod list;
+mod request;
+mod save;
+pub mod section;
+pub mod shape;
+mod single;
+
+use utoipa_axum::router::OpenApiRouter;
+
+pub use self::history::{HistoryAnswer, HistoryParams, MessageListAnswer, history, messages};
+pub use self::list::{RoomList, rooms};
+pub use self::request::MembersParams;
+use crate::app::App;
+
+pub fn routes() -> OpenApiRouter<App> {
+    single::routes().merge(save::routes())
+}

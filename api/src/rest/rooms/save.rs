@@ -1,0 +1,108 @@
+//! `rooms.saveRoomSettings`: several changes of a room at once.
+
+use axum::extract::State;
+use hansard_commands::room::{self, Changes, Retention};
+use hansard_domain::id::RoomId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::rest::answer::{Answer, Success, answer};
+use crate::rest::body::Body;
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(save_room_settings))
+}
+
+/// What is to be different about a room.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct Settings {
+    /// The room's id.
+    rid: String,
+    room_name: Option<String>,
+    room_topic: Option<String>,
+    room_announcement: Option<String>,
+    room_description: Option<String>,
+    room_custom_fields: Option<Map<String, Value>>,
+    /// `c` or `p`.
+    room_type: Option<String>,
+    read_only: Option<bool>,
+    react_when_read_only: Option<bool>,
+    /// Kinds of system messages that are not shown.
+    system_messages: Option<Vec<String>>,
+    default: Option<bool>,
+    featured: Option<bool>,
+    encrypted: Option<bool>,
+    join_code: Option<String>,
+    retention_enabled: Option<bool>,
+    retention_override_global: Option<bool>,
+    /// Days.
+    retention_max_age: Option<i64>,
+    retention_exclude_pinned: Option<bool>,
+    retention_files_only: Option<bool>,
+    retention_ignore_threads: Option<bool>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    unknown: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Saved {
+    rid: String,
+}
+
+/// Changes a room. Needs `edit-room`, and what single changes need besides.
+#[utoipa::path(
+    post, path = "/api/v1/rooms.saveRoomSettings", operation_id = "rooms.saveRoomSettings",
+    tag = "rooms", request_body = Settings,
+    responses((status = 200, body = Success<Saved>), Failure)
+)]
+async fn save_room_settings(
+    caller: Caller,
+    State(app): State<App>,
+    Body(asked): Body<Settings>,
+) -> Answer<Saved> {
+    if !asked.unknown.is_empty() {
+        return Err(Failure::refused(
+            "error-invalid-settings",
+            "Invalid settings provided",
+        ));
+    }
+    let rid = asked.rid.clone();
+    room::change(&app.commands, &caller, RoomId::new(&rid), asked.changes()).await?;
+    answer(Saved { rid })
+}
+
+impl Settings {
+    fn changes(self) -> Changes {
+        Changes {
+            name: self.room_name,
+            topic: self.room_topic,
+            announcement: self.room_announcement,
+            description: self.room_description,
+            custom_fields: self.room_custom_fields,
+            kind: self.room_type,
+            read_only: self.read_only,
+            react_when_read_only: self.react_when_read_only,
+            hidden_system_messages: self.system_messages,
+            default: self.default,
+            featured: self.featured,
+            encrypted: self.encrypted,
+            join_code: self.join_code,
+            retention: Retention {
+                enabled: self.retention_enabled,
+                override_global: self.retention_override_global,
+                max_age: self.retention_max_age,
+                exclude_pinned: self.retention_exclude_pinned,
+                files_only: self.retention_files_only,
+                ignore_threads: self.retention_ignore_threads,
+            },
+        }
+    }
+}

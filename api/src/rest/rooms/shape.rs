@@ -1,0 +1,98 @@
+//! Rooms in answers.
+
+use std::collections::HashMap;
+
+use hansard_domain::id::{RoomId, UserId};
+use hansard_projections::rooms::{self, Room as Found};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::rest::failure::Failure;
+
+/// A room.
+#[derive(Debug, Serialize, ToSchema)]
+#[allow(dead_code, reason = "a schema: the view writes rooms itself")]
+pub struct Room {
+    _id: String,
+    /// `c` channel, `p` private group, `d` direct conversation.
+    t: String,
+    /// The name in addresses; direct conversations have none.
+    name: Option<String>,
+    /// The name as it is shown.
+    fname: Option<String>,
+    msgs: u64,
+    #[serde(rename = "usersCount")]
+    users_count: u64,
+    /// Who made it.
+    u: Option<Map<String, Value>>,
+    /// Who takes part in a direct conversation.
+    usernames: Option<Vec<String>>,
+    uids: Option<Vec<String>>,
+    ts: String,
+    /// When something was last said in it.
+    lm: Option<String>,
+    #[serde(rename = "lastMessage")]
+    last_message: Option<Map<String, Value>>,
+    /// Read-only.
+    ro: Option<bool>,
+    default: Option<bool>,
+    archived: Option<bool>,
+    topic: Option<String>,
+    description: Option<String>,
+    announcement: Option<String>,
+    #[serde(rename = "customFields")]
+    custom_fields: Option<Map<String, Value>>,
+    /// Usernames of those who may not speak.
+    muted: Option<Vec<String>>,
+    /// `true`, or the kinds of system messages that are not shown.
+    #[serde(rename = "sysMes")]
+    #[schema(value_type = Option<Value>)]
+    hidden_system_messages: Option<Value>,
+    broadcast: Option<bool>,
+    encrypted: Option<bool>,
+    #[serde(rename = "joinCodeRequired")]
+    join_code_required: Option<bool>,
+    retention: Option<Map<String, Value>>,
+    /// The room that a discussion is about.
+    prid: Option<String>,
+    #[serde(rename = "_updatedAt")]
+    updated_at: String,
+}
+
+/// A room as it is now.
+pub async fn room(app: &App, viewer: &UserId, id: &RoomId) -> Result<Map<String, Value>, Failure> {
+    let mut reading = app.views.rooms.read().await?;
+    let found = rooms::by_ids(&mut reading, std::slice::from_ref(id)).await?;
+    drop(reading);
+    let room = finished(app, viewer, found).await?.pop();
+    room.ok_or_else(|| Failure::refused("error-invalid-room", "Invalid room"))
+}
+
+/// Rooms with what was said last in them.
+pub async fn finished(
+    app: &App,
+    viewer: &UserId,
+    rooms: Vec<Found>,
+) -> Result<Vec<Map<String, Value>>, Failure> {
+    let mut last = HashMap::new();
+    if app.commands.model().flag("Store_Last_Message") {
+        let spoken: Vec<_> = rooms
+            .iter()
+            .filter(|room| room.spoken.is_some())
+            .map(|room| room.id.clone())
+            .collect();
+        last = app.views.messages.latest(viewer, &spoken).await?;
+    }
+    Ok(rooms
+        .iter()
+        .map(|room| {
+            let mut wire = room.wire();
+            if let Some(message) = last.remove(&room.id) {
+                wire.insert("lastMessage".to_owned(), message);
+            }
+            wire
+        })
+        .collect())
+}

@@ -1,0 +1,500 @@
+//! `rooms.*` about one room or a caller's own.
+
+use axum::extract::State;
+use hansard_commands::room;
+use hansard_domain::id::{RoomId, Timestamp};
+use hansard_domain::room::RoomKind;
+use hansard_projections::rooms::{self as view, RoomFilter};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::index::ViewIndex;
+use super::request::{RoomRef, UserRef};
+use super::{list, shape};
+use crate::app::App;
+use crate::rest::answer::{Answer, Nothing, Success, answer, done};
+use crate::rest::body::{Body, Params};
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+use crate::rest::paging::{Paging, PagingParams};
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(get))
+        .routes(routes!(info))
+        .routes(routes!(name_exists))
+        .routes(routes!(admin_rooms))
+        .routes(routes!(admin_room))
+        .routes(routes!(favorite))
+        .routes(routes!(leave))
+        .routes(routes!(delete))
+        .routes(routes!(change_archivation_state))
+        .routes(routes!(mute_user))
+        .routes(routes!(unmute_user))
+        .routes(routes!(save_notification))
+}
+
+/// The room that is meant, if it is not archived.
+fn find(app: &App, wanted: &RoomRef) -> Result<RoomId, Failure> {
+    if wanted.is_missing() {
+        return Err(Failure::refused(
+            "error-roomid-param-not-provided",
+            "The parameter \"roomId\" or \"roomName\" is required",
+        ));
+    }
+    let model = app.commands.model();
+    let id = wanted.find(&model);
+    let Some((id, room)) = id.and_then(|id| Some((id.clone(), model.room(&id)?))) else {
+        return Err(Failure::refused(
+            "error-room-not-found",
+            "The required \"roomId\" or \"roomName\" param provided does not match any channel",
+        ));
+    };
+    if room.archived {
+        let name = &room.details.name;
+        let reason = format!("The channel, {name}, is archived");
+        return Err(Failure::refused("error-room-archived", &reason));
+    }
+    Ok(id)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct Since {
+    /// Only what changed after this time.
+    updated_since: Option<String>,
+}
+
+/// What changed, and what is gone.
+#[derive(Debug, Serialize, ToSchema)]
+struct RoomChanges {
+    #[schema(value_type = Vec<shape::Room>)]
+    update: Vec<Map<String, Value>>,
+    #[schema(value_type = Vec<Object>)]
+    remove: Vec<Value>,
+}
+
+/// The rooms that the caller is in.
+#[utoipa::path(
+    get, path = "/api/v1/rooms.get", operation_id = "rooms.get", tag = "rooms", params(Since),
+    responses((status = 200, body = Success<RoomChanges>), Failure)
+)]
+async fn get(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<Since>,
+) -> Answer<RoomChanges> {
+    let since = asked.updated_since.filter(|since| !since.is_empty());
+    let since = since.map(|since| {
+        Timestamp::parse(&since).ok_or_else(|| {
+            Failure::refused(
+                "error-updatedSince-param-invalid",
+                "The \"updatedSince\" query parameter must be a valid date.",
+            )
+        })
+    });
+    let since = since.transpose()?;
+    let mut reading = app.views.rooms.read().await?;
+    let found = view::of_member(&mut reading, caller.user(), since).await?;
+    let removed = match since {
+        Some(since) => view::removed_since(&mut reading, since).await?,
+        None => Vec::new(),
+    };
+    drop(reading);
+    let remove = removed
+        .into_iter()
+        .map(|(room, at)| json!({ "_id": room, "_deletedAt": at.iso() }))
+        .collect();
+    answer(RoomChanges {
+        update: shape::finished(&app, caller.user(), found).await?,
+        remove,
+    })
+}
+
+/// A room.
+#[derive(Debug, Serialize, ToSchema)]
+struct RoomAnswer {
+    #[schema(value_type = shape::Room)]
+    room: Map<String, Value>,
+}
+
+/// What a room is, for whoever may see it.
+#[utoipa::path(
+    get, path = "/api/v1/rooms.info", operation_id = "rooms.info", tag = "rooms",
+    params(RoomRef, PagingParams), responses((status = 200, body = Success<RoomAnswer>), Failure)
+)]
+async fn info(
+    caller: Caller,
+    State(app): State<App>,
+    Params(wanted): Params<RoomRef>,
+    paging: Paging,
+) -> Answer<RoomAnswer> {
+    let id = find(&app, &wanted)?;
+    if !app.commands.model().can_access(Some(caller.user()), &id) {
+        return Err(not_allowed());
+    }
+    let mut room = shape::room(&app, caller.user(), &id).await?;
+    if let Some(fields) = &paging.fields {
+        fields.project(&mut room);
+    }
+    answer(RoomAnswer { room })
+}
+
+/// `not-allowed`, whose words stand where others have their code.
+fn not_allowed() -> Failure {
+    Failure::with_body(json!({
+        "success": false, "error": "not-allowed", "errorType": "Not Allowed",
+    }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct NameParams {
+    /// The name of a room.
+    room_name: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Exists {
+    exists: bool,
+}
+
+/// Whether a room has a name.
+#[utoipa::path(
+    get, path = "/api/v1/rooms.nameExists", operation_id = "rooms.nameExists", tag = "rooms",
+    params(NameParams), responses((status = 200, body = Success<Exists>), Failure)
+)]
+async fn name_exists(
+    _caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<NameParams>,
+) -> Answer<Exists> {
+    let exists = room::name_exists(&app.commands.model(), &asked.room_name);
+    answer(Exists { exists })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct AdminFilter {
+    /// Rooms with this in their name only.
+    filter: Option<String>,
+    /// `c`, `p`, `d`, `discussions`; all if absent.
+    #[serde(default)]
+    types: Vec<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct AdminRooms {
+    #[schema(value_type = Vec<shape::Room>)]
+    rooms: Vec<Map<String, Value>>,
+    count: usize,
+    offset: u64,
+    total: usize,
+}
+
+fn require_administration(app: &App, caller: &Caller) -> Result<(), Failure> {
+    if app
+        .commands
+        .model()
+        .allows(caller, "view-room-administration", None)
+    {
+        return Ok(());
+    }
+    Err(Failure::plain("error-not-authorized"))
+}
+
+/// All rooms, for administrators. Needs `view-room-administration`.
+#[utoipa::path(
+    get, path = "/api/v1/rooms.adminRooms", operation_id = "rooms.adminRooms", tag = "rooms",
+    params(AdminFilter, PagingParams),
+    responses((status = 200, body = Success<AdminRooms>), Failure)
+)]
+async fn admin_rooms(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<AdminFilter>,
+    paging: Paging,
+) -> Answer<AdminRooms> {
+    require_administration(&app, &caller)?;
+    let mut kinds = Vec::new();
+    for kind in [RoomKind::Channel, RoomKind::Group, RoomKind::Direct] {
+        if asked.types.iter().any(|asked| asked == kind.letter()) {
+            kinds.push(json!(kind));
+        }
+    }
+    let mut query = Map::new();
+    if asked.types.iter().any(|kind| kind == "discussions") {
+        let any = json!([{ "t": { "$in": kinds } }, { "prid": { "$exists": true } }]);
+        query.insert("$or".to_owned(), any);
+    } else if !kinds.is_empty() {
+        query.insert("t".to_owned(), json!({ "$in": kinds }));
+    }
+    let name = asked
+        .filter
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty());
+    let paging = Paging {
+        query: Some(query),
+        fields: None,
+        ..paging
+    };
+    let filter = RoomFilter {
+        name,
+        ..RoomFilter::default()
+    };
+    let found = list::rooms(&app, caller.user(), filter, &paging).await?;
+    answer(AdminRooms {
+        count: found.rooms.len(),
+        rooms: found.rooms.into_iter().map(without_message).collect(),
+        offset: paging.offset,
+        total: found.total,
+    })
+}
+
+/// Who administers rooms need not see what is said in them.
+fn without_message(mut room: Map<String, Value>) -> Map<String, Value> {
+    room.shift_remove("lastMessage");
+    room
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct AdminRoomParams {
+    /// The room's id.
+    rid: String,
+}
+
+/// A room as its answer itself.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = shape::Room)]
+struct BareRoom(Map<String, Value>);
+
+/// A room, for administrators. Needs `view-room-administration`.
+#[utoipa::path(
+    get, path = "/api/v1/rooms.adminRooms.getRoom", operation_id = "rooms.adminRooms.getRoom",
+    tag = "rooms", params(AdminRoomParams),
+    responses((status = 200, body = Success<BareRoom>), Failure)
+)]
+async fn admin_room(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<AdminRoomParams>,
+) -> Answer<BareRoom> {
+    require_administration(&app, &caller)?;
+    let id = RoomId::new(&asked.rid);
+    if app.commands.model().room(&id).is_none() {
+        return Err(not_allowed());
+    }
+    answer(BareRoom(without_message(
+        shape::room(&app, caller.user(), &id).await?,
+    )))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct Favorite {
+    #[serde(flatten)]
+    room: RoomRef,
+    favorite: Option<bool>,
+}
+
+/// Makes a room one of the caller's favourites, or not.
+#[utoipa::path(
+    post, path = "/api/v1/rooms.favorite", operation_id = "rooms.favorite", tag = "rooms",
+    request_body = Favorite, responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn favorite(
+    caller: Caller,
+    State(app): State<App>,
+    Body(asked): Body<Favorite>,
+) -> Answer<Nothing> {
+    let favorite = asked
+        .favorite
+        .ok_or_else(|| Failure::plain("The 'favorite' param is required"))?;
+    let id = find(&app, &asked.room)?;
+    room::favour(&app.commands, &caller, id, favorite).await?;
+    done()
+}
+
+/// The caller leaves a room. Needs `leave-c` or `leave-p`.
+#[utoipa::path(
+    post, path = "/api/v1/rooms.leave", operation_id = "rooms.leave", tag = "rooms",
+    request_body = RoomRef, responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn leave(
+    caller: Caller,
+    State(app): State<App>,
+    Body(asked): Body<RoomRef>,
+) -> Answer<Nothing> {
+    let id = find(&app, &asked)?;
+    room::leave(&app.commands, &caller, id).await?;
+    done()
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Delete {
+    /// The room's id.
+    #[serde(default)]
+    room_id: String,
+}
+
+/// Deletes a room with everything said in it, for good. Needs `delete-c`, `delete-p` or `delete-d`.
+#[utoipa::path(
+    post, path = "/api/v1/rooms.delete", operation_id = "rooms.delete", tag = "rooms",
+    request_body = Delete, responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn delete(
+    caller: Caller,
+    State(app): State<App>,
+    Body(asked): Body<Delete>,
+) -> Answer<Nothing> {
+    if asked.room_id.is_empty() {
+        return Err(Failure::plain("The 'roomId' param is required"));
+    }
+    let index = ViewIndex(&app.views.messages);
+    room::delete(&app.commands, &caller, &index, RoomId::new(&asked.room_id)).await?;
+    done()
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct ChangeArchivationState {
+    /// The room's id.
+    #[serde(default)]
+    rid: String,
+    /// `archive`; anything else opens the room again.
+    action: Option<String>,
+}
+
+/// Archives a room or opens it again. Needs `archive-room` or `unarchive-room`.
+#[utoipa::path(
+    post, path = "/api/v1/rooms.changeArchivationState",
+    operation_id = "rooms.changeArchivationState", tag = "rooms",
+    request_body = ChangeArchivationState,
+    responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn change_archivation_state(
+    caller: Caller,
+    State(app): State<App>,
+    Body(asked): Body<ChangeArchivationState>,
+) -> Answer<Nothing> {
+    let id = RoomId::new(&asked.rid);
+    match asked.action.as_deref() {
+        Some("archive") => room::archive(&app.commands, &caller, id).await?,
+        _ => room::unarchive(&app.commands, &caller, id).await?,
+    }
+    done()
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Silence {
+    /// The room's id.
+    room_id: String,
+    #[serde(flatten)]
+    user: UserRef,
+}
+
+/// Silences a member. Needs `mute-user`.
+#[utoipa::path(
+    post, path = "/api/v1/rooms.muteUser", operation_id = "rooms.muteUser", tag = "rooms",
+    request_body = Silence, responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn mute_user(
+    caller: Caller,
+    State(app): State<App>,
+    Body(asked): Body<Silence>,
+) -> Answer<Nothing> {
+    let user = asked.user.find(&app.commands.model())?;
+    room::mute(&app.commands, &caller, RoomId::new(&asked.room_id), user).await?;
+    done()
+}
+
+/// Lets a silenced member speak again. Needs `mute-user`.
+#[utoipa::path(
+    post, path = "/api/v1/rooms.unmuteUser", operation_id = "rooms.unmuteUser", tag = "rooms",
+    request_body = Silence, responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn unmute_user(
+    caller: Caller,
+    State(app): State<App>,
+    Body(asked): Body<Silence>,
+) -> Answer<Nothing> {
+    let user = asked.user.find(&app.commands.model())?;
+    room::unmute(&app.commands, &caller, RoomId::new(&asked.room_id), user).await?;
+    done()
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SaveNotification {
+    /// The room's id.
+    #[serde(default)]
+    room_id: String,
+    /// Preferences by name.
+    #[serde(default)]
+    notifications: Map<String, Value>,
+}
+
+/// Preferences that are `"1"` for on and `"0"` for off.
+const SWITCHES: &[&str] = &[
+    "disableNotifications",
+    "hideUnreadStatus",
+    "hideMentionStatus",
+    "muteGroupMentions",
+];
+
+/// Preferences with a value of their own.
+const CHOICES: &[&str] = &[
+    "desktopNotifications",
+    "mobilePushNotifications",
+    "emailNotifications",
+    "audioNotificationValue",
+    "unreadAlert",
+];
+
+/// Changes how the caller is told of what happens in a room.
+#[utoipa::path(
+    post, path = "/api/v1/rooms.saveNotification", operation_id = "rooms.saveNotification",
+    tag = "rooms", request_body = SaveNotification,
+    responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn save_notification(
+    caller: Caller,
+    State(app): State<App>,
+    Body(asked): Body<SaveNotification>,
+) -> Answer<Nothing> {
+    if asked.room_id.is_empty() {
+        return Err(Failure::plain("The 'roomId' param is required"));
+    }
+    if asked.notifications.is_empty() {
+        return Err(Failure::plain("The 'notifications' param is required"));
+    }
+    let mut preferences = Map::new();
+    for (name, value) in asked.notifications {
+        if SWITCHES.contains(&name.as_str()) {
+            let on = value == json!("1") || value == json!(true);
+            preferences.insert(name, json!(on));
+        } else if CHOICES.contains(&name.as_str()) && value.is_string() {
+            preferences.insert(name, value);
+        } else {
+            return Err(Failure::refused(
+                "error-invalid-settings",
+                "Invalid settings field",
+            ));
+        }
+    }
+    room::notify(
+        &app.commands,
+        &caller,
+        RoomId::new(&asked.room_id),
+        preferences,
+    )
+    .await?;
+    done()
+}

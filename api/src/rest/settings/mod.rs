@@ -1,0 +1,239 @@
+//! `settings`: what the workspace is set to.
+
+use std::cmp::Ordering;
+
+use axum::extract::{Path, State};
+use hansard_commands::model::WriteModel;
+use hansard_commands::setting;
+use hansard_domain::setting::definitions::{self, Definition};
+use hansard_projections::configuration::{self, Changes};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Nothing, Success, answer, done};
+use super::body::Body;
+use super::caller::{Caller, MaybeCaller};
+use super::failure::Failure;
+use super::paging::{Direction, Fields, Paging, PagingParams};
+use super::query::Query;
+use crate::app::App;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(public))
+        .routes(routes!(list))
+        .routes(routes!(get_one, change))
+}
+
+/// A setting. `fields` asks for more than `_id`, `value` and `enterprise`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[allow(dead_code, reason = "a schema: what is answered follows `fields`")]
+struct Setting {
+    #[serde(rename = "_id")]
+    id: String,
+    #[schema(value_type = Object)]
+    value: Value,
+    enterprise: bool,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    group: Option<String>,
+    section: Option<String>,
+    public: Option<bool>,
+    secret: Option<bool>,
+    #[schema(value_type = Option<Object>)]
+    package_value: Option<Value>,
+    #[serde(rename = "_updatedAt")]
+    updated_at: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Settings {
+    #[schema(value_type = Vec<Setting>)]
+    settings: Vec<Map<String, Value>>,
+    count: usize,
+    offset: u64,
+    total: u64,
+}
+
+/// What a list shows where `fields` asks for no more.
+const SHOWN: [&str; 3] = ["_id", "value", "enterprise"];
+
+/// What a `query` may ask about.
+const QUERIED: &[&str] = &[
+    "_id",
+    "value",
+    "type",
+    "group",
+    "section",
+    "public",
+    "enterprise",
+    "_updatedAt",
+];
+
+fn object(model: &WriteModel, changes: &Changes, setting: &Definition) -> Map<String, Value> {
+    let values: Vec<Value> = setting
+        .options
+        .iter()
+        .map(|option| json!({ "key": option, "i18nLabel": option }))
+        .collect();
+    let members = [
+        ("_id", json!(setting.id)),
+        ("value", model.setting(setting.id)),
+        ("enterprise", json!(false)),
+        ("type", json!(setting.kind)),
+        ("group", json!(setting.group)),
+        ("section", json!(setting.section)),
+        ("public", json!(setting.public)),
+        ("secret", json!(setting.secret)),
+        ("values", json!(values)),
+        ("packageValue", setting.default_value()),
+        ("_updatedAt", json!(changes.of(setting.id).iso())),
+    ];
+    let members = members.into_iter();
+    members
+        .map(|(name, value)| (name.to_owned(), value))
+        .filter(|(_, value)| !value.is_null())
+        .collect()
+}
+
+async fn page(
+    app: &App,
+    paging: &Paging,
+    shown: impl Fn(&Definition) -> bool,
+) -> Result<Settings, Failure> {
+    let query = paging.query.as_ref();
+    let query = query.map(|query| Query::read(query, QUERIED)).transpose()?;
+    let mut tables = app.views.configuration.read().await?;
+    let changes = configuration::of_settings(&mut tables).await?;
+    let model = app.commands.model();
+    let mut all: Vec<_> = definitions::all()
+        .filter(|setting| !setting.hidden && shown(setting))
+        .map(|setting| object(&model, &changes, setting))
+        .filter(|setting| query.as_ref().is_none_or(|query| query.admits(setting)))
+        .collect();
+    all.sort_by(|one, other| compare(paging, one, other));
+    let total = all.len() as u64;
+    let mut settings = paging.slice(all);
+    for setting in &mut settings {
+        setting.retain(|name, _| SHOWN.contains(&name.as_str()) || asked(paging, name));
+    }
+    Ok(Settings {
+        count: settings.len(),
+        offset: paging.offset,
+        total,
+        settings,
+    })
+}
+
+fn asked(paging: &Paging, name: &str) -> bool {
+    matches!(&paging.fields, Some(Fields::Only(names)) if names.iter().any(|asked| asked == name))
+}
+
+/// By what was asked for, else by id.
+fn compare(paging: &Paging, one: &Map<String, Value>, other: &Map<String, Value>) -> Ordering {
+    let text = |setting: &Map<String, Value>, name: &str| {
+        let value = setting.get(name).cloned().unwrap_or_default();
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let by = |name: &str| text(one, name).cmp(&text(other, name));
+    for (name, direction) in &paging.sort {
+        let ordering = match direction {
+            Direction::Ascending => by(name),
+            Direction::Descending => by(name).reverse(),
+        };
+        if ordering.is_ne() {
+            return ordering;
+        }
+    }
+    by("_id")
+}
+
+/// The settings that everybody may read, also before a login.
+#[utoipa::path(
+    get, path = "/api/v1/settings.public", tag = "settings", security(()), params(PagingParams),
+    responses((status = 200, body = Success<Settings>), Failure)
+)]
+async fn public(_: MaybeCaller, State(app): State<App>, paging: Paging) -> Answer<Settings> {
+    answer(page(&app, &paging, |setting| setting.public && !setting.secret).await?)
+}
+
+/// The settings.
+///
+/// All of them with `view-privileged-setting`, else those that are public.
+#[utoipa::path(
+    get, path = "/api/v1/settings", tag = "settings", params(PagingParams),
+    responses((status = 200, body = Success<Settings>), Failure)
+)]
+async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<Settings> {
+    let privileged = setting::may_view(&app.commands.model(), &caller);
+    let shown = |setting: &Definition| privileged || (setting.public && !setting.secret);
+    answer(page(&app, &paging, shown).await?)
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct OneSetting {
+    #[serde(rename = "_id")]
+    id: String,
+    #[schema(value_type = Object)]
+    value: Value,
+}
+
+fn missing() -> Failure {
+    Failure::refused("error-invalid-setting", "Invalid setting")
+}
+
+/// One setting.
+///
+/// Needs `view-privileged-setting`.
+#[utoipa::path(
+    get, path = "/api/v1/settings/{id}", tag = "settings",
+    params(("id" = String, Path, description = "Its id.")),
+    responses((status = 200, body = Success<OneSetting>), Failure)
+)]
+async fn get_one(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Answer<OneSetting> {
+    let model = app.commands.model();
+    if !setting::may_view(&model, &caller) {
+        return Err(Failure::forbidden_because("unauthorized"));
+    }
+    let found = definitions::definition(&id).filter(|setting| !setting.hidden);
+    let setting = found.ok_or_else(missing)?;
+    answer(OneSetting {
+        id: setting.id.to_owned(),
+        value: model.setting(setting.id),
+    })
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct Change {
+    #[schema(value_type = Object)]
+    value: Option<Value>,
+}
+
+/// Set a setting.
+///
+/// Needs `edit-privileged-setting`. The value must be of the setting's kind.
+#[utoipa::path(
+    post, path = "/api/v1/settings/{id}", tag = "settings",
+    params(("id" = String, Path, description = "Its id.")),
+    request_body = Change, responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn change(
+    caller: Caller,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Body(request): Body<Change>,
+) -> Answer<Nothing> {
+    let value = request.value.unwrap_or_default();
+    setting::change(&app.commands, &caller, &id, value).await?;
+    done()
+}

@@ -1,0 +1,232 @@
+//! `subscriptions.*`: what the caller sees of its rooms.
+
+use axum::extract::State;
+use hansard_commands::room;
+use hansard_domain::id::{MessageId, RoomId, Timestamp};
+use hansard_projections::messages::{Filter, Order, Slice};
+use hansard_projections::subscriptions::{self as view, Counting};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Nothing, Success, answer, done};
+use super::body::{Body, Params};
+use super::caller::Caller;
+use super::failure::Failure;
+use crate::app::App;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(get))
+        .routes(routes!(get_one))
+        .routes(routes!(read))
+        .routes(routes!(unread))
+}
+
+/// What counts as unread in channels and groups, and in direct conversations.
+fn counting(app: &App) -> (Counting, Counting) {
+    let model = app.commands.model();
+    (
+        Counting::parse(&model.text("Unread_Count")),
+        Counting::parse(&model.text("Unread_Count_DM")),
+    )
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct Since {
+    /// Only what changed after this time.
+    updated_since: Option<String>,
+}
+
+/// What changed, and what is gone.
+#[derive(Debug, Serialize, ToSchema)]
+struct SubscriptionChanges {
+    #[schema(value_type = Vec<Object>)]
+    update: Vec<Value>,
+    #[schema(value_type = Vec<Object>)]
+    remove: Vec<Value>,
+}
+
+/// The caller's subscriptions.
+#[utoipa::path(
+    get, path = "/api/v1/subscriptions.get", operation_id = "subscriptions.get",
+    tag = "subscriptions", params(Since),
+    responses((status = 200, body = Success<SubscriptionChanges>), Failure)
+)]
+async fn get(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<Since>,
+) -> Answer<SubscriptionChanges> {
+    let since = asked.updated_since.filter(|since| !since.is_empty());
+    let since = since.map(|since| {
+        Timestamp::parse(&since).ok_or_else(|| {
+            Failure::refused(
+                "error-roomId-param-invalid",
+                "The \"lastUpdate\" query parameter must be a valid date.",
+            )
+        })
+    });
+    let since = since.transpose()?;
+    let (channels, direct) = counting(&app);
+    let mut reading = app.views.subscriptions.read().await?;
+    let found = view::of_account(&mut reading, caller.user()).await?;
+    let removed = match since {
+        Some(since) => view::removed_since(&mut reading, caller.user(), since).await?,
+        None => Vec::new(),
+    };
+    answer(SubscriptionChanges {
+        update: found
+            .iter()
+            .filter(|subscription| since.is_none_or(|since| subscription.updated > since))
+            .map(|subscription| subscription.wire(channels, direct))
+            .collect(),
+        remove: removed
+            .into_iter()
+            .map(|(id, at)| json!({ "_id": id, "_deletedAt": at.iso() }))
+            .collect(),
+    })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct OneParams {
+    /// The room's id.
+    room_id: String,
+}
+
+/// A subscription; `null` for a room that the caller is not in.
+#[derive(Debug, Serialize, ToSchema)]
+struct SubscriptionAnswer {
+    #[schema(value_type = Option<Object>)]
+    subscription: Value,
+}
+
+/// The caller's subscription to a room.
+#[utoipa::path(
+    get, path = "/api/v1/subscriptions.getOne", operation_id = "subscriptions.getOne",
+    tag = "subscriptions", params(OneParams),
+    responses((status = 200, body = Success<SubscriptionAnswer>), Failure)
+)]
+async fn get_one(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<OneParams>,
+) -> Answer<SubscriptionAnswer> {
+    let (channels, direct) = counting(&app);
+    let mut reading = app.views.subscriptions.read().await?;
+    let found = view::one(&mut reading, &RoomId::new(&asked.room_id), caller.user()).await?;
+    let subscription = found
+        .map(|found| found.wire(channels, direct))
+        .unwrap_or_default();
+    answer(SubscriptionAnswer { subscription })
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Read {
+    /// The room's id.
+    rid: Option<String>,
+    /// The same as `rid`.
+    room_id: Option<String>,
+    /// What was said in threads is read, too.
+    read_threads: Option<bool>,
+}
+
+/// Everything said in a room is read.
+#[utoipa::path(
+    post, path = "/api/v1/subscriptions.read", operation_id = "subscriptions.read",
+    tag = "subscriptions", request_body = Read,
+    responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn read(caller: Caller, State(app): State<App>, Body(asked): Body<Read>) -> Answer<Nothing> {
+    let room = asked.rid.or(asked.room_id);
+    let room =
+        room.ok_or_else(|| Failure::invalid_params("must have required property 'roomId'"))?;
+    let threads = asked.read_threads.unwrap_or_default();
+    room::read(&app.commands, &caller, RoomId::new(room), threads).await?;
+    done()
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Unread {
+    /// The room's id: its last message is unread again.
+    room_id: Option<String>,
+    /// This message and all after it are unread again.
+    first_unread_message: Option<MessageRef>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct MessageRef {
+    _id: String,
+}
+
+/// What was read is unread again, from a message on.
+#[utoipa::path(
+    post, path = "/api/v1/subscriptions.unread", operation_id = "subscriptions.unread",
+    tag = "subscriptions", request_body = Unread,
+    responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn unread(
+    caller: Caller,
+    State(app): State<App>,
+    Body(asked): Body<Unread>,
+) -> Answer<Nothing> {
+    let (room, from) = match (asked.room_id, asked.first_unread_message) {
+        (Some(room), _) => {
+            let room = RoomId::new(room);
+            let from = last_message(&app, &caller, &room).await?;
+            (room, from)
+        }
+        (None, Some(message)) => {
+            let id = MessageId::new(&message._id);
+            let found = app.views.messages.single(caller.user(), &id).await?;
+            let found = found.filter(|found| found.sender != *caller.user());
+            let found =
+                found.ok_or_else(|| Failure::refused("error-action-not-allowed", "Not allowed"))?;
+            (found.room, found.at)
+        }
+        (None, None) => {
+            return Err(Failure::invalid_params(
+                "must have required property 'roomId'",
+            ));
+        }
+    };
+    room::unread(&app.commands, &caller, room, from).await?;
+    done()
+}
+
+/// When the last message of a room was sent.
+async fn last_message(app: &App, caller: &Caller, room: &RoomId) -> Result<Timestamp, Failure> {
+    let one = Slice {
+        offset: 0,
+        count: Some(1),
+    };
+    let found = app
+        .views
+        .messages
+        .list(
+            caller.user(),
+            room,
+            &Filter::default(),
+            Order::NewestFirst,
+            one,
+        )
+        .await?;
+    let messages: Vec<Value> = serde_json::from_str(&found.json).unwrap_or_default();
+    let at = messages
+        .first()
+        .and_then(|message| Timestamp::parse(message["ts"].as_str()?));
+    at.ok_or_else(|| {
+        Failure::refused(
+            "error-no-message-for-unread",
+            "There are no messages to mark unread",
+        )
+    })
+}

@@ -1,0 +1,203 @@
+//! New accounts, and the end of them.
+
+use axum::extract::State;
+use hansard_commands::account::create::{self, Application, NewUser};
+use hansard_commands::account::{delete, names};
+use hansard_domain::id::RoleId;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{OneUser, UserParam, changed};
+use crate::app::App;
+use crate::rest::answer::{Answer, Nothing, Success, answer, done};
+use crate::rest::body::Body;
+use crate::rest::caller::{Caller, MaybeCaller};
+use crate::rest::failure::Failure;
+use crate::rest::rooms::index::ViewIndex;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(create_user))
+        .routes(routes!(register))
+        .routes(routes!(delete_user))
+        .routes(routes!(delete_own))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Create {
+    email: String,
+    name: String,
+    username: String,
+    password: Option<String>,
+    #[serde(default)]
+    set_random_password: bool,
+    active: Option<bool>,
+    #[schema(value_type = Option<Vec<String>>)]
+    roles: Option<Vec<RoleId>>,
+    join_default_channels: Option<bool>,
+    #[serde(default)]
+    require_password_change: bool,
+    #[serde(default)]
+    verified: bool,
+    #[schema(value_type = Option<Object>)]
+    custom_fields: Option<Map<String, Value>>,
+    bio: Option<String>,
+    nickname: Option<String>,
+    status_text: Option<String>,
+}
+
+pub fn check_name(name: &str) -> Result<(), Failure> {
+    if names::has_valid_characters(name) {
+        return Ok(());
+    }
+    Err(Failure::plain("Name contains invalid characters"))
+}
+
+/// Make an account for somebody.
+///
+/// Needs `create-user`; to make an administrator `assign-admin-role`, too.
+#[utoipa::path(
+    post, path = "/api/v1/users.create", tag = "users",
+    request_body = Create, responses((status = 200, body = Success<OneUser>), Failure)
+)]
+async fn create_user(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<Create>,
+) -> Answer<OneUser> {
+    check_name(&request.name)?;
+    let new = NewUser {
+        username: request.username,
+        name: Some(request.name),
+        email: Some(request.email),
+        verified: request.verified,
+        password: request.password,
+        set_random_password: request.set_random_password,
+        require_password_change: request.require_password_change,
+        roles: request.roles.unwrap_or_default(),
+        active: request.active,
+        join_default_channels: request.join_default_channels.unwrap_or(true),
+        custom_fields: request.custom_fields.unwrap_or_default(),
+        bio: request.bio,
+        nickname: request.nickname,
+        status_text: request.status_text,
+    };
+    let id = create::create(&app.commands, &caller, new).await?;
+    answer(changed(&app, &id).await?)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Register {
+    username: String,
+    email: String,
+    pass: String,
+    name: String,
+    /// The last part of a secret registration address.
+    #[serde(rename = "secretURL")]
+    secret_url: Option<String>,
+    /// Why they should be let in, where an administrator decides that.
+    reason: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    custom_fields: Option<Map<String, Value>>,
+}
+
+/// Make an account for oneself, where the workspace allows that.
+#[utoipa::path(
+    post, path = "/api/v1/users.register", tag = "users", security(()),
+    request_body = Register, responses((status = 200, body = Success<OneUser>), Failure)
+)]
+async fn register(
+    caller: MaybeCaller,
+    State(app): State<App>,
+    Body(request): Body<Register>,
+) -> Answer<OneUser> {
+    if caller.user.is_some() {
+        return Err(Failure::plain("Logged in users can not register again."));
+    }
+    check_name(&request.name)?;
+    let application = Application {
+        username: request.username,
+        name: request.name,
+        email: request.email,
+        password: request.pass,
+        secret: request.secret_url,
+        reason: request.reason,
+        custom_fields: request.custom_fields.unwrap_or_default(),
+    };
+    let id = create::register(&app.commands, &caller, application).await?;
+    answer(changed(&app, &id).await?)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Delete {
+    #[serde(flatten)]
+    user: UserParam,
+    /// That rooms it alone owns get other owners.
+    #[serde(default)]
+    confirm_relinquish: bool,
+}
+
+/// Delete an account, with all that is personal about it.
+///
+/// Needs `delete-user`.
+#[utoipa::path(
+    post, path = "/api/v1/users.delete", tag = "users",
+    request_body = Delete, responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn delete_user(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<Delete>,
+) -> Answer<Nothing> {
+    delete::check_may_delete(&app.commands.model(), &caller)?;
+    let user = request.user.find(&app)?;
+    let confirmed = request.confirm_relinquish;
+    delete::delete(
+        &app.commands,
+        &caller,
+        &ViewIndex(&app.views.messages),
+        user,
+        confirmed,
+    )
+    .await?;
+    done()
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeleteOwn {
+    /// The hexadecimal SHA-256 of the password.
+    password: Option<String>,
+    #[serde(default)]
+    confirm_relinquish: bool,
+}
+
+/// Delete the account of the caller, where the workspace allows that.
+#[utoipa::path(
+    post, path = "/api/v1/users.deleteOwnAccount", tag = "users",
+    request_body = DeleteOwn, responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn delete_own(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<DeleteOwn>,
+) -> Answer<Nothing> {
+    let Some(password) = request.password.filter(|password| !password.is_empty()) else {
+        return Err(Failure::plain("Body parameter \"password\" is required."));
+    };
+    delete::delete_own(
+        &app.commands,
+        &caller,
+        &ViewIndex(&app.views.messages),
+        &password,
+        request.confirm_relinquish,
+    )
+    .await?;
+    done()
+}

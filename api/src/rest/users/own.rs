@@ -1,0 +1,218 @@
+//! What users do with their own accounts.
+
+use axum::extract::State;
+use hansard_commands::account::names;
+use hansard_commands::account::profile::{self, OwnChange};
+use hansard_domain::account::Presence;
+use hansard_domain::id::UserId;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::create::check_name;
+use super::{OneUser, changed, row};
+use crate::app::App;
+use crate::rest::answer::{Answer, Success, answer};
+use crate::rest::body::{Body, Params};
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(update_own_basic_info))
+        .routes(routes!(set_preferences))
+        .routes(routes!(get_preferences))
+        .routes(routes!(get_username_suggestion))
+        .routes(routes!(check_username_availability))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct UpdateOwn {
+    data: OwnData,
+    #[schema(value_type = Option<Object>)]
+    custom_fields: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct OwnData {
+    email: Option<String>,
+    name: Option<String>,
+    username: Option<String>,
+    nickname: Option<String>,
+    bio: Option<String>,
+    status_text: Option<String>,
+    /// `online`, `away`, `busy` or `offline`.
+    status_type: Option<String>,
+    /// The hexadecimal SHA-256 of the password; a change of email or password takes it.
+    current_password: Option<String>,
+    new_password: Option<String>,
+}
+
+pub fn presence(status: &str) -> Result<Presence, Failure> {
+    match status {
+        "online" => Ok(Presence::Online),
+        "away" => Ok(Presence::Away),
+        "busy" => Ok(Presence::Busy),
+        "offline" => Ok(Presence::Offline),
+        _ => Err(Failure::refused(
+            "error-invalid-status",
+            "Valid status types include online, away, offline, and busy.",
+        )),
+    }
+}
+
+/// Change the caller's own account, as far as the workspace's settings let users.
+#[utoipa::path(
+    post, path = "/api/v1/users.updateOwnBasicInfo", tag = "users",
+    request_body = UpdateOwn, responses((status = 200, body = Success<OneUser>), Failure)
+)]
+async fn update_own_basic_info(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<UpdateOwn>,
+) -> Answer<OneUser> {
+    let data = request.data;
+    if let Some(name) = &data.name {
+        check_name(name)?;
+    }
+    let status = data.status_type.filter(|status| !status.is_empty());
+    let change = OwnChange {
+        username: data.username,
+        name: data.name,
+        email: data.email,
+        new_password: data.new_password,
+        current_password: data.current_password,
+        bio: data.bio,
+        nickname: data.nickname,
+        status_text: data.status_text,
+        presence: status.as_deref().map(presence).transpose()?,
+        custom_fields: request.custom_fields.filter(|fields| !fields.is_empty()),
+    };
+    profile::update_own(&app.commands, &caller, change).await?;
+    answer(changed(&app, caller.user()).await?)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SetPreferences {
+    /// The caller, if it is not said.
+    user_id: Option<String>,
+    #[schema(value_type = Object)]
+    data: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct PreferredUser {
+    user: Preferred,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Preferred {
+    #[serde(rename = "_id")]
+    id: String,
+    settings: Settings,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Settings {
+    #[schema(value_type = Object)]
+    preferences: Map<String, Value>,
+}
+
+/// Change preferences.
+///
+/// Of another account than the caller's it needs `edit-other-user-info`.
+#[utoipa::path(
+    post, path = "/api/v1/users.setPreferences", tag = "users",
+    request_body = SetPreferences, responses((status = 200, body = Success<PreferredUser>), Failure)
+)]
+async fn set_preferences(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<SetPreferences>,
+) -> Answer<PreferredUser> {
+    let user = request.user_id.filter(|id| !id.is_empty());
+    let user = user.map_or_else(|| caller.user().clone(), UserId::new);
+    profile::set_preferences(&app.commands, &caller, user.clone(), request.data).await?;
+    let row = row(&app, &user).await?;
+    answer(PreferredUser {
+        user: Preferred {
+            id: row.id.to_string(),
+            settings: Settings {
+                preferences: row.preferences,
+            },
+        },
+    })
+}
+
+/// The caller's preferences, those that were chosen.
+#[utoipa::path(
+    get, path = "/api/v1/users.getPreferences", tag = "users",
+    responses((status = 200, body = Success<Settings>), Failure)
+)]
+async fn get_preferences(caller: Caller, State(app): State<App>) -> Answer<Settings> {
+    let row = row(&app, caller.user()).await?;
+    answer(Settings {
+        preferences: row.preferences,
+    })
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Suggestion {
+    result: String,
+}
+
+/// A username for the caller that is free and looks like the name.
+#[utoipa::path(
+    get, path = "/api/v1/users.getUsernameSuggestion", tag = "users",
+    responses((status = 200, body = Success<Suggestion>), Failure)
+)]
+async fn get_username_suggestion(caller: Caller, State(app): State<App>) -> Answer<Suggestion> {
+    let model = app.commands.model();
+    let account = model
+        .account(caller.user())
+        .ok_or_else(Failure::not_logged_in)?;
+    answer(Suggestion {
+        result: names::suggestion(&model, account),
+    })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Username {
+    username: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Availability {
+    result: bool,
+}
+
+/// Whether the caller could have a username.
+#[utoipa::path(
+    get, path = "/api/v1/users.checkUsernameAvailability", tag = "users", params(Username),
+    responses((status = 200, body = Success<Availability>), Failure)
+)]
+async fn check_username_availability(
+    caller: Caller,
+    State(app): State<App>,
+    Params(Username { username }): Params<Username>,
+) -> Answer<Availability> {
+    let model = app.commands.model();
+    if username.is_empty() {
+        return Err(Failure::refused(
+            "error-invalid-username",
+            "Invalid username",
+        ));
+    }
+    if !model.flag("Accounts_AllowUsernameChange") {
+        return Err(Failure::refused("error-not-allowed", "Not allowed"));
+    }
+    let own = model.user_by_name(&username) == Some(caller.user());
+    let result = own || names::is_available(&model, &username)?;
+    answer(Availability { result })
+}

@@ -1,0 +1,123 @@
+//! What users are seen as.
+//!
+//! A status is what its user chose last: there are no connections to tell more from.
+
+use axum::extract::State;
+use hansard_commands::account::status;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{UserParam, own, row, user};
+use crate::app::App;
+use crate::rest::answer::{Answer, Nothing, Success, answer, done};
+use crate::rest::body::{Body, Params};
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(get_presence))
+        .routes(routes!(get_status))
+        .routes(routes!(set_status))
+}
+
+/// What is told of the caller only.
+const NO_CONNECTION: &str = "offline";
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Presence {
+    presence: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_login: Option<String>,
+}
+
+/// What a user is seen as; of the caller, when it last logged in, too.
+#[utoipa::path(
+    get, path = "/api/v1/users.getPresence", tag = "users", params(UserParam),
+    responses((status = 200, body = Success<Presence>), Failure)
+)]
+async fn get_presence(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<UserParam>,
+) -> Answer<Presence> {
+    let user = asked.find_or(&app, caller.user())?;
+    let own = user == *caller.user();
+    let row = row(&app, &user).await?;
+    answer(Presence {
+        presence: user::status(&row),
+        connection_status: own.then_some(NO_CONNECTION),
+        last_login: row.last_login.filter(|_| own).map(|at| at.iso()),
+    })
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    #[serde(rename = "_id")]
+    id: String,
+    status: &'static str,
+    /// The text beside it.
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection_status: Option<&'static str>,
+}
+
+/// What a user is seen as, and the text beside it.
+#[utoipa::path(
+    get, path = "/api/v1/users.getStatus", tag = "users", params(UserParam),
+    responses((status = 200, body = Success<Status>), Failure)
+)]
+async fn get_status(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<UserParam>,
+) -> Answer<Status> {
+    let user = asked.find_or(&app, caller.user())?;
+    let own = user == *caller.user();
+    let row = row(&app, &user).await?;
+    answer(Status {
+        id: row.id.to_string(),
+        status: user::status(&row),
+        message: row.profile.status_text.clone(),
+        connection_status: own.then_some(NO_CONNECTION),
+    })
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+struct SetStatus {
+    #[serde(flatten)]
+    user: UserParam,
+    /// `online`, `away`, `busy` or `offline`.
+    status: Option<String>,
+    message: Option<String>,
+}
+
+/// Set what a user is seen as, or the text beside it.
+///
+/// Of another account than the caller's it needs `edit-other-user-info`.
+#[utoipa::path(
+    post, path = "/api/v1/users.setStatus", tag = "users",
+    request_body = SetStatus, responses((status = 200, body = Success<Nothing>), Failure)
+)]
+async fn set_status(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<SetStatus>,
+) -> Answer<Nothing> {
+    if request.status.is_none() && request.message.is_none() {
+        return Err(Failure::plain(
+            "Match error: Failed Match.OneOf, Match.Maybe or Match.Optional validation",
+        ));
+    }
+    let user = request.user.find_or(&app, caller.user())?;
+    let presence = request.status.filter(|status| !status.is_empty());
+    let presence = presence.as_deref().map(own::presence).transpose()?;
+    status::set_status(&app.commands, &caller, user, presence, request.message).await?;
+    done()
+}

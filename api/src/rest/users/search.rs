@@ -1,0 +1,108 @@
+//! Users whose name somebody begins to type.
+
+use axum::extract::State;
+use hansard_projections::accounts::{self, Filter, Page, Search, SearchFields};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{User, user};
+use crate::app::App;
+use crate::rest::answer::{Answer, Success, answer};
+use crate::rest::body::Params;
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+use crate::rest::query::Query;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(autocomplete))
+}
+
+/// How many are suggested.
+const SUGGESTED: usize = 10;
+
+/// What conditions may ask about.
+const QUERIED: &[&str] = &[
+    "_id", "username", "name", "type", "roles", "status", "active",
+];
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Autocomplete {
+    /// A JSON object: `term`, and optionally `exceptions` (usernames) and `conditions` (a query).
+    #[param(example = json!("{\"term\":\"ma\"}"))]
+    selector: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Selector {
+    term: String,
+    exceptions: Vec<String>,
+    conditions: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Suggestions {
+    items: Vec<Suggestion>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Suggestion {
+    #[serde(rename = "_id")]
+    id: String,
+    username: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    status: &'static str,
+}
+
+/// Active users whose name contains a text.
+///
+/// Without `view-outside-room`, only those who are in a room with the caller.
+#[utoipa::path(
+    get, path = "/api/v1/users.autocomplete", tag = "users", params(Autocomplete),
+    responses((status = 200, body = Success<Suggestions>), Failure)
+)]
+async fn autocomplete(
+    caller: Caller,
+    State(app): State<App>,
+    Params(asked): Params<Autocomplete>,
+) -> Answer<Suggestions> {
+    let selector: Selector = serde_json::from_str(&asked.selector)
+        .map_err(|_| Failure::invalid_params("selector must be a JSON object"))?;
+    let conditions = Query::read(&selector.conditions, QUERIED)?;
+    let model = app.commands.model();
+    let outside = model.allows(&caller, "view-outside-room", None);
+    let filter = Filter {
+        active: Some(true),
+        search: (!selector.term.is_empty()).then_some(Search {
+            text: selector.term,
+            fields: SearchFields {
+                username: true,
+                name: true,
+                ..SearchFields::default()
+            },
+        }),
+        ..Filter::default()
+    };
+    let mut tables = app.views.accounts.read().await?;
+    let (rows, _) = accounts::list(&mut tables, &filter, &Page::default()).await?;
+    let items = rows
+        .iter()
+        .filter(|row| !selector.exceptions.contains(&row.profile.username))
+        .filter(|row| conditions.admits(&User::public(&model, row).into_object()))
+        .filter(|row| outside || model.share_a_room(caller.user(), &row.id))
+        .take(SUGGESTED)
+        .map(|row| Suggestion {
+            id: row.id.to_string(),
+            username: row.profile.username.clone(),
+            name: row.profile.name.clone(),
+            status: user::status(row),
+        });
+    answer(Suggestions {
+        items: items.collect(),
+    })
+}

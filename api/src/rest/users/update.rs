@@ -1,0 +1,175 @@
+//! Changes of accounts by administrators.
+
+use axum::extract::State;
+use hansard_commands::account::profile::{self, UserChange};
+use hansard_commands::account::status;
+use hansard_domain::id::{RoleId, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::create::check_name;
+use super::{OneUser, changed, row};
+use crate::app::App;
+use crate::rest::answer::{Answer, Success, answer};
+use crate::rest::body::Body;
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(update))
+        .routes(routes!(set_active_status))
+        .routes(routes!(deactivate_idle))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Update {
+    user_id: String,
+    data: UpdateData,
+    /// That rooms it alone owns get other owners.
+    #[serde(default)]
+    confirm_relinquish: bool,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct UpdateData {
+    email: Option<String>,
+    name: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    active: Option<bool>,
+    #[schema(value_type = Option<Vec<String>>)]
+    roles: Option<Vec<RoleId>>,
+    verified: Option<bool>,
+    require_password_change: Option<bool>,
+    bio: Option<String>,
+    nickname: Option<String>,
+    status_text: Option<String>,
+    language: Option<String>,
+    #[schema(value_type = Option<Object>)]
+    custom_fields: Option<Map<String, Value>>,
+}
+
+/// Change somebody's account.
+///
+/// Needs `edit-other-user-info`; for a password `edit-other-user-password`, for roles `assign-roles`,
+/// to activate or deactivate `edit-other-user-active-status`, too.
+#[utoipa::path(
+    post, path = "/api/v1/users.update", tag = "users",
+    request_body = Update, responses((status = 200, body = Success<OneUser>), Failure)
+)]
+async fn update(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<Update>,
+) -> Answer<OneUser> {
+    let data = request.data;
+    if let Some(name) = &data.name {
+        check_name(name)?;
+    }
+    let language = data.language.map(|language| {
+        let mut preferences = Map::new();
+        preferences.insert("language".to_owned(), language.into());
+        preferences
+    });
+    let change = UserChange {
+        username: data.username,
+        name: data.name,
+        email: data.email,
+        verified: data.verified,
+        password: data.password,
+        roles: data.roles,
+        active: data.active,
+        confirmed: request.confirm_relinquish,
+        require_password_change: data.require_password_change,
+        bio: data.bio,
+        nickname: data.nickname,
+        status_text: data.status_text,
+        custom_fields: data.custom_fields,
+        preferences: language,
+    };
+    let user = UserId::new(&request.user_id);
+    profile::update(&app.commands, &caller, user.clone(), change).await?;
+    answer(changed(&app, &user).await?)
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SetActiveStatus {
+    user_id: String,
+    active_status: bool,
+    /// That rooms it alone owns get other owners.
+    #[serde(default)]
+    confirm_relinquish: bool,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ActiveUser {
+    user: Active,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Active {
+    #[serde(rename = "_id")]
+    id: String,
+    active: bool,
+}
+
+/// Activate or deactivate an account.
+///
+/// Needs `edit-other-user-active-status` or `manage-moderation-actions`.
+#[utoipa::path(
+    post, path = "/api/v1/users.setActiveStatus", tag = "users",
+    request_body = SetActiveStatus, responses((status = 200, body = Success<ActiveUser>), Failure)
+)]
+async fn set_active_status(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<SetActiveStatus>,
+) -> Answer<ActiveUser> {
+    let user = UserId::new(&request.user_id);
+    let (active, confirmed) = (request.active_status, request.confirm_relinquish);
+    status::set_active(&app.commands, &caller, user.clone(), active, confirmed).await?;
+    let row = row(&app, &user).await?;
+    answer(ActiveUser {
+        user: Active {
+            id: row.id.to_string(),
+            active: row.active,
+        },
+    })
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeactivateIdle {
+    days_idle: u64,
+    /// Only who has this role; `user` if it is not said.
+    role: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct Count {
+    count: u64,
+}
+
+/// Deactivate who has not logged in for so many days.
+///
+/// Needs `edit-other-user-active-status`.
+#[utoipa::path(
+    post, path = "/api/v1/users.deactivateIdle", tag = "users",
+    request_body = DeactivateIdle, responses((status = 200, body = Success<Count>), Failure)
+)]
+async fn deactivate_idle(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<DeactivateIdle>,
+) -> Answer<Count> {
+    let role = RoleId::new(request.role.as_deref().unwrap_or("user"));
+    let count = status::deactivate_idle(&app.commands, &caller, request.days_idle, role).await?;
+    answer(Count { count })
+}

@@ -1,0 +1,155 @@
+//! What a receiver answers: posted where the webhook came from, as in Rocket.Chat.
+
+use hansard_domain::id::{DeliveryId, ID_ALPHABET, MessageId, RoomId, UserId};
+use hansard_domain::integration::{Cause, Delivery, Integration};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::incoming::{as_integration, destinations, message};
+use super::sender::WebhookResponse;
+use crate::bus::Commands;
+use crate::error::CommandError;
+use crate::message::{Outgoing, Post, post, resolve};
+use crate::model::WriteModel;
+
+/// Content types of an answer that is read.
+const JSON: [&str; 4] = [
+    "application/json",
+    "text/javascript",
+    "application/javascript",
+    "application/x-javascript",
+];
+
+/// Posts an answer that says something. A refusal is the receiver's fault, and no reason to call it
+/// again: it is logged.
+pub async fn post_answer(
+    commands: &Commands,
+    model: &WriteModel,
+    integration: &Integration,
+    id: &DeliveryId,
+    delivery: &Delivery,
+    response: &WebhookResponse,
+) -> Result<(), CommandError> {
+    let (Some(answer), Some(cause)) = (read(response), &delivery.cause) else {
+        return Ok(());
+    };
+    let user = poster(model, integration, cause);
+    let Some(room) = destination(model, integration, cause, &user, &answer) else {
+        tracing::warn!(delivery = %id, "a webhook's answer has no room to be posted in");
+        return Ok(());
+    };
+    let mut answer_message = message(&answer, &integration.details, &cause.integration);
+    answer_message.id = Some(message_id(id, delivery));
+    let caller = as_integration(&cause.integration, &user);
+    let posted = post(commands, &caller, to(room, answer_message)).await;
+    match posted {
+        Ok(_) => Ok(()),
+        Err(
+            error @ (CommandError::Refused { .. }
+            | CommandError::Denied { .. }
+            | CommandError::NotLoggedIn),
+        ) => {
+            tracing::warn!(delivery = %id, %error, "a webhook's answer was not posted");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn to(channel: String, message: Outgoing) -> Post {
+    Post {
+        channels: vec![channel],
+        message,
+    }
+}
+
+fn read(response: &WebhookResponse) -> Option<Map<String, Value>> {
+    if !JSON.contains(&response.content_type.as_str()) {
+        return None;
+    }
+    let Ok(Value::Object(answer)) = serde_json::from_str(&response.body) else {
+        return None;
+    };
+    let says = |field: &str| match answer.get(field) {
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(_)) => true,
+        _ => false,
+    };
+    (says("text") || says("attachments")).then_some(answer)
+}
+
+/// Whose name the answer stands under.
+fn poster(model: &WriteModel, integration: &Integration, cause: &Cause) -> UserId {
+    let impersonated = cause
+        .user
+        .as_ref()
+        .filter(|user| integration.details.impersonate_user && model.account(user).is_some());
+    impersonated.unwrap_or(&integration.user).clone()
+}
+
+/// The channel the answer names, that of the integration, or where it all began.
+fn destination(
+    model: &WriteModel,
+    integration: &Integration,
+    cause: &Cause,
+    user: &UserId,
+    answer: &Map<String, Value>,
+) -> Option<String> {
+    let named = destinations(answer).into_iter().next();
+    let target = &integration.details.target_room;
+    let asked = named.or_else(|| Some(target.clone()).filter(|target| !target.is_empty()));
+    asked
+        .filter(|channel| resolve(model, user, channel).is_some())
+        .or_else(|| Some(cause.room.as_ref().map(RoomId::as_str)?.to_owned()))
+}
+
+/// An answer posted twice is one message, unless the delivery was asked for again.
+fn message_id(id: &DeliveryId, delivery: &Delivery) -> MessageId {
+    let hash = Sha256::digest(format!("{id}/{}", delivery.queued.0));
+    let digits = hash.iter().take(17);
+    let id: String = digits
+        .map(|byte| char::from(ID_ALPHABET[usize::from(*byte) % ID_ALPHABET.len()]))
+        .collect();
+    MessageId::new(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hansard_domain::id::Timestamp;
+
+    fn answered(content_type: &str, body: &str) -> Option<Map<String, Value>> {
+        read(&WebhookResponse {
+            status: 200,
+            content_type: content_type.into(),
+            retry_after: None,
+            body: body.into(),
+        })
+    }
+
+    #[test]
+    fn only_json_that_says_something_is_an_answer() {
+        assert!(answered("application/json", r#"{"text":"hi"}"#).is_some());
+        assert!(answered("application/json", r#"{"attachments":[{}]}"#).is_some());
+        for (content_type, body) in [
+            ("text/plain", r#"{"text":"hi"}"#),
+            ("application/json", r#"{"text":""}"#),
+            ("application/json", r#"{"ok":true}"#),
+            ("application/json", r#"["text"]"#),
+            ("application/json", "hi"),
+        ] {
+            assert!(answered(content_type, body).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_answer_has_the_same_id_until_the_delivery_is_replayed() {
+        let mut delivery = Delivery::default();
+        let first = message_id(&"hook-1-0".into(), &delivery);
+        assert_eq!(first, message_id(&"hook-1-0".into(), &delivery));
+        assert_ne!(first, message_id(&"hook-2-0".into(), &delivery));
+        delivery.queued = Timestamp(5);
+        assert_ne!(first, message_id(&"hook-1-0".into(), &delivery));
+        assert!(MessageId::parse(first.as_str()).is_ok());
+    }
+}

@@ -1,0 +1,44 @@
+//! What was said last in rooms, as lists of rooms show it.
+
+use std::collections::HashMap;
+
+use hansard_domain::id::{MessageId, RoomId, UserId};
+use serde_json::Value;
+use sqlx::Row as _;
+
+use super::Messages;
+use crate::view::ViewError;
+
+impl Messages {
+    /// The newest message of each room that somebody wrote and the room shows.
+    pub async fn latest(
+        &self,
+        viewer: &UserId,
+        rooms: &[RoomId],
+    ) -> Result<HashMap<RoomId, Value>, ViewError> {
+        if rooms.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut reading = self.store().read().await?;
+        let mut ids = Vec::with_capacity(rooms.len());
+        for room in rooms {
+            let newest = sqlx::query(
+                "SELECT id FROM message WHERE room = $1 AND main = 1 AND system IS NULL \
+                 ORDER BY at DESC, position DESC LIMIT 1",
+            )
+            .bind(room.to_string())
+            .fetch_optional(&mut *reading)
+            .await?;
+            if let Some(row) = newest {
+                ids.push(MessageId::new(row.try_get::<String, _>(0)?));
+            }
+        }
+        drop(reading);
+        let found = self.among(viewer, &ids).await?;
+        let messages: Vec<Value> = serde_json::from_str(&found.json)?;
+        Ok(messages
+            .into_iter()
+            .filter_map(|message| Some((RoomId::new(message["rid"].as_str()?), message)))
+            .collect())
+    }
+}

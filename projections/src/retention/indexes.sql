@@ -1,0 +1,1 @@
+-- What there is stands in the schema: every batch looks things up.
