@@ -80,7 +80,7 @@ impl Server {
             port: free_port(),
             options,
             process: None,
-            http: reqwest::Client::new(),
+            http: http_client(),
         };
         server.launch();
         server.ready().await;
@@ -284,6 +284,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// reqwest wants to know who does its cryptography before it speaks, even where there is none to do.
+fn http_client() -> reqwest::Client {
+    // An error means that another test of this process said so already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
 }
 
 fn free_port() -> u16 {

@@ -1,0 +1,242 @@
+//! The server as its operator meets it: start, refusals to start, stop, and what every request gets.
+
+use std::process::{Command, Output};
+
+use hansard_tests::server::{Options, Server, binary};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+/// Starts a server that is not expected to come up; it is given up after ten seconds.
+fn refused(server: &Server, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let output = server_command(server, arguments, environment);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn server_command(server: &Server, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let fresh = server.data().with_file_name("another");
+    let data = if arguments.contains(&"--data") {
+        vec![]
+    } else {
+        vec!["--data".into(), fresh]
+    };
+    Command::new("timeout")
+        .arg("10")
+        .arg(binary())
+        .args(arguments)
+        .args(data)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_start_says_why() {
+    let server = Server::start().await;
+    let listen = server.url("").replace("http://", "");
+    let data = server.data();
+    let data = data.to_str().unwrap();
+
+    let in_use = refused(&server, &["--listen", &listen], &[]);
+    assert!(in_use.contains("is in use already"), "{in_use}");
+
+    let locked = refused(&server, &["--listen", "127.0.0.1:0", "--data", data], &[]);
+    assert!(
+        locked.contains(&format!("process {}", server.pid())),
+        "{locked}"
+    );
+
+    let replayed = refused(&server, &["replay", "--data", data], &[]);
+    assert!(replayed.contains("/api/hansard/v1/views/"), "{replayed}");
+
+    let unwritable = refused(
+        &server,
+        &["--listen", "127.0.0.1:0", "--data", "/proc/hansard"],
+        &[],
+    );
+    assert!(
+        unwritable.contains("cannot create the data directory /proc/hansard"),
+        "{unwritable}"
+    );
+
+    let setting = [("OVERWRITE_SETTING_API_User_Limit", "many")];
+    let invalid = refused(&server, &["--listen", "127.0.0.1:0"], &setting);
+    assert!(
+        invalid.contains("API_User_Limit takes a whole number"),
+        "{invalid}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_master_key_is_told() {
+    let mut server = Server::start().await;
+    assert!(server.stop().await.success());
+    let data = server.data();
+    let wrong = [(
+        "HANSARD_MASTER_KEY",
+        "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+    )];
+    let arguments = ["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let told = refused(&server, &arguments, &wrong);
+    assert!(
+        told.contains("the master key does not open this vault"),
+        "{told}"
+    );
+    server.launch();
+    server.ready().await;
+}
+
+#[tokio::test]
+async fn views_are_built_again_beside_what_serves_and_into_another_directory() {
+    let mut server = Server::start().await;
+    assert!(server.stop().await.success());
+    assert!(server.hansard(&["replay"]).status.success());
+    let into = server.data().with_file_name("then");
+    let then = server.hansard(&[
+        "replay",
+        "rooms",
+        "--until",
+        "1",
+        "--into",
+        into.to_str().unwrap(),
+    ]);
+    assert!(then.status.success(), "{then:?}");
+    assert!(
+        String::from_utf8_lossy(&then.stdout).contains("position 1 "),
+        "{then:?}"
+    );
+    assert!(into.join("rooms-1.db").is_file());
+    assert_eq!(
+        server.hansard(&["replay", "no-such-view"]).status.code(),
+        Some(1)
+    );
+    server.launch();
+    server.ready().await;
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request() {
+    let server = Server::start().await;
+    let client = server.anonymous();
+    let made = client
+        .request(Method::GET, "/api/info")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(made.headers()["x-request-id"].len(), 17);
+    assert_eq!(made.headers()["content-type"], "application/json");
+    let given = client
+        .request(Method::GET, "/api/info")
+        .header("X-Request-Id", "mine-7");
+    assert_eq!(
+        given.send().await.unwrap().headers()["x-request-id"],
+        "mine-7"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_endpoint_is_told_in_the_routers_words() {
+    let server = Server::start().await;
+    let client = server.anonymous();
+    let missing = client.get("no.such.endpoint").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    let told = json!({ "status": "error", "message": "API endpoint does not exist" });
+    assert_eq!(missing.body, told);
+
+    let wrong = client
+        .request(Method::DELETE, "/api/info")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(wrong.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(wrong.headers()["allow"], "GET,HEAD");
+    assert_eq!(wrong.json::<serde_json::Value>().await.unwrap(), told);
+}
+
+#[tokio::test]
+async fn calls_beyond_the_limit_are_refused() {
+    let options = Options {
+        rate_limited: true,
+        ..Options::default()
+    };
+    let options = options.setting("API_Enable_Rate_Limiter_Limit_Calls_Default", "2");
+    let server = Server::start_with(options).await;
+    let client = server.anonymous();
+    let call = || client.request(Method::GET, "/api/v1/info").send();
+    for remaining in ["1", "0"] {
+        let allowed = call().await.unwrap();
+        assert_eq!(allowed.status(), StatusCode::OK);
+        assert_eq!(allowed.headers()["x-ratelimit-limit"], "2");
+        assert_eq!(allowed.headers()["x-ratelimit-remaining"], remaining);
+    }
+    let refused = call().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers().contains_key("x-ratelimit-reset"));
+    assert!(refused.headers().contains_key("retry-after"));
+    let body: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!(body["success"], false);
+    let error = body["error"].as_str().unwrap();
+    assert!(
+        error.starts_with("Error, too many requests. Please slow down."),
+        "{error}"
+    );
+    assert!(error.ends_with("[error-too-many-requests]"), "{error}");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_are_let_in_by_the_settings() {
+    let ask = async |server: &Server| {
+        let request = server.anonymous().request(Method::OPTIONS, "/api/info");
+        let request = request
+            .header("Origin", "https://chat.example.org")
+            .header("Access-Control-Request-Method", "GET");
+        request.send().await.unwrap()
+    };
+    let closed = Server::start().await;
+    assert_eq!(ask(&closed).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    let options = Options::default()
+        .setting("API_Enable_CORS", "true")
+        .setting("API_CORS_Origin", "https://chat.example.org");
+    let open = Server::start_with(options).await;
+    let answer = ask(&open).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(
+        answer.headers()["access-control-allow-origin"],
+        "https://chat.example.org"
+    );
+}
+
+#[tokio::test]
+async fn the_server_says_how_it_is_doing() {
+    let server = Server::start().await;
+    let client = server.anonymous();
+    assert_eq!(
+        client.get_path("/health").await.body,
+        json!({ "status": "ok" })
+    );
+    assert_eq!(client.get_path("/ready").await.body["ready"], true);
+    let metrics = client
+        .request(Method::GET, "/metrics")
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        metrics.contains("hansard_http_request_seconds_count"),
+        "{metrics}"
+    );
+    let page = client
+        .request(Method::GET, "/api-docs/")
+        .send()
+        .await
+        .unwrap();
+    assert!(page.text().await.unwrap().contains("swagger-ui"));
+    let document = client.get_path("/api-docs/openapi.json").await;
+    assert!(document.body["paths"]["/api/info"]["get"].is_object());
+    assert!(
+        server.output().contains("\"message\":\"serving\""),
+        "log lines are JSON in a file"
+    );
+}
