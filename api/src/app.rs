@@ -5,10 +5,15 @@ use std::sync::Arc;
 
 use hansard_commands::account::login::FailedLogins;
 use hansard_commands::bus::Commands;
+use hansard_commands::retention::Status;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::erasure::Erasure;
+use crate::rest::rooms::index::Index;
 use crate::rest::rate_limit::RateLimiter;
 use crate::views::Views;
 
@@ -21,6 +26,12 @@ pub struct Parts {
     pub commands: Commands,
     pub failed_logins: FailedLogins,
     pub views: Views,
+    pub index: Arc<Index>,
+    pub erasure: Erasure,
+    /// When retention ran and runs again.
+    pub retention: watch::Receiver<Status>,
+    /// Cancelled when the server is told to stop: what never ends by itself ends then.
+    pub stop: CancellationToken,
     pub limiter: RateLimiter,
     pub metrics: PrometheusHandle,
 }

@@ -3,10 +3,12 @@
 mod app;
 mod cli;
 mod config;
+mod erasure;
 mod export;
 mod logging;
 mod openapi;
 mod operation;
+mod record;
 mod replay;
 mod rest;
 mod serve;

@@ -14,6 +14,7 @@ use hansard_commands::bus::Commands;
 use hansard_commands::integration::dispatch::Dispatcher;
 use hansard_commands::integration::outgoing::OutgoingWebhooks;
 use hansard_commands::policy::{self, Policy, RunningPolicy};
+use hansard_commands::retention::{Retention, RunningRetention};
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
 use hansard_commands::state::StateStore;
@@ -23,11 +24,14 @@ use hansard_infra::http_out::HttpWebhookSender;
 use hansard_infra::state::StateFiles;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts};
 use crate::config::Config;
+use crate::erasure::Erasure;
+use crate::rest::rooms::index::Index;
 use crate::rest::rate_limit::RateLimiter;
 use crate::views::Views;
 use crate::workspace::Workspace;
@@ -66,22 +70,41 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     )
     .await?;
     let projector = views.projector.clone();
+    let index = Arc::new(Index {
+        messages: views.messages.clone(),
+        retention: views.retention.clone(),
+    });
+    let retention = Retention::load(
+        running.commands.clone(),
+        index.clone(),
+        index.clone(),
+        running.state.clone(),
+    );
+    let retention = retention.await.start(running.stop_policies.clone());
 
+    let stop = CancellationToken::new();
     let app = App::new(Parts {
         config,
         commands: running.commands.clone(),
         failed_logins: FailedLogins::default(),
+        index,
+        erasure: Erasure {
+            shredded: running.shredded.clone(),
+            projector: projector.clone(),
+        },
+        retention: retention.watch(),
+        stop: stop.clone(),
         views,
         limiter: RateLimiter::new(),
         metrics: operation::gather()?,
     });
     let upkeep = tokio::spawn(tend(app.metrics.clone()));
     tracing::info!(address = %listener.local_addr()?, "serving");
-    let served = serve(listener, app, signals).await;
+    let served = serve(listener, app, signals, stop).await;
 
     upkeep.abort();
     warming.abort();
-    running.stop().await;
+    running.stop(retention).await;
     stop_views.cancel();
     projector.stopped().await;
     workspace.close().await;
@@ -99,8 +122,12 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 }
 
 /// Serves until a signal says to stop, then finishes what is under way.
-async fn serve(listener: TcpListener, app: App, mut signals: Signals) -> io::Result<()> {
-    let stop = CancellationToken::new();
+async fn serve(
+    listener: TcpListener,
+    app: App,
+    mut signals: Signals,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let service = rest::service(app).into_make_service_with_connect_info::<SocketAddr>();
     let listener = listener.tap_io(|stream| {
         // Answers are written whole; waiting for more to send would only delay them.
@@ -161,9 +188,12 @@ async fn set_up(commands: &Commands, config: &Config) -> Result<(), Box<dyn Erro
 struct Running {
     commands: Commands,
     committer: JoinHandle<()>,
+    state: Arc<dyn StateStore>,
     policies: Vec<RunningPolicy>,
     /// Makes the deliveries of outgoing webhooks.
     dispatching: JoinHandle<()>,
+    /// How far the shredder has come.
+    shredded: watch::Receiver<Position>,
     keeper: JoinHandle<()>,
     stop_policies: CancellationToken,
     stop_keeper: CancellationToken,
@@ -192,10 +222,9 @@ impl Running {
                 stop_policies.clone(),
             )
         };
-        let policies = vec![
-            start(Arc::new(Shredder::new(snapshots.clone()))).await,
-            start(Arc::new(OutgoingWebhooks)).await,
-        ];
+        let shredder = start(Arc::new(Shredder::new(snapshots.clone()))).await;
+        let shredded = shredder.watch();
+        let policies = vec![shredder, start(Arc::new(OutgoingWebhooks)).await];
         let sender = Arc::new(HttpWebhookSender::new()?);
         let dispatcher = Dispatcher::new(commands.clone(), sender);
         let dispatching = tokio::spawn(dispatcher.run(stop_policies.clone()));
@@ -208,8 +237,10 @@ impl Running {
         Ok(Self {
             commands,
             committer,
+            state,
             policies,
             dispatching,
+            shredded,
             keeper,
             stop_policies,
             stop_keeper,
@@ -217,8 +248,9 @@ impl Running {
     }
 
     /// Stops what reacts, then saves the write model, then lets the committer finish.
-    async fn stop(self) {
+    async fn stop(self, retention: RunningRetention) {
         self.stop_policies.cancel();
+        retention.stopped().await;
         for policy in self.policies {
             policy.stopped().await;
         }

@@ -9,8 +9,10 @@ use hansard_projections::audit::Audit;
 use hansard_projections::configuration::Configuration;
 use hansard_projections::deliveries::{Deliveries, DeliveriesView};
 use hansard_projections::messages::{Messages, MessagesView};
+use hansard_projections::retention::Retention;
 use hansard_projections::rooms::Rooms;
 use hansard_projections::search::{Search, SearchView};
+use hansard_projections::statistics::Statistics;
 use hansard_projections::subscriptions::Subscriptions;
 use hansard_projections::{Projector, Store, View, ViewError};
 use tokio_util::sync::CancellationToken;
@@ -22,8 +24,10 @@ pub struct Views {
     pub configuration: Store,
     pub deliveries: Deliveries,
     pub messages: Messages,
+    pub retention: Store,
     pub rooms: Store,
     pub search: Search,
+    pub statistics: Store,
     pub subscriptions: Store,
     pub projector: Arc<Projector>,
 }
@@ -36,8 +40,10 @@ pub fn all() -> Vec<Arc<dyn View>> {
         Arc::new(Configuration),
         Arc::new(DeliveriesView),
         Arc::new(MessagesView),
+        Arc::new(Retention),
         Arc::new(Rooms),
         Arc::new(SearchView),
+        Arc::new(Statistics),
         Arc::new(Subscriptions),
     ]
 }
@@ -62,8 +68,10 @@ impl Views {
             configuration: store(&Configuration)?,
             deliveries: Deliveries::new(store(&DeliveriesView)?),
             messages: Messages::new(store(&MessagesView)?),
+            retention: store(&Retention)?,
             rooms: store(&Rooms)?,
             search: Search::new(store(&SearchView)?),
+            statistics: store(&Statistics)?,
             subscriptions: store(&Subscriptions)?,
             projector,
         })

@@ -53,6 +53,11 @@ impl RunningPolicy {
             .await;
     }
 
+    /// Tells how far the policy has come.
+    pub fn watch(&self) -> watch::Receiver<Position> {
+        self.reached.clone()
+    }
+
     /// How far the policy has come.
     pub fn position(&self) -> Position {
         *self.reached.borrow()

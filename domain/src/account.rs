@@ -125,7 +125,9 @@ pub struct PersonalAccessToken {
     pub bypass_two_factor: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum AccountEvent {
     UserRegistered {
         how: Registration,

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::id::{RoomId, UserId};
 use crate::seal::{Confidential, Part, Private};
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum AuditEvent {
     /// Somebody asked for what they may not do.
     CommandDenied {

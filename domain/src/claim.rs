@@ -46,7 +46,9 @@ pub fn claim_key(secret: &DataKey, namespace: Namespace, name: &str) -> String {
     key
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum ClaimEvent {
     NameClaimed { owner: String },
     NameReleased {},

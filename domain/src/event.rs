@@ -38,6 +38,11 @@ macro_rules! events {
                 }
             }
 
+            /// Every event type there is.
+            pub fn kinds() -> impl Iterator<Item = &'static str> {
+                [$(<$event as strum::VariantNames>::VARIANTS,)*].into_iter().flatten().copied()
+            }
+
             /// The payload as it stands in the log. Fails while a confidential part is open.
             pub fn payload(&self) -> serde_json::Result<String> {
                 match self {
@@ -169,6 +174,13 @@ mod tests {
         let mut read = Event::read("message", event.kind(), &payload).unwrap();
         read.parts(&mut |part| part.open(Some(&key), b"id").unwrap());
         assert_eq!(read, sent());
+    }
+
+    #[test]
+    fn the_types_of_events_are_known() {
+        let kinds: Vec<_> = Event::kinds().collect();
+        assert!(kinds.contains(&sent().kind()));
+        assert!(kinds.contains(&"WorkspaceFounded"));
     }
 
     #[test]

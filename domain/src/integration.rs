@@ -90,7 +90,9 @@ pub struct IntegrationDetails {
     pub retry_delay: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum IntegrationEvent {
     IntegrationCreated {
         direction: Direction,
@@ -346,7 +348,9 @@ impl Abandonment {
 
 /// The life of one delivery, in the stream `delivery-<id>`. The id follows from the cause, so that a
 /// policy that runs again after a crash finds what it did.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum DeliveryEvent {
     WebhookQueued {
         cause: Cause,

@@ -20,7 +20,9 @@ pub struct RoleDetails {
     pub mandatory_2fa: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum RoleEvent {
     RoleCreated { details: RoleDetails },
     RoleChanged { details: RoleDetails },
@@ -125,7 +127,9 @@ impl Aggregate for Role {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum PermissionEvent {
     /// Exactly these roles have the permission now.
     PermissionGrantsChanged { roles: Vec<RoleId> },

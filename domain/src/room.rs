@@ -148,7 +148,9 @@ pub enum PruneReason {
     Deletion,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum RoomEvent {
     RoomCreated {
         kind: RoomKind,

@@ -14,7 +14,9 @@ use serde_json::{Map, Value};
 use crate::id::{RoomId, Timestamp, UserId};
 use crate::seal::{Confidential, Part};
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum SubscriptionEvent {
     /// Shown in the member's list again.
     RoomOpened {},

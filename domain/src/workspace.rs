@@ -9,7 +9,9 @@ use crate::seal::{Confidential, Part};
 /// The one stream of the workspace is `workspace-0`.
 pub const WORKSPACE: &str = "workspace";
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum WorkspaceEvent {
     /// The first event of every log.
     WorkspaceFounded { id: String, at: Timestamp },

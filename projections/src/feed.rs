@@ -181,7 +181,11 @@ impl Feed {
                 return serving;
             }
         };
-        let before = self.store.serve(readers, generation.position());
+        let before = self.store.serve(
+            readers,
+            generation.namespace().generation,
+            generation.position(),
+        );
         self.publish(&generation);
         let told = self.told.clone();
         farewells.spawn(async move {

@@ -39,6 +39,8 @@ pub struct Projector {
 pub struct ViewState {
     pub name: &'static str,
     pub version: u32,
+    /// Of the tables that it answers from; counts how often it was built.
+    pub generation: Option<u64>,
     /// Whether there are tables to answer from.
     pub serving: bool,
     pub position: Position,
@@ -93,6 +95,7 @@ impl Projector {
                 Some(generation) => {
                     store.serve(
                         engine.readers(generation.namespace())?,
+                        generation.namespace().generation,
                         generation.position(),
                     );
                 }
@@ -172,6 +175,7 @@ impl Projector {
                 ViewState {
                     name: lane.view.name(),
                     version: lane.view.version(),
+                    generation: lane.store.is_serving().then(|| lane.store.generation()),
                     serving: lane.store.is_serving(),
                     position,
                     lag: head.0.saturating_sub(position.0),

@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -27,6 +28,7 @@ struct Shared {
     view: &'static str,
     journal: Arc<Journal>,
     serving: ArcSwapOption<AnyPool>,
+    generation: AtomicU64,
     applied: watch::Sender<Position>,
     /// Whether there have ever been tables to answer from.
     served: watch::Sender<bool>,
@@ -47,6 +49,7 @@ impl Store {
                 view,
                 journal,
                 serving: ArcSwapOption::empty(),
+                generation: AtomicU64::new(0),
                 applied: watch::Sender::new(Position::START),
                 served: watch::Sender::new(false),
             }),
@@ -98,6 +101,11 @@ impl Store {
         self.shared.serving.load().is_some()
     }
 
+    /// The generation of the tables that answer, or did last.
+    pub(crate) fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Relaxed)
+    }
+
     fn serves(&self, pool: &Arc<AnyPool>) -> bool {
         self.shared
             .serving
@@ -107,7 +115,13 @@ impl Store {
     }
 
     /// Answers from these tables from now on; gives back those that answered before.
-    pub(crate) fn serve(&self, tables: AnyPool, applied: Position) -> Option<Arc<AnyPool>> {
+    pub(crate) fn serve(
+        &self,
+        tables: AnyPool,
+        generation: u64,
+        applied: Position,
+    ) -> Option<Arc<AnyPool>> {
+        self.shared.generation.store(generation, Ordering::Relaxed);
         let before = self.shared.serving.swap(Some(Arc::new(tables)));
         self.advance(applied);
         self.shared.served.send_replace(true);

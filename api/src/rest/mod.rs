@@ -17,10 +17,11 @@ pub mod query;
 pub mod rate_limit;
 
 #[macro_use]
-mod rooms;
+pub mod rooms;
 
 mod channels;
 mod chat;
+mod clean_history;
 mod deliveries;
 mod directory;
 mod groups;
@@ -32,6 +33,7 @@ mod login;
 mod permissions;
 mod roles;
 mod settings;
+mod statistics;
 mod subscriptions;
 mod users;
 
@@ -43,7 +45,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::failure::Failure;
 use crate::app::App;
-use crate::{openapi, operation};
+use crate::{openapi, operation, record};
 
 /// Every endpoint, with its description.
 pub fn routes() -> OpenApiRouter<App> {
@@ -59,6 +61,9 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(integrations::routes())
         .merge(hooks::routes())
         .merge(deliveries::routes())
+        .merge(clean_history::routes())
+        .merge(statistics::routes())
+        .merge(record::routes())
         .merge(operation::routes())
         .merge(channels::routes())
         .merge(groups::routes())

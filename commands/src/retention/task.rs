@@ -85,8 +85,9 @@ pub struct RunningRetention {
 }
 
 impl RunningRetention {
-    pub fn status(&self) -> Status {
-        self.status.borrow().clone()
+    /// Tells when it ran, and runs again.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.status.clone()
     }
 
     /// Waits for the task after its token was cancelled.

@@ -13,7 +13,9 @@ use crate::vault::KeyId;
 
 pub mod definitions;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(
+    Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 pub enum SettingEvent {
     SettingChanged { value: Private<Value> },
 }

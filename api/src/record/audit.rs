@@ -1,0 +1,466 @@
+//! `GET /api/hansard/v1/audit`: who did what to what, when, from where, with which outcome.
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use hansard_commands::model::WriteModel;
+use hansard_domain::id::Timestamp;
+use hansard_domain::log::Position;
+use hansard_projections::audit::{self, AuditFilter, AuditRow, Order, Outcome};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{event_types, inspected, names, page_size, require, time};
+use crate::app::App;
+use crate::rest::answer::{Success, answer};
+use crate::rest::body::Params;
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+
+const PERMISSION: &[&str] = &["view-audit"];
+
+/// The longest page.
+const MOST: u64 = 1000;
+
+/// How many rows of an export are read at a time.
+const EXPORT_PAGE: u64 = 1000;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(look))
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AuditQuery {
+    /// Who did it: a username, the id of a user, or `user:<id>`, `integration:<id>`,
+    /// `policy:<name>`, `system`, `anonymous`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
+    /// What it was done to: an id, `@username`, or `#room`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    /// `user`, `room`, `message`, `role`, `permission`, `setting`, `integration`, `delivery`, `name`,
+    /// `operation`, `record`, `workspace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_kind: Option<String>,
+    /// Where: the id or the name of a room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    /// Types of events, separated by commas.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// `done`, `denied`, or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
+    /// The address of the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
+    /// The id of a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation: Option<String>,
+    /// From this time on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// Up to this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    /// After this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<u64>,
+    /// Before this position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<u64>,
+    /// `newest` first (the default) or `oldest`; an export is always oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<String>,
+    /// Entries of a page, at most 1000; 100 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+    /// `json` for a page, `jsonl` or `csv` for everything that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<String>,
+}
+
+/// One line of the audit.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AuditEntry {
+    position: u64,
+    at: String,
+    /// `user:<id>`, `integration:<id>`, `policy:<name>`, `system`, `anonymous`.
+    actor: String,
+    /// What the actor is called now, if it is a user who is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+    /// The type of the event.
+    action: String,
+    target: AuditTarget,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_name: Option<String>,
+    /// `done`, `denied`, or `failed`.
+    outcome: String,
+    /// From where; not there for what the server did itself, and for people who were erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<AuditOrigin>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    details: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditTarget {
+    kind: String,
+    id: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AuditOrigin {
+    address: String,
+    user_agent: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct AuditPage {
+    entries: Vec<AuditEntry>,
+    /// Ask again with this as `before` (or `after`, oldest first) for what follows; not there at the
+    /// end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<u64>,
+}
+
+/// Look at the audit.
+///
+/// One entry an event, refusals and looks at the record included; texts of messages never stand in
+/// it. Needs `view-audit`; each look is an entry of its own.
+#[utoipa::path(
+    get, path = "/api/hansard/v1/audit", tag = "record", params(AuditQuery),
+    responses(
+        (status = 200, description = "A page, or everything as lines of JSON or CSV.", content(
+            (Success<AuditPage> = "application/json"),
+            (String = "application/jsonl"),
+            (String = "text/csv"),
+        )),
+        Failure,
+    )
+)]
+async fn look(
+    caller: Caller,
+    State(app): State<App>,
+    Params(query): Params<AuditQuery>,
+) -> Result<Response, Failure> {
+    require(&app, &caller, PERMISSION).await?;
+    let filter = query.filter(&app).await?;
+    let asked = serde_json::to_string(&query).unwrap_or_default();
+    match query.format.as_deref() {
+        None | Some("json") => {
+            let page = page(&app, &query, &filter).await?;
+            let shown = page.entries.len() as u64;
+            inspected(&app, &caller, "audit", asked, shown).await?;
+            Ok(answer(page).into_response())
+        }
+        Some("jsonl") => export(app, caller, filter, asked, Lines::Json).await,
+        Some("csv") => export(app, caller, filter, asked, Lines::Csv).await,
+        Some(_) => Err(Failure::invalid_params(
+            "'format' must be one of json, jsonl, csv",
+        )),
+    }
+}
+
+impl AuditQuery {
+    async fn filter(&self, app: &App) -> Result<AuditFilter, Failure> {
+        let model = app.commands.model();
+        let outcome = |text: &str| {
+            let found = Outcome::ALL
+                .into_iter()
+                .find(|outcome| outcome.as_str() == text);
+            found.ok_or_else(|| {
+                Failure::invalid_params("'outcome' must be one of done, denied, failed")
+            })
+        };
+        let actor = self.actor.as_deref();
+        let target = self.target.as_deref();
+        let mut filter = AuditFilter {
+            actor: actor.map(|actor| names::actor(&model, actor)).transpose()?,
+            target: target
+                .map(|target| names::target(&model, target))
+                .transpose()?,
+            target_kind: self.target_kind.clone(),
+            room: self.room.as_deref().map(|room| names::room(&model, room)),
+            actions: event_types(self.kind.as_deref())?,
+            outcome: self.outcome.as_deref().map(outcome).transpose()?,
+            address: self.origin.clone(),
+            correlation: self.correlation.clone(),
+            after: self.after.map(Position),
+            before: self.before.map(Position),
+        };
+        // Positions and times go the same way along the log, so that times need no index.
+        let journal = app.commands.journal();
+        if let Some(since) = time("since", self.since.as_deref())? {
+            let before = Timestamp(since.0.saturating_sub(1));
+            let after = journal.position_at(before).await.map_err(unavailable)?;
+            filter.after = filter.after.max(Some(after));
+        }
+        if let Some(until) = time("until", self.until.as_deref())? {
+            let last = journal.position_at(until).await.map_err(unavailable)?;
+            let before = Position(last.0 + 1);
+            filter.before = Some(filter.before.map_or(before, |given| given.min(before)));
+        }
+        Ok(filter)
+    }
+
+    fn order(&self) -> Result<Order, Failure> {
+        match self.order.as_deref() {
+            None | Some("newest") => Ok(Order::NewestFirst),
+            Some("oldest") => Ok(Order::OldestFirst),
+            Some(_) => Err(Failure::invalid_params(
+                "'order' must be one of newest, oldest",
+            )),
+        }
+    }
+}
+
+fn unavailable(error: hansard_domain::journal::JournalError) -> Failure {
+    hansard_commands::error::CommandError::from(error).into()
+}
+
+async fn page(app: &App, query: &AuditQuery, filter: &AuditFilter) -> Result<AuditPage, Failure> {
+    let order = query.order()?;
+    let limit = page_size(query.limit, MOST)?;
+    let mut reading = app.views.audit.read().await?;
+    let rows = audit::page(&mut reading, filter, order, limit).await?;
+    let next = rows
+        .last()
+        .filter(|_| rows.len() as u64 == limit)
+        .map(|row| row.position.0);
+    let model = app.commands.model();
+    let entries = rows
+        .into_iter()
+        .map(|row| AuditEntry::of(row, &model))
+        .collect();
+    Ok(AuditPage { entries, next })
+}
+
+impl AuditEntry {
+    fn of(row: AuditRow, model: &WriteModel) -> Self {
+        let origin = row.address.zip(row.user_agent);
+        Self {
+            position: row.position.0,
+            at: row.at.iso(),
+            username: names::actor_name(model, &row.actor),
+            actor: row.actor,
+            action: row.action,
+            target: AuditTarget {
+                kind: row.target_kind,
+                id: row.target,
+            },
+            room_name: row
+                .room
+                .as_ref()
+                .and_then(|room| names::room_name(model, room)),
+            room: row.room,
+            outcome: row.outcome,
+            origin: origin.map(|(address, user_agent)| AuditOrigin {
+                address,
+                user_agent,
+            }),
+            correlation: row.correlation,
+            causation: row.causation,
+            details: row
+                .details
+                .and_then(|details| RawValue::from_string(details).ok()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Lines {
+    Json,
+    Csv,
+}
+
+const CSV_HEAD: [&str; 14] = [
+    "position",
+    "at",
+    "actor",
+    "username",
+    "action",
+    "outcome",
+    "targetKind",
+    "target",
+    "room",
+    "address",
+    "userAgent",
+    "correlation",
+    "causation",
+    "details",
+];
+
+impl Lines {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/jsonl; charset=utf-8",
+            Self::Csv => "text/csv; charset=utf-8",
+        }
+    }
+
+    fn head(self) -> Vec<u8> {
+        match self {
+            Self::Json => Vec::new(),
+            Self::Csv => format!("{}\r\n", CSV_HEAD.join(",")).into_bytes(),
+        }
+    }
+
+    fn write(self, entries: Vec<AuditEntry>) -> Vec<u8> {
+        match self {
+            Self::Json => {
+                let mut lines = Vec::new();
+                for entry in entries {
+                    if serde_json::to_writer(&mut lines, &entry).is_ok() {
+                        lines.push(b'\n');
+                    }
+                }
+                lines
+            }
+            Self::Csv => {
+                let mut table = csv::WriterBuilder::new()
+                    .terminator(csv::Terminator::CRLF)
+                    .from_writer(Vec::new());
+                for entry in entries {
+                    // Writing into memory does not fail, and the rows are all of one length.
+                    let _ = table.write_record(cells(entry));
+                }
+                table.into_inner().unwrap_or_default()
+            }
+        }
+    }
+}
+
+fn cells(entry: AuditEntry) -> [String; 14] {
+    let (address, user_agent) = entry
+        .origin
+        .map(|origin| (origin.address, origin.user_agent))
+        .unwrap_or_default();
+    let details = entry.details.map(|details| details.get().to_owned());
+    [
+        entry.position.to_string(),
+        entry.at,
+        entry.actor,
+        entry.username.unwrap_or_default(),
+        entry.action,
+        entry.outcome,
+        entry.target.kind,
+        entry.target.id,
+        entry.room.unwrap_or_default(),
+        address,
+        user_agent,
+        entry.correlation.unwrap_or_default(),
+        entry.causation.unwrap_or_default(),
+        details.unwrap_or_default(),
+    ]
+    .map(harmless)
+}
+
+/// A cell that a spreadsheet does not take for a formula: clients choose some of what stands here.
+fn harmless(cell: String) -> String {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        format!("'{cell}")
+    } else {
+        cell
+    }
+}
+
+/// Everything up to the head as it is now, page by page, as fast as the client reads.
+async fn export(
+    app: App,
+    caller: Caller,
+    mut filter: AuditFilter,
+    asked: String,
+    lines: Lines,
+) -> Result<Response, Failure> {
+    let end = Position(app.commands.journal().head().0 + 1);
+    filter.before = Some(filter.before.map_or(end, |given| given.min(end)));
+    let shown = {
+        let mut reading = app.views.audit.read().await?;
+        audit::count(&mut reading, &filter).await?
+    };
+    inspected(&app, &caller, "audit", asked, shown).await?;
+    let body = async_stream::stream! {
+        yield Ok::<_, Infallible>(Bytes::from(lines.head()));
+        loop {
+            let page = async {
+                let mut reading = app.views.audit.read().await?;
+                audit::page(&mut reading, &filter, Order::OldestFirst, EXPORT_PAGE).await
+            };
+            let rows = match page.await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    tracing::warn!(%error, "an export of the audit ended early");
+                    return;
+                }
+            };
+            let Some(last) = rows.last().map(|row| row.position) else { return };
+            filter.after = Some(last);
+            let model = app.commands.model();
+            if !model.allows(&caller, PERMISSION[0], None) || app.stop.is_cancelled() {
+                return;
+            }
+            let entries = rows.into_iter().map(|row| AuditEntry::of(row, &model)).collect();
+            yield Ok(Bytes::from(lines.write(entries)));
+        }
+    };
+    let kind = [(header::CONTENT_TYPE, lines.content_type())];
+    Ok((kind, Body::from_stream(body)).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_never_a_formula() {
+        assert_eq!(harmless("=1+1".to_owned()), "'=1+1");
+        assert_eq!(harmless("curl/8".to_owned()), "curl/8");
+    }
+
+    #[test]
+    fn an_entry_is_a_line_in_either_format() {
+        let entry = || AuditEntry {
+            position: 7,
+            at: "2026-01-31T12:00:00.000Z".to_owned(),
+            actor: "user:mary".to_owned(),
+            username: None,
+            action: "MemberJoined".to_owned(),
+            target: AuditTarget {
+                kind: "user".to_owned(),
+                id: "mary".to_owned(),
+            },
+            room: Some("GENERAL".to_owned()),
+            room_name: None,
+            outcome: "done".to_owned(),
+            origin: None,
+            correlation: None,
+            causation: None,
+            details: RawValue::from_string(r#"{"entry":"joined"}"#.to_owned()).ok(),
+        };
+        let json: Value = serde_json::from_slice(&Lines::Json.write(vec![entry()])).unwrap();
+        assert_eq!(json["details"]["entry"], "joined");
+        let csv = String::from_utf8(Lines::Csv.write(vec![entry(), entry()])).unwrap();
+        assert_eq!(csv.lines().count(), 2);
+        assert!(csv.contains(r#""{""entry"":""joined""}""#), "{csv}");
+    }
+}

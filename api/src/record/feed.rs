@@ -1,0 +1,88 @@
+//! The log as server-sent events.
+//!
+//! A client that reads slowly holds nothing up: its events are read from the log when it takes them.
+//! Its id is an event's position; a heartbeat carries one, too, so that a client whose filter lets
+//! little through need not begin far back when it comes again.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::{Stream, StreamExt};
+use hansard_commands::account::token;
+use hansard_domain::log::Position;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::events::{EventFilter, PERMISSION};
+use super::reveal::ShownEvent;
+use crate::app::App;
+use crate::rest::caller::Caller;
+
+/// How often something is sent when nothing happens; also how often the caller's rights are looked
+/// at then.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+pub fn answer(app: App, caller: Caller, filter: EventFilter, after: Position) -> Response {
+    Sse::new(events(app, caller, filter, after)).into_response()
+}
+
+fn events(
+    app: App,
+    caller: Caller,
+    filter: EventFilter,
+    after: Position,
+) -> impl Stream<Item = Result<Event, Infallible>> {
+    async_stream::stream! {
+        let mut batches = app.commands.journal().follow(after);
+        let mut heart = heart();
+        let mut position = after;
+        loop {
+            let batch = tokio::select! {
+                biased;
+                () = app.stop.cancelled() => return,
+                _ = heart.tick() => None,
+                batch = batches.next() => Some(batch),
+            };
+            if !may_go_on(&app, &caller) {
+                return;
+            }
+            match batch {
+                None => yield Ok(Event::default().id(position.to_string()).comment("")),
+                Some(Some(Ok(batch))) => for entry in batch.iter() {
+                    position = entry.position;
+                    if filter.lets_through(entry) {
+                        let shown = ShownEvent::of(entry);
+                        let event = Event::default().id(position.to_string()).event(shown.kind);
+                        // Text of our own making: it always becomes JSON.
+                        if let Ok(event) = event.json_data(&shown) {
+                            yield Ok(event);
+                        }
+                    }
+                },
+                Some(Some(Err(error))) => {
+                    tracing::warn!(%error, "a feed of events ended: the log can't be read");
+                    return;
+                }
+                Some(None) => return,
+            }
+        }
+    }
+}
+
+fn heart() -> Interval {
+    let mut heart = interval(HEARTBEAT);
+    heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heart
+}
+
+/// Whether the caller is still logged in, and may still see the log.
+fn may_go_on(app: &App, caller: &Caller) -> bool {
+    let model = app.commands.model();
+    let now = app.commands.clock().now();
+    let holder = caller
+        .token
+        .as_ref()
+        .and_then(|hash| token::holder(&model, hash, now));
+    holder.as_ref() == Some(caller.user()) && model.require_any(caller, PERMISSION, None).is_ok()
+}

@@ -1,0 +1,118 @@
+//! Hansard's own surface, under `/api/hansard/v1`: the log as a feed, the audit, what holds for
+//! retention, and the views.
+//!
+//! Looking at the record is itself put on the record.
+
+#![allow(unused_qualifications, reason = "utoipa's macro writes paths out")]
+
+mod audit;
+mod events;
+mod feed;
+mod names;
+mod retention;
+mod reveal;
+mod views;
+
+use hansard_domain::audit::AuditEvent;
+use hansard_domain::id::Timestamp;
+use hansard_domain::seal::Private;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(audit::routes())
+        .merge(events::routes())
+        .merge(views::routes())
+        .merge(retention::routes())
+}
+
+/// Refuses a caller without one of some permissions, and puts that on the record.
+async fn require(
+    app: &App,
+    caller: &Caller,
+    permissions: &'static [&'static str],
+) -> Result<(), Failure> {
+    let model = app.commands.model();
+    if model.require_any(caller, permissions, None).is_ok() {
+        return Ok(());
+    }
+    let decided = app.commands.run(caller, move |decision| {
+        decision
+            .model()
+            .require_any(decision.caller(), permissions, None)
+    });
+    decided.await?;
+    Ok(())
+}
+
+/// Puts on the record that somebody looked at it.
+async fn inspected(
+    app: &App,
+    caller: &Caller,
+    what: &'static str,
+    filter: String,
+    shown: u64,
+) -> Result<(), Failure> {
+    let recorded = app.commands.run(caller, move |decision| {
+        let account = decision
+            .caller()
+            .user
+            .as_ref()
+            .and_then(|user| decision.model().account(user));
+        // What somebody looked for is theirs, and goes with them.
+        let key = match account {
+            Some(account) => account.key,
+            None => decision.fresh_key()?,
+        };
+        decision.audit(AuditEvent::RecordInspected {
+            what: what.to_owned(),
+            filter: Private::new(key, filter.clone()),
+            shown,
+        });
+        Ok(())
+    });
+    recorded.await?;
+    Ok(())
+}
+
+/// A time of a filter: a date, or a date and a time.
+fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
+    text.map(|text| {
+        Timestamp::parse(text).ok_or_else(|| {
+            Failure::invalid_params(&format!(
+                "'{name}' must be a time (2026-01-31T12:00:00Z) or a date (2026-01-31)"
+            ))
+        })
+    })
+    .transpose()
+}
+
+/// Event types, separated by commas.
+fn event_types(text: Option<&str>) -> Result<Vec<String>, Failure> {
+    let named = text.into_iter().flat_map(|text| text.split(','));
+    let mut types = Vec::new();
+    for name in named.map(str::trim).filter(|name| !name.is_empty()) {
+        if !hansard_domain::event::Event::kinds().any(|kind| kind == name) {
+            return Err(Failure::invalid_params(&format!(
+                "'{name}' is no type of event"
+            )));
+        }
+        types.push(name.to_owned());
+    }
+    Ok(types)
+}
+
+/// How many entries of a page are asked for.
+fn page_size(limit: Option<u64>, most: u64) -> Result<u64, Failure> {
+    match limit {
+        None => Ok(100.min(most)),
+        Some(limit) if (1..=most).contains(&limit) => Ok(limit),
+        Some(_) => Err(Failure::invalid_params(&format!(
+            "'limit' must be between 1 and {most}"
+        ))),
+    }
+}

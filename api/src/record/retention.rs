@@ -1,0 +1,137 @@
+//! `GET /api/hansard/v1/retention`: what holds for each room, and what was pruned.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use hansard_commands::retention::{RoomPolicy, Schedule};
+use hansard_domain::id::RoomId;
+use hansard_projections::retention::{self, PrunedTotal};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{names, require};
+use crate::app::App;
+use crate::rest::answer::{Answer, Success, answer};
+use crate::rest::body::Params;
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+
+const PERMISSIONS: &[&str] = &["view-audit", "manage-views"];
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(show))
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RetentionQuery {
+    /// Only this room: its id or its name.
+    room: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RetentionAnswer {
+    /// Whether any message is pruned by its age.
+    enabled: bool,
+    /// When policies are enforced, in the form of cron, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_run: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_run: Option<String>,
+    /// Rooms that a policy holds for or that were pruned before.
+    rooms: Vec<RoomRetention>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RoomRetention {
+    room: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// What holds for it; not there if its messages stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    policy: Option<RoomPolicy>,
+    /// What was pruned, by reason: `requested`, `retention`, `deletion`.
+    pruned: BTreeMap<String, PrunedAnswer>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PrunedAnswer {
+    messages: u64,
+    last_at: String,
+}
+
+/// What holds for each room, and what was pruned.
+///
+/// Needs `view-audit` or `manage-views`.
+#[utoipa::path(
+    get, path = "/api/hansard/v1/retention", tag = "record", params(RetentionQuery),
+    responses((status = 200, body = Success<RetentionAnswer>), Failure)
+)]
+async fn show(
+    caller: Caller,
+    State(app): State<App>,
+    Params(query): Params<RetentionQuery>,
+) -> Answer<RetentionAnswer> {
+    require(&app, &caller, PERMISSIONS).await?;
+    let only = {
+        let model = app.commands.model();
+        let named = query.room.as_deref();
+        named.map(|room| RoomId::new(names::room(&model, room)))
+    };
+    let totals = {
+        let mut reading = app.views.retention.read().await?;
+        retention::pruned(&mut reading, only.as_ref()).await?
+    };
+    let model = app.commands.model();
+    let mut rooms: BTreeMap<RoomId, RoomRetention> = BTreeMap::new();
+    for (id, room) in model.rooms() {
+        let policy = RoomPolicy::of(&model, room);
+        if policy.is_some() && only.as_ref().is_none_or(|only| only == id) {
+            let room = RoomRetention::of(id, names::room_name(&model, id.as_str()), policy);
+            rooms.insert(id.clone(), room);
+        }
+    }
+    for PrunedTotal {
+        room: id,
+        reason,
+        messages,
+        last_at,
+    } in totals
+    {
+        let room = rooms.entry(id).or_insert_with_key(|id| {
+            RoomRetention::of(id, names::room_name(&model, id.as_str()), None)
+        });
+        let last_at = last_at.iso();
+        let pruned = PrunedAnswer { messages, last_at };
+        room.pruned.insert(reason, pruned);
+    }
+    let status = app.retention.borrow().clone();
+    let schedule = Schedule::of(&model);
+    answer(RetentionAnswer {
+        enabled: schedule.is_some(),
+        schedule: schedule.map(|schedule| schedule.as_str().to_owned()),
+        last_run: status.last_run.map(|at| at.iso()),
+        next_run: status.next_run.map(|at| at.iso()),
+        rooms: rooms.into_values().collect(),
+    })
+}
+
+impl RoomRetention {
+    fn of(id: &RoomId, name: Option<String>, policy: Option<RoomPolicy>) -> Self {
+        Self {
+            room: id.to_string(),
+            name,
+            policy,
+            pruned: BTreeMap::new(),
+        }
+    }
+}

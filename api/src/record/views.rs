@@ -1,0 +1,130 @@
+//! `GET /api/hansard/v1/views`: how the views are doing; and having one built again.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use hansard_projections::ViewState;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::require;
+use crate::app::App;
+use crate::rest::answer::{Answer, Success, answer};
+use crate::rest::caller::Caller;
+use crate::rest::failure::Failure;
+
+const PERMISSION: &[&str] = &["manage-views"];
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(views))
+        .routes(routes!(rebuild))
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ViewsAnswer {
+    /// The position of the last event of the log.
+    head: u64,
+    views: Vec<ViewAnswer>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ViewAnswer {
+    name: &'static str,
+    /// What its tables mean; another one rebuilds it.
+    version: u32,
+    /// Counts how often it was built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
+    /// `serving`, `rebuilding` (it serves meanwhile), or `building` (it can't answer yet).
+    state: &'static str,
+    /// Everything up to here is in its tables.
+    position: u64,
+    /// Events that are not in its tables yet.
+    lag: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebuild: Option<RebuildAnswer>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RebuildAnswer {
+    position: u64,
+    head: u64,
+    /// From 0 to 1.
+    progress: f64,
+    events_per_second: f64,
+}
+
+impl From<ViewState> for ViewAnswer {
+    fn from(view: ViewState) -> Self {
+        Self {
+            name: view.name,
+            version: view.version,
+            generation: view.generation,
+            state: match (view.serving, view.rebuild) {
+                (true, None) => "serving",
+                (true, Some(_)) => "rebuilding",
+                (false, _) => "building",
+            },
+            position: view.position.0,
+            lag: view.lag,
+            rebuild: view.rebuild.map(|rebuild| RebuildAnswer {
+                position: rebuild.position.0,
+                head: rebuild.head.0,
+                progress: rebuild.position.0 as f64 / (rebuild.head.0.max(1)) as f64,
+                events_per_second: rebuild.events_a_second(),
+            }),
+        }
+    }
+}
+
+/// How the views are doing.
+///
+/// Needs `manage-views`.
+#[utoipa::path(
+    get, path = "/api/hansard/v1/views", tag = "record",
+    responses((status = 200, body = Success<ViewsAnswer>), Failure)
+)]
+async fn views(caller: Caller, State(app): State<App>) -> Answer<ViewsAnswer> {
+    require(&app, &caller, PERMISSION).await?;
+    let head = app.commands.journal().head().0;
+    let views = app.views.projector.views();
+    let views = views.into_iter().map(Into::into).collect();
+    answer(ViewsAnswer { head, views })
+}
+
+/// Build a view again.
+///
+/// It serves meanwhile, and the new tables take over once they hold everything; `GET
+/// /api/hansard/v1/views` tells how far that is. Needs `manage-views`.
+#[utoipa::path(
+    post, path = "/api/hansard/v1/views/{view}/rebuild", tag = "record",
+    params(("view" = String, Path, description = "Its name.")),
+    responses(
+        (status = 202, body = Success<ViewAnswer>, description = "It is being built."),
+        Failure,
+    )
+)]
+async fn rebuild(
+    caller: Caller,
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, Json<Success<ViewAnswer>>), Failure> {
+    require(&app, &caller, PERMISSION).await?;
+    let view = app.views.projector.views().into_iter();
+    let view = view
+        .into_iter()
+        .find(|view| view.name == name)
+        .ok_or_else(|| Failure::not_found("There is no such view"))?;
+    let projector = app.views.projector.clone();
+    tokio::spawn(async move {
+        // The projector waits for it when the server stops.
+        if let Err(error) = projector.rebuild(&[view.name]).await {
+            tracing::warn!(view = view.name, %error, "a view was not rebuilt");
+        }
+    });
+    Ok((StatusCode::ACCEPTED, Json(answer(view.into())?)))
+}

@@ -1,0 +1,152 @@
+//! `rooms.cleanHistory`: prunes a room.
+
+use axum::extract::State;
+use hansard_commands::prune::{self, CleanHistory, Messages};
+use hansard_domain::id::{RoomId, Timestamp};
+use hansard_domain::room::PruneCriteria;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::answer::{Answer, Success, answer};
+use super::body::Body;
+use super::caller::Caller;
+use super::failure::Failure;
+use crate::app::App;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(clean_history))
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct CleanHistoryRequest {
+    /// The room, by its id; or else by its name.
+    room_id: Option<String>,
+    room_name: Option<String>,
+    /// Only messages before this time.
+    latest: Option<String>,
+    /// Only messages after this time.
+    oldest: Option<String>,
+    /// Messages of the very times above, too.
+    inclusive: bool,
+    /// Pinned messages stay.
+    #[schema(value_type = bool)]
+    exclude_pinned: Value,
+    /// Only files go; messages stay.
+    #[schema(value_type = bool)]
+    files_only: Value,
+    /// Threads stay.
+    #[schema(value_type = bool)]
+    ignore_threads: Value,
+    /// Messages that discussions were started with stay.
+    #[schema(value_type = bool)]
+    ignore_discussion: Value,
+    /// Only messages of these, by username.
+    users: Vec<String>,
+    /// At most so many, the oldest first; 0 for all.
+    limit: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct CleanedHistory {
+    /// The room.
+    _id: String,
+    /// How many messages went.
+    count: u64,
+}
+
+/// Prune a room.
+///
+/// Messages go from the room for good, and their texts from every file: they are gone when this
+/// answers. Needs `clean-channel-history`.
+#[utoipa::path(
+    post, path = "/api/v1/rooms.cleanHistory", tag = "rooms",
+    request_body = CleanHistoryRequest,
+    responses((status = 200, body = Success<CleanedHistory>), Failure)
+)]
+async fn clean_history(
+    caller: Caller,
+    State(app): State<App>,
+    Body(request): Body<CleanHistoryRequest>,
+) -> Answer<CleanedHistory> {
+    let room = request.room(&app)?;
+    let criteria = PruneCriteria {
+        latest: required("latest", request.latest.as_deref())?,
+        oldest: required("oldest", request.oldest.as_deref())?,
+        inclusive: request.inclusive,
+        exclude_pinned: is_on(&request.exclude_pinned),
+        ignore_discussion: is_on(&request.ignore_discussion),
+        files_only: is_on(&request.files_only),
+        ignore_threads: is_on(&request.ignore_threads),
+        users: Vec::new(),
+        limit: request.limit,
+    };
+    let messages = Messages {
+        index: app.index.as_ref(),
+        deleted: app.index.as_ref(),
+    };
+    let asked = CleanHistory {
+        room: room.clone(),
+        criteria,
+        usernames: request.users,
+    };
+    let done = prune::clean_history(&app.commands, messages, &caller, asked).await?;
+    if let Some(position) = done.position {
+        app.erasure.done(position).await?;
+    }
+    answer(CleanedHistory {
+        _id: room.to_string(),
+        count: done.count,
+    })
+}
+
+impl CleanHistoryRequest {
+    fn room(&self, app: &App) -> Result<RoomId, Failure> {
+        let model = app.commands.model();
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+        let room = match (given(&self.room_id), given(&self.room_name)) {
+            (Some(id), _) => Some(RoomId::new(id)).filter(|id| model.room(id).is_some()),
+            (None, Some(name)) => model.room_by_name(&name).cloned(),
+            (None, None) => {
+                return Err(Failure::refused(
+                    "error-roomid-param-not-provided",
+                    "The parameter \"roomId\" or \"roomName\" is required",
+                ));
+            }
+        };
+        let room = room.ok_or_else(|| {
+            Failure::refused(
+                "error-room-not-found",
+                "The required \"roomId\" or \"roomName\" param provided does not match any channel",
+            )
+        })?;
+        if let Some(found) = model.room(&room).filter(|found| found.archived) {
+            return Err(Failure::refused(
+                "error-room-archived",
+                &format!("The channel, {}, is archived", found.details.name),
+            ));
+        }
+        Ok(room)
+    }
+}
+
+fn required(name: &str, text: Option<&str>) -> Result<Timestamp, Failure> {
+    let text = text
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| Failure::plain(format!("Body parameter \"{name}\" is required.")))?;
+    Timestamp::parse(text)
+        .ok_or_else(|| Failure::plain(format!("Body parameter \"{name}\" is not a date.")))
+}
+
+/// Clients say yes in four ways.
+fn is_on(value: &Value) -> bool {
+    match value {
+        Value::Bool(on) => *on,
+        Value::String(text) => text == "true" || text == "1",
+        Value::Number(number) => number.as_i64() == Some(1),
+        _ => false,
+    }
+}
