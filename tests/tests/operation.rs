@@ -240,3 +240,30 @@ async fn the_server_says_how_it_is_doing() {
         "log lines are JSON in a file"
     );
 }
+
+#[tokio::test]
+async fn a_rooms_messages_are_exported_oldest_first() {
+    let mut server = Server::start().await;
+    let admin = server.admin().await;
+    for text in ["first", "second, \"quoted\"\nand broken"] {
+        admin.say("GENERAL", text).await;
+    }
+    assert!(server.stop().await.success());
+    let exported = |arguments: &[&str]| {
+        let output = server.hansard(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let lines = exported(&["export", "general"]);
+    let texts: Vec<_> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["msg"].take())
+        .collect();
+    assert_eq!(texts, ["first", "second, \"quoted\"\nand broken"]);
+    let table = exported(&["export", "GENERAL", "--format", "csv"]);
+    assert!(table.starts_with("id,at,userId,username,"), "{table}");
+    assert!(
+        table.contains("\"second, \"\"quoted\"\"\nand broken\""),
+        "{table}"
+    );
+}
