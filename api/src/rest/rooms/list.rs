@@ -4,10 +4,40 @@ use hansard_domain::id::UserId;
 use hansard_projections::rooms::{self, Paging as Stretch, RoomFilter, RoomOrder};
 use serde_json::{Map, Value};
 
-use super::{filter, shape};
+use super::shape;
 use crate::app::App;
 use crate::rest::failure::Failure;
 use crate::rest::paging::{Direction, Paging};
+use crate::rest::query::Query;
+
+/// What a client's own filter of rooms may ask about.
+pub const MEMBERS: &[&str] = &[
+    "_id",
+    "t",
+    "name",
+    "fname",
+    "msgs",
+    "usersCount",
+    "u",
+    "usernames",
+    "uids",
+    "ts",
+    "lm",
+    "ro",
+    "default",
+    "archived",
+    "topic",
+    "description",
+    "announcement",
+    "customFields",
+    "muted",
+    "broadcast",
+    "encrypted",
+    "featured",
+    "joinCodeRequired",
+    "prid",
+    "_updatedAt",
+];
 
 /// A page of rooms.
 pub struct RoomList {
@@ -74,12 +104,11 @@ async fn queried(
     let mut reading = app.views.rooms.read().await?;
     let (found, _) = rooms::by_filter(&mut reading, filter, Stretch::ALL).await?;
     drop(reading);
-    let mut passing = Vec::new();
-    for room in found {
-        if filter::matches(query, &room.wire())? {
-            passing.push(room);
-        }
-    }
+    let query = Query::read(query, MEMBERS)?;
+    let passing: Vec<_> = found
+        .into_iter()
+        .filter(|room| query.admits(&room.wire()))
+        .collect();
     let total = passing.len();
     let rooms = shape::finished(app, viewer, paging.slice(passing)).await?;
     Ok(RoomList { rooms, total })

@@ -2,7 +2,6 @@
 
 #[macro_use]
 mod endpoints;
-mod filter;
 mod history;
 pub mod index;
 mod list;

@@ -13,11 +13,12 @@ use utoipa::{IntoParams, ToSchema};
 pub use super::history::{HistoryAnswer, HistoryParams, MessageListAnswer};
 use super::index::ViewIndex;
 pub use super::request::{MembersParams, RoomRef, UserRef, UsersRef};
-use super::{filter, history, shape};
+use super::{history, list, shape};
 use crate::app::App;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::paging::{Direction, Paging};
+use crate::rest::query::Query;
 
 /// One of the two resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -837,13 +838,11 @@ pub async fn online(
         ..RoomFilter::default()
     };
     let (rooms, _) = view::by_filter(&mut reading, &rooms, Stretch::ALL).await?;
-    let mut found = None;
-    for room in rooms {
-        if filter::matches(query, &room.wire())? {
-            found = Some(room.id);
-            break;
-        }
-    }
+    let query = Query::read(query, list::MEMBERS)?;
+    let found = rooms
+        .into_iter()
+        .find(|room| query.admits(&room.wire()))
+        .map(|room| room.id);
     let found = found.ok_or_else(|| {
         Failure::plain(match section {
             Section::Channels => "Channel does not exists",
