@@ -33,6 +33,9 @@ pub struct Content {
     /// Links found in the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
+    /// Which of them shall have a preview, where the sender chose; all of them otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previews: Option<Vec<String>>,
     /// Names mentioned, as `{_id, username, name, type}`; `_id` is `all` or `here` for everybody.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<Value>,

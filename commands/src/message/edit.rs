@@ -19,8 +19,8 @@ pub struct Edit {
     pub text: String,
     /// What replaces the custom fields, if anything does.
     pub custom_fields: Option<Map<String, Value>>,
-    /// Looks for links again even in the same text.
-    pub reparse: bool,
+    /// The links that shall have a preview; when given, the same text is looked through again.
+    pub previews: Option<Vec<String>>,
 }
 
 /// Gives a message another text. Its sender may while the workspace allows editing, others with
@@ -47,7 +47,7 @@ pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<()
             .first()
             .and_then(|attachment| attachment.get("description").and_then(Value::as_str));
         let same = described.unwrap_or(&message.content.text) == edit.text;
-        if same && !edit.reparse && edit.custom_fields.is_none() {
+        if same && edit.previews.is_none() && edit.custom_fields.is_none() {
             return Ok(());
         }
         check_size(&model, &edit.text)?;
@@ -58,6 +58,11 @@ pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<()
             _ => content.text = clean,
         }
         content.urls = text::links(&content.text);
+        content.previews.clone_from(&edit.previews);
+        // Quotes came from links in the old text.
+        content
+            .attachments
+            .retain(|attachment| attachment.get("message_link").is_none());
         let mentions = text::mention(&model, &mut content);
         if let Some(fields) = &edit.custom_fields {
             content.custom_fields = fields.clone();

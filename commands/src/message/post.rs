@@ -1,14 +1,14 @@
 //! Posting: the way in for bots and webhooks, which name rooms and people in words.
 
 use hansard_domain::id::{RoomId, UserId};
-use hansard_domain::room::{Entry, RoomCommand, RoomDetails, RoomKind, RoomSwitches};
+use hansard_domain::room::RoomKind;
 
 use super::send::{Outgoing, Said, check_room, deliver, prepare};
 use crate::bus::Commands;
 use crate::caller::Caller;
-use crate::decision::Decision;
 use crate::error::CommandError;
 use crate::model::WriteModel;
+use crate::room;
 
 /// Where a post goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub async fn post(
 /// The room or person that a channel's name means to a user.
 pub fn resolve(model: &WriteModel, user: &UserId, channel: &str) -> Option<Target> {
     if let Some(name) = channel.strip_prefix('#') {
-        return room(model, name).map(Target::Room);
+        return named(model, name).map(Target::Room);
     }
     if let Some(name) = channel.strip_prefix('@') {
         let other = model
@@ -77,7 +77,7 @@ pub fn resolve(model: &WriteModel, user: &UserId, channel: &str) -> Option<Targe
             .or_else(|| model.user_by_name(name).cloned());
         return match other {
             Some(other) => Some(direct(model, user, other)),
-            None => room(model, name)
+            None => named(model, name)
                 .filter(|room| {
                     model
                         .room(room)
@@ -86,14 +86,14 @@ pub fn resolve(model: &WriteModel, user: &UserId, channel: &str) -> Option<Targe
                 .map(Target::Room),
         };
     }
-    room(model, channel).map(Target::Room).or_else(|| {
+    named(model, channel).map(Target::Room).or_else(|| {
         let other = UserId::new(channel);
         model.account(&other)?;
         Some(direct(model, user, other))
     })
 }
 
-fn room(model: &WriteModel, id_or_name: &str) -> Option<RoomId> {
+fn named(model: &WriteModel, id_or_name: &str) -> Option<RoomId> {
     let id = RoomId::new(id_or_name);
     match model.room(&id) {
         Some(_) => Some(id),
@@ -129,57 +129,20 @@ async fn enter(
     }
     let done = commands
         .run(caller, move |decision| match &target {
-            Target::Room(room) => join(decision, &user, room),
-            Target::Person(other) => open_direct(decision, &user, other),
+            Target::Room(room) => {
+                check_room(decision.model(), decision.caller(), &user, room)?;
+                room::enter(decision, room, &user, None)?;
+                Ok(room.clone())
+            }
+            Target::Person(other) => room::open_direct(decision, &participants(&user, other)),
         })
         .await?;
     Ok(done.answer)
 }
 
-fn join(decision: &mut Decision<'_>, user: &UserId, room: &RoomId) -> Result<RoomId, CommandError> {
-    check_room(decision.model(), decision.caller(), user, room)?;
-    let at = decision.now();
-    let username = decision
-        .model()
-        .account(user)
-        .map(|account| account.profile.username.clone());
-    let enter = RoomCommand::Enter {
-        user: user.clone(),
-        entry: Entry::Joined,
-        at,
-    };
-    decision.room(room, enter)?;
-    decision.system_message(room, "uj", user, username.unwrap_or_default())?;
-    Ok(room.clone())
-}
-
-fn open_direct(
-    decision: &mut Decision<'_>,
-    user: &UserId,
-    other: &UserId,
-) -> Result<RoomId, CommandError> {
-    let pair = [user.clone(), other.clone()];
-    if let Some(room) = decision.model().direct_room(&pair) {
-        return Ok(room.clone());
-    }
-    let caller = decision.caller();
-    decision
-        .model()
-        .require_or(caller, "create-d", None, "error-not-allowed", "Not allowed")?;
-    // Rocket.Chat makes the id of a conversation between two out of theirs.
-    let mut ids = [user.as_str(), other.as_str()];
-    ids.sort_unstable();
-    let id = RoomId::parse(&ids.concat()).unwrap_or_else(|_| RoomId::new(decision.id()));
-    let create = RoomCommand::Create {
-        key: decision.fresh_key()?,
-        kind: RoomKind::Direct,
-        creator: Some(user.clone()),
-        members: vec![other.clone()],
-        switches: RoomSwitches::default(),
-        parent: None,
-        details: RoomDetails::default(),
-        at: decision.now(),
-    };
-    decision.room(&id, create)?;
-    Ok(id)
+fn participants(user: &UserId, other: &UserId) -> Vec<UserId> {
+    let mut both = vec![user.clone(), other.clone()];
+    both.sort_unstable();
+    both.dedup();
+    both
 }

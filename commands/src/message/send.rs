@@ -40,6 +40,8 @@ pub struct Outgoing {
     /// The time the client shows.
     pub at: Option<Timestamp>,
     pub parse_urls: bool,
+    /// The links that shall have a preview; all of them when not said.
+    pub previews: Option<Vec<String>>,
     pub groupable: bool,
     pub bot: bool,
     pub integration: Option<IntegrationId>,
@@ -61,6 +63,7 @@ impl Default for Outgoing {
             shown: false,
             at: None,
             parse_urls: true,
+            previews: None,
             groupable: true,
             bot: false,
             integration: None,
@@ -167,6 +170,7 @@ pub(super) async fn prepare(
     }
     if message.parse_urls {
         content.urls = text::links(&content.text);
+        content.previews = message.previews;
     }
     let mentions = text::mention(&model, &mut content);
     if let Some(thread) = &mut thread {

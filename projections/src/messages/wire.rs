@@ -43,7 +43,7 @@ enum Bot<'a> {
 #[derive(Serialize)]
 struct Said<'a> {
     msg: &'a str,
-    urls: Vec<Url<'a>>,
+    urls: Vec<Link<'a>>,
     mentions: &'a [Value],
     channels: &'a [Value],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,9 +63,13 @@ struct Said<'a> {
 }
 
 #[derive(Serialize)]
-struct Url<'a> {
-    url: &'a str,
+struct Link<'a> {
+    #[serde(rename = "url")]
+    address: &'a str,
     meta: Empty,
+    /// The sender wants no preview of it.
+    #[serde(rename = "ignoreParse", skip_serializing_if = "std::ops::Not::not")]
+    ignored: bool,
 }
 
 #[derive(Serialize)]
@@ -83,13 +87,17 @@ const OPTIONAL: [&str; 6] = [
 
 impl<'a> Said<'a> {
     fn of(content: &'a Content) -> Self {
-        let url = |url: &'a String| Url {
-            url,
+        let link = |url: &'a String| Link {
+            address: url,
             meta: Empty {},
+            ignored: content
+                .previews
+                .as_ref()
+                .is_some_and(|chosen| !chosen.contains(url)),
         };
         Self {
             msg: &content.text,
-            urls: content.urls.iter().map(url).collect(),
+            urls: content.urls.iter().map(link).collect(),
             mentions: &content.mentions,
             channels: &content.channels,
             alias: content.alias.as_deref(),

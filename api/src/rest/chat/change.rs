@@ -84,7 +84,7 @@ async fn update(
         room: RoomId::new(&request.room_id),
         text: request.text,
         custom_fields: request.custom_fields,
-        reparse: request.preview_urls.is_some(),
+        previews: request.preview_urls,
     };
     message::edit(&app.commands, &caller, edit).await?;
     let message = seen(&app, caller.user(), &id).await?;

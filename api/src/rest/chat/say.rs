@@ -24,6 +24,9 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Deserialize, ToSchema)]
 struct SendMessage {
     message: Option<MessageToSend>,
+    /// The links that shall have a preview; all of them when absent.
+    #[serde(rename = "previewUrls")]
+    preview_urls: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -80,7 +83,10 @@ async fn send_message(
             "Cannot send system messages using 'chat.sendMessage'",
         ));
     }
-    let outgoing = message.outgoing()?;
+    let outgoing = Outgoing {
+        previews: request.preview_urls,
+        ..message.outgoing()?
+    };
     let sent = message::send(&app.commands, &caller, outgoing).await?;
     let json = said(&app, caller.user(), &sent).await?;
     Ok(Written::new().json("message", &json))
