@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::erasure::Erasure;
-use crate::rest::rooms::index::Index;
 use crate::rest::rate_limit::RateLimiter;
+use crate::rest::rooms::index::Index;
 use crate::views::Views;
 
 /// The running server, as handlers see it. Cheap to clone.

@@ -71,12 +71,11 @@ impl Player {
         nick: &str,
     ) -> Result<Actor, ClientError> {
         let username = usernames::username(nick, &[&self.administrator.user]);
-        let name = if nick.trim().is_empty() {
-            &username
-        } else {
-            nick.trim()
+        let name = match usernames::display_name(nick) {
+            blank if blank.is_empty() => username.clone(),
+            name => name,
         };
-        let id = rest::create_user(client, admin, &username, name, &email(nick)).await?;
+        let id = rest::create_user(client, admin, &username, &name, &email(nick)).await?;
         let secret = self.administrator.token_secret.as_deref();
         let credentials = rest::create_token(client, admin, &id, secret).await?;
         Ok(Actor {

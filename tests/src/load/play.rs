@@ -24,7 +24,7 @@ use super::manifest::{Manifest, Member, Name, Sent};
 use super::message_ids::message_id;
 use super::progress::Progress;
 use super::report::Report;
-use super::rest;
+use super::{rest, usernames};
 
 /// How much of the log's order is kept while sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -233,12 +233,13 @@ impl Player {
             }
             Step::Rename { user, name, .. } => {
                 let actor = &stage.actors[*user];
-                rest::rename_user(client, &stage.admin, &actor.id, name).await?;
+                let name = usernames::display_name(name);
+                rest::rename_user(client, &stage.admin, &actor.id, &name).await?;
                 done.names.push((
                     place,
                     Name {
                         user: actor.username.clone(),
-                        name: name.clone(),
+                        name,
                     },
                 ));
             }

@@ -73,6 +73,20 @@ pub fn nick(username: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The name that a nick is shown by: without the characters that Rocket.Chat refuses in names
+/// (`<`, `>`, `/`, `\\`, and `%`, which starts an escaped one), whose wide forms stand in for them.
+pub fn display_name(nick: &str) -> String {
+    nick.trim()
+        .chars()
+        .map(|character| match character {
+            '<' | '>' | '/' | '\\' | '%' => {
+                char::from_u32(u32::from(character) + 0xFEE0).unwrap_or(character)
+            }
+            other => other,
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -122,5 +136,11 @@ mod tests {
             );
         }
         assert_eq!(folded.len(), nicks.len());
+    }
+
+    #[test]
+    fn a_shown_name_has_no_character_that_is_refused() {
+        assert_eq!(display_name(r"a\b<c>/%"), "a＼b＜c＞／％");
+        assert_eq!(display_name(" Zoë^ "), "Zoë^");
     }
 }
