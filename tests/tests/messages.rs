@@ -1,0 +1,309 @@
+//! Messages as a client meets them: sent, changed, marked, listed, found, deleted.
+
+use hansard_tests::server::{Client, Server};
+use serde_json::{Value, json};
+
+fn ids(messages: &Value) -> Vec<&str> {
+    let messages = messages.as_array().expect("a list of messages");
+    messages
+        .iter()
+        .map(|it| it["_id"].as_str().unwrap())
+        .collect()
+}
+
+async fn send(client: &Client, message: Value) -> Value {
+    let body = json!({ "message": message });
+    client.post("chat.sendMessage", body).await.expect_ok()["message"].take()
+}
+
+async fn found(client: &Client, room: &str, text: &str) -> Vec<String> {
+    let text: String = form(text);
+    let path = format!("chat.search?roomId={room}&searchText={text}");
+    let answer = client.get(&path).await.expect_ok();
+    let ids = ids(&answer["messages"]);
+    ids.into_iter().map(str::to_owned).collect()
+}
+
+fn form(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[tokio::test]
+async fn a_message_reads_back_in_the_history_as_it_was_answered() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("talk").await;
+    let text = "hello \"you\" \\ \u{1F600} https://example.org/a?b=c";
+    let sent = admin.say(&room, text).await;
+    assert_eq!(sent["msg"], text);
+    assert_eq!(sent["rid"], room);
+    assert_eq!(sent["u"]["username"], "admin");
+    assert_eq!(sent["urls"][0]["url"], "https://example.org/a?b=c");
+
+    let history = admin
+        .get(&format!("channels.history?roomId={room}"))
+        .await
+        .expect_ok();
+    assert_eq!(history["messages"][0], sent);
+    let path = format!("chat.getMessage?msgId={}", sent["_id"].as_str().unwrap());
+    assert_eq!(admin.get(&path).await.expect_ok()["message"], sent);
+}
+
+#[tokio::test]
+async fn sending_the_same_id_again_is_the_same_message() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("talk").await;
+    let message = json!({ "_id": "mine-1", "rid": room, "msg": "once" });
+    let first = send(&admin, message.clone()).await;
+    let again = send(&admin, message.clone()).await;
+    assert_eq!(first, again);
+
+    let mary = server.user("mary").await;
+    let body = json!({ "message": message });
+    let refused = mary.post("chat.sendMessage", body).await.expect_error(400);
+    assert_eq!(refused, "error-message-exists");
+    let path = format!("channels.messages?roomId={room}");
+    let listed = admin.get(&path).await.expect_ok();
+    let once = listed["messages"].as_array().unwrap().iter();
+    assert_eq!(once.filter(|it| it["_id"] == "mine-1").count(), 1);
+}
+
+#[tokio::test]
+async fn only_those_who_see_a_room_write_and_read_in_it() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let body = json!({ "name": "closed" });
+    let group = admin.post("groups.create", body).await.expect_ok();
+    let room = group["group"]["_id"].as_str().unwrap().to_owned();
+    let sent = admin.say(&room, "between us").await;
+    let id = sent["_id"].as_str().unwrap();
+
+    let body = json!({ "message": { "rid": room, "msg": "me too" } });
+    assert_eq!(mary.post("chat.sendMessage", body).await.status, 400);
+    let read = mary.get(&format!("chat.getMessage?msgId={id}")).await;
+    assert_eq!(read.expect_error(400), "error-not-allowed");
+    let search = mary
+        .get(&format!("chat.search?roomId={room}&searchText=between"))
+        .await;
+    assert_eq!(search.expect_error(400), "error-not-allowed");
+    let elsewhere = mary.get("chat.search?roomId=GENERAL&searchText=in:closed%20between");
+    assert_eq!(elsewhere.await.expect_ok()["messages"], json!([]));
+    let body = json!({ "messageId": id, "emoji": "smile" });
+    assert_eq!(
+        mary.post("chat.react", body).await.expect_error(400),
+        "not-authorized"
+    );
+}
+
+#[tokio::test]
+async fn a_text_is_changed_by_its_author_and_found_by_its_new_words() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let joe = server.user("joe").await;
+    let room = admin.channel("talk").await;
+    let sent = mary.say(&room, "an apple a day").await;
+    let id = sent["_id"].as_str().unwrap();
+    assert_eq!(found(&mary, &room, "apple").await, [id]);
+
+    let edit = json!({ "roomId": room, "msgId": id, "text": "a pear a day" });
+    let refused = joe
+        .post("chat.update", edit.clone())
+        .await
+        .expect_error(400);
+    assert_eq!(refused, "error-action-not-allowed");
+    let edited = mary.post("chat.update", edit).await.expect_ok();
+    assert_eq!(edited["message"]["msg"], "a pear a day");
+    assert_eq!(edited["message"]["editedBy"]["username"], "mary");
+    assert_eq!(found(&mary, &room, "apple").await, [""; 0]);
+    assert_eq!(found(&mary, &room, "from:mary pear").await, [id]);
+}
+
+#[tokio::test]
+async fn a_deleted_message_is_gone_and_clients_that_were_away_are_told() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("talk").await;
+    let sent = admin.say(&room, "ephemeral").await;
+    let id = sent["_id"].as_str().unwrap();
+    let since = sent["ts"].as_str().unwrap();
+    let body = json!({ "roomId": room, "msgId": id });
+    admin.post("chat.delete", body).await.expect_ok();
+
+    assert_eq!(
+        admin
+            .get(&format!("chat.getMessage?msgId={id}"))
+            .await
+            .status,
+        400
+    );
+    assert_eq!(found(&admin, &room, "ephemeral").await, [""; 0]);
+    let path = format!("chat.getDeletedMessages?roomId={room}&since={since}");
+    let deleted = admin.get(&path).await.expect_ok();
+    assert_eq!(ids(&deleted["messages"]), [id]);
+    let path = format!("chat.syncMessages?roomId={room}&lastUpdate={since}");
+    let changes = admin.get(&path).await.expect_ok();
+    assert_eq!(ids(&changes["result"]["deleted"]), [id]);
+}
+
+#[tokio::test]
+async fn marks_are_listed_and_a_star_is_ones_own() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let room = admin.channel("talk").await;
+    let body = json!({ "roomId": room });
+    mary.post("channels.join", body).await.expect_ok();
+    let sent = admin.say(&room, "hello @mary").await;
+    let id = sent["_id"].as_str().unwrap();
+    let marked = json!({ "messageId": id });
+    mary.post("chat.starMessage", marked.clone())
+        .await
+        .expect_ok();
+    admin
+        .post("chat.pinMessage", marked.clone())
+        .await
+        .expect_ok();
+    let body = json!({ "messageId": id, "emoji": ":smile:" });
+    mary.post("chat.react", body).await.expect_ok();
+
+    for list in [
+        "getStarredMessages",
+        "getPinnedMessages",
+        "getMentionedMessages",
+    ] {
+        let answer = mary
+            .get(&format!("chat.{list}?roomId={room}"))
+            .await
+            .expect_ok();
+        assert_eq!(ids(&answer["messages"]), [id], "{list}");
+        assert_eq!(answer["total"], 1, "{list}");
+    }
+    let path = format!("chat.getMessage?msgId={id}");
+    let seen = mary.get(&path).await.expect_ok();
+    let message = &seen["message"];
+    assert_eq!(message["starred"], json!([{ "_id": mary.user_id() }]));
+    let smiles = json!({ ":smile:": { "usernames": ["mary"] } });
+    assert_eq!(message["reactions"], smiles);
+    assert!(
+        admin.get(&path).await.expect_ok()["message"]
+            .get("starred")
+            .is_none()
+    );
+
+    mary.post("chat.unStarMessage", marked.clone())
+        .await
+        .expect_ok();
+    admin.post("chat.unPinMessage", marked).await.expect_ok();
+    for list in ["getStarredMessages", "getPinnedMessages"] {
+        let answer = mary
+            .get(&format!("chat.{list}?roomId={room}"))
+            .await
+            .expect_ok();
+        assert_eq!(answer["total"], 0, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_reply_stands_in_its_thread() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let room = admin.channel("talk").await;
+    let parent = admin.say(&room, "what do you think?").await;
+    let parent = parent["_id"].as_str().unwrap();
+    let reply = send(&mary, json!({ "rid": room, "msg": "good", "tmid": parent })).await;
+    let reply = reply["_id"].as_str().unwrap();
+    // A reply to a reply stands in the same thread.
+    let second = send(&admin, json!({ "rid": room, "msg": "fine", "tmid": reply })).await;
+    assert_eq!(second["tmid"], parent);
+
+    let threads = admin
+        .get(&format!("chat.getThreadsList?rid={room}"))
+        .await
+        .expect_ok();
+    assert_eq!(ids(&threads["threads"]), [parent]);
+    assert_eq!(threads["threads"][0]["tcount"], 2);
+    let path = format!("chat.getThreadMessages?tmid={parent}");
+    let replies = admin.get(&path).await.expect_ok();
+    assert_eq!(
+        ids(&replies["messages"]),
+        [reply, second["_id"].as_str().unwrap()]
+    );
+
+    // The place of a message that a thread hangs on stays, its text does not.
+    let body = json!({ "roomId": room, "msgId": parent });
+    admin.post("chat.delete", body).await.expect_ok();
+    let left = admin
+        .get(&format!("chat.getMessage?msgId={parent}"))
+        .await
+        .expect_ok();
+    assert_eq!(
+        (&left["message"]["t"], &left["message"]["msg"]),
+        (&json!("rm"), &json!(""))
+    );
+}
+
+#[tokio::test]
+async fn a_post_finds_rooms_and_people_by_name() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let room = admin.channel("talk").await;
+    let post = |channel: &str| json!({ "channel": channel, "text": "  to all of you " });
+    let posted = mary
+        .post("chat.postMessage", post("#talk"))
+        .await
+        .expect_ok();
+    assert_eq!(posted["message"]["rid"], room);
+    assert_eq!(posted["message"]["msg"], "to all of you");
+    assert_eq!(posted["channel"], "#talk");
+
+    let direct = mary
+        .post("chat.postMessage", post("@admin"))
+        .await
+        .expect_ok();
+    let again = admin
+        .post("chat.postMessage", post("@mary"))
+        .await
+        .expect_ok();
+    assert_eq!(direct["message"]["rid"], again["message"]["rid"]);
+    let refused = mary.post("chat.postMessage", post("#nowhere")).await;
+    assert_eq!(refused.body["error"], "[invalid-channel]");
+}
+
+#[tokio::test]
+async fn every_message_of_many_senders_is_there_once_and_in_order() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("talk").await;
+    let senders = (0..8).map(|sender| {
+        let (admin, room) = (admin.clone(), room.clone());
+        tokio::spawn(async move {
+            for number in 0..25 {
+                admin.say(&room, &format!("{sender}/{number}")).await;
+            }
+        })
+    });
+    for sender in senders.collect::<Vec<_>>() {
+        sender.await.unwrap();
+    }
+    let mut texts = Vec::new();
+    for offset in [0, 100] {
+        let path = format!("channels.history?roomId={room}&count=100&offset={offset}");
+        let page = admin.get(&path).await.expect_ok();
+        let page = page["messages"].as_array().unwrap().clone();
+        texts.extend(page.iter().map(|it| it["msg"].as_str().unwrap().to_owned()));
+    }
+    assert_eq!(texts.len(), 200);
+    for sender in 0..8 {
+        let own = texts
+            .iter()
+            .rev()
+            .filter(|text| text.starts_with(&format!("{sender}/")));
+        let expected: Vec<_> = (0..25).map(|number| format!("{sender}/{number}")).collect();
+        assert_eq!(own.collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+    }
+}
