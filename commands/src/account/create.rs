@@ -16,9 +16,6 @@ use crate::decision::Decision;
 use crate::error::CommandError;
 use crate::model::WriteModel;
 
-/// How long a password is that the server makes up.
-const RANDOM_PASSWORD: usize = 24;
-
 /// An account as an administrator wants it.
 #[derive(Debug, Clone, Default)]
 pub struct NewUser {
@@ -28,6 +25,7 @@ pub struct NewUser {
     pub verified: bool,
     /// In the clear.
     pub password: Option<String>,
+    /// A password that nobody is told opens nothing: until one is set, none is stored.
     pub set_random_password: bool,
     pub require_password_change: bool,
     /// Those of the workspace's settings where there are none.
@@ -73,12 +71,15 @@ pub async fn create(
         let roles = roles_of(&model, &new.roles);
         check_new(&model, caller, &new, &roles)?;
         let secret = match &new.password {
-            Some(password) if !new.set_random_password => Secret::of(password),
-            _ => Secret::of(&commands.ids().secret(RANDOM_PASSWORD)),
+            Some(password) if !new.set_random_password => Some(Secret::of(password)),
+            _ => None,
         };
         (secret, roles)
     };
-    let hash = password::hash(secret).await?;
+    let hash = match secret {
+        Some(secret) => Some(password::hash(secret).await?),
+        None => None,
+    };
     let entry = Entry {
         how: Registration::ByAdministrator,
         kind: AccountKind::User,
@@ -86,7 +87,7 @@ pub async fn create(
         roles,
         reason: None,
         password_change_required: new.require_password_change || new.set_random_password,
-        password: Some(hash),
+        password: hash,
         join_default_channels: new.join_default_channels,
         profile: Profile {
             username: new.username.trim().to_owned(),
