@@ -170,6 +170,7 @@ fn register_system_account(decision: &mut Decision<'_>) -> Result<(), CommandErr
         password_change_required: false,
         profile,
         password: None,
+        at: decision.now(),
     };
     decision.account(&UserId::new(SYSTEM_ACCOUNT), register)
 }
@@ -189,12 +190,13 @@ fn register(
         key: decision.fresh_key()?,
         how: Registration::Bootstrap,
         kind: AccountKind::User,
-        roles: vec![RoleId::new("admin"), RoleId::new("user")],
+        roles: vec![RoleId::new("admin")],
         active: true,
         reason: None,
         password_change_required,
         profile,
         password: Some(password),
+        at: decision.now(),
     };
     decision.account(&id, register)?;
     Ok(id)

@@ -27,7 +27,7 @@ use crate::model::{Versioned, WriteModel};
 use crate::state::StateStore;
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The snapshot is replaced when the log has grown by so many events since, looked at this often.
 const WORTH_SAVING: u64 = 20_000;

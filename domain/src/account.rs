@@ -140,6 +140,7 @@ pub enum AccountEvent {
         password_change_required: bool,
         profile: Private<Profile>,
         password: Option<Private<PasswordHash>>,
+        at: Timestamp,
     },
     UserProfileChanged {
         profile: Private<Profile>,
@@ -252,6 +253,7 @@ pub enum AccountCommand {
         password_change_required: bool,
         profile: Profile,
         password: Option<PasswordHash>,
+        at: Timestamp,
     },
     ChangeProfile(Profile),
     ChangePassword {
@@ -314,6 +316,7 @@ pub enum AccountError {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Account {
     pub key: KeyId,
+    pub created: Timestamp,
     pub kind: AccountKind,
     pub exists: bool,
     pub active: bool,
@@ -362,6 +365,7 @@ impl Account {
                 password_change_required,
                 profile,
                 password,
+                at,
             } => E::UserRegistered {
                 how,
                 kind,
@@ -371,6 +375,7 @@ impl Account {
                 password_change_required,
                 profile: Private::new(key, profile),
                 password: password.map(|password| Private::new(key, password)),
+                at,
             },
             _ if !self.exists || self.deleted => return Err(AccountError::Missing),
             C::ChangeProfile(profile) if profile == self.profile => return Ok(vec![]),
@@ -497,9 +502,11 @@ impl Aggregate for Account {
                 password_change_required,
                 profile,
                 password,
+                at,
                 ..
             } => {
                 self.key = profile.key();
+                self.created = at;
                 self.exists = true;
                 self.kind = kind;
                 self.active = active;
@@ -623,6 +630,7 @@ mod tests {
             password_change_required: false,
             profile: Private::new(KEY, profile("mary")),
             password: None,
+            at: Timestamp(1),
         }
     }
 
@@ -637,6 +645,7 @@ mod tests {
             password_change_required: false,
             profile: profile("mary"),
             password: None,
+            at: Timestamp(1),
         }
     }
 
@@ -865,6 +874,7 @@ mod tests {
             password_change_required: false,
             profile,
             password: None,
+            at: Timestamp(1),
         };
         account()
             .given(vec![asked])

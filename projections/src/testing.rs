@@ -78,6 +78,7 @@ impl Story {
                 password_change_required: false,
                 profile: Private::new(KeyId(1), profile),
                 password: None,
+                at: Timestamp::default(),
             },
         )
     }

@@ -68,7 +68,7 @@ impl Bench {
             .run(&Caller::system("test"), move |decision| {
                 let id = UserId::new(name);
                 decision.claim(Namespace::Username, name, id.as_str())?;
-                let key = decision.fresh_key()?;
+                let (key, at) = (decision.fresh_key()?, decision.now());
                 decision.account(
                     &id,
                     AccountCommand::Register {
@@ -84,6 +84,7 @@ impl Bench {
                             ..Profile::default()
                         },
                         password: None,
+                        at,
                     },
                 )?;
                 Ok(id)

@@ -304,6 +304,7 @@ mod tests {
                     password_change_required: false,
                     profile: private(Profile::default()),
                     password: Some(private(PasswordHash(secret()))),
+                    at: Timestamp(0),
                 }
                 .into(),
             ),

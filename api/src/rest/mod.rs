@@ -3,6 +3,7 @@
 //! A resource's `routes()` declares its endpoints; [`routes`] merges them.
 
 #![allow(unused_qualifications, reason = "utoipa's macro writes paths out")]
+#![allow(clippy::struct_field_names, reason = "Rocket.Chat names the fields")]
 
 pub mod answer;
 pub mod body;

@@ -67,8 +67,6 @@ fn object(
     let conditions = query.iter().map(|(name, value)| match name.as_str() {
         "$and" => list(value, allowed, depth).map(Condition::All),
         "$or" => list(value, allowed, depth).map(Condition::Any),
-        "$nor" => list(value, allowed, depth)
-            .map(|conditions| Condition::Not(Box::new(Condition::Any(conditions)))),
         _ if name.starts_with('$') => Err(invalid(name)),
         _ => member(name, value, allowed),
     });

@@ -289,7 +289,7 @@ pub(super) fn enter(
     }
     let manual = decision.model().flag("Accounts_ManuallyApproveNewUsers");
     let active = entry.active.unwrap_or(!manual);
-    let key = decision.fresh_key()?;
+    let (key, at) = (decision.fresh_key()?, decision.now());
     let username = entry.profile.username.clone();
     decision.account(
         id,
@@ -303,6 +303,7 @@ pub(super) fn enter(
             password_change_required: entry.password_change_required,
             profile: entry.profile,
             password: entry.password,
+            at,
         },
     )?;
     if entry.join_default_channels {

@@ -67,7 +67,7 @@ pub(super) fn change_active(
 }
 
 /// Deactivates those who have a role and have not logged in for so many days; answers how many.
-/// Who never logged in counts as idle, too. The last administrator stays.
+/// Who never logged in is idle since the account was made. The last administrator stays.
 pub async fn deactivate_idle(
     commands: &Commands,
     caller: &Caller,
@@ -87,7 +87,7 @@ pub async fn deactivate_idle(
             let mut idle: Vec<UserId> = model
                 .accounts()
                 .filter(|(_, account)| account.active && account.roles.contains(&role))
-                .filter(|(_, account)| days == 0 || account.last_login.is_none_or(|at| at < limit))
+                .filter(|(_, account)| account.last_login.unwrap_or(account.created) <= limit)
                 .map(|(id, _)| id.clone())
                 .collect();
             idle.sort_unstable();

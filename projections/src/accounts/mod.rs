@@ -18,6 +18,8 @@ use crate::rows::{ByKey, Insert};
 use crate::view::{View, ViewError};
 
 mod queries;
+#[cfg(test)]
+mod tests;
 
 pub use queries::{
     Filter, Order, Page, Search, SearchFields, all, by_id, by_ids, by_username, count_by_role, list,

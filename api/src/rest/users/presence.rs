@@ -4,6 +4,7 @@
 
 use axum::extract::State;
 use hansard_commands::account::status;
+use hansard_domain::id::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -52,7 +53,7 @@ async fn get_presence(
     answer(Presence {
         presence: user::status(&row),
         connection_status: own.then_some(NO_CONNECTION),
-        last_login: row.last_login.filter(|_| own).map(|at| at.iso()),
+        last_login: row.last_login.filter(|_| own).map(Timestamp::iso),
     })
 }
 

@@ -61,7 +61,7 @@ struct Suggestion {
 
 /// Active users whose name contains a text.
 ///
-/// Without `view-outside-room`, only those who are in a room with the caller.
+/// Without `view-outside-room`, only others who are in a room with the caller.
 #[utoipa::path(
     get, path = "/api/v1/users.autocomplete", tag = "users", params(Autocomplete),
     responses((status = 200, body = Success<Suggestions>), Failure)
@@ -94,7 +94,9 @@ async fn autocomplete(
         .iter()
         .filter(|row| !selector.exceptions.contains(&row.profile.username))
         .filter(|row| conditions.admits(&User::public(&model, row).into_object()))
-        .filter(|row| outside || model.share_a_room(caller.user(), &row.id))
+        .filter(|row| {
+            outside || row.id != *caller.user() && model.share_a_room(caller.user(), &row.id)
+        })
         .take(SUGGESTED)
         .map(|row| Suggestion {
             id: row.id.to_string(),

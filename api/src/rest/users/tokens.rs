@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use hansard_commands::account::{login, token};
-use hansard_domain::id::UserId;
+use hansard_domain::id::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -191,7 +191,7 @@ async fn log_out_others(
     let token = token.and_then(|token| token.to_str().ok());
     answer(KeptToken {
         token: token.unwrap_or_default().to_owned(),
-        token_expires: expires.map(|at| at.iso()).unwrap_or_default(),
+        token_expires: expires.map(Timestamp::iso).unwrap_or_default(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use hansard_commands::model::WriteModel;
 use hansard_domain::account::{Email, Presence};
-use hansard_domain::id::RoleId;
+use hansard_domain::id::{RoleId, Timestamp};
 use hansard_domain::setting::definitions;
 use hansard_projections::accounts::User as Row;
 use serde::Serialize;
@@ -132,7 +132,7 @@ impl User {
             status_connection: Some("offline"),
             require_password_change: row.password_change_required.then_some(true),
             created_at: Some(row.created_at.iso()),
-            last_login: row.last_login.map(|at| at.iso()),
+            last_login: row.last_login.map(Timestamp::iso),
             updated_at: Some(row.updated_at.iso()),
             custom_fields: fields(&row.profile.custom_fields),
             can_view_all_info: Some(true),

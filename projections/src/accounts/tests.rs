@@ -1,0 +1,167 @@
+use hansard_domain::account::{Email, LoginMethod, Session, TokenHash};
+use hansard_domain::seal::Private;
+use hansard_domain::vault::KeyId;
+
+use super::*;
+use crate::testing::{Story, dump, shredded, tables, told};
+
+const TABLES: &[&str] = &["account", "account_role"];
+
+fn profile(username: &str, name: &str, address: &str) -> AccountEvent {
+    let profile = Profile {
+        username: username.to_owned(),
+        name: Some(name.to_owned()),
+        emails: vec![Email {
+            address: address.to_owned(),
+            verified: false,
+        }],
+        ..Profile::default()
+    };
+    AccountEvent::UserProfileChanged {
+        profile: Private::new(KeyId(1), profile),
+    }
+}
+
+fn granted(role: &str) -> AccountEvent {
+    AccountEvent::RoleGranted { role: role.into() }
+}
+
+fn three() -> Story {
+    let mut story = Story::default();
+    story.registered("a").registered("b").registered("c");
+    story
+        .account("a", profile("Mary", "Mary Älg", "mary@x.y"))
+        .account("b", profile("joe", "Joe 100%", "joe@x.y"))
+        .account("c", profile("ann", "Ann", "ann@mary.org"))
+        .account("a", granted("admin"));
+    story
+}
+
+async fn found(tables: &mut AnyConnection, filter: &Filter, page: &Page) -> Vec<String> {
+    let (users, total) = list(tables, filter, page).await.unwrap();
+    assert!(users.len() as u64 <= total);
+    users.into_iter().map(|user| user.id.to_string()).collect()
+}
+
+fn search(text: &str, email: bool) -> Filter {
+    let fields = SearchFields {
+        username: true,
+        name: true,
+        email,
+        ..SearchFields::default()
+    };
+    let text = text.to_owned();
+    Filter {
+        search: Some(Search { text, fields }),
+        ..Filter::default()
+    }
+}
+
+#[tokio::test]
+async fn accounts_are_found_by_any_part_of_a_name_whatever_its_case() {
+    let mut tables = told(&Accounts, &three(), TABLES).await;
+    let all = Page::default();
+    assert_eq!(found(&mut tables, &search("MAR", false), &all).await, ["a"]);
+    assert_eq!(found(&mut tables, &search("äLG", false), &all).await, ["a"]);
+    assert_eq!(
+        found(&mut tables, &search("100%", false), &all).await,
+        ["b"]
+    );
+    assert_eq!(found(&mut tables, &search("%", false), &all).await, ["b"]);
+    assert_eq!(
+        found(&mut tables, &search("mary", true), &all).await,
+        ["c", "a"]
+    );
+    let mary = by_username(&mut tables, "mARY").await.unwrap().unwrap();
+    assert_eq!(mary.profile.username, "Mary");
+}
+
+#[tokio::test]
+async fn a_list_is_filtered_sorted_and_cut() {
+    let mut story = three();
+    story.account(
+        "b",
+        AccountEvent::UserLoggedIn {
+            method: LoginMethod::Password,
+            token: TokenHash("t".to_owned()),
+            session: Session {
+                since: story.now(),
+                expires: None,
+            },
+        },
+    );
+    story.account("c", AccountEvent::UserActivated {});
+    let mut tables = told(&Accounts, &story, TABLES).await;
+    let by_name = Page::default();
+    let everybody = Filter::default();
+    assert_eq!(
+        found(&mut tables, &everybody, &by_name).await,
+        ["c", "b", "a"]
+    );
+    let last = Page {
+        descending: true,
+        limit: Some(1),
+        offset: 1,
+        ..by_name
+    };
+    assert_eq!(found(&mut tables, &everybody, &last).await, ["b"]);
+    let by_login = Page {
+        order: Order::LastLogin,
+        descending: true,
+        ..by_name
+    };
+    assert_eq!(found(&mut tables, &everybody, &by_login).await[0], "b");
+
+    let admins = Filter {
+        role: Some("admin".into()),
+        ..Filter::default()
+    };
+    assert_eq!(found(&mut tables, &admins, &by_name).await, ["a"]);
+    let seen = Filter {
+        logged_in: Some(true),
+        ..Filter::default()
+    };
+    assert_eq!(found(&mut tables, &seen, &by_name).await, ["b"]);
+    let inactive = Filter {
+        active: Some(false),
+        ..Filter::default()
+    };
+    assert!(found(&mut tables, &inactive, &by_name).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_revoked_role_is_gone_and_one_granted_twice_is_held_once() {
+    let mut story = three();
+    story
+        .account("b", granted("bot"))
+        .account("b", granted("bot"))
+        .account(
+            "a",
+            AccountEvent::RoleRevoked {
+                role: "admin".into(),
+            },
+        );
+    let mut tables = told(&Accounts, &story, TABLES).await;
+    assert_eq!(
+        count_by_role(&mut tables, &"admin".into()).await.unwrap(),
+        0
+    );
+    assert_eq!(count_by_role(&mut tables, &"bot".into()).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_deleted_account_leaves_nothing_also_when_its_profile_was_shredded() {
+    let mut story = Story::default();
+    story.registered("a");
+    story.account("a", profile("Mary", "Mary", "mary@x.y"));
+    story.account("a", granted("admin"));
+    story.account("a", AccountEvent::UserDeleted { key: KeyId(1) });
+    let mut live = told(&Accounts, &story, TABLES).await;
+    assert!(all(&mut live).await.unwrap().is_empty());
+
+    let mut replayed = tables(&Accounts, &shredded(&story.entries), 100).await;
+    assert_eq!(
+        dump(&mut replayed, TABLES).await,
+        dump(&mut live, TABLES).await
+    );
+}
