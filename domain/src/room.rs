@@ -69,6 +69,8 @@ pub struct RoomSwitches {
     pub broadcast: bool,
     pub encrypted: bool,
     pub featured: bool,
+    /// A favourite of those who join it by default.
+    pub favourite: bool,
     /// New users join it.
     pub default: bool,
     /// Kinds of system messages not shown here; `None` follows the workspace.
@@ -368,6 +370,9 @@ pub struct Room {
     pub archived: bool,
     pub members: OrdMap<UserId, Membership>,
     pub muted: OrdSet<UserId>,
+    /// Who may speak although the room is read-only.
+    #[serde(default)]
+    pub unmuted: OrdSet<UserId>,
     pub retention: Option<RetentionOverride>,
     /// Everybody a direct conversation was opened between, also those who left.
     pub participants: Vec<UserId>,
@@ -392,6 +397,12 @@ impl Room {
             .iter()
             .filter(move |(_, member)| member.roles.contains(role))
             .map(|(id, _)| id)
+    }
+
+    /// Whether somebody is muted, or the room is read-only and nobody gave it a voice.
+    pub fn is_silent(&self, user: &UserId) -> bool {
+        let unheard = self.switches.read_only && !self.unmuted.contains(user);
+        self.muted.contains(user) || unheard
     }
 
     fn is_last_owner(&self, user: &UserId) -> bool {
@@ -503,7 +514,7 @@ impl Room {
             C::Mute { user } if !self.is_member(&user) => return Err(RoomError::NotInRoom),
             C::Mute { user } if self.muted.contains(&user) => return Err(RoomError::Muted),
             C::Mute { user } => E::MemberMuted { user },
-            C::Unmute { user } if !self.muted.contains(&user) => return Err(RoomError::NotMuted),
+            C::Unmute { user } if !self.is_silent(&user) => return Err(RoomError::NotMuted),
             C::Unmute { user } => E::MemberUnmuted { user },
             C::GrantRole { user, .. } if !self.is_member(&user) => {
                 return Err(RoomError::NotInRoom);
@@ -536,6 +547,7 @@ impl Room {
     fn exit(&mut self, user: &UserId) {
         self.members.remove(user);
         self.muted.remove(user);
+        self.unmuted.remove(user);
     }
 }
 
@@ -608,10 +620,14 @@ impl Aggregate for Room {
                 self.exit(&user);
             }
             RoomEvent::MemberMuted { user } => {
+                self.unmuted.remove(&user);
                 self.muted.insert(user);
             }
             RoomEvent::MemberUnmuted { user } => {
                 self.muted.remove(&user);
+                if self.switches.read_only {
+                    self.unmuted.insert(user);
+                }
             }
             RoomEvent::RoomRoleGranted { user, role } => {
                 if let Some(member) = self.members.get_mut(&user) {

@@ -74,7 +74,8 @@ fn may_write(
             "The room is archived",
         ));
     }
-    if room.switches.read_only && !model.permitted(user, "post-readonly", Some(room_id)) {
+    let heard = !room.switches.read_only || room.unmuted.contains(user);
+    if !heard && !model.permitted(user, "post-readonly", Some(room_id)) {
         return Err(CommandError::plain(
             "You can't send messages because the room is readonly.",
         ));

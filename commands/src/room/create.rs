@@ -26,7 +26,8 @@ pub struct NewRoom {
     pub description: Option<String>,
     pub announcement: Option<String>,
     pub broadcast: bool,
-    pub encrypted: bool,
+    /// As the workspace has it for its groups, if not told.
+    pub encrypted: Option<bool>,
 }
 
 /// Makes a channel (`create-c`) or a private group (`create-p`).
@@ -64,6 +65,11 @@ fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomId, CommandErro
     members.sort();
     members.dedup();
 
+    let encrypted = new.encrypted.unwrap_or_else(|| {
+        new.kind == RoomKind::Group
+            && model.flag("E2E_Enable")
+            && model.flag("E2E_Enabled_Default_PrivateRooms")
+    });
     let room = RoomId::new(decision.id());
     decision.claim(Namespace::Room, &name, room.as_str())?;
     let create = RoomCommand::Create {
@@ -74,7 +80,7 @@ fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomId, CommandErro
         switches: RoomSwitches {
             read_only: new.read_only || new.broadcast,
             broadcast: new.broadcast,
-            encrypted: new.encrypted,
+            encrypted,
             ..RoomSwitches::default()
         },
         parent: None,

@@ -90,6 +90,7 @@ pub fn open_direct(
         }
         return Ok(room);
     }
+    let encrypted = model.flag("E2E_Enable") && model.flag("E2E_Enabled_Default_DirectRooms");
     let room = fresh_id(decision, participants);
     let create = RoomCommand::Create {
         key: decision.fresh_key()?,
@@ -100,7 +101,10 @@ pub fn open_direct(
             .filter(|user| *user != me)
             .cloned()
             .collect(),
-        switches: RoomSwitches::default(),
+        switches: RoomSwitches {
+            encrypted,
+            ..RoomSwitches::default()
+        },
         parent: None,
         details: RoomDetails::default(),
         at: decision.now(),

@@ -310,7 +310,11 @@ async fn silence(
                 ));
             }
             model.account(&user).ok_or_else(invalid_user)?;
-            let already = found.muted.contains(&user) == silent;
+            let already = if silent {
+                found.muted.contains(&user)
+            } else {
+                !found.is_silent(&user)
+            };
             let name = username(model, &user);
             let (kind, command) = if silent {
                 ("user-muted", RoomCommand::Mute { user: user.clone() })

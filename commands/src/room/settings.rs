@@ -27,6 +27,8 @@ pub struct Changes {
     pub hidden_system_messages: Option<Vec<String>>,
     pub default: Option<bool>,
     pub featured: Option<bool>,
+    /// Whether those who join it by default have it among their favourites.
+    pub favourite: Option<bool>,
     pub encrypted: Option<bool>,
     /// Empty for none.
     pub join_code: Option<String>,
@@ -296,6 +298,7 @@ fn switches(
             .unwrap_or(before.react_when_read_only),
         encrypted: changes.encrypted.unwrap_or(before.encrypted),
         featured: changes.featured.unwrap_or(before.featured),
+        favourite: changes.favourite.unwrap_or(before.favourite),
         default: changes.default.unwrap_or(before.default),
         hidden_system_messages: hidden.or_else(|| before.hidden_system_messages.clone()),
         // A join code was changed by its own command just before.

@@ -38,6 +38,7 @@ const ROOM: Insert = Insert::into(
         "parent",
         "participants",
         "muted",
+        "unmuted",
         "more",
     ],
 );
@@ -268,6 +269,7 @@ impl Gathered {
             values.maybe_text(row.parent.as_ref());
             values.maybe_text(row.participants.as_ref().map(|all| json!(all).to_string()));
             values.text("[]");
+            values.text("[]");
             values.text(row.more().to_string());
         })
         .await?;
@@ -297,6 +299,7 @@ impl RoomRow {
         let mut more = Map::new();
         if self.kind != RoomKind::Direct {
             more.insert("sysMes".into(), json!(true));
+            more.insert("customFields".into(), json!({}));
         }
         set_details(&mut more, &self.details);
         set_switches(&mut more, &self.switches);
@@ -338,11 +341,9 @@ fn set_details(more: &mut Map<String, Value>, details: &RoomDetails) {
         "announcement",
         details.announcement.as_ref().map(|text| json!(text)),
     );
-    set(
-        more,
-        "customFields",
-        (!fields.is_empty()).then(|| json!(fields)),
-    );
+    if !fields.is_empty() || more.contains_key("customFields") {
+        set(more, "customFields", Some(json!(fields)));
+    }
 }
 
 fn set_switches(more: &mut Map<String, Value>, switches: &RoomSwitches) {
@@ -353,15 +354,22 @@ fn set_switches(more: &mut Map<String, Value>, switches: &RoomSwitches) {
         broadcast,
         encrypted,
         featured,
+        favourite,
         hidden_system_messages,
         join_code_required,
     } = switches;
-    let flag = |on: bool| on.then_some(json!(true));
-    set(more, "reactWhenReadOnly", flag(*react_when_read_only));
-    set(more, "broadcast", flag(*broadcast));
-    set(more, "encrypted", flag(*encrypted));
-    set(more, "featured", flag(*featured));
-    set(more, "joinCodeRequired", flag(*join_code_required));
+    for (field, on) in [
+        ("reactWhenReadOnly", *react_when_read_only),
+        ("broadcast", *broadcast),
+        ("encrypted", *encrypted),
+        ("featured", *featured),
+        ("joinCodeRequired", *join_code_required),
+    ] {
+        // What was never switched on is not mentioned.
+        let mentioned = on || more.contains_key(field);
+        set(more, field, mentioned.then(|| json!(on)));
+    }
+    set(more, "favorite", favourite.then_some(json!(true)));
     if let Some(hidden) = hidden_system_messages {
         set(more, "sysMes", Some(json!(hidden)));
     }
@@ -425,14 +433,20 @@ async fn change_room(
             more(tables, room, |more| set(more, "retention", chosen)).await?;
         }
         RoomEvent::MemberMuted { user } => {
-            muted(tables, room, |muted| {
-                muted.retain(|id| id != user);
-                muted.push(user.clone());
+            voices(tables, room, |voices| {
+                voices.forget(user);
+                voices.muted.push(user.clone());
             })
             .await?;
         }
         RoomEvent::MemberUnmuted { user } => {
-            muted(tables, room, |muted| muted.retain(|id| id != user)).await?;
+            voices(tables, room, |voices| {
+                voices.forget(user);
+                if voices.read_only {
+                    voices.unmuted.push(user.clone());
+                }
+            })
+            .await?;
         }
         RoomEvent::MemberLeft { user } | RoomEvent::MemberRemoved { user, .. } => {
             sqlx::query("DELETE FROM member WHERE id = $1")
@@ -443,7 +457,7 @@ async fn change_room(
                 .bind(room.as_str().to_owned())
                 .execute(&mut *tables)
                 .await?;
-            muted(tables, room, |muted| muted.retain(|id| id != user)).await?;
+            voices(tables, room, |voices| voices.forget(user)).await?;
         }
         RoomEvent::RoomRoleGranted { user, role } => {
             roles(tables, room, user, |roles| {
@@ -495,22 +509,41 @@ async fn more(
     Ok(())
 }
 
-async fn muted(
+/// Who may not speak in a room, and who may although it is read-only.
+struct Voices {
+    muted: Vec<UserId>,
+    unmuted: Vec<UserId>,
+    read_only: bool,
+}
+
+impl Voices {
+    fn forget(&mut self, user: &UserId) {
+        self.muted.retain(|id| id != user);
+        self.unmuted.retain(|id| id != user);
+    }
+}
+
+async fn voices(
     tables: &mut AnyConnection,
     room: &RoomId,
-    change: impl FnOnce(&mut Vec<UserId>),
+    change: impl FnOnce(&mut Voices),
 ) -> Result<(), ViewError> {
-    let Some(row) = sqlx::query("SELECT muted FROM room WHERE id = $1")
+    let Some(row) = sqlx::query("SELECT muted, unmuted, read_only FROM room WHERE id = $1")
         .bind(room.as_str().to_owned())
         .fetch_optional(&mut *tables)
         .await?
     else {
         return Ok(());
     };
-    let mut muted = serde_json::from_str(&row.try_get::<String, _>(0)?)?;
-    change(&mut muted);
-    sqlx::query("UPDATE room SET muted = $1 WHERE id = $2")
-        .bind(json!(muted).to_string())
+    let mut voices = Voices {
+        muted: serde_json::from_str(&row.try_get::<String, _>(0)?)?,
+        unmuted: serde_json::from_str(&row.try_get::<String, _>(1)?)?,
+        read_only: row.try_get::<i64, _>(2)? != 0,
+    };
+    change(&mut voices);
+    sqlx::query("UPDATE room SET muted = $1, unmuted = $2 WHERE id = $3")
+        .bind(json!(voices.muted).to_string())
+        .bind(json!(voices.unmuted).to_string())
         .bind(room.as_str().to_owned())
         .execute(tables)
         .await?;

@@ -56,6 +56,8 @@ pub struct Room {
     pub archived: bool,
     pub participants: Option<Vec<UserId>>,
     pub muted: Vec<UserId>,
+    /// Who may speak although the room is read-only.
+    pub unmuted: Vec<UserId>,
     pub messages: i64,
     pub members: i64,
     /// When something was last said in it.
@@ -136,12 +138,12 @@ const FILTERED: &str = " FROM room r JOIN activity a ON a.room = r.id \
 
 const COLUMNS: &str = "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, \
     r.is_default, r.read_only, r.archived, r.participants, r.muted, r.more, a.messages, \
-    a.members, a.spoken";
+    a.members, a.spoken, r.unmuted";
 
 const BY_ID: ByKey = ByKey::new(
     "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, r.is_default, \
-     r.read_only, r.archived, r.participants, r.muted, r.more, a.messages, a.members, a.spoken \
-     FROM room r JOIN activity a ON a.room = r.id WHERE r.id IN",
+     r.read_only, r.archived, r.participants, r.muted, r.more, a.messages, a.members, a.spoken, \
+     r.unmuted FROM room r JOIN activity a ON a.room = r.id WHERE r.id IN",
 );
 
 const PEOPLE: ByKey = ByKey::new("SELECT id, username, name FROM account WHERE id IN");
@@ -285,6 +287,7 @@ impl Room {
                 .map(|list| serde_json::from_str(&list))
                 .transpose()?,
             muted: serde_json::from_str(&row.try_get::<String, _>(11)?)?,
+            unmuted: serde_json::from_str(&row.try_get::<String, _>(16)?)?,
             more: serde_json::from_str(&row.try_get::<String, _>(12)?)?,
             messages: row.try_get::<i64, _>(13)?.max(0),
             members: row.try_get(14)?,
@@ -298,6 +301,7 @@ impl Room {
             .iter()
             .chain(self.participants.iter().flatten())
             .chain(&self.muted)
+            .chain(&self.unmuted)
     }
 
     fn username(&self, id: &UserId) -> Option<&str> {
@@ -352,13 +356,11 @@ impl Room {
         if self.archived {
             wire.insert("archived".into(), json!(true));
         }
-        let muted: Vec<_> = self
-            .muted
-            .iter()
-            .filter_map(|id| self.username(id))
-            .collect();
-        if !muted.is_empty() {
-            wire.insert("muted".into(), json!(muted));
+        for (field, ids) in [("muted", &self.muted), ("unmuted", &self.unmuted)] {
+            let usernames: Vec<_> = ids.iter().filter_map(|id| self.username(id)).collect();
+            if !usernames.is_empty() {
+                wire.insert(field.into(), json!(usernames));
+            }
         }
         wire.extend(self.more.clone());
         if let Some(spoken) = self.spoken {

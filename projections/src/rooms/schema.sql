@@ -14,6 +14,7 @@ CREATE TABLE room (
   -- JSON lists of user ids.
   participants text,
   muted text NOT NULL,
+  unmuted text NOT NULL,
   -- JSON: the rarer fields of the answer, finished.
   more text NOT NULL
 );

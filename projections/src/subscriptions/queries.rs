@@ -257,10 +257,11 @@ impl Subscription {
             .map(|(username, name)| (name.as_deref().unwrap_or(username), username.as_str()))
             .collect();
         others.sort_by_key(|(name, _)| name.to_lowercase());
-        let joined = |names: Vec<&str>| Some(names.join(", ")).filter(|names| !names.is_empty());
+        let joined =
+            |names: Vec<&str>, between| Some(names.join(between)).filter(|names| !names.is_empty());
         (
-            joined(others.iter().map(|(_, username)| *username).collect()),
-            joined(others.iter().map(|(name, _)| *name).collect()),
+            joined(others.iter().map(|(_, username)| *username).collect(), ","),
+            joined(others.iter().map(|(name, _)| *name).collect(), ", "),
         )
     }
 

@@ -176,7 +176,7 @@ async fn a_conversation_is_named_after_the_others() {
     );
     assert_eq!(talk["open"], true);
     assert_eq!(wire(&mut tables, "talk", "joe").await["open"], false);
-    assert_eq!(wire(&mut tables, "three", "joe").await["name"], "ann, mary");
+    assert_eq!(wire(&mut tables, "three", "joe").await["name"], "ann,mary");
     assert_eq!(wire(&mut tables, "self", "mary").await["name"], "mary");
     story.said("m1", "talk", "mary");
     let mut tables = told(&Subscriptions, &story, TABLES).await;

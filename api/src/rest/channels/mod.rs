@@ -68,6 +68,7 @@ impl ChannelsAnswer {
 /// Which channel to join.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = JoinChannel)]
 struct Join {
     #[serde(flatten)]
     room: RoomRef,

@@ -44,6 +44,7 @@ pub struct DirectRef {
 /// A conversation to be opened.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = CreateDirect)]
 pub struct Create {
     /// With whom.
     username: Option<String>,
@@ -73,6 +74,7 @@ pub struct DirectsAnswer {
 /// What a conversation is to be about.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = SetDirectTopic)]
 pub struct SetTopic {
     /// The room's id.
     room_id: Option<String>,
@@ -80,6 +82,7 @@ pub struct SetTopic {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = DirectTopic)]
 pub struct TopicAnswer {
     topic: Option<String>,
 }

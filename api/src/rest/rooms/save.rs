@@ -22,6 +22,7 @@ pub fn routes() -> OpenApiRouter<App> {
 /// What is to be different about a room.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = RoomSettings)]
 struct Settings {
     /// The room's id.
     rid: String,
@@ -39,6 +40,7 @@ struct Settings {
     default: Option<bool>,
     featured: Option<bool>,
     encrypted: Option<bool>,
+    favorite: Option<Favorite>,
     join_code: Option<String>,
     retention_enabled: Option<bool>,
     retention_override_global: Option<bool>,
@@ -52,7 +54,18 @@ struct Settings {
     unknown: Map<String, Value>,
 }
 
+/// Whether those who join a room by default have it among their favourites.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schema(as = DefaultFavorite)]
+struct Favorite {
+    favorite: bool,
+    /// Whether the room is one that new users join.
+    default_value: bool,
+}
+
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SavedRoom)]
 struct Saved {
     rid: String,
 }
@@ -93,6 +106,9 @@ impl Settings {
             hidden_system_messages: self.system_messages,
             default: self.default,
             featured: self.featured,
+            favourite: self
+                .favorite
+                .map(|asked| asked.favorite && asked.default_value),
             encrypted: self.encrypted,
             join_code: self.join_code,
             retention: Retention {

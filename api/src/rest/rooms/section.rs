@@ -119,6 +119,7 @@ impl Found {
 /// A channel or private group to be made.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = CreateRoom)]
 pub struct Create {
     #[schema(value_type = Option<String>)]
     name: Value,
@@ -183,7 +184,7 @@ pub async fn create(
         description: text("description"),
         announcement: text("announcement"),
         broadcast: flag("broadcast"),
-        encrypted: flag("encrypted"),
+        encrypted: asked.extra_data["encrypted"].as_bool(),
     };
     let room = room::create(&app.commands, caller, new).await?;
     shape::room(app, caller.user(), &room).await
@@ -201,6 +202,7 @@ pub async fn info(
 
 /// Whom to add to a room.
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = InviteToRoom)]
 pub struct Invite {
     #[serde(flatten)]
     room: RoomRef,
@@ -580,7 +582,8 @@ pub struct SetSwitch {
     /// New users join the room.
     #[schema(value_type = Option<bool>)]
     default: Option<Value>,
-    encrypted: Option<bool>,
+    #[schema(value_type = Option<bool>)]
+    encrypted: Option<Value>,
 }
 
 pub async fn set_read_only(
@@ -640,7 +643,8 @@ pub async fn set_encrypted(
     section: Section,
     asked: SetSwitch,
 ) -> Result<Wire, Failure> {
-    let encrypted = asked.encrypted.ok_or_else(|| required("encrypted"))?;
+    let encrypted = asked.encrypted.as_ref().and_then(Value::as_bool);
+    let encrypted = encrypted.ok_or_else(|| required("encrypted"))?;
     let found = section.find_live(app, caller, &asked.room)?;
     let changes = Changes {
         encrypted: Some(encrypted),
@@ -681,6 +685,7 @@ pub async fn set_custom_fields(
 
 /// A page of members.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RoomMembers)]
 pub struct Members {
     #[schema(value_type = Vec<Object>)]
     members: Vec<Value>,
@@ -757,6 +762,7 @@ fn person(app: &App, user: &UserId) -> Value {
 
 /// The moderators of a room.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RoomModerators)]
 pub struct Moderators {
     #[schema(value_type = Vec<Object>)]
     moderators: Vec<Value>,
@@ -779,6 +785,7 @@ pub async fn moderators(
 
 /// Who has roles in a room.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RoomRoles)]
 pub struct Roles {
     #[schema(value_type = Vec<Object>)]
     roles: Vec<Value>,
@@ -803,7 +810,10 @@ pub async fn roles(
         .members
         .iter()
         .filter(|(_, member)| !member.roles.is_empty());
+    let mut holders: Vec<_> = holders.collect();
+    holders.sort_by(|(_, one), (_, other)| one.roles.cmp(&other.roles));
     let roles = holders
+        .into_iter()
         .map(|(user, member)| {
             json!({
                 "_id": format!("{}/{user}", found.id),
@@ -818,6 +828,7 @@ pub async fn roles(
 
 /// Members who are online.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RoomOnline)]
 pub struct Online {
     #[schema(value_type = Vec<Object>)]
     online: Vec<Value>,
@@ -872,6 +883,7 @@ pub struct CountersParams {
 /// How much is in a room, and how much of it is new.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = RoomCounters)]
 pub struct Counters {
     joined: bool,
     members: Option<i64>,

@@ -160,6 +160,7 @@ struct NameParams {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RoomExists)]
 struct Exists {
     exists: bool,
 }
@@ -297,6 +298,7 @@ async fn admin_room(
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = FavoriteRoom)]
 struct Favorite {
     #[serde(flatten)]
     room: RoomRef,
@@ -338,6 +340,7 @@ async fn leave(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = DeleteRoom)]
 struct Delete {
     /// The room's id.
     #[serde(default)]
@@ -393,6 +396,7 @@ async fn change_archivation_state(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = SilenceMember)]
 struct Silence {
     /// The room's id.
     room_id: String,

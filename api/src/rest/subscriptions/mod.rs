@@ -129,6 +129,7 @@ async fn get_one(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ReadRoom)]
 struct Read {
     /// The room's id.
     rid: Option<String>,
@@ -145,6 +146,11 @@ struct Read {
     responses((status = 200, body = Success<Nothing>), Failure)
 )]
 async fn read(caller: Caller, State(app): State<App>, Body(asked): Body<Read>) -> Answer<Nothing> {
+    if asked.rid.is_some() && asked.room_id.is_some() {
+        return Err(Failure::invalid_params(
+            "must NOT have additional properties",
+        ));
+    }
     let room = asked.rid.or(asked.room_id);
     let room =
         room.ok_or_else(|| Failure::invalid_params("must have required property 'roomId'"))?;
@@ -155,6 +161,7 @@ async fn read(caller: Caller, State(app): State<App>, Body(asked): Body<Read>) -
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = UnreadRoom)]
 struct Unread {
     /// The room's id: its last message is unread again.
     room_id: Option<String>,
@@ -163,6 +170,7 @@ struct Unread {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = UnreadMessage)]
 struct MessageRef {
     _id: String,
 }

@@ -1,0 +1,215 @@
+//! Rooms and subscriptions, as a client sees them over HTTP.
+
+use hansard_tests::server::Server;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_channel_is_made_joined_and_left() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let made = admin
+        .post("channels.create", json!({ "name": "talk" }))
+        .await
+        .expect_ok();
+    let room = made["channel"]["_id"].as_str().unwrap().to_owned();
+    assert_eq!(made["channel"]["usersCount"], 1);
+    assert_eq!(
+        made["channel"]["u"]["username"],
+        hansard_tests::server::ADMIN
+    );
+
+    let joined = mary
+        .post("channels.join", json!({ "roomName": "talk" }))
+        .await
+        .expect_ok();
+    assert_eq!(joined["channel"]["usersCount"], 2);
+    let members = mary
+        .get(&format!("channels.members?roomId={room}&filter=mar"))
+        .await
+        .expect_ok();
+    assert_eq!(members["members"][0]["username"], "mary");
+    assert_eq!(members["total"], 1);
+    let history = mary
+        .get(&format!("channels.history?roomId={room}"))
+        .await
+        .expect_ok();
+    assert_eq!(history["messages"][0]["t"], "uj");
+
+    mary.post("channels.leave", json!({ "roomId": room }))
+        .await
+        .expect_ok();
+    let error = mary
+        .post("channels.leave", json!({ "roomId": room }))
+        .await
+        .expect_error(400);
+    assert_eq!(error, "You are not in this room [error-user-not-in-room]");
+    let error = admin
+        .post("channels.leave", json!({ "roomId": room }))
+        .await
+        .expect_error(400);
+    assert!(error.ends_with("[error-you-are-last-owner]"), "{error}");
+}
+
+#[tokio::test]
+async fn names_are_unique_and_free_again_after_a_rename_or_a_deletion() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let first = admin.channel("first").await;
+    let error = admin
+        .post("groups.create", json!({ "name": "First" }))
+        .await
+        .expect_error(400);
+    assert!(error.ends_with("[error-duplicate-channel-name]"), "{error}");
+    let error = admin
+        .post("channels.create", json!({ "name": "a b" }))
+        .await
+        .expect_error(400);
+    assert!(error.ends_with("[error-invalid-room-name]"), "{error}");
+
+    admin
+        .post(
+            "channels.rename",
+            json!({ "roomId": first, "name": "second" }),
+        )
+        .await
+        .expect_ok();
+    admin
+        .post("groups.create", json!({ "name": "first" }))
+        .await
+        .expect_ok();
+    admin
+        .post("channels.delete", json!({ "roomId": first }))
+        .await
+        .expect_ok();
+    let error = admin
+        .get(&format!("channels.info?roomId={first}"))
+        .await
+        .expect_error(400);
+    assert!(error.ends_with("[error-room-not-found]"), "{error}");
+    admin.channel("second").await;
+}
+
+#[tokio::test]
+async fn a_private_group_is_there_for_its_members_only() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let (mary, joe) = (server.user("mary").await, server.user("joe").await);
+    let made = admin
+        .post(
+            "groups.create",
+            json!({ "name": "secret", "members": ["mary"] }),
+        )
+        .await;
+    let room = made.expect_ok()["group"]["_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    mary.get(&format!("groups.info?roomId={room}"))
+        .await
+        .expect_ok();
+    let error = joe
+        .get(&format!("groups.info?roomId={room}"))
+        .await
+        .expect_error(400);
+    assert!(error.ends_with("[error-room-not-found]"), "{error}");
+    let error = joe
+        .get(&format!("rooms.info?roomId={room}"))
+        .await
+        .expect_error(400);
+    assert_eq!(error, "not-allowed");
+    let invite = json!({ "roomId": room, "userId": joe.user_id() });
+    let error = mary
+        .post("groups.invite", invite.clone())
+        .await
+        .expect_error(400);
+    assert_eq!(error, "Not allowed [error-not-allowed]");
+    admin.post("groups.invite", invite).await.expect_ok();
+    joe.get(&format!("groups.info?roomId={room}"))
+        .await
+        .expect_ok();
+}
+
+#[tokio::test]
+async fn what_is_said_is_unread_until_it_is_read() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let talk = admin
+        .post("im.create", json!({ "username": "mary" }))
+        .await
+        .expect_ok();
+    let room = talk["room"]["rid"].as_str().unwrap().to_owned();
+    let one = format!("subscriptions.getOne?roomId={room}");
+    assert_eq!(
+        mary.get(&one).await.expect_ok()["subscription"]["open"],
+        false
+    );
+    admin.say(&room, "one").await;
+    admin.say(&room, "two").await;
+
+    let subscription = mary.get(&one).await.expect_ok()["subscription"].take();
+    assert_eq!(
+        (&subscription["unread"], &subscription["open"]),
+        (&json!(2), &json!(true))
+    );
+    assert_eq!(subscription["name"], hansard_tests::server::ADMIN);
+    assert_eq!(
+        admin.get(&one).await.expect_ok()["subscription"]["unread"],
+        0
+    );
+
+    mary.post("subscriptions.read", json!({ "rid": room }))
+        .await
+        .expect_ok();
+    let subscription = mary.get(&one).await.expect_ok()["subscription"].take();
+    assert_eq!(
+        (&subscription["unread"], &subscription["alert"]),
+        (&json!(0), &json!(false))
+    );
+    let listed = mary.get("im.list").await.expect_ok();
+    assert_eq!(listed["ims"][0]["lastMessage"]["msg"], "two");
+    assert_eq!(listed["ims"][0]["msgs"], 2);
+}
+
+#[tokio::test]
+async fn roles_in_a_room_are_given_and_taken() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let room = admin.channel("talk").await;
+    let member = json!({ "roomId": room, "userId": mary.user_id() });
+    let error = admin
+        .post("channels.addModerator", member.clone())
+        .await
+        .expect_error(400);
+    assert!(error.ends_with("[error-user-not-in-room]"), "{error}");
+    mary.post("channels.join", json!({ "roomId": room }))
+        .await
+        .expect_ok();
+    let topic = json!({ "roomId": room, "topic": "weather" });
+    let error = mary
+        .post("channels.setTopic", topic.clone())
+        .await
+        .expect_error(400);
+    assert!(error.ends_with("[error-action-not-allowed]"), "{error}");
+    admin
+        .post("channels.addModerator", member.clone())
+        .await
+        .expect_ok();
+    mary.post("channels.setTopic", topic).await.expect_ok();
+    let info = mary
+        .get(&format!("channels.info?roomId={room}"))
+        .await
+        .expect_ok();
+    assert_eq!(info["channel"]["topic"], "weather");
+    let found = mary
+        .get(&format!("channels.moderators?roomId={room}"))
+        .await
+        .expect_ok();
+    assert_eq!(found["moderators"][0]["username"], "mary");
+    admin
+        .post("channels.removeModerator", member)
+        .await
+        .expect_ok();
+}
