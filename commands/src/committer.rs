@@ -4,6 +4,7 @@
 //! of all with one append. While that append runs, the next batch gathers: the busier the server, the
 //! larger the batches. Answers go out after the append is durable and the write model has advanced.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -122,7 +123,9 @@ impl Committer {
         let caller = job.caller();
         loop {
             let mut decision = Decision::new(model, &caller, now, &self.tools);
-            match job.decide(&mut decision) {
+            // What panics takes its own changes with it, and nobody else's command.
+            let verdict = catch_unwind(AssertUnwindSafe(|| job.decide(&mut decision)));
+            match verdict.unwrap_or(Err(CommandError::Broken)) {
                 Ok(()) => {
                     let (proposal, changed) = decision.finish();
                     if let Some(changed) = changed {

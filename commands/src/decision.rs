@@ -29,6 +29,7 @@ use hansard_domain::setting::{Setting, SettingCommand};
 use hansard_domain::subscription::{Subscription, SubscriptionCommand};
 use hansard_domain::vault::{DataKey, KeyId};
 use hansard_domain::workspace::{WORKSPACE, WorkspaceEvent};
+use tokio::task::coop::unconstrained;
 
 use crate::caller::Caller;
 use crate::error::CommandError;
@@ -347,8 +348,10 @@ impl<'a> Decision<'a> {
         let Versioned { version, mut state } = current;
         let stream = StreamId::new(A::TYPE, id);
         let sink = EventSink::default();
-        // Our aggregates never wait for anything; the trait is asynchronous for those that do.
-        let handled = state.handle(command, &(), &sink).now_or_never();
+        // Our aggregates never wait for anything; the trait is asynchronous for those that do. The
+        // sink's lock is tokio's, which makes a task that took many of them wait for its next turn,
+        // unless it is told not to.
+        let handled = unconstrained(state.handle(command, &(), &sink)).now_or_never();
         handled.unwrap_or_else(|| unreachable!("an aggregate waited"))?;
         let events = sink.collect().now_or_never().unwrap_or_default();
         self.record(

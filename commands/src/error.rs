@@ -48,6 +48,9 @@ pub enum CommandError {
     /// The keys minted ahead are used up; the committer mints more and decides again.
     #[error("no data keys are left; try again")]
     OutOfKeys,
+    /// The code that was to decide panicked; nothing was recorded.
+    #[error("the command could not be decided; the server's output says where it failed")]
+    Broken,
     #[error("the server is stopping")]
     Stopping,
 }

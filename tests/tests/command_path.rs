@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use hansard_commands::bus::{Commands, Done};
 use hansard_commands::caller::Caller;
+use hansard_commands::decision::Decision;
 use hansard_commands::error::CommandError;
 use hansard_commands::model::WriteModel;
 use hansard_commands::policy::{self, Policy};
@@ -154,6 +155,27 @@ async fn concurrent_claims_of_a_name_have_one_winner() {
     let attempts = (0..50).map(|_| bench.register("mary"));
     let outcomes = futures::future::join_all(attempts).await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+}
+
+#[tokio::test]
+async fn a_decision_may_be_of_a_thousand_commands() {
+    let bench = Bench::new().await;
+    let claim = |decision: &mut Decision<'_>| {
+        (0..1_000).try_for_each(|number| {
+            decision.claim(Namespace::Room, &format!("room {number}"), "mary")
+        })
+    };
+    let done = bench.commands.run(&Caller::system("test"), claim).await;
+    assert_eq!(done.unwrap().batch.unwrap().len(), 1_000);
+}
+
+#[tokio::test]
+async fn a_decision_that_panics_fails_alone() {
+    let bench = Bench::new().await;
+    let broken = |_: &mut Decision<'_>| -> Result<(), CommandError> { panic!("on purpose") };
+    let outcome = bench.commands.run(&Caller::system("test"), broken).await;
+    assert!(matches!(outcome, Err(CommandError::Broken)));
+    bench.register("mary").await.unwrap();
 }
 
 #[tokio::test]

@@ -200,6 +200,7 @@ impl From<CommandError> for Failure {
             CommandError::Unavailable(_) => {
                 Self::unavailable("The record is unavailable, try again [error-unavailable]")
             }
+            CommandError::Broken => Self::internal(),
             CommandError::Stopping => Self::unavailable("The server is stopping [error-stopping]"),
         }
     }

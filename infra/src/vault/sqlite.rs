@@ -98,9 +98,14 @@ impl SqliteVault {
         })
     }
 
-    /// Closes the files.
+    /// Closes the files; what stands in the write-ahead log moves into the vault's own file.
     pub async fn close(&self) {
         self.readers.close().await;
+        let mut writer = self.writer.lock().await;
+        let emptied = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
+        if let Err(error) = emptied.execute(&mut *writer).await {
+            tracing::warn!(%error, "the vault is closed with its write-ahead log beside it");
+        }
     }
 }
 
