@@ -24,6 +24,12 @@ pub enum OpenWorkspaceError {
     MasterKey(#[from] MasterKeyError),
     #[error("{MASTER_KEY}: {0}")]
     GivenKey(MasterKeyError),
+    #[error(
+        "the master key {key} of the keys in {vault} is missing; put it back, or say where it is \
+         with --master-key-file",
+        key = key.display(), vault = vault.display()
+    )]
+    KeyLost { key: PathBuf, vault: PathBuf },
     #[error("cannot open the keys in {path}: {source}", path = path.display())]
     Vault { path: PathBuf, source: VaultError },
     #[error(transparent)]
@@ -50,6 +56,13 @@ impl Workspace {
                     .master_key_file
                     .clone()
                     .unwrap_or_else(|| data.master_key());
+                // A new key would open nothing that is there.
+                if data.vault().exists() && !file.exists() {
+                    return Err(OpenWorkspaceError::KeyLost {
+                        key: file,
+                        vault: data.vault(),
+                    });
+                }
                 MasterKey::load_or_create(file)?
             }
         };
