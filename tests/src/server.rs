@@ -3,6 +3,7 @@
 //! The binary is the one built beside the tests; `HANSARD_BINARY` names another. A server is killed
 //! when it is dropped, and its directory removed.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,9 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
     /// Keep the rate limiter on.
     pub rate_limited: bool,
+    /// A program that starts the server by `exec`, as `nohup` does; the server's command line follows
+    /// its own.
+    pub through: Vec<String>,
 }
 
 impl Options {
@@ -121,7 +125,15 @@ impl Server {
             .append(true)
             .open(self.output_file())
             .expect("the server's output file");
-        let mut command = Command::new(binary());
+        let mut line = self.options.through.iter().map(OsString::from);
+        let mut command = match line.next() {
+            Some(starter) => {
+                let mut command = Command::new(starter);
+                command.args(line).arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
         command
             .args([
                 "serve",

@@ -1,0 +1,199 @@
+//! Views are disposable: whatever happens to their files, a start makes them anew from the log.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use futures::{StreamExt, stream};
+use hansard_tests::server::{Client, Options, Server};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, Connection};
+
+/// So many that a rebuild can be seen while it goes on.
+const MESSAGES: usize = 1_000;
+
+/// What a server with some life in it answers from its views.
+struct Answers {
+    admin: Client,
+    garden: String,
+}
+
+impl Answers {
+    async fn live(server: &Server) -> Self {
+        let admin = server.admin().await;
+        let mary = server.user("mary").await;
+        let garden = admin.channel("garden").await;
+        mary.post("channels.join", json!({ "roomId": garden }))
+            .await
+            .expect_ok();
+        stream::iter(0..MESSAGES)
+            .for_each_concurrent(16, |number| {
+                let (mary, garden) = (&mary, &garden);
+                async move {
+                    mary.say(garden, &format!("flower number {number} for @admin"))
+                        .await;
+                }
+            })
+            .await;
+        let asked = admin.say(&garden, "how many are there?").await;
+        let thread = json!({ "message": { "rid": garden, "msg": "many", "tmid": asked["_id"] } });
+        mary.post("chat.sendMessage", thread).await.expect_ok();
+        let pin = json!({ "messageId": asked["_id"] });
+        admin.post("chat.pinMessage", pin).await.expect_ok();
+        admin
+            .post(
+                "chat.delete",
+                json!({ "roomId": garden, "msgId": asked["_id"] }),
+            )
+            .await
+            .expect_ok();
+        Self { admin, garden }
+    }
+
+    /// Everything that the views have to say of it.
+    async fn all(&self) -> Vec<(String, Value)> {
+        let garden = &self.garden;
+        let mut answers = Vec::new();
+        for query in [
+            format!("channels.history?roomId={garden}&count=2000"),
+            format!("chat.search?roomId={garden}&searchText=flower%20number&count=50"),
+            format!("chat.getDeletedMessages?roomId={garden}&since=2020-01-01T00:00:00.000Z"),
+            format!("channels.info?roomId={garden}"),
+            format!("channels.counters?roomId={garden}"),
+            format!("channels.members?roomId={garden}"),
+            "channels.list".to_owned(),
+            "subscriptions.get".to_owned(),
+            "users.list?sort={\"username\":1}".to_owned(),
+        ] {
+            let answer = self.admin.get(&query).await.expect_ok();
+            answers.push((query, answer));
+        }
+        answers
+    }
+}
+
+/// The file of a view that serves.
+fn file_of(views: &Path, view: &str) -> PathBuf {
+    let named = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(&format!("{view}-")) && name.ends_with(".db")
+    };
+    let mut files = fs::read_dir(views)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files.find(named).expect("the view has a file")
+}
+
+fn delete(views: &Path) {
+    fs::remove_dir_all(views).unwrap();
+}
+
+fn truncate(views: &Path) {
+    let file = fs::File::options()
+        .write(true)
+        .open(file_of(views, "messages"))
+        .unwrap();
+    let length = file.metadata().unwrap().len();
+    file.set_len(length / 2).unwrap();
+}
+
+fn empty(views: &Path) {
+    fs::write(file_of(views, "rooms"), "").unwrap();
+}
+
+/// All is garbage but the first page, which says that the file is a database.
+fn scribble(views: &Path) {
+    let file = file_of(views, "messages");
+    let mut content = fs::read(&file).unwrap();
+    for (place, byte) in content.iter_mut().enumerate().skip(4096) {
+        *byte = (place % 251) as u8;
+    }
+    fs::write(&file, content).unwrap();
+}
+
+fn overwrite(views: &Path) {
+    for entry in fs::read_dir(views).unwrap() {
+        let path = entry.unwrap().path();
+        let length = fs::metadata(&path).unwrap().len() as usize;
+        fs::write(&path, "garbage!".repeat(length / 8 + 1)).unwrap();
+    }
+}
+
+async fn age(views: &Path) {
+    let mut tables = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(file_of(views, "messages"))
+        .connect()
+        .await
+        .unwrap();
+    let aged = sqlx::query("UPDATE checkpoint SET version = version - 1")
+        .execute(&mut tables)
+        .await
+        .unwrap();
+    assert_eq!(aged.rows_affected(), 1);
+    tables.close().await.unwrap();
+}
+
+/// Starts the server again at once, and answers what `/ready` said until it was ready.
+async fn readiness(server: &mut Server) -> Vec<StatusCode> {
+    server.launch();
+    let mut seen = Vec::new();
+    // The harness gives up on a server that is never ready.
+    let ready = server.url("/ready");
+    let http = server.http().clone();
+    let ask = async {
+        loop {
+            match http.get(&ready).send().await {
+                Ok(answer) => {
+                    seen.push(answer.status());
+                    if answer.status().is_success() {
+                        return;
+                    }
+                }
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    tokio::join!(ask, server.ready());
+    seen
+}
+
+#[tokio::test]
+async fn damaged_views_are_rebuilt_at_start_and_serve_again() {
+    let options = Options::default().setting("API_Upper_Count_Limit", "10000");
+    let mut server = Server::start_with(options).await;
+    let answers = Answers::live(&server).await;
+    let before = answers.all().await;
+    let views = server.data().join("views");
+
+    for damage in [
+        "deleted",
+        "truncated",
+        "emptied",
+        "scribbled",
+        "overwritten",
+        "aged",
+    ] {
+        server.stop().await;
+        match damage {
+            "deleted" => delete(&views),
+            "truncated" => truncate(&views),
+            "emptied" => empty(&views),
+            "scribbled" => scribble(&views),
+            "overwritten" => overwrite(&views),
+            _ => age(&views).await,
+        }
+        let seen = readiness(&mut server).await;
+        let (last, meanwhile) = seen.split_last().unwrap();
+        assert_eq!(*last, StatusCode::OK, "{damage}");
+        assert!(!meanwhile.is_empty(), "{damage}: it was ready at once");
+        assert!(
+            meanwhile
+                .iter()
+                .all(|status| *status == StatusCode::SERVICE_UNAVAILABLE),
+            "{damage}: {meanwhile:?}"
+        );
+        for ((query, before), (_, after)) in before.iter().zip(answers.all().await) {
+            assert_eq!(*before, after, "{damage}: {query}");
+        }
+    }
+}
