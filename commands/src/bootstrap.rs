@@ -190,6 +190,7 @@ fn register(
         key: decision.fresh_key()?,
         how: Registration::Bootstrap,
         kind: AccountKind::User,
+        // As in Rocket.Chat not `user`, too: what is taken from users is taken from users alone.
         roles: vec![RoleId::new("admin")],
         active: true,
         reason: None,

@@ -1,0 +1,376 @@
+//! Webhooks from outside: a server, a receiver that fails and comes back, and everything in order.
+
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hansard_tests::server::{Client, Options, Server, eventually};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// One delivery as a receiver gets it.
+#[derive(Debug, Clone)]
+struct Received {
+    id: String,
+    timestamp: String,
+    signature: String,
+    text: String,
+    body: Value,
+}
+
+/// A receiver of webhooks on this machine.
+#[derive(Clone)]
+struct Receiver {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    received: Vec<Received>,
+    /// Answers so many with 503 before anything else.
+    failing: usize,
+    /// What it answers with 200.
+    answer: String,
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let receiver = Self {
+            port: listener.local_addr().unwrap().port(),
+            state: Arc::default(),
+        };
+        let serving = receiver.clone();
+        tokio::spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                let serving = serving.clone();
+                tokio::spawn(async move { serving.serve(socket).await });
+            }
+        });
+        receiver
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/hook", self.port)
+    }
+
+    async fn serve(&self, socket: TcpStream) {
+        let mut socket = BufReader::new(socket);
+        let mut headers: Vec<(String, String)> = Vec::new();
+        loop {
+            let mut line = String::new();
+            if socket.read_line(&mut line).await.unwrap_or(0) == 0 {
+                return;
+            }
+            match line.trim_end().split_once(':') {
+                Some((name, value)) => {
+                    headers.push((name.to_lowercase(), value.trim().to_owned()));
+                }
+                None if line.trim().is_empty() => break,
+                None => {}
+            }
+        }
+        let header = |name: &str| {
+            let found = headers.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.clone()).unwrap_or_default()
+        };
+        let mut body = vec![0; header("content-length").parse().unwrap()];
+        socket.read_exact(&mut body).await.unwrap();
+        let (status, answer) = {
+            let mut state = self.state.lock().unwrap();
+            state.received.push(Received {
+                id: header("webhook-id"),
+                timestamp: header("webhook-timestamp"),
+                signature: header("webhook-signature"),
+                body: serde_json::from_slice(&body).unwrap(),
+                text: String::from_utf8(body).unwrap(),
+            });
+            if state.failing > 0 {
+                state.failing -= 1;
+                ("503 Service Unavailable", "not now".to_owned())
+            } else {
+                ("200 OK", state.answer.clone())
+            }
+        };
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{answer}",
+            answer.len()
+        );
+        let _ = socket.write_all(answer.as_bytes()).await;
+    }
+
+    fn fail(&self, times: usize) {
+        self.state.lock().unwrap().failing = times;
+    }
+
+    fn answer(&self, answer: &Value) {
+        self.state.lock().unwrap().answer = answer.to_string();
+    }
+
+    fn received(&self) -> Vec<Received> {
+        self.state.lock().unwrap().received.clone()
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let received = self.received();
+        let text = |received: &Received| received.body["text"].as_str().map(ToOwned::to_owned);
+        received.iter().filter_map(text).collect()
+    }
+
+    async fn has(&self, count: usize) {
+        eventually(&format!("{count} deliveries arrived"), async || {
+            self.received().len() >= count
+        })
+        .await;
+    }
+}
+
+fn open_to_this_machine() -> Options {
+    Options::default().setting("Hansard_Webhook_Allow_Private_Addresses", "true")
+}
+
+/// An incoming webhook into #general: its path.
+async fn incoming(admin: &Client) -> String {
+    let body = admin
+        .post(
+            "integrations.create",
+            json!({
+                "type": "webhook-incoming", "name": "in", "enabled": true,
+                "username": "rocket.cat", "channel": "#general", "scriptEnabled": false,
+            }),
+        )
+        .await
+        .expect_ok();
+    let integration = &body["integration"];
+    let part = |name: &str| integration[name].as_str().unwrap().to_owned();
+    format!("/hooks/{}/{}", part("_id"), part("token"))
+}
+
+/// An outgoing webhook on messages in #general.
+async fn outgoing(admin: &Client, url: &str, more: Value) -> Value {
+    let mut asked = json!({
+        "type": "webhook-outgoing", "name": "out", "enabled": true, "event": "sendMessage",
+        "username": "rocket.cat", "channel": "#general", "scriptEnabled": false, "urls": [url],
+    });
+    for (name, value) in more.as_object().unwrap() {
+        asked[name] = value.clone();
+    }
+    let mut body = admin.post("integrations.create", asked).await.expect_ok();
+    body["integration"].take()
+}
+
+async fn say(admin: &Client, hook: &str, text: &str) {
+    let request = admin.request(Method::POST, hook);
+    let answer = request.json(&json!({ "text": text })).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.status());
+}
+
+async fn deliveries(admin: &Client, state: &str) -> Vec<Value> {
+    let path = format!("/api/hansard/v1/deliveries?state={state}");
+    let mut body = admin.get_path(&path).await.expect_ok();
+    match body["deliveries"].take() {
+        Value::Array(deliveries) => deliveries,
+        other => panic!("no deliveries: {other}"),
+    }
+}
+
+fn verify(integration: &Value, received: &Received) {
+    let secret = integration["signingSecret"].as_str().unwrap();
+    let key = BASE64_STANDARD
+        .decode(secret.strip_prefix("whsec_").unwrap())
+        .unwrap();
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&key).unwrap();
+    let Received {
+        id,
+        timestamp,
+        text,
+        ..
+    } = received;
+    mac.update(format!("{id}.{timestamp}.{text}").as_bytes());
+    let expected = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    assert_eq!(received.signature, format!("v1,{expected}"));
+}
+
+#[tokio::test]
+async fn a_receiver_that_fails_and_comes_back_gets_everything_in_order_and_signed() {
+    let mut server = Server::start_with(open_to_this_machine()).await;
+    let admin = server.admin().await;
+    let receiver = Receiver::start().await;
+    let hook = incoming(&admin).await;
+    let retries = json!({
+        "retryFailedCalls": true, "retryCount": 9, "retryDelay": "powers-of-ten",
+    });
+    let integration = outgoing(&admin, &receiver.url(), retries).await;
+
+    receiver.fail(2);
+    for text in ["one", "two", "three"] {
+        say(&admin, &hook, text).await;
+    }
+    receiver.has(5).await;
+    assert_eq!(receiver.texts(), ["one", "one", "one", "two", "three"]);
+    let received = receiver.received();
+    assert!(received[..3].iter().all(|again| again.id == received[0].id));
+    assert_ne!(received[0].id, received[3].id);
+    for received in &received {
+        verify(&integration, received);
+        assert_eq!(received.body["token"], integration["token"]);
+        assert_eq!(received.body["channel_id"], "GENERAL");
+        assert_eq!(received.body["channel_name"], "general");
+        assert_eq!(received.body["user_name"], "rocket.cat");
+    }
+
+    // Killed while the receiver is away, the server finds what it owes.
+    receiver.fail(1);
+    say(&admin, &hook, "four").await;
+    receiver.has(6).await;
+    server.kill();
+    server.launch();
+    server.ready().await;
+    receiver.has(7).await;
+    assert_eq!(receiver.texts()[5..], ["four", "four"]);
+    let received = receiver.received();
+    assert_eq!(received[5].id, received[6].id);
+    let admin = server.admin().await;
+    eventually("all is delivered", async || {
+        deliveries(&admin, "delivered").await.len() == 4
+    })
+    .await;
+    assert!(deliveries(&admin, "pending").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_shown_without_the_token_and_can_be_replayed() {
+    let server = Server::start_with(open_to_this_machine()).await;
+    let admin = server.admin().await;
+    let receiver = Receiver::start().await;
+    let hook = incoming(&admin).await;
+    let once = json!({ "retryFailedCalls": false });
+    let integration = outgoing(&admin, &receiver.url(), once).await;
+    let id = integration["_id"].as_str().unwrap();
+
+    receiver.fail(1);
+    say(&admin, &hook, "lost?").await;
+    eventually("a dead letter", async || {
+        deliveries(&admin, "dead").await.len() == 1
+    })
+    .await;
+    let dead = deliveries(&admin, "dead").await.remove(0);
+    assert_eq!(dead["status"], 503);
+    assert_eq!(dead["exchange"]["response"], "not now");
+    let token = integration["token"].as_str().unwrap();
+    assert!(!dead.to_string().contains(token));
+
+    let replay = json!({ "integrationId": id, "historyId": dead["id"] });
+    let replayed = admin.post("integrations.replayOutgoing", replay).await;
+    replayed.expect_ok();
+    receiver.has(2).await;
+    eventually("it is delivered", async || {
+        deliveries(&admin, "delivered").await.len() == 1
+    })
+    .await;
+    let history = admin.get(&format!("integrations.history?id={id}")).await;
+    let history = history.expect_ok();
+    assert_eq!(history["history"][0]["data"]["text"], "lost?");
+    assert_eq!(history["total"], 1);
+
+    let clear = json!({ "integrationId": id });
+    admin
+        .post("integrations.clearHistory", clear)
+        .await
+        .expect_ok();
+    let history = admin.get(&format!("integrations.history?id={id}")).await;
+    assert_eq!(history.expect_ok()["total"], 0);
+}
+
+#[tokio::test]
+async fn an_answer_is_posted_once_and_sets_nothing_off() {
+    let server = Server::start_with(open_to_this_machine()).await;
+    let admin = server.admin().await;
+    let receiver = Receiver::start().await;
+    let hook = incoming(&admin).await;
+    receiver.answer(&json!({ "text": "pong", "username": "Echo" }));
+    outgoing(&admin, &receiver.url(), json!({})).await;
+
+    say(&admin, &hook, "ping").await;
+    eventually("the delivery is done", async || {
+        deliveries(&admin, "delivered").await.len() == 1
+    })
+    .await;
+    say(&admin, &hook, "again").await;
+    eventually("the next is done", async || {
+        deliveries(&admin, "delivered").await.len() == 2
+    })
+    .await;
+    assert_eq!(receiver.texts(), ["ping", "again"]);
+    let history = admin.get("channels.history?roomId=GENERAL").await;
+    let history = history.expect_ok();
+    let said: Vec<_> = history["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|message| message["t"].is_null())
+        .map(|message| message["msg"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(said, ["pong", "again", "pong", "ping"]);
+}
+
+#[tokio::test]
+async fn this_machine_is_not_reached_unless_the_workspace_allows_it() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let receiver = Receiver::start().await;
+    let hook = incoming(&admin).await;
+    let once = json!({ "retryFailedCalls": false });
+    outgoing(&admin, &receiver.url(), once).await;
+    say(&admin, &hook, "hello?").await;
+    eventually("it is refused", async || {
+        deliveries(&admin, "dead").await.len() == 1
+    })
+    .await;
+    let dead = deliveries(&admin, "dead").await.remove(0);
+    let why = dead["exchange"]["response"].as_str().unwrap();
+    assert!(
+        why.contains("Hansard_Webhook_Allow_Private_Addresses"),
+        "{why}"
+    );
+    assert!(receiver.received().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_deleted_message_said_is_gone_from_the_history_of_deliveries() {
+    let server = Server::start_with(open_to_this_machine()).await;
+    let admin = server.admin().await;
+    let receiver = Receiver::start().await;
+    outgoing(&admin, &receiver.url(), json!({})).await;
+    let message = admin.say("GENERAL", "the secret plan").await;
+    eventually("it is delivered", async || {
+        deliveries(&admin, "delivered").await.len() == 1
+    })
+    .await;
+    let delivered = deliveries(&admin, "delivered").await.remove(0);
+    assert!(delivered.to_string().contains("the secret plan"));
+    let delete = json!({ "roomId": "GENERAL", "msgId": message["_id"] });
+    admin.post("chat.delete", delete).await.expect_ok();
+    let delivered = deliveries(&admin, "delivered").await.remove(0);
+    assert_eq!(delivered["exchange"], Value::Null);
+    assert_eq!(delivered["status"], 200);
+}
+
+#[tokio::test]
+async fn a_script_that_would_not_run_is_refused() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let scripted = json!({
+        "type": "webhook-incoming", "name": "in", "enabled": true, "username": "rocket.cat",
+        "channel": "#general", "scriptEnabled": true, "script": "class Script {}",
+    });
+    let refused = admin.post("integrations.create", scripted).await;
+    assert_eq!(refused.expect_error(400), "integration-scripts-disabled");
+}
