@@ -11,7 +11,6 @@ use hansard_domain::id::Timestamp;
 use hansard_domain::log::Position;
 use hansard_projections::audit::{self, AuditFilter, AuditRow, Order, Outcome};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -429,6 +428,8 @@ async fn export(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
