@@ -520,7 +520,7 @@ async fn a_file_that_is_missing_or_cut_short_or_no_database_is_rebuilt() {
                 .open(path)
                 .unwrap()
                 .set_len(8192)
-                .unwrap()
+                .unwrap();
         },
         |path| std::fs::write(path, "nothing of the kind").unwrap(),
         |path| std::fs::write(path, "").unwrap(),

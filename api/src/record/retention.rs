@@ -119,8 +119,8 @@ async fn show(
     answer(RetentionAnswer {
         enabled: schedule.is_some(),
         schedule: schedule.map(|schedule| schedule.as_str().to_owned()),
-        last_run: status.last_run.map(|at| at.iso()),
-        next_run: status.next_run.map(|at| at.iso()),
+        last_run: status.last_run.map(hansard_domain::id::Timestamp::iso),
+        next_run: status.next_run.map(hansard_domain::id::Timestamp::iso),
         rooms: rooms.into_values().collect(),
     })
 }

@@ -100,7 +100,7 @@ impl From<Delivery> for ShownDelivery {
             state: delivery.state.as_str(),
             attempts: delivery.attempts,
             queued: delivery.queued.iso(),
-            due: delivery.due.map(|due| due.iso()),
+            due: delivery.due.map(hansard_domain::id::Timestamp::iso),
             updated: delivery.updated.iso(),
             abandoned: delivery.abandoned,
             status: delivery.status,

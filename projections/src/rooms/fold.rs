@@ -468,7 +468,7 @@ async fn change_room(
         }
         RoomEvent::RoomRoleRevoked { user, role } => {
             roles(tables, room, user, |roles| {
-                roles.retain(|held| held != role)
+                roles.retain(|held| held != role);
             })
             .await?;
         }

@@ -210,7 +210,7 @@ impl HistoryEntry {
             state: delivery.state.as_str(),
             attempts: delivery.attempts,
             status: delivery.status,
-            due: delivery.due.map(|due| due.iso()),
+            due: delivery.due.map(hansard_domain::id::Timestamp::iso),
         }
     }
 }
