@@ -1,7 +1,6 @@
 CREATE INDEX message_changed ON message (room, changed) WHERE changed IS NOT NULL;
-CREATE INDEX message_pinned ON message (room, at) WHERE pinned = 1;
+CREATE INDEX message_pinned ON message (pinned, room, at) WHERE pinned = 1;
 CREATE INDEX message_thread ON message (thread, at) WHERE thread IS NOT NULL;
 CREATE INDEX message_threads ON message (room, last_reply) WHERE last_reply IS NOT NULL;
-CREATE INDEX message_files ON message (room, at) WHERE has_files = 1;
 CREATE INDEX deleted_room ON deleted (room, at);
 CREATE INDEX deleted_thread ON deleted (thread, at) WHERE thread IS NOT NULL;

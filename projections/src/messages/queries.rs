@@ -81,9 +81,13 @@ const UNREAD: &str = "SELECT count(*), min(m.at) FROM message m \
 
 const LIST_COUNT: &str = concat!("SELECT count(*) ", filtered!());
 
+// The inner selection needs nothing but the index of pinned messages, and so is answered from it.
 const PINNED: &str = page!(
-    "FROM message m WHERE m.room = $2 AND m.pinned = 1 \
-     ORDER BY m.at DESC, m.position DESC LIMIT $3 OFFSET $4"
+    "FROM ( \
+         SELECT at, position FROM message WHERE pinned = 1 AND room = $2 \
+         ORDER BY at DESC, position DESC LIMIT $3 OFFSET $4 \
+     ) AS p JOIN message m ON m.room = $2 AND m.at = p.at AND m.position = p.position \
+     ORDER BY p.at DESC, p.position DESC"
 );
 
 const STARRED: &str = page!(
@@ -128,10 +132,13 @@ const EACH_THREAD: &str = concat!(
 );
 
 // What was sent since is found by its time (which may be a little before it was recorded), what
-// changed since by the index of changed messages.
+// changed since by the index of changed messages (`at + 0` keeps the clustered order out of that).
 const UPDATED: &str = page!(
-    "FROM message m WHERE m.room = $2 AND m.updated > $3 AND (m.at > $4 OR m.changed > $3) \
-     ORDER BY m.updated, m.position LIMIT $5"
+    "FROM ( \
+         SELECT * FROM message WHERE room = $2 AND at > $4 AND updated > $3 \
+         UNION ALL \
+         SELECT * FROM message WHERE room = $2 AND changed > $3 AND at + 0 <= $4 \
+     ) AS m ORDER BY m.updated, m.position LIMIT $5"
 );
 
 const THREAD_UPDATED: &str =
