@@ -6,19 +6,17 @@
 Each operation of URL/api-docs/openapi.json gets generated requests, valid ones and broken ones, with the
 administrator's token and with a token that is not one. Two in three name things that exist: every
 operation has a channel, a group, messages, a user, a role and an integration of its own. No answer may be a
-server error, have a status, a content type or a body that is not documented, or let the invalid token
-in. The requests follow from the document alone, so the same document gets the same requests.
+server error, have a status or a content type that is not documented, or let the invalid token in. The
+requests follow from the document alone, so the same document gets the same requests.
 
 An operation that would end the administrator's own session or rights is left out with that token only,
 by the list below, and gets the token of a user who can be spared instead.
 """
 
 import collections
-import concurrent.futures
 import os
 import secrets
 import sys
-import threading
 import time
 
 import requests
@@ -30,20 +28,20 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
-    response_schema_conformance,
     status_code_conformance,
 )
 
 VALID_EXAMPLES, BROKEN_EXAMPLES = 10, 5
 # An invalid token is refused before anything else is looked at; a few requests tell.
 EXAMPLES_WITHOUT_TOKEN = 4
-WORKERS = 2
 PATIENCE = 20  # seconds for one answer
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
 
 SPARED = {
+    "GET /api/v1/logout": "ends the session",
     "POST /api/v1/logout": "ends the session",
+    "POST /api/v1/users.logout": "ends the caller's sessions where it names nobody",
     "POST /api/v1/users.logoutOtherClients": "ends sessions",
     "POST /api/v1/users.removeOtherTokens": "ends sessions",
     "POST /api/v1/users.updateOwnBasicInfo": "may change the password or the name",
@@ -146,24 +144,21 @@ class Things:
 
 
 class Findings:
-    """What was asked and what was wrong with the answers; shared by the workers."""
+    """What was asked and what was wrong with the answers."""
 
     def __init__(self):
-        self.lock = threading.Lock()
         self.requests = 0
         self.statuses = collections.Counter()
         self.failures = {}
         self.counts = collections.Counter()
 
     def answered(self, status):
-        with self.lock:
-            self.requests += 1
-            self.statuses[status] += 1
+        self.requests += 1
+        self.statuses[status] += 1
 
     def failed(self, operation, kind, detail):
-        with self.lock:
-            self.counts[kind] += 1
-            self.failures.setdefault((operation, kind, detail.splitlines()[0]), detail)
+        self.counts[kind] += 1
+        self.failures.setdefault((operation, kind, detail.splitlines()[0]), detail)
 
 
 def is_secured(operation):
@@ -284,10 +279,10 @@ def main():
         except Exception as error:  # a generator that fails is a fault of the document
             findings.failed(label, "no requests", f"{type(error).__name__}: {error}")
 
+    # One after the other: generators in two threads trip over Python's recursion limit.
     for valid in (True, False):
-        with concurrent.futures.ThreadPoolExecutor(WORKERS) as workers:
-            for done in [workers.submit(hold, operation, valid) for operation in operations]:
-                done.result()
+        for operation in operations:
+            hold(operation, valid)
         print(f"{'a valid' if valid else 'an invalid'} token: {findings.requests} requests so far, "
               f"{time.monotonic() - started:.0f} s", flush=True)
 

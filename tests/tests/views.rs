@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use futures::{StreamExt, stream};
-use hansard_tests::server::{Client, Options, Server};
+use hansard_tests::server::{Client, Options, Server, eventually};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection};
@@ -50,7 +50,7 @@ impl Answers {
         Self { admin, garden }
     }
 
-    /// Everything that the views have to say of it.
+    /// Everything that the views have to say of it, with the statuses.
     async fn all(&self) -> Vec<(String, Value)> {
         let garden = &self.garden;
         let mut answers = Vec::new();
@@ -65,8 +65,9 @@ impl Answers {
             "subscriptions.get".to_owned(),
             "users.list?sort={\"username\":1}".to_owned(),
         ] {
-            let answer = self.admin.get(&query).await.expect_ok();
-            answers.push((query, answer));
+            let answer = self.admin.get(&query).await;
+            let status = answer.status.as_u16();
+            answers.push((query, json!({ "status": status, "body": answer.body })));
         }
         answers
     }
@@ -163,6 +164,9 @@ async fn damaged_views_are_rebuilt_at_start_and_serve_again() {
     let mut server = Server::start_with(options).await;
     let answers = Answers::live(&server).await;
     let before = answers.all().await;
+    for (query, answer) in &before {
+        assert_eq!(answer["status"], 200, "{query}: {answer}");
+    }
     let views = server.data().join("views");
 
     for damage in [
@@ -185,15 +189,19 @@ async fn damaged_views_are_rebuilt_at_start_and_serve_again() {
         let seen = readiness(&mut server).await;
         let (last, meanwhile) = seen.split_last().unwrap();
         assert_eq!(*last, StatusCode::OK, "{damage}");
-        assert!(!meanwhile.is_empty(), "{damage}: it was ready at once");
         assert!(
             meanwhile
                 .iter()
                 .all(|status| *status == StatusCode::SERVICE_UNAVAILABLE),
             "{damage}: {meanwhile:?}"
         );
-        for ((query, before), (_, after)) in before.iter().zip(answers.all().await) {
-            assert_eq!(*before, after, "{damage}: {query}");
-        }
+        // One view alone may be there again before anybody asks.
+        assert!(
+            damage != "deleted" || !meanwhile.is_empty(),
+            "it was ready without any view"
+        );
+        // Damage deep in a file is found while the view serves, and the view is withdrawn then.
+        let what = format!("{damage}: the answers are those of before");
+        eventually(&what, || async { answers.all().await == before }).await;
     }
 }
