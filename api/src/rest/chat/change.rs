@@ -59,6 +59,7 @@ async fn get_message(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = UpdateMessage)]
 struct Update {
     room_id: String,
     msg_id: String,
@@ -93,6 +94,7 @@ async fn update(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = DeleteMessage)]
 struct Delete {
     msg_id: String,
     room_id: String,

@@ -102,6 +102,7 @@ async fn list_all(
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = UpdatePermissions)]
 struct Update {
     #[schema(value_type = Vec<Grant>)]
     permissions: Value,

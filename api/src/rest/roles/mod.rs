@@ -100,6 +100,7 @@ async fn list(_: Caller, State(app): State<App>) -> Answer<Roles> {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = CreateRole)]
 struct Create {
     name: String,
     #[schema(value_type = Option<String>)]
@@ -137,6 +138,7 @@ async fn create(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = UpdateRole)]
 struct Update {
     role_id: String,
     name: String,

@@ -51,6 +51,7 @@ struct Setting {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SettingList)]
 struct Settings {
     #[schema(value_type = Vec<Setting>)]
     settings: Vec<Map<String, Value>>,

@@ -28,6 +28,7 @@ pub fn routes() -> OpenApiRouter<App> {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = CreateUser)]
 struct Create {
     email: String,
     name: String,
@@ -132,6 +133,7 @@ async fn register(
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = DeleteUser)]
 struct Delete {
     #[serde(flatten)]
     user: UserParam,

@@ -118,6 +118,7 @@ struct Preferred {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UserSettings)]
 struct Settings {
     #[schema(value_type = Object)]
     preferences: Map<String, Value>,
@@ -162,6 +163,7 @@ async fn get_preferences(caller: Caller, State(app): State<App>) -> Answer<Setti
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SuggestedName)]
 struct Suggestion {
     result: String,
 }

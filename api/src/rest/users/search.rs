@@ -50,6 +50,7 @@ struct Suggestions {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SuggestedUser)]
 struct Suggestion {
     #[serde(rename = "_id")]
     id: String,

@@ -213,6 +213,7 @@ struct LogOutUser {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Notice)]
 struct Message {
     message: String,
 }

@@ -27,6 +27,7 @@ pub fn routes() -> OpenApiRouter<App> {
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = UpdateUser)]
 struct Update {
     user_id: String,
     data: UpdateData,
