@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{event_types, inspected, names, page_size, require, time};
+use super::{event_types, inspected, names, page_size, position, require, time};
 use crate::app::App;
 use crate::rest::answer::{Success, answer};
 use crate::rest::body::Params;
@@ -204,8 +204,8 @@ impl AuditQuery {
             outcome: self.outcome.as_deref().map(outcome).transpose()?,
             address: self.origin.clone(),
             correlation: self.correlation.clone(),
-            after: self.after.map(Position),
-            before: self.before.map(Position),
+            after: self.after.map(position),
+            before: self.before.map(position),
         };
         // Positions and times go the same way along the log, so that times need no index.
         let journal = app.commands.journal();

@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::reveal::ShownEvent;
-use super::{event_types, feed, inspected, page_size, require};
+use super::{event_types, feed, inspected, page_size, position, require};
 use crate::app::App;
 use crate::rest::answer::{Answer, Success, answer};
 use crate::rest::body::Params;
@@ -133,12 +133,12 @@ async fn events(
         types: event_types(query.types.as_deref())?,
         stream: query.stream.as_deref().map(stream_id).transpose()?,
     };
-    let mut after = Position(query.after.unwrap_or(0));
+    let mut after = position(query.after.unwrap_or(0));
     let asked = serde_json::to_string(&query).unwrap_or_default();
     if wants_stream(&headers) {
         if let Some(last) = headers.get("last-event-id") {
             let last = last.to_str().ok().and_then(|last| last.trim().parse().ok());
-            after = Position(last.ok_or_else(|| {
+            after = position(last.ok_or_else(|| {
                 Failure::invalid_params("'Last-Event-ID' must be a position of the log")
             })?);
         }
@@ -167,7 +167,7 @@ async fn stream(
     require(&app, &caller, PERMISSION).await?;
     let limit = page_size(query.limit, MOST)? as usize;
     let id = stream_id(&name)?;
-    let after = Version(query.after.unwrap_or(0));
+    let after = Version(query.after.unwrap_or(0).min(i64::MAX as u64));
     let journal = app.commands.journal();
     let entries = journal.stream(&id, after).await.map_err(unavailable)?;
     if entries.is_empty() && after == Version::NONE {

@@ -15,6 +15,7 @@ mod views;
 
 use hansard_domain::audit::AuditEvent;
 use hansard_domain::id::Timestamp;
+use hansard_domain::log::Position;
 use hansard_domain::seal::Private;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -89,6 +90,11 @@ fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
         })
     })
     .transpose()
+}
+
+/// A position of a filter; no log and no view counts further than this.
+fn position(given: u64) -> Position {
+    Position(given.min(i64::MAX as u64))
 }
 
 /// Event types, separated by commas.

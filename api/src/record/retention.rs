@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use hansard_commands::retention::{RoomPolicy, Schedule};
-use hansard_domain::id::RoomId;
+use hansard_domain::id::{RoomId, Timestamp};
 use hansard_projections::retention::{self, PrunedTotal};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -119,8 +119,8 @@ async fn show(
     answer(RetentionAnswer {
         enabled: schedule.is_some(),
         schedule: schedule.map(|schedule| schedule.as_str().to_owned()),
-        last_run: status.last_run.map(hansard_domain::id::Timestamp::iso),
-        next_run: status.next_run.map(hansard_domain::id::Timestamp::iso),
+        last_run: status.last_run.map(Timestamp::iso),
+        next_run: status.next_run.map(Timestamp::iso),
         rooms: rooms.into_values().collect(),
     })
 }

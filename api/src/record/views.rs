@@ -114,17 +114,22 @@ async fn rebuild(
     Path(name): Path<String>,
 ) -> Result<(StatusCode, Json<Success<ViewAnswer>>), Failure> {
     require(&app, &caller, PERMISSION).await?;
-    let view = app.views.projector.views().into_iter();
-    let view = view
+    let view = app
+        .views
+        .projector
+        .views()
         .into_iter()
         .find(|view| view.name == name)
         .ok_or_else(|| Failure::not_found("There is no such view"))?;
-    let projector = app.views.projector.clone();
-    tokio::spawn(async move {
-        // The projector waits for it when the server stops.
-        if let Err(error) = projector.rebuild(&[view.name]).await {
-            tracing::warn!(view = view.name, %error, "a view was not rebuilt");
-        }
-    });
+    // One that is being built holds everything when it is done; a second run would add nothing.
+    if view.rebuild.is_none() {
+        let projector = app.views.projector.clone();
+        tokio::spawn(async move {
+            // The projector waits for it when the server stops.
+            if let Err(error) = projector.rebuild(&[view.name]).await {
+                tracing::warn!(view = view.name, %error, "a view was not rebuilt");
+            }
+        });
+    }
     Ok((StatusCode::ACCEPTED, Json(answer(view.into())?)))
 }

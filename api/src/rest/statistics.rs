@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use hansard_domain::account::{AccountKind, Presence};
 use hansard_domain::event::Event;
+use hansard_domain::id::Timestamp;
 use hansard_domain::log::{StreamId, Version};
 use hansard_domain::room::RoomKind;
 use hansard_domain::workspace::{WORKSPACE, WorkspaceEvent};
 use hansard_projections::statistics;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::{Answer, Success, answer};
-use super::body::Params;
 use super::caller::Caller;
 use super::failure::Failure;
 use crate::app::App;
@@ -31,15 +31,6 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub fn routes() -> OpenApiRouter<App> {
     LazyLock::force(&STARTED);
     OpenApiRouter::new().routes(routes!(show))
-}
-
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default)]
-#[into_params(parameter_in = Query)]
-struct StatisticsQuery {
-    /// Taken from every client and needed by none: statistics are always those of now.
-    #[allow(dead_code, reason = "read to be documented and checked")]
-    refresh: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -122,14 +113,14 @@ struct Process {
 ///
 /// Needs `view-statistics`.
 #[utoipa::path(
-    get, path = "/api/v1/statistics", tag = "statistics", params(StatisticsQuery),
+    get, path = "/api/v1/statistics", tag = "statistics",
+    params((
+        "refresh" = Option<bool>, Query,
+        description = "Changes nothing: statistics are always those of now.",
+    )),
     responses((status = 200, body = Success<StatisticsAnswer>), Failure)
 )]
-async fn show(
-    caller: Caller,
-    State(app): State<App>,
-    Params(_query): Params<StatisticsQuery>,
-) -> Answer<StatisticsAnswer> {
+async fn show(caller: Caller, State(app): State<App>) -> Answer<StatisticsAnswer> {
     let permission = "view-statistics";
     if !app.commands.model().allows(&caller, permission, None) {
         let refused = app.commands.run(&caller, move |decision| {
@@ -189,9 +180,9 @@ async fn show(
         total_private_group_messages: counted.group_messages,
         total_direct_messages: counted.direct_messages,
         total_discussions_messages: counted.discussion_messages,
-        last_login: counted.last_login.map(hansard_domain::id::Timestamp::iso),
-        last_message_sent_at: counted.last_message.map(hansard_domain::id::Timestamp::iso),
-        last_seen_subscription: counted.last_read.map(hansard_domain::id::Timestamp::iso),
+        last_login: counted.last_login.map(Timestamp::iso),
+        last_message_sent_at: counted.last_message.map(Timestamp::iso),
+        last_seen_subscription: counted.last_read.map(Timestamp::iso),
         active_users_of_today: today,
         active_users_of_last_week: week,
         active_users_of_last_month: month,
