@@ -1,6 +1,7 @@
 //! The command bus: the way in for every command.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cqrs_es::Aggregate;
@@ -8,7 +9,7 @@ use hansard_domain::event::Event;
 use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId};
 use hansard_domain::integration::Delivery;
 use hansard_domain::journal::{Batch, Journal};
-use hansard_domain::log::{StreamId, Version};
+use hansard_domain::log::{Position, StreamId, Version};
 use hansard_domain::message::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -21,6 +22,9 @@ use crate::model::{Versioned, WriteModel};
 
 /// How many commands may wait; one more is answered [`CommandError::Busy`].
 const WAITING: usize = 8192;
+
+/// How long a commit takes from the journal to the write model, about.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// What came of a command.
 #[derive(Debug, Clone)]
@@ -119,6 +123,18 @@ impl Commands {
     /// The write model as of the last commit.
     pub fn model(&self) -> Arc<WriteModel> {
         self.model.load_full()
+    }
+
+    /// The write model once it holds an event. Who follows the journal hears of a commit a moment
+    /// before the model has it.
+    pub async fn model_at(&self, position: Position) -> Arc<WriteModel> {
+        loop {
+            let model = self.model();
+            if model.position() >= position {
+                return model;
+            }
+            tokio::time::sleep(MOMENT).await;
+        }
     }
 
     pub fn journal(&self) -> &Arc<Journal> {

@@ -68,8 +68,8 @@ impl Dispatcher {
         let mut seen: Option<Arc<WriteModel>> = None;
         let mut due = None;
         loop {
-            head.borrow_and_update();
-            let model = self.commands.model();
+            let reached = *head.borrow_and_update();
+            let model = self.commands.model_at(reached).await;
             let news = seen.as_ref().is_none_or(|seen| {
                 !seen.lanes.ptr_eq(&model.lanes) || !seen.integrations.ptr_eq(&model.integrations)
             });

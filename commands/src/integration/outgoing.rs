@@ -40,7 +40,10 @@ impl Policy for OutgoingWebhooks {
     }
 
     async fn react(&self, commands: &Commands, batch: &Batch) -> Result<(), CommandError> {
-        let model = commands.model();
+        let Some(last) = batch.last() else {
+            return Ok(());
+        };
+        let model = commands.model_at(last.position).await;
         if !watched(&model) {
             return Ok(());
         }

@@ -4,6 +4,8 @@
 //! that of the message, the room, the account or the integration.
 
 mod queries;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
