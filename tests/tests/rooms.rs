@@ -43,12 +43,12 @@ async fn a_channel_is_made_joined_and_left() {
         .post("channels.leave", json!({ "roomId": room }))
         .await
         .expect_error(400);
-    assert_eq!(error, "You are not in this room [error-user-not-in-room]");
+    assert_eq!(error, "error-user-not-in-room");
     let error = admin
         .post("channels.leave", json!({ "roomId": room }))
         .await
         .expect_error(400);
-    assert!(error.ends_with("[error-you-are-last-owner]"), "{error}");
+    assert_eq!(error, "error-you-are-last-owner");
 }
 
 #[tokio::test]
@@ -60,12 +60,12 @@ async fn names_are_unique_and_free_again_after_a_rename_or_a_deletion() {
         .post("groups.create", json!({ "name": "First" }))
         .await
         .expect_error(400);
-    assert!(error.ends_with("[error-duplicate-channel-name]"), "{error}");
+    assert_eq!(error, "error-duplicate-channel-name");
     let error = admin
         .post("channels.create", json!({ "name": "a b" }))
         .await
         .expect_error(400);
-    assert!(error.ends_with("[error-invalid-room-name]"), "{error}");
+    assert_eq!(error, "error-invalid-room-name");
 
     admin
         .post(
@@ -86,7 +86,7 @@ async fn names_are_unique_and_free_again_after_a_rename_or_a_deletion() {
         .get(&format!("channels.info?roomId={first}"))
         .await
         .expect_error(400);
-    assert!(error.ends_with("[error-room-not-found]"), "{error}");
+    assert_eq!(error, "error-room-not-found");
     admin.channel("second").await;
 }
 
@@ -112,18 +112,18 @@ async fn a_private_group_is_there_for_its_members_only() {
         .get(&format!("groups.info?roomId={room}"))
         .await
         .expect_error(400);
-    assert!(error.ends_with("[error-room-not-found]"), "{error}");
+    assert_eq!(error, "error-room-not-found");
     let error = joe
         .get(&format!("rooms.info?roomId={room}"))
         .await
         .expect_error(400);
-    assert_eq!(error, "not-allowed");
+    assert_eq!(error, "Not Allowed");
     let invite = json!({ "roomId": room, "userId": joe.user_id() });
     let error = mary
         .post("groups.invite", invite.clone())
         .await
         .expect_error(400);
-    assert_eq!(error, "Not allowed [error-not-allowed]");
+    assert_eq!(error, "error-not-allowed");
     admin.post("groups.invite", invite).await.expect_ok();
     joe.get(&format!("groups.info?roomId={room}"))
         .await
@@ -183,7 +183,7 @@ async fn roles_in_a_room_are_given_and_taken() {
         .post("channels.addModerator", member.clone())
         .await
         .expect_error(400);
-    assert!(error.ends_with("[error-user-not-in-room]"), "{error}");
+    assert_eq!(error, "error-user-not-in-room");
     mary.post("channels.join", json!({ "roomId": room }))
         .await
         .expect_ok();
@@ -192,7 +192,7 @@ async fn roles_in_a_room_are_given_and_taken() {
         .post("channels.setTopic", topic.clone())
         .await
         .expect_error(400);
-    assert!(error.ends_with("[error-action-not-allowed]"), "{error}");
+    assert_eq!(error, "error-action-not-allowed");
     admin
         .post("channels.addModerator", member.clone())
         .await
