@@ -54,7 +54,7 @@ pub struct CrashReport {
     pub sent_again: u64,
     /// From the kill to the next answer of `/ready`: the median and the longest.
     pub ready_again: (Duration, Duration),
-    pub views: usize,
+    pub tables: usize,
 }
 
 impl fmt::Display for CrashReport {
@@ -62,11 +62,11 @@ impl fmt::Display for CrashReport {
         write!(
             f,
             "{} kills, {} messages acknowledged and there once ({} requests sent again), \
-             {} views equal a rebuild; ready again after {:.0} ms (median), {:.0} ms (longest)",
+             {} tables equal a rebuild; ready again after {:.0} ms (median), {:.0} ms (longest)",
             self.kills,
             self.acknowledged,
             self.sent_again,
-            self.views,
+            self.tables,
             self.ready_again.0.as_secs_f64() * 1e3,
             self.ready_again.1.as_secs_f64() * 1e3,
         )
@@ -127,7 +127,7 @@ impl Crash {
             return Err(CrashError::Differences(told));
         }
         server.stop().await;
-        let views = compare_with_rebuild(&server).await?;
+        let tables = compare_with_rebuild(&server).await?;
         outages.sort_unstable();
         Ok(CrashReport {
             kills: self.kills,
@@ -137,7 +137,7 @@ impl Crash {
                 outages.get(outages.len() / 2).copied().unwrap_or_default(),
                 outages.last().copied().unwrap_or_default(),
             ),
-            views,
+            tables,
         })
     }
 
@@ -169,7 +169,7 @@ fn acknowledged(file: &Path) -> u64 {
 }
 
 /// Builds all views of a stopped server anew from its log, and compares them with those it served
-/// from, table by table; answers how many views there are.
+/// from, table by table; answers how many tables there are.
 pub async fn compare_with_rebuild(server: &Server) -> Result<usize, CrashError> {
     let rebuilt = tempfile::tempdir().map_err(|error| CrashError::Replay(error.to_string()))?;
     let into = rebuilt.path().to_string_lossy().into_owned();
