@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use compact_str::{CompactString, ToCompactString};
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::id::{IntegrationId, Timestamp, UserId};
@@ -218,6 +219,9 @@ pub enum LogError {
     /// The disk is full; nothing was written.
     #[error("the disk of the event log is full; make room and the server goes on by itself")]
     Full,
+    /// Another node writes; nothing was written.
+    #[error("another node writes the event log")]
+    Follower,
     /// What was read is no event of ours.
     #[error("the event log is damaged at position {position}: {reason}")]
     Damaged { position: Position, reason: String },
@@ -226,9 +230,32 @@ pub enum LogError {
 /// Events in position order, a page at a time; a page is never empty.
 pub type EventPages = BoxStream<'static, Result<Vec<StoredEvent>, LogError>>;
 
+/// Who writes a log, seen from one handle to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// This handle, and nobody else.
+    Sole,
+    /// Every node: events of others may come to stand before those of an append.
+    Shared,
+    /// Another node: an append here fails with [`LogError::Follower`].
+    Follower,
+}
+
 /// A store of events. See the module for what it promises.
 #[async_trait]
 pub trait EventLog: Send + Sync {
+    /// Who writes. It changes where nodes elect their writer; by the time it says
+    /// [`Role::Sole`], all that earlier writers wrote can be read here.
+    fn role(&self) -> watch::Receiver<Role> {
+        watch::channel(Role::Sole).1
+    }
+
+    /// Waits until events can be read that stand after a position, and tells the newest position
+    /// known. Where nobody but this handle writes nobody needs to ask.
+    async fn moved(&self, _after: Position) -> Result<Position, LogError> {
+        std::future::pending().await
+    }
+
     /// Durable when it returns. Each commit succeeds or conflicts on its own; on an error none is
     /// acknowledged. Commits later in the list see the streams as the earlier ones left them.
     async fn append(
