@@ -2,7 +2,7 @@
 //! what was erased.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hansard_domain::event::Entry;
 use hansard_domain::journal::Journal;
@@ -10,6 +10,7 @@ use hansard_domain::log::Position;
 use sqlx::AnyPool;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::batches::Folded;
@@ -22,6 +23,14 @@ use crate::view::{self, View, ViewError};
 
 /// How many entries one transaction takes in while the view serves.
 const TRANSACTION: usize = 2_000;
+
+/// How long entries are gathered that nobody waits for: a transaction costs much the same however
+/// many it takes in, so ten views that each took in every commit on its own would cost more than the
+/// commits. A reader who waits gets what has been gathered at once.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// So many entries are taken in without gathering more.
+const ENOUGH: usize = 500;
 
 /// How often what was erased is scrubbed at most: each time costs a sync of the file.
 const SCRUB: Duration = Duration::from_millis(100);
@@ -113,10 +122,22 @@ impl Feed {
         let mut arriving = Folded::new(self.journal.follow(generation.position()), TRANSACTION);
         let mut scrubs = tokio::time::interval(SCRUB);
         let mut suspicions = view::suspicions();
+        let mut wanted = self.store.wanted();
+        let mut gathered = Vec::new();
+        let gathering = tokio::time::sleep(GATHER);
+        tokio::pin!(gathering);
         loop {
+            let waited_for = wanted.borrow_and_update().0 > generation.position().0;
+            if gathered.len() >= ENOUGH || (waited_for && !gathered.is_empty()) {
+                self.apply(generation, &gathered).await?;
+                gathered.clear();
+            }
             tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return Ok(Interruption::Stop),
+                () = self.stop.cancelled() => {
+                    self.apply(generation, &gathered).await?;
+                    return Ok(Interruption::Stop);
+                }
                 Some(adopt) = self.adoptions.recv() => return Ok(Interruption::Adopt(adopt)),
                 Ok(()) = suspicions.changed() => generation.check().await?,
                 _ = scrubs.tick(), if generation.unscrubbed() => {
@@ -128,8 +149,16 @@ impl Feed {
                     let entries = entries.ok_or_else(|| {
                         ViewError::Unavailable("the journal has ended".to_owned())
                     })??;
-                    self.apply(generation, &entries).await?;
+                    if gathered.is_empty() {
+                        gathering.as_mut().reset(Instant::now() + GATHER);
+                    }
+                    gathered.extend(entries);
                 }
+                () = &mut gathering, if !gathered.is_empty() => {
+                    self.apply(generation, &gathered).await?;
+                    gathered.clear();
+                }
+                Ok(()) = wanted.changed() => {}
             }
         }
     }
@@ -139,6 +168,9 @@ impl Feed {
         generation: &mut Generation,
         entries: &[Arc<Entry>],
     ) -> Result<(), ViewError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let started = Instant::now();
         generation.apply(entries).await?;
         let name = self.view.name();

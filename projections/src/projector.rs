@@ -209,6 +209,9 @@ impl Projector {
     /// it when the keys have been shredded. A rebuild that is going on has to pass the position.
     pub async fn scrubbed(&self, position: Position) -> Result<(), ViewError> {
         for lane in self.lanes.values() {
+            lane.store.want(position);
+        }
+        for lane in self.lanes.values() {
             let mut scrubbed = lane.scrubbed.clone();
             let mut told = lane.told.subscribe();
             let gone = async {

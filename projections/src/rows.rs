@@ -110,7 +110,7 @@ impl ByKey {
     ) -> Result<u64, ViewError> {
         let mut touched = 0;
         for chunk in keys.chunks(SIZES[0]) {
-            let (sql, values) = self.statement(chunk, Placeholders::of(tables));
+            let (sql, values) = self.statement(&[], chunk, Placeholders::of(tables));
             let done = tables
                 .execute(sqlx::query_with(AssertSqlSafe(sql), values))
                 .await?;
@@ -127,7 +127,26 @@ impl ByKey {
     ) -> Result<Vec<AnyRow>, ViewError> {
         let mut found = Vec::new();
         for chunk in keys.chunks(SIZES[0]) {
-            let (sql, values) = self.statement(chunk, Placeholders::of(tables));
+            let (sql, values) = self.statement(&[], chunk, Placeholders::of(tables));
+            found.extend(
+                tables
+                    .fetch_all(sqlx::query_with(AssertSqlSafe(sql), values))
+                    .await?,
+            );
+        }
+        Ok(found)
+    }
+
+    /// The same for a statement that names a value of its own, `$1`.
+    pub async fn fetch_with(
+        &self,
+        tables: &mut AnyConnection,
+        first: &str,
+        keys: &[impl AsRef<str>],
+    ) -> Result<Vec<AnyRow>, ViewError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(SIZES[0]) {
+            let (sql, values) = self.statement(&[first], chunk, Placeholders::Numbered(1));
             found.extend(
                 tables
                     .fetch_all(sqlx::query_with(AssertSqlSafe(sql), values))
@@ -140,12 +159,16 @@ impl ByKey {
     /// Naming a key twice changes nothing, so a short list is filled up to the next of [`SIZES`].
     fn statement(
         &self,
+        first: &[&str],
         keys: &[impl AsRef<str>],
         mut placeholders: Placeholders,
     ) -> (String, AnyArguments) {
         let size = SIZES.iter().rev().copied().find(|size| *size >= keys.len());
         let size = size.unwrap_or(keys.len());
-        let mut values = Values::with_capacity(size);
+        let mut values = Values::with_capacity(first.len() + size);
+        for value in first {
+            values.text(value);
+        }
         for key in keys
             .iter()
             .chain(keys.last().into_iter().cycle())
@@ -285,7 +308,7 @@ mod tests {
             "INSERT INTO t (a, b) VALUES ($1,$2),($3,$4) ON CONFLICT (a) DO NOTHING"
         );
         let (sql, values) =
-            ByKey::new("DELETE FROM t WHERE a IN").statement(&["x", "y"], Placeholders::Bare);
+            ByKey::new("DELETE FROM t WHERE a IN").statement(&[], &["x", "y"], Placeholders::Bare);
         assert_eq!(sql, "DELETE FROM t WHERE a IN (?,?,?,?) ");
         assert_eq!(values.len(), 4);
     }

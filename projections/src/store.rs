@@ -30,6 +30,8 @@ struct Shared {
     serving: ArcSwapOption<AnyPool>,
     generation: AtomicU64,
     applied: watch::Sender<Position>,
+    /// The furthest position that a reader has waited for.
+    wanted: watch::Sender<Position>,
     /// Whether there have ever been tables to answer from.
     served: watch::Sender<bool>,
 }
@@ -51,6 +53,7 @@ impl Store {
                 serving: ArcSwapOption::empty(),
                 generation: AtomicU64::new(0),
                 applied: watch::Sender::new(Position::START),
+                wanted: watch::Sender::new(Position::START),
                 served: watch::Sender::new(false),
             }),
         }
@@ -62,6 +65,7 @@ impl Store {
         let head = self.shared.journal.head();
         if self.applied() < head {
             let mut applied = self.shared.applied.subscribe();
+            self.want(head);
             let caught_up = applied.wait_for(|applied| *applied >= head);
             // Neither giving up nor a projector that is gone keeps the reader from what is there.
             let _ = tokio::time::timeout(PATIENCE, caught_up).await;
@@ -86,6 +90,16 @@ impl Store {
     /// The position of the last event that the serving tables hold.
     pub fn applied(&self) -> Position {
         *self.shared.applied.borrow()
+    }
+
+    /// Has everything up to a position taken in without waiting for more.
+    pub(crate) fn want(&self, position: Position) {
+        raise(&self.shared.wanted, position);
+    }
+
+    /// Tells up to where readers wait for the tables.
+    pub(crate) fn wanted(&self) -> watch::Receiver<Position> {
+        self.shared.wanted.subscribe()
     }
 
     pub(crate) fn served(&self) -> watch::Receiver<bool> {
@@ -136,14 +150,18 @@ impl Store {
 
     /// Never back: tables that are opened anew know less for a moment.
     pub(crate) fn advance(&self, applied: Position) {
-        self.shared.applied.send_if_modified(|before| {
-            let further = *before < applied;
-            if further {
-                *before = applied;
-            }
-            further
-        });
+        raise(&self.shared.applied, applied);
     }
+}
+
+fn raise(to: &watch::Sender<Position>, position: Position) {
+    to.send_if_modified(|before| {
+        let further = *before < position;
+        if further {
+            *before = position;
+        }
+        further
+    });
 }
 
 impl Deref for Reading {

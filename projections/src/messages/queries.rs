@@ -3,6 +3,8 @@
 //! A page is one row: the database puts the finished messages, their authors and the viewer's own
 //! star together, because a row costs more on its way than a message.
 
+use std::collections::HashMap;
+
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::room::{PruneCriteria, Pruned};
 use hansard_domain::vault::KeyId;
@@ -154,6 +156,12 @@ const SINGLE: &str = concat!(
     one!(),
     " AS one, m.room, m.sender, m.at, m.thread FROM message m WHERE m.id = $2"
 );
+
+const AMONG: ByKey = ByKey::new(concat!(
+    "SELECT m.id, ",
+    one!(),
+    " AS one FROM message m WHERE m.id IN"
+));
 
 /// Which part of a list; `count` of `None` is all of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -673,17 +681,18 @@ impl Messages {
     /// Messages by their ids, in the order of the ids; those that are gone are left out.
     pub async fn among(&self, viewer: &UserId, ids: &[MessageId]) -> Result<Found, ViewError> {
         let mut reading = self.store.read().await?;
-        let mut page = Vec::with_capacity(ids.len());
-        for id in ids {
-            let row = sqlx::query(SINGLE)
-                .bind(viewer.to_string())
-                .bind(id.to_string())
-                .fetch_optional(&mut *reading)
-                .await?;
-            if let Some(row) = row {
-                page.push(row.try_get::<String, _>(0)?);
-            }
+        let mut found = HashMap::with_capacity(ids.len());
+        for row in AMONG
+            .fetch_with(&mut reading, viewer.as_str(), ids)
+            .await?
+        {
+            let (id, one): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            found.insert(id, one);
         }
+        let page: Vec<_> = ids
+            .iter()
+            .filter_map(|id| found.remove(id.as_str()))
+            .collect();
         Ok(Found {
             json: format!("[{}]", page.join(",")),
             count: page.len() as u64,
