@@ -6,7 +6,7 @@ use hansard_domain::id::{MessageId, RoomId, UserId};
 use serde_json::Value;
 use sqlx::Row as _;
 
-use super::Messages;
+use super::{Messages, Order};
 use crate::view::ViewError;
 
 impl Messages {
@@ -34,7 +34,7 @@ impl Messages {
             }
         }
         drop(reading);
-        let found = self.among(viewer, &ids).await?;
+        let found = self.among(viewer, &ids, Order::NewestFirst).await?;
         let messages: Vec<Value> = serde_json::from_str(&found.json)?;
         Ok(messages
             .into_iter()

@@ -3,8 +3,6 @@
 //! A page is one row: the database puts the finished messages, their authors and the viewer's own
 //! star together, because a row costs more on its way than a message.
 
-use std::collections::HashMap;
-
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::room::{PruneCriteria, Pruned};
 use hansard_domain::vault::KeyId;
@@ -158,7 +156,7 @@ const SINGLE: &str = concat!(
 );
 
 const AMONG: ByKey = ByKey::new(concat!(
-    "SELECT m.id, ",
+    "SELECT count(*), string_agg(one, ',') FROM (SELECT ",
     one!(),
     " AS one FROM message m WHERE m.id IN"
 ));
@@ -678,25 +676,32 @@ impl Messages {
         }))
     }
 
-    /// Messages by their ids, in the order of the ids; those that are gone are left out.
-    pub async fn among(&self, viewer: &UserId, ids: &[MessageId]) -> Result<Found, ViewError> {
+    /// Messages by their ids, which are in this order of time; those that are gone are left out.
+    pub async fn among(
+        &self,
+        viewer: &UserId,
+        ids: &[MessageId],
+        order: Order,
+    ) -> Result<Found, ViewError> {
+        let among = match order {
+            Order::NewestFirst => AMONG.then("ORDER BY m.at DESC, m.position DESC) AS page"),
+            Order::OldestFirst => AMONG.then("ORDER BY m.at, m.position) AS page"),
+        };
         let mut reading = self.store.read().await?;
-        let mut found = HashMap::with_capacity(ids.len());
-        for row in AMONG
-            .fetch_with(&mut reading, viewer.as_str(), ids)
-            .await?
-        {
-            let (id, one): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            found.insert(id, one);
+        let (mut json, mut count) = (String::from("["), 0);
+        for row in among.fetch_with(&mut reading, viewer.as_str(), ids).await? {
+            let Some(page) = row.try_get::<Option<String>, _>(1)? else {
+                continue;
+            };
+            count += row.try_get::<i64, _>(0)? as u64;
+            json.push_str(if json.len() == 1 { "" } else { "," });
+            json.push_str(&page);
         }
-        let page: Vec<_> = ids
-            .iter()
-            .filter_map(|id| found.remove(id.as_str()))
-            .collect();
+        json.push(']');
         Ok(Found {
-            json: format!("[{}]", page.join(",")),
-            count: page.len() as u64,
-            total: page.len() as u64,
+            json,
+            count,
+            total: count,
             lag: reading.lag,
         })
     }

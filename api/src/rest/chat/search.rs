@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use hansard_domain::id::{RoomId, UserId};
+use hansard_projections::messages::Order;
 use hansard_projections::search::Question;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -76,10 +77,14 @@ async fn search(
         .search
         .find(&question, &rooms, &senders, paging.offset, count)
         .await?;
+    let order = match question.oldest_first {
+        true => Order::OldestFirst,
+        false => Order::NewestFirst,
+    };
     let found = app
         .views
         .messages
-        .among(caller.user(), &matches.ids)
+        .among(caller.user(), &matches.ids, order)
         .await?;
     let found = project(found, &paging)?;
     Ok(Written::new().json("messages", &found.json))
