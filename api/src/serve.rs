@@ -210,6 +210,7 @@ impl Running {
             model,
             Arc::new(SystemClock),
             Arc::new(RandomIds),
+            None,
         )
         .await?;
         let stop_policies = CancellationToken::new();

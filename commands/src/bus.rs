@@ -85,12 +85,14 @@ pub struct Commands {
 
 impl Commands {
     /// Starts the committer on a model that holds everything in the journal. The task ends when the
-    /// last clone of the bus is gone.
+    /// last clone of the bus is gone. Where nodes elect their writer, `address` is what others reach
+    /// this one at.
     pub async fn start(
         journal: Arc<Journal>,
         model: WriteModel,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
+        address: Option<String>,
     ) -> Result<(Self, JoinHandle<()>), CommandError> {
         let claims = journal.keys().secret("claims").await;
         let claims = claims.map_err(hansard_domain::journal::JournalError::from)?;
@@ -106,6 +108,8 @@ impl Commands {
             clock: clock.clone(),
             jobs,
             minting: Arc::default(),
+            role: journal.watch_role(),
+            address,
         };
         let task = tokio::spawn(committer.run());
         Ok((

@@ -22,6 +22,7 @@ use hansard_domain::journal::{Context, Draft, Proposal};
 use hansard_domain::keyring::Keyring;
 use hansard_domain::log::{StreamId, Version};
 use hansard_domain::message::{Content, Mentions, Message, MessageCommand, Sent};
+use hansard_domain::node::{NODE, NodeEvent};
 use hansard_domain::role::{Permission, PermissionCommand, Role, RoleCommand};
 use hansard_domain::room::{Room, RoomCommand};
 use hansard_domain::seal::Private;
@@ -332,6 +333,13 @@ impl<'a> Decision<'a> {
             Version::NONE,
             vec![founded.into()],
         );
+    }
+
+    /// Says that this node writes the log from now on.
+    pub fn elect(&mut self, address: String) {
+        let elected = NodeEvent::WriterElected { address };
+        let id = self.id();
+        self.record(StreamId::new(NODE, id), Version::NONE, vec![elected.into()]);
     }
 
     fn execute<A>(

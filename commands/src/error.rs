@@ -39,6 +39,9 @@ pub enum CommandError {
     /// The stream has moved on, or is there already: decide again on what is there now.
     #[error("{0} was changed by somebody else at the same time; try again")]
     Conflict(StreamId),
+    /// Another node decides; nothing was done here.
+    #[error("another node writes the log")]
+    Follower,
     /// More is waiting than can be taken; nothing was done.
     #[error("the server is busy; try again in a second")]
     Busy,

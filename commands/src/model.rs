@@ -15,6 +15,7 @@ use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{DeliveryId, IntegrationId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::integration::{Delivery, DeliveryEvent, DeliveryState, Integration};
 use hansard_domain::log::{Position, StreamId, Version};
+use hansard_domain::node::NodeEvent;
 use hansard_domain::role::{Permission, Role};
 use hansard_domain::room::{Room, RoomEvent, RoomKind};
 use hansard_domain::setting::Setting;
@@ -54,6 +55,8 @@ pub type Turn = (Timestamp, Position, DeliveryId);
 pub struct WriteModel {
     pub(crate) position: Position,
     pub(crate) workspace_id: Option<String>,
+    /// The address of the node that was elected last to write the log.
+    pub(crate) writer: Option<String>,
     pub(crate) accounts: Live<UserId, Account>,
     pub(crate) rooms: Live<RoomId, Room>,
     pub(crate) subscriptions: Live<(RoomId, UserId), Subscription>,
@@ -110,6 +113,11 @@ impl WriteModel {
     /// The id the workspace was founded with; `None` before that.
     pub fn workspace_id(&self) -> Option<&str> {
         self.workspace_id.as_deref()
+    }
+
+    /// The address of the node that writes the log, where one of several was elected to.
+    pub fn writer(&self) -> Option<&str> {
+        self.writer.as_deref()
     }
 
     /// An account that is there (deleted ones are not).
@@ -326,6 +334,9 @@ impl WriteModel {
             }
             Event::Delivery(event) => {
                 self.apply_delivery(DeliveryId::new(stream.key()), version, event);
+            }
+            Event::Node(NodeEvent::WriterElected { address }) => {
+                self.writer = Some(address.clone());
             }
             Event::Message(_) | Event::Audit(_) => {}
         }

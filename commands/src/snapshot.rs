@@ -27,7 +27,7 @@ use crate::model::{Versioned, WriteModel};
 use crate::state::StateStore;
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The snapshot is replaced when the log has grown by so many events since, looked at this often.
 const WORTH_SAVING: u64 = 20_000;
@@ -45,6 +45,7 @@ struct Snapshot {
     version: u32,
     position: Position,
     workspace_id: Option<String>,
+    writer: Option<String>,
     accounts: Rows<UserId, Account>,
     rooms: Rows<RoomId, Room>,
     subscriptions: Rows<(RoomId, UserId), Subscription>,
@@ -68,6 +69,7 @@ impl Snapshot {
             version: VERSION,
             position: model.position,
             workspace_id: model.workspace_id.clone(),
+            writer: model.writer.clone(),
             accounts: rows(&model.accounts),
             rooms: rows(&model.rooms),
             subscriptions: rows(&model.subscriptions),
@@ -85,6 +87,7 @@ impl Snapshot {
         let mut model = WriteModel::empty();
         model.position = self.position;
         model.workspace_id = self.workspace_id;
+        model.writer = self.writer;
         model.accounts = self.accounts.into_iter().collect();
         model.rooms = self.rooms.into_iter().collect();
         model.subscriptions = self.subscriptions.into_iter().collect();

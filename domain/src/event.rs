@@ -12,6 +12,7 @@ use crate::id::Timestamp;
 use crate::integration::{DeliveryEvent, IntegrationEvent};
 use crate::log::{Actor, Position, StreamId, Version};
 use crate::message::MessageEvent;
+use crate::node::NodeEvent;
 use crate::role::{PermissionEvent, RoleEvent};
 use crate::room::RoomEvent;
 use crate::seal::{Confidential, Part, Private};
@@ -90,6 +91,7 @@ events! {
     "name" => Claim(ClaimEvent),
     "audit" => Audit(AuditEvent),
     "workspace" => Workspace(WorkspaceEvent),
+    "node" => Node(NodeEvent),
 }
 
 /// Serde writes an enum as `{"Kind": payload}`; the kind has a column of its own in the log.

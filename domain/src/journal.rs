@@ -19,7 +19,7 @@ use crate::id::Timestamp;
 use crate::keyring::Keyring;
 use crate::log::{
     Actor, Append, Commit, Conflict, EventLog, LogError, Metadata, NewEvent, Position, Recorded,
-    StoredEvent, StreamId, Version,
+    Role, StoredEvent, StreamId, Version,
 };
 use crate::seal::{Confidential, Part, Private, SealError};
 use crate::vault::{KeyId, KeyVault, VaultError};
@@ -79,6 +79,9 @@ pub struct Journal {
     keys: Arc<Keyring>,
     recent: Mutex<Recent>,
     head: watch::Sender<Position>,
+    role: watch::Receiver<Role>,
+    /// Held by whoever publishes, so that what others wrote is published once and in order.
+    tail: tokio::sync::Mutex<()>,
     /// The time of the newest event: times never go back along the log.
     newest: AtomicI64,
 }
@@ -102,7 +105,10 @@ impl Journal {
             batches: VecDeque::new(),
             entries: 0,
         };
+        let role = log.role();
         Ok(Arc::new(Self {
+            role,
+            tail: tokio::sync::Mutex::new(()),
             log,
             keys: Arc::new(Keyring::new(vault)),
             recent: Mutex::new(recent),
@@ -118,6 +124,26 @@ impl Journal {
     /// The position of the last event that was committed.
     pub fn head(&self) -> Position {
         *self.head.borrow()
+    }
+
+    /// Who writes the log.
+    pub fn role(&self) -> Role {
+        *self.role.borrow()
+    }
+
+    /// Tells who writes the log, whenever that changes.
+    pub fn watch_role(&self) -> watch::Receiver<Role> {
+        self.role.clone()
+    }
+
+    /// Waits until the log holds what is not known here yet: what other nodes wrote.
+    pub async fn moved(&self) -> Result<Position, JournalError> {
+        Ok(self.log.moved(self.head()).await?)
+    }
+
+    /// The log's own head: that of the journal, or further where other nodes write.
+    pub async fn true_head(&self) -> Result<Position, JournalError> {
+        Ok(self.log.head().await?)
     }
 
     /// Tells each new head.
@@ -174,6 +200,7 @@ impl Journal {
             }
         }
 
+        let _tail = self.tail.lock().await;
         let mut outcomes = if commits.is_empty() {
             Vec::new().into_iter()
         } else {
@@ -195,13 +222,41 @@ impl Journal {
                 }))
             })
             .collect();
+        // Of a commit that was recorded by an earlier try others have heard already.
+        let head = self.head();
+        published.retain(|entry| entry.position > head);
+        if let Some(first) = published.first().map(|entry| entry.position)
+            && self.role() == Role::Shared
+            && first.0 > head.0 + 1
+        {
+            self.publish_until(first).await?;
+        }
         self.publish(published);
         Ok(batches)
     }
 
-    /// Reads what was recorded after the head that is known here, and publishes it: what an append
-    /// left whose answer was lost.
+    /// Publishes what others recorded before a position.
+    async fn publish_until(&self, end: Position) -> Result<(), JournalError> {
+        let mut pages = self.log.all(self.head());
+        while let Some(page) = pages.next().await {
+            let mut page = page?;
+            let before = page.partition_point(|event| event.position < end);
+            let last = before < page.len();
+            page.truncate(before);
+            if !page.is_empty() {
+                self.publish(open(&self.keys, page).await?.to_vec());
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what was recorded after the head that is known here, and publishes it: what other nodes
+    /// wrote, or an append left whose answer was lost.
     pub async fn catch_up(&self) -> Result<Vec<Batch>, JournalError> {
+        let _tail = self.tail.lock().await;
         let mut found = Vec::new();
         let mut pages = self.log.all(self.head());
         while let Some(page) = pages.next().await {
@@ -326,6 +381,28 @@ impl Journal {
             entries.extend(open(&self.keys, page?).await?.iter().cloned());
         }
         Ok(entries)
+    }
+
+    /// All entries between a position and the head, as far as it is known here; from memory where it
+    /// reaches back so far.
+    pub async fn since(&self, after: Position) -> Result<Vec<Batch>, JournalError> {
+        if let Some(batches) = self.recent(after) {
+            return Ok(batches);
+        }
+        let head = self.head();
+        let mut found = Vec::new();
+        let mut batches = self.all(after);
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            let known = batch.partition_point(|entry| entry.position <= head);
+            if known > 0 {
+                found.push(batch[..known].into());
+            }
+            if known < batch.len() {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Deletes data keys for good: what was sealed under them can't be read any more.

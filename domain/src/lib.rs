@@ -15,6 +15,7 @@ pub mod journal;
 pub mod keyring;
 pub mod log;
 pub mod message;
+pub mod node;
 pub mod permission;
 pub mod role;
 pub mod room;

@@ -48,10 +48,15 @@ impl Bench {
             .restore(&journal)
             .await
             .unwrap();
-        let (commands, _) =
-            Commands::start(journal, model, Arc::new(SystemClock), Arc::new(RandomIds))
-                .await
-                .unwrap();
+        let (commands, _) = Commands::start(
+            journal,
+            model,
+            Arc::new(SystemClock),
+            Arc::new(RandomIds),
+            None,
+        )
+        .await
+        .unwrap();
         Self {
             log,
             vault,

@@ -106,7 +106,7 @@ impl World {
         let snapshots = Snapshots::open(state.clone(), &journal).await.unwrap();
         let model = snapshots.restore(&journal).await.unwrap();
         let ids = Arc::new(RandomIds);
-        let (commands, _) = Commands::start(journal.clone(), model, clock.clone(), ids)
+        let (commands, _) = Commands::start(journal.clone(), model, clock.clone(), ids, None)
             .await
             .unwrap();
         let views = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
-    Append, Commit, Conflict, EventLog, EventPages, LogError, NewEvent, Position, Recorded,
+    Append, Commit, Conflict, EventLog, EventPages, LogError, NewEvent, Position, Recorded, Role,
     StoredEvent, StreamId, Version,
 };
 use parking_lot::Mutex;
@@ -24,6 +24,7 @@ pub struct MemoryLog {
     events: Arc<Mutex<Events>>,
     head: watch::Sender<Position>,
     faults: Faults,
+    role: watch::Sender<Role>,
 }
 
 impl Default for MemoryLog {
@@ -39,7 +40,22 @@ impl MemoryLog {
             events: Arc::default(),
             head,
             faults: Faults::new(),
+            role: watch::channel(Role::Sole).0,
         }
+    }
+
+    /// The same log as another node sees it, which writes it in this role; see [`Self::set_role`].
+    pub fn on_another_node(&self, role: Role) -> Self {
+        Self {
+            faults: Faults::new(),
+            role: watch::channel(role).0,
+            ..self.clone()
+        }
+    }
+
+    /// Says who writes; a follower's appends fail.
+    pub fn set_role(&self, role: Role) {
+        self.role.send_replace(role);
     }
 
     /// The handle that makes this log fail.
@@ -235,10 +251,23 @@ impl Events {
 
 #[async_trait]
 impl EventLog for MemoryLog {
+    fn role(&self) -> watch::Receiver<Role> {
+        self.role.subscribe()
+    }
+
+    async fn moved(&self, after: Position) -> Result<Position, LogError> {
+        let mut head = self.head.subscribe();
+        let moved = head.wait_for(|head| *head > after).await;
+        moved.map(|head| *head).map_err(|_| closed())
+    }
+
     async fn append(
         &self,
         commits: Vec<Commit>,
     ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
+        if *self.role.borrow() == Role::Follower {
+            return Err(LogError::Follower);
+        }
         self.faults.before_writing().await?;
         let outcomes = {
             let mut events = self.events.lock();

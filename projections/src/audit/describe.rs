@@ -9,6 +9,7 @@ use hansard_domain::event::{Entry, Event};
 use hansard_domain::integration::{DeliveryEvent, IntegrationEvent};
 use hansard_domain::log::StreamId;
 use hansard_domain::message::MessageEvent;
+use hansard_domain::node::NodeEvent;
 use hansard_domain::role::{PermissionEvent, RoleEvent};
 use hansard_domain::room::RoomEvent;
 use hansard_domain::subscription::SubscriptionEvent;
@@ -72,6 +73,7 @@ pub(super) fn describe(entry: &Entry) -> Description<'_> {
         Event::Claim(ClaimEvent::NameReleased {}) => Description::of("name", stream.key()),
         Event::Audit(event) => audit(event),
         Event::Workspace(_) => Description::of("workspace", stream.key()),
+        Event::Node(NodeEvent::WriterElected { address }) => Description::of("node", address),
     }
 }
 

@@ -1,0 +1,234 @@
+//! Several nodes on one log in memory: what each is told, and that their write models agree.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use hansard_commands::bus::Commands;
+use hansard_commands::caller::Caller;
+use hansard_commands::error::CommandError;
+use hansard_commands::snapshot::Snapshots;
+use hansard_commands::state::{StateError, StateStore};
+use hansard_domain::account::{AccountCommand, AccountKind, Profile, Registration};
+use hansard_domain::claim::Namespace;
+use hansard_domain::event::Event;
+use hansard_domain::id::{RandomIds, RoleId, SystemClock, UserId};
+use hansard_domain::journal::Journal;
+use hansard_domain::log::{Position, Role, StreamId, Version};
+use hansard_domain::node::NodeEvent;
+use hansard_infra::log::memory::MemoryLog;
+use hansard_infra::vault::memory::MemoryVault;
+
+/// Keeps nothing: every node begins with the whole log.
+struct Nothing;
+
+#[async_trait]
+impl StateStore for Nothing {
+    async fn load(&self, _: &str) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(None)
+    }
+
+    async fn save(&self, _: &str, _: Vec<u8>) -> Result<(), StateError> {
+        Ok(())
+    }
+}
+
+/// A node, on a log that it shares.
+async fn node(log: &MemoryLog, vault: &MemoryVault, address: Option<&str>) -> Commands {
+    let journal = Journal::open(Arc::new(log.clone()), Arc::new(vault.clone()))
+        .await
+        .unwrap();
+    let snapshots = Snapshots::open(Arc::new(Nothing), &journal).await.unwrap();
+    let model = snapshots.restore(&journal).await.unwrap();
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(RandomIds));
+    let address = address.map(str::to_owned);
+    let (commands, _) = Commands::start(journal, model, clock, ids, address)
+        .await
+        .unwrap();
+    commands
+}
+
+async fn register(node: &Commands, id: String, name: String) -> Result<(), CommandError> {
+    let caller = Caller::system("test");
+    let registered = node.run(&caller, move |decision| {
+        let id = UserId::new(&id);
+        decision.claim(Namespace::Username, &name, id.as_str())?;
+        let (key, at) = (decision.fresh_key()?, decision.now());
+        decision.account(
+            &id,
+            AccountCommand::Register {
+                key,
+                how: Registration::Bootstrap,
+                kind: AccountKind::User,
+                roles: vec!["user".into()],
+                active: true,
+                reason: None,
+                password_change_required: false,
+                profile: Profile {
+                    username: name.clone(),
+                    ..Profile::default()
+                },
+                password: None,
+                at,
+            },
+        )
+    });
+    registered.await.map(|_| ())
+}
+
+async fn grant(node: &Commands, role: &'static str) -> Result<(), CommandError> {
+    let caller = Caller::system("test");
+    let granted = node.run(&caller, move |decision| {
+        decision.account(
+            &"mary".into(),
+            AccountCommand::GrantRole(role.into()),
+        )
+    });
+    granted.await.map(|_| ())
+}
+
+/// Waits until a node has heard of everything that another has.
+async fn agree(one: &Commands, other: &Commands) {
+    let head = one.journal().head().max(other.journal().head());
+    for node in [one, other] {
+        tokio::time::timeout(Duration::from_secs(5), node.model_at(head))
+            .await
+            .expect("the node hears of what the other wrote");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_that_want_the_same_names_give_each_out_once() {
+    let (log, vault) = (MemoryLog::new(), MemoryVault::new());
+    let east = node(&log.on_another_node(Role::Shared), &vault, None).await;
+    let west = node(&log.on_another_node(Role::Shared), &vault, None).await;
+    let wanted = (0..200).flat_map(|number| {
+        [(&east, "e"), (&west, "w")]
+            .map(|(node, side)| register(node, format!("{side}{number}"), format!("name{number}")))
+    });
+    let outcomes = join_all(wanted).await;
+    let given = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!(given, 200, "each name once");
+    for refused in outcomes.into_iter().filter_map(Result::err) {
+        assert!(
+            matches!(refused, CommandError::Refused { .. }),
+            "whoever came second is told so, and not to try again: {refused}"
+        );
+    }
+    agree(&east, &west).await;
+    let (east, west) = (east.model(), west.model());
+    for number in 0..200 {
+        let name = format!("name{number}");
+        let owner = east.user_by_name(&name).unwrap();
+        assert_eq!(west.user_by_name(&name), Some(owner));
+    }
+    assert_eq!(east.position(), west.position());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_one_account_on_two_nodes_are_both_made() {
+    let (log, vault) = (MemoryLog::new(), MemoryVault::new());
+    let east = node(&log.on_another_node(Role::Shared), &vault, None).await;
+    let west = node(&log.on_another_node(Role::Shared), &vault, None).await;
+    register(&east, "mary".into(), "mary".into()).await.unwrap();
+    agree(&east, &west).await;
+    let (one, other) = tokio::join!(grant(&east, "admin"), grant(&west, "bot"));
+    one.unwrap();
+    other.unwrap();
+    agree(&east, &west).await;
+    for node in [&east, &west] {
+        let model = node.model();
+        let roles = &model.account(&"mary".into()).unwrap().roles;
+        assert!(
+            ["user", "admin", "bot"]
+                .iter()
+                .all(|role| roles.contains(&RoleId::new(role)))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_hear_in_order_of_what_any_node_wrote() {
+    let (log, vault) = (MemoryLog::new(), MemoryVault::new());
+    let east = node(&log.on_another_node(Role::Shared), &vault, None).await;
+    let west = node(&log.on_another_node(Role::Shared), &vault, None).await;
+    let mut heard = west.journal().follow(Position::START);
+    let listening = tokio::spawn(async move {
+        use futures::StreamExt;
+        let mut positions = Vec::new();
+        while positions.len() < 400 {
+            let batch = heard.next().await.unwrap().unwrap();
+            positions.extend(batch.iter().map(|entry| entry.position.0));
+        }
+        positions
+    });
+    let wrote = (0..100).flat_map(|number| {
+        [&east, &west].map(|node| {
+            let name = format!("{}-{number}", std::ptr::from_ref(node).addr());
+            register(node, name.clone(), name)
+        })
+    });
+    for outcome in join_all(wrote).await {
+        outcome.unwrap();
+    }
+    let heard = tokio::time::timeout(Duration::from_secs(5), listening)
+        .await
+        .expect("each registration is two events")
+        .unwrap();
+    assert_eq!(heard, (1..=400).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_decides_nothing_until_it_is_elected_and_says_so_on_the_record() {
+    let (log, vault) = (MemoryLog::new(), MemoryVault::new());
+    let (first, second) = (
+        log.on_another_node(Role::Sole),
+        log.on_another_node(Role::Follower),
+    );
+    let east = node(&first, &vault, Some("http://east:3000")).await;
+    let west = node(&second, &vault, Some("http://west:3000")).await;
+    register(&east, "mary".into(), "mary".into()).await.unwrap();
+    agree(&east, &west).await;
+    assert_eq!(west.model().writer(), Some("http://east:3000"));
+    let refused = register(&west, "bob".into(), "bob".into()).await;
+    assert!(
+        matches!(refused, Err(CommandError::Follower)),
+        "{refused:?}"
+    );
+
+    first.set_role(Role::Follower);
+    let refused = register(&east, "bob".into(), "bob".into()).await;
+    assert!(
+        matches!(refused, Err(CommandError::Follower)),
+        "{refused:?}"
+    );
+    second.set_role(Role::Sole);
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while register(&west, "bob".into(), "bob".into()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("the elected node decides");
+    agree(&west, &east).await;
+    assert_eq!(east.model().writer(), Some("http://west:3000"));
+    let taken = register(&west, "mary2".into(), "mary".into()).await;
+    assert!(
+        matches!(taken, Err(CommandError::Refused { .. })),
+        "it knows what the one before wrote: {taken:?}"
+    );
+    let elections: HashMap<StreamId, Version> = east
+        .journal()
+        .since(Position::START)
+        .await
+        .unwrap()
+        .iter()
+        .flat_map(|batch| batch.iter())
+        .filter(|entry| matches!(entry.event, Event::Node(NodeEvent::WriterElected { .. })))
+        .map(|entry| (entry.stream.clone(), entry.version))
+        .collect();
+    assert_eq!(elections.len(), 2);
+    assert!(elections.values().all(|version| *version == Version(1)));
+}
