@@ -11,6 +11,8 @@
 //! Nothing here waits long. A server that is away, or is not the one that may write, makes every call
 //! fail within seconds with what an operator can do about it; when it is back the next call works.
 
+pub mod leader;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Row};
 const CONNECTIONS: u32 = 8;
 
 /// How long making a connection may take, or getting one from the pool.
-const CONNECT: Duration = Duration::from_secs(4);
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// A connection that rested longer is tried before it is used: the server may have been restarted.
 const RESTED: Duration = Duration::from_secs(1);

@@ -55,3 +55,5 @@ CREATE TABLE state (
     name    text  NOT NULL PRIMARY KEY,
     content bytea NOT NULL
 );
+-- Sealed or packed already, it gets no smaller.
+ALTER TABLE state ALTER content SET STORAGE EXTERNAL;

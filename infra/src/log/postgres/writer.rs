@@ -201,7 +201,9 @@ impl Writer {
 
 /// Whether the server ended the connection, before it did what it was asked.
 fn is_stopping(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     matches!(code.as_deref(), Some("57P01" | "57P02" | "57P05" | "25P03"))
 }
 
