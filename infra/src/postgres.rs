@@ -21,8 +21,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Row};
 
-/// Connections that read, and for the few writes beside the log's.
-const CONNECTIONS: u32 = 8;
+/// Connections that read, one that listens, and for the few writes beside the log's.
+const CONNECTIONS: u32 = 9;
 
 /// How long making a connection may take, or getting one from the pool.
 const CONNECT: Duration = Duration::from_secs(3);

@@ -5,7 +5,8 @@
 #                                  URL; once the process PID is gone the server and DIR are removed
 #   postgres.sh stop DIR [MODE]    stops it, as pg_ctl's MODE says: fast (default), or immediate
 #                                  (a crash)
-#   postgres.sh pid DIR            prints the process id of the running server
+#   postgres.sh freeze DIR         lets it stand still, as a machine that swaps or a network that
+#                                  loses everything; thaw lets it go on
 #
 # Where there is no PostgreSQL it installs Debian's, as root or with sudo. The server refuses to run as
 # root; for root it runs as the user postgres or nobody, to whom DIR is then given.
@@ -74,12 +75,20 @@ start() {
   echo "postgres://hansard@127.0.0.1:$port/postgres"
 }
 
+# All processes of the server.
+processes() {
+  local server
+  server=$(head -1 "$dir/data/postmaster.pid")
+  echo "$server"
+  cat "/proc/$server/task/$server/children"
+}
+
 stop() {
   as_server "$bin/pg_ctl" --pgdata="$dir/data" --wait --mode="${1:-fast}" stop >/dev/null ||
     fail "the server did not stop"
 }
 
-[ $# -ge 2 ] || fail "usage: postgres.sh start DIR [PID] | stop DIR [MODE] | pid DIR"
+[ $# -ge 2 ] || fail "usage: postgres.sh start DIR [PID] | stop DIR [MODE] | freeze DIR | thaw DIR"
 bin=$(find_binaries)
 if [ -z "$bin" ]; then
   install_server
@@ -95,6 +104,7 @@ shift 2
 case "$command" in
   start) start "$@" ;;
   stop) stop "$@" ;;
-  pid) head -1 "$dir/data/postmaster.pid" ;;
+  freeze) kill -STOP $(processes) ;;
+  thaw) kill -CONT $(processes) ;;
   *) fail "there is no command '$command'" ;;
 esac

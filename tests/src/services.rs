@@ -42,6 +42,15 @@ impl Postgres {
         script(&["start", path(self.directory.path())]);
     }
 
+    /// Lets it stand still: connections stay, but nobody answers.
+    pub fn freeze(&self) {
+        script(&["freeze", path(self.directory.path())]);
+    }
+
+    pub fn thaw(&self) {
+        script(&["thaw", path(self.directory.path())]);
+    }
+
     /// Where its files are.
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")

@@ -304,6 +304,41 @@ async fn a_server_that_stands_still_makes_calls_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_be_reached_makes_calls_fail() {
+    let server = Postgres::start();
+    let (database, log) = open_log(server.url()).await;
+    let vault = PostgresVault::open(&database, MasterKey::random());
+    let vault = vault.await.unwrap();
+    let leadership = Leadership::campaign(&database, "policies");
+    let mut leads = leadership.leads();
+    wait_for(&mut leads, true).await;
+    write(&*log, commit("room-a", 0)).await.unwrap();
+
+    server.freeze();
+    let next = commit("room-a", 1);
+    let commits = vec![next.clone()];
+    let (head, read, written, minted, led) = tokio::join!(
+        soon(log.head()),
+        soon(all(&*log)),
+        soon(log.append(commits)),
+        soon(vault.mint(1)),
+        wait_for(&mut leads, false),
+    );
+    unavailable(head);
+    unavailable(read);
+    unavailable(written);
+    assert!(minted.is_err());
+    assert!(led < Duration::from_secs(3), "{led:?}");
+
+    server.thaw();
+    let recorded = soon(write(&*log, next)).await.unwrap();
+    assert_eq!(recorded.positions, [Position(2)]);
+    assert_eq!(all(&*log).await.unwrap().len(), 2);
+    vault.mint(1).await.unwrap();
+    wait_for(&mut leads, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_does_not_fit_is_refused() {
     let url = postgres_url();
     Database::open(&url).await.unwrap().close().await;

@@ -29,8 +29,8 @@ use crate::postgres::{Database, advice, within};
 const PARTS: u64 = 64;
 const RUN: u64 = 1024;
 
-/// How long one statement may take.
-const STATEMENT: Duration = Duration::from_secs(10);
+/// How long a call may take, or wiping one part of the table.
+const STATEMENT: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub struct PostgresVault {

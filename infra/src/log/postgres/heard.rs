@@ -16,7 +16,7 @@ const ASKING: Duration = Duration::from_millis(500);
 /// The pauses between attempts to listen grow up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Asks for the newest position from time to time.
+/// Asks for the newest position from time to time, until the database is closed.
 pub async fn ask(database: Database, newest: watch::Sender<Position>) {
     let mut ticks = interval(ASKING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -30,6 +30,7 @@ pub async fn ask(database: Database, newest: watch::Sender<Position>) {
                 }
                 announce(&newest, head);
             }
+            Err(sqlx::Error::PoolClosed) => return,
             Err(error) if !std::mem::replace(&mut away, true) => {
                 let error = advice(&error);
                 tracing::warn!(error, "the event log in PostgreSQL is away");
@@ -39,12 +40,13 @@ pub async fn ask(database: Database, newest: watch::Sender<Position>) {
     }
 }
 
-/// Hears of the newest position as soon as it is written.
+/// Hears of the newest position as soon as it is written, until the database is closed.
 pub async fn listen(database: Database, newest: watch::Sender<Position>) {
     let mut pause = Duration::from_millis(100);
     loop {
         match hear(&database, &newest, &mut pause).await {
             Ok(()) => tracing::debug!("the connection that listens was lost"),
+            Err(sqlx::Error::PoolClosed) => return,
             Err(error) => tracing::debug!(%error, "listening to PostgreSQL failed"),
         }
         sleep(pause).await;

@@ -15,11 +15,11 @@ use crate::postgres::{Database, Failure, failure, number, within};
 const PAGE_EVENTS: i64 = 1000;
 const PAGE_BYTES: i64 = 4 << 20;
 
-/// How long a page may take: megabytes over a slow line, from a disk that is busy.
-const PAGE: Duration = Duration::from_secs(20);
+/// How long a page may take; a server that needs longer is as good as away.
+const PAGE: Duration = Duration::from_secs(5);
 
 /// How long a single number may take.
-const NUMBER: Duration = Duration::from_secs(4);
+const NUMBER: Duration = Duration::from_secs(2);
 
 /// The position of the last event.
 pub async fn head(database: &Database) -> Result<Position, sqlx::Error> {

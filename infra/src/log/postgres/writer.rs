@@ -18,12 +18,12 @@ use crate::postgres::{Database, number, within};
 const BATCH_EVENTS: usize = 4096;
 const BATCH_BYTES: usize = 8 << 20;
 
-/// How long it may take until it is this node's turn to write.
+/// How long it may take until it is this node's turn to write, with a new connection if need be.
 const TURN: Duration = Duration::from_secs(5);
 
 /// How long writing may take once it is. An append that is given up has an unknown outcome, hence
 /// more than a disk needs that is merely busy.
-const WRITING: Duration = Duration::from_secs(15);
+const WRITING: Duration = Duration::from_secs(10);
 
 pub type Answer = Result<Vec<Result<Recorded, Conflict>>, hansard_domain::log::LogError>;
 
@@ -138,7 +138,7 @@ impl Writer {
         if commits.is_empty() {
             return Ok(Vec::new());
         }
-        let (mut connection, head) = self.turn().await?;
+        let (mut connection, head) = within(TURN, self.turn()).await??;
         let (outcomes, head) =
             within(WRITING, self.append_on(&mut connection, head, commits)).await??;
         self.connection = Some(connection);
@@ -169,7 +169,7 @@ impl Writer {
     async fn begin(&self, connection: &mut PgConnection) -> Result<Position, sqlx::Error> {
         // The text has nothing in it but the number of a lock.
         let begin = sqlx::raw_sql(sqlx::AssertSqlSafe(self.begin.as_str()));
-        let rows = within(TURN, begin.fetch_all(connection)).await??;
+        let rows = begin.fetch_all(connection).await?;
         let head = rows.last().ok_or(sqlx::Error::RowNotFound)?;
         Ok(Position(number(head)?))
     }
