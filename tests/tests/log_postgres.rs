@@ -339,6 +339,29 @@ async fn a_server_that_cannot_be_reached_makes_calls_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_notification_wakes_another_node_at_once() {
+    let url = postgres_url();
+    let (_, one) = open_log(&url).await;
+    let (_, other) = open_log(&url).await;
+    let mut waited = Vec::new();
+    for version in 0..11 {
+        let hearing = other.clone();
+        let heard = tokio::spawn(async move {
+            let newest = hearing.moved(Position(version)).await.unwrap();
+            (newest, Instant::now())
+        });
+        write(&*one, commit("room-a", version)).await.unwrap();
+        let written = Instant::now();
+        let (newest, at) = soon(heard).await.unwrap();
+        assert_eq!(newest, Position(version + 1));
+        waited.push(at.saturating_duration_since(written));
+    }
+    waited.sort();
+    // Who only asks, twice a second, waits a quarter of one.
+    assert!(waited[5] < Duration::from_millis(100), "{waited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_does_not_fit_is_refused() {
     let url = postgres_url();
     Database::open(&url).await.unwrap().close().await;
