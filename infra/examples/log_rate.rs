@@ -1,6 +1,9 @@
-//! Prints how fast the SQLite log appends and reads on this machine.
+//! Prints how fast the logs append and read on this machine: SQLite's in a file of a directory, and
+//! after it that of a PostgreSQL database, if a URL names one.
 //!
-//! `cargo run --release -p hansard-infra --example log_rate [directory [events]]`
+//! `cargo run --release -p hansard-infra --example log_rate [directory [events [postgres://…]]]`
+//!
+//! The events that it leaves in the database stand in the schema `log_rate`.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -11,7 +14,9 @@ use hansard_domain::id::{Clock, Ids, RandomIds, SystemClock};
 use hansard_domain::log::{
     Actor, Append, Commit, EventLog, Metadata, NewEvent, Position, StreamId, Version,
 };
+use hansard_infra::log::postgres::PostgresLog;
 use hansard_infra::log::sqlite::SqliteLog;
+use hansard_infra::postgres::Database;
 
 /// A sent message as it stands sealed in the log: a stream of its own, some 350 bytes.
 fn message() -> Commit {
@@ -49,7 +54,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .map_or(Ok(1_000_000), |count| count.parse())?;
     let path = std::path::Path::new(&directory).join(format!("log_rate-{}.db", std::process::id()));
     let log = Arc::new(SqliteLog::open(&path).await?);
+    println!("SQLite");
+    measure(log.clone(), events).await?;
+    let wal = std::fs::metadata(path.with_extension("db-wal"))?.len();
+    println!("WAL {} MB", wal >> 20);
+    log.close().await;
+    for extension in ["db", "db-wal", "db-shm"] {
+        // The WAL and its index are gone once the log is closed.
+        let _ = std::fs::remove_file(path.with_extension(extension));
+    }
 
+    let Some(url) = arguments.next() else {
+        return Ok(());
+    };
+    let separator = if url.contains('?') { '&' } else { '?' };
+    let database = Database::open(&format!("{url}{separator}schema=log_rate")).await?;
+    println!("PostgreSQL");
+    measure(Arc::new(PostgresLog::open(&database).await?), events).await
+}
+
+/// Appends with ever more writers, then in large batches until there are so many events, then reads.
+async fn measure(log: Arc<dyn EventLog>, events: usize) -> Result<(), Box<dyn Error>> {
     for writers in [1, 64, 1000] {
         let until = Instant::now() + Duration::from_secs(4);
         let tasks: Vec<_> = (0..writers)
@@ -98,8 +123,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             written as f64 / started.elapsed().as_secs_f64()
         );
     }
-    let wal = std::fs::metadata(path.with_extension("db-wal"))?.len();
-    println!("head {}, WAL {} MB", log.head().await?, wal >> 20);
+    println!("head {}", log.head().await?);
 
     let started = Instant::now();
     let mut pages = log.all(Position::START);
@@ -116,10 +140,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let now = SystemClock.now();
     log.position_at(now).await?;
     println!("position_at: {:?}", started.elapsed());
-    log.close().await;
-    for extension in ["db", "db-wal", "db-shm"] {
-        // The WAL and its index are gone once the log is closed.
-        let _ = std::fs::remove_file(path.with_extension(extension));
-    }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The write side's small state as files: the snapshot, the cursors of policies.
 
+pub mod postgres;
+
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 

@@ -4,3 +4,4 @@ pub mod conformance;
 pub mod crash;
 pub mod load;
 pub mod server;
+pub mod services;

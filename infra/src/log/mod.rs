@@ -1,6 +1,7 @@
 //! Event logs: the stores that keep the promises of [`hansard_domain::log`].
 
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;
 
 use std::sync::Arc;

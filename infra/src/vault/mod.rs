@@ -2,4 +2,5 @@
 
 pub mod master_key;
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;

@@ -5,6 +5,7 @@
 
 mod concurrency;
 mod model;
+mod nodes;
 mod places;
 mod retries;
 
@@ -33,6 +34,11 @@ pub trait LogFactory: Send + Sync {
 pub trait LogUnderTest: Send {
     fn log(&self) -> Arc<dyn EventLog>;
     async fn reopen(&mut self);
+
+    /// Another handle to the same log, as another node has one; where every node writes.
+    async fn another(&mut self) -> Option<Arc<dyn EventLog>> {
+        None
+    }
 }
 
 type Check = for<'a> fn(&'a mut dyn LogUnderTest) -> BoxFuture<'a, ()>;
@@ -97,6 +103,13 @@ pub async fn run(factory: &dyn LogFactory) {
         }),
         ("a follower wakes at once", |log| {
             Box::pin(concurrency::waking(log))
+        }),
+        ("nodes write one log", |log| Box::pin(nodes::writing(log))),
+        ("nodes hear of each other", |log| {
+            Box::pin(nodes::hearing(log))
+        }),
+        ("a retry may go to another node", |log| {
+            Box::pin(nodes::retrying(log))
         }),
         ("a random schedule goes as in the model", |log| {
             Box::pin(model::random_schedule(log))

@@ -12,11 +12,15 @@ use tokio::task::JoinSet;
 use super::*;
 
 pub async fn one_stream(under_test: &mut dyn LogUnderTest) {
+    contend(&[under_test.log()]).await;
+}
+
+/// Writers that take turns with these handles to one log all want to write the same stream.
+pub(super) async fn contend(handles: &[Arc<dyn EventLog>]) {
     const WRITERS: usize = 8;
     const EACH: usize = 60;
-    let log = under_test.log();
     let mut writers = JoinSet::new();
-    for writer in 0..WRITERS {
+    for (writer, log) in (0..WRITERS).zip(handles.iter().cycle()) {
         let log = log.clone();
         writers.spawn(async move {
             let mut version = 0;
@@ -45,14 +49,16 @@ pub async fn one_stream(under_test: &mut dyn LogUnderTest) {
             "version {version} was won twice"
         );
     }
-    let read = stream(&*log, "room-hot").await;
-    assert_eq!(read.len(), WRITERS * EACH);
-    for event in read {
-        let (position, writer) = won[&event.version.0];
-        assert_eq!(
-            (event.position, event.event.payload),
-            (position, writer.to_string())
-        );
+    for log in handles {
+        let read = stream(&**log, "room-hot").await;
+        assert_eq!(read.len(), WRITERS * EACH);
+        for event in read {
+            let (position, writer) = won[&event.version.0];
+            assert_eq!(
+                (event.position, event.event.payload),
+                (position, writer.to_string())
+            );
+        }
     }
 }
 
@@ -92,14 +98,18 @@ pub async fn own_streams(under_test: &mut dyn LogUnderTest) {
 /// Followers that start anywhere, while others write, see what stands in the log in the end: all of
 /// it, in order, once. One that had passed a gap before it was filled would lack an event.
 pub async fn followers(under_test: &mut dyn LogUnderTest) {
+    write_and_follow(&[under_test.log()]).await;
+}
+
+/// Writers and followers take turns with these handles to one log.
+pub(super) async fn write_and_follow(handles: &[Arc<dyn EventLog>]) {
     const WRITERS: u64 = 12;
     const EACH: u64 = 80;
-    let log = under_test.log();
     let (announce, head) = watch::channel(None::<Position>);
     let mut followers = JoinSet::new();
     let mut readers = JoinSet::new();
     let mut writers = JoinSet::new();
-    for writer in 0..WRITERS {
+    for (writer, log) in (0..WRITERS).zip(handles.iter().cycle()) {
         let log = log.clone();
         writers.spawn(async move {
             let mut random = StdRng::seed_from_u64(writer);
@@ -117,7 +127,7 @@ pub async fn followers(under_test: &mut dyn LogUnderTest) {
         });
     }
     let mut random = StdRng::seed_from_u64(WRITERS);
-    for follower in 0..24 {
+    for (follower, log) in (0..24).zip(handles.iter().cycle()) {
         if follower % 3 == 0 {
             tokio::task::yield_now().await;
         }
@@ -143,8 +153,9 @@ pub async fn followers(under_test: &mut dyn LogUnderTest) {
         readers.spawn(async move { collect(reading.all(Position::START)).await });
     }
     writers.join_all().await;
+    let log = &handles[0];
     announce.send_replace(Some(log.head().await.unwrap()));
-    let written = all(&*log).await;
+    let written = all(&**log).await;
     for (after, seen) in followers.join_all().await {
         let from = written.partition_point(|event| event.position <= after);
         assert_same(&seen, &written[from..], "a follower");

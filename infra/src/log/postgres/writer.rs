@@ -1,0 +1,314 @@
+//! The writer: one task, one connection, one transaction a batch.
+//!
+//! A batch costs a lookup of the streams it touches, one insert and one flush of the server's disk,
+//! however many requests share it.
+
+use std::time::Duration;
+
+use hansard_domain::log::{Commit, Conflict, Position, Recorded, StreamId};
+use sqlx::{PgConnection, Row};
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use super::batch::{Batch, EventRow};
+use super::{announce, refused};
+use crate::postgres::{Database, number, within};
+
+/// A batch takes no further request once it has this many events or payload bytes.
+const BATCH_EVENTS: usize = 4096;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// How long it may take until it is this node's turn to write, with a new connection if need be.
+const TURN: Duration = Duration::from_secs(5);
+
+/// How long writing may take once it is. An append that is given up has an unknown outcome, hence
+/// more than a disk needs that is merely busy.
+const WRITING: Duration = Duration::from_secs(10);
+
+pub type Answer = Result<Vec<Result<Recorded, Conflict>>, hansard_domain::log::LogError>;
+
+pub enum Request {
+    Append {
+        commits: Vec<Commit>,
+        answer: oneshot::Sender<Answer>,
+    },
+    Close {
+        done: oneshot::Sender<()>,
+    },
+}
+
+pub struct Writer {
+    database: Database,
+    newest: watch::Sender<Position>,
+    /// None before the first batch and after a failure: whatever state it was in is gone with it.
+    connection: Option<PgConnection>,
+    /// What a batch begins with: the lock in a statement of its own, as the one after it must see
+    /// everything that was written before the lock was got.
+    begin: String,
+}
+
+impl Writer {
+    pub fn new(database: Database, newest: watch::Sender<Position>) -> Self {
+        let begin = format!(
+            "BEGIN; SELECT pg_advisory_xact_lock({}); \
+             SELECT coalesce(max(position), 0) FROM events",
+            database.lock("append")
+        );
+        Self {
+            database,
+            newest,
+            connection: None,
+            begin,
+        }
+    }
+
+    /// Works until it is told to close or nobody is left who could ask.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut closed = None;
+        while closed.is_none() {
+            let Some(first) = requests.recv().await else {
+                break;
+            };
+            let mut batch = Vec::new();
+            let (mut events, mut bytes) = (0, 0);
+            let mut next = Some(first);
+            while let Some(request) = next.take() {
+                match request {
+                    Request::Append { commits, answer } => {
+                        let size = size(&commits);
+                        events += size.0;
+                        bytes += size.1;
+                        batch.push((commits, answer));
+                    }
+                    Request::Close { done } => {
+                        closed = Some(done);
+                        break;
+                    }
+                }
+                if events < BATCH_EVENTS && bytes < BATCH_BYTES {
+                    next = requests.try_recv().ok();
+                }
+            }
+            if !batch.is_empty() {
+                self.write(batch).await;
+            }
+        }
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = sqlx::Connection::close(connection).await
+        {
+            tracing::debug!(%error, "the connection that wrote the event log did not close cleanly");
+        }
+        if let Some(done) = closed {
+            // Nobody may wait any more.
+            let _ = done.send(());
+        }
+    }
+
+    async fn write(&mut self, batch: Vec<(Vec<Commit>, oneshot::Sender<Answer>)>) {
+        let mut commits = Vec::new();
+        let mut waiting = Vec::with_capacity(batch.len());
+        for (asked, answer) in batch {
+            waiting.push((asked.len(), answer));
+            commits.extend(asked);
+        }
+        // Whoever asked may have gone; what was written stays.
+        match self.append(commits).await {
+            Ok(outcomes) => {
+                let mut outcomes = outcomes.into_iter();
+                for (count, answer) in waiting {
+                    let _ = answer.send(Ok(outcomes.by_ref().take(count).collect()));
+                }
+            }
+            Err(error) => {
+                let error = refused(&error);
+                tracing::error!(%error, "an append to the event log failed");
+                for (_, answer) in waiting {
+                    let _ = answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// Writes what does not conflict, in one transaction. After an error the connection is dropped,
+    /// and with it whatever it had not committed.
+    async fn append(
+        &mut self,
+        commits: Vec<Commit>,
+    ) -> Result<Vec<Result<Recorded, Conflict>>, sqlx::Error> {
+        if commits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut connection, head) = within(TURN, self.turn()).await??;
+        let (outcomes, head) =
+            within(WRITING, self.append_on(&mut connection, head, commits)).await??;
+        self.connection = Some(connection);
+        announce(&self.newest, head);
+        Ok(outcomes)
+    }
+
+    /// A connection with the lock in its hands, and the head of the log.
+    async fn turn(&mut self) -> Result<(PgConnection, Position), sqlx::Error> {
+        // Nothing is written yet: if the connection turns out to be stale, another one will do.
+        if let Some(mut connection) = self.connection.take() {
+            match self.begin(&mut connection).await {
+                Ok(head) => return Ok((connection, head)),
+                Err(error) if error.as_database_error().is_none() => {
+                    tracing::debug!(%error, "the connection that writes the event log was lost");
+                }
+                Err(error) if is_stopping(&error) => {
+                    tracing::debug!(%error, "the connection that writes the event log was ended");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut connection = self.database.connect().await?;
+        let head = self.begin(&mut connection).await?;
+        Ok((connection, head))
+    }
+
+    async fn begin(&self, connection: &mut PgConnection) -> Result<Position, sqlx::Error> {
+        // The text has nothing in it but the number of a lock.
+        let begin = sqlx::raw_sql(sqlx::AssertSqlSafe(self.begin.as_str()));
+        let rows = begin.fetch_all(connection).await?;
+        let head = rows.last().ok_or(sqlx::Error::RowNotFound)?;
+        Ok(Position(number(head)?))
+    }
+
+    /// The batch, and the head after it.
+    async fn append_on(
+        &self,
+        connection: &mut PgConnection,
+        head: Position,
+        commits: Vec<Commit>,
+    ) -> Result<(Vec<Result<Recorded, Conflict>>, Position), sqlx::Error> {
+        let mut batch = Batch::new(head, &commits);
+        look_up(connection, &mut batch, &commits).await?;
+        let outcomes = commits
+            .into_iter()
+            .map(|commit| batch.decide(commit))
+            .collect();
+        if batch.rows.is_empty() {
+            sqlx::raw_sql("ROLLBACK").execute(connection).await?;
+            return Ok((outcomes, head));
+        }
+        let head = Position(batch.next_position() - 1);
+        let channel = self.database.notifies().then(|| self.database.channel());
+        insert(connection, batch.rows, channel, head).await?;
+        sqlx::raw_sql("COMMIT").execute(connection).await?;
+        Ok((outcomes, head))
+    }
+}
+
+/// Whether the server ended the connection, before it did what it was asked.
+fn is_stopping(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    matches!(code.as_deref(), Some("57P01" | "57P02" | "57P05" | "25P03"))
+}
+
+fn size(commits: &[Commit]) -> (usize, usize) {
+    let events = commits
+        .iter()
+        .flat_map(|commit| &commit.appends)
+        .flat_map(|append| &append.events);
+    // 200 bytes are what a row has around its payload, roughly.
+    events.fold((0, 0), |(count, bytes), event| {
+        (count + 1, bytes + event.payload.len() + 200)
+    })
+}
+
+/// Tells the batch what stands in the streams it touches.
+async fn look_up(
+    connection: &mut PgConnection,
+    batch: &mut Batch,
+    commits: &[Commit],
+) -> Result<(), sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT named.stream, last.version
+         FROM unnest($1::text[]) AS named (stream),
+              LATERAL (SELECT version FROM events WHERE events.stream = named.stream
+                       ORDER BY version DESC LIMIT 1) AS last",
+    )
+    .bind(batch.names())
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in found {
+        let version = row.try_get::<i64, _>(1)? as u64;
+        batch.stored(&StreamId::from_name(row.try_get(0)?), version);
+    }
+
+    let overlaps = batch.overlaps(commits);
+    if overlaps.is_empty() {
+        return Ok(());
+    }
+    let streams: Vec<_> = overlaps.iter().map(|it| it.stream.as_str()).collect();
+    let after: Vec<_> = overlaps.iter().map(|it| it.after as i64).collect();
+    let last: Vec<_> = overlaps.iter().map(|it| it.last as i64).collect();
+    let found = sqlx::query(
+        "SELECT events.stream, events.version, events.id, events.position
+         FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS taken (stream, after, last),
+              LATERAL (SELECT * FROM events WHERE events.stream = taken.stream
+                       AND events.version > taken.after AND events.version <= taken.last) AS events",
+    )
+    .bind(streams)
+    .bind(after)
+    .bind(last)
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in found {
+        let id =
+            Uuid::from_slice(row.try_get(2)?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        batch.standing(
+            &StreamId::from_name(row.try_get(0)?),
+            row.try_get::<i64, _>(1)? as u64,
+            id,
+            Position(row.try_get::<i64, _>(3)? as u64),
+        );
+    }
+    Ok(())
+}
+
+/// Inserts all rows and, on a channel, notifies of the head they make; one statement.
+async fn insert(
+    connection: &mut PgConnection,
+    rows: Vec<EventRow>,
+    channel: Option<String>,
+    head: Position,
+) -> Result<(), sqlx::Error> {
+    fn column<'r, T>(rows: &'r [EventRow], value: impl Fn(&'r EventRow) -> T) -> Vec<T> {
+        rows.iter().map(value).collect()
+    }
+    let rows = &rows[..];
+    let query = sqlx::query(
+        "WITH added AS (
+             INSERT INTO events (position, stream, version, id, type, schema, at, actor,
+                                 correlation, causation, origin, payload)
+             SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[], $5::text[],
+                                  $6::integer[], $7::bigint[], $8::text[], $9::text[],
+                                  $10::bytea[], $11::text[], $12::text[])
+         )
+         SELECT pg_notify($13, $14) WHERE $13 IS NOT NULL",
+    );
+    query
+        .bind(column(rows, |row| row.position as i64))
+        .bind(column(rows, |row| row.stream.as_str()))
+        .bind(column(rows, |row| row.version as i64))
+        .bind(column(rows, |row| row.event.id.as_bytes().as_slice()))
+        .bind(column(rows, |row| row.event.kind.as_str()))
+        .bind(column(rows, |row| i32::from(row.event.schema)))
+        .bind(column(rows, |row| row.envelope.at))
+        .bind(column(rows, |row| row.envelope.actor.as_str()))
+        .bind(column(rows, |row| row.envelope.correlation.as_deref()))
+        .bind(column(rows, |row| {
+            let causation = row.envelope.causation.as_ref();
+            causation.map(|id| id.as_bytes().as_slice())
+        }))
+        .bind(column(rows, |row| row.envelope.origin.as_deref()))
+        .bind(column(rows, |row| row.event.payload.as_str()))
+        .bind(channel)
+        .bind(head.to_string())
+        .execute(connection)
+        .await
+        .map(drop)
+}
