@@ -116,8 +116,9 @@ pub async fn prune(
         // Messages have no files of their own yet, and without them they must not go.
         return Ok(Done::default());
     }
-    let deleted = messages.deleted.deleted(&room).await?;
+    // In this order: what somebody deletes in between is in both lists, and not in none.
     let mut pruned = messages.index.matching(&room, &criteria, u64::MAX).await?;
+    let deleted = messages.deleted.deleted(&room).await?;
     let hidden: HashSet<&MessageId> = deleted.iter().collect();
     let visible = |pruned: &&Pruned| !hidden.contains(&pruned.message);
     let count = pruned.iter().filter(visible).count() as u64;
