@@ -11,6 +11,7 @@ use hansard_commands::account::login::FailedLogins;
 use hansard_commands::account::password;
 use hansard_commands::bootstrap::{self, Administrator};
 use hansard_commands::bus::Commands;
+use hansard_commands::eraser::Eraser;
 use hansard_commands::integration::dispatch::Dispatcher;
 use hansard_commands::integration::outgoing::OutgoingWebhooks;
 use hansard_commands::policy::{self, Policy, RunningPolicy};
@@ -60,7 +61,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let listener = listen(config.listen).await?;
     let workspace = Workspace::open(&config).await?;
     let warming = tokio::spawn(password::warm_up());
-    let running = Running::start(&workspace).await?;
+    let mut running = Running::start(&workspace).await?;
     set_up(&running.commands, &config).await?;
     let stop_views = CancellationToken::new();
     let views = Views::start(
@@ -74,6 +75,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         messages: views.messages.clone(),
         retention: views.retention.clone(),
     });
+    let erased = running.follow(Arc::new(Eraser::new(index.clone()))).await;
     let retention = Retention::load(
         running.commands.clone(),
         index.clone(),
@@ -89,6 +91,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         failed_logins: FailedLogins::default(),
         index,
         erasure: Erasure {
+            erased,
             shredded: running.shredded.clone(),
             projector: projector.clone(),
         },
@@ -246,6 +249,21 @@ impl Running {
             stop_policies,
             stop_keeper,
         })
+    }
+
+    /// Sets one more policy to work; tells how far it has come.
+    async fn follow(&mut self, policy: Arc<dyn Policy>) -> watch::Receiver<Position> {
+        let policy = policy::start(
+            policy,
+            self.commands.clone(),
+            self.state.clone(),
+            Position::START,
+            self.stop_policies.clone(),
+        );
+        let policy = policy.await;
+        let reached = policy.watch();
+        self.policies.push(policy);
+        reached
     }
 
     /// Stops what reacts, then saves the write model, then lets the committer finish.

@@ -13,6 +13,8 @@ use hansard_domain::setting::SettingCommand;
 use hansard_domain::setting::definitions::{Kind, SettingError, definition};
 use serde_json::Value;
 
+pub use hansard_domain::account::SYSTEM_ACCOUNT;
+
 use crate::account::password::{self, Secret};
 use crate::bus::Commands;
 use crate::caller::Caller;
@@ -21,9 +23,6 @@ use crate::error::CommandError;
 
 /// The channel that everybody is in.
 pub const GENERAL: &str = "GENERAL";
-
-/// The account that the server speaks with.
-pub const SYSTEM_ACCOUNT: &str = "rocket.cat";
 
 /// How long a password is that the server makes.
 const PASSWORD_LENGTH: usize = 20;

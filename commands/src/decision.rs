@@ -195,13 +195,20 @@ impl<'a> Decision<'a> {
         self.execute::<Message>(id, loaded.clone(), command)
     }
 
-    /// A message that is new. If one with its id is there already, the commit conflicts.
+    /// A message that is new. If one with its id is there already, the commit conflicts. A room that
+    /// was deleted takes none, and an account that was deleted sends none.
     pub fn new_message(
         &mut self,
         id: &MessageId,
         sent: Sent,
         content: Content,
     ) -> Result<(), CommandError> {
+        if self.model().room_is_gone(&sent.room) {
+            return Err(CommandError::plain("error-invalid-room"));
+        }
+        if self.model().erasure(&sent.sender).is_some() {
+            return Err(CommandError::refused("error-invalid-user", "Invalid user"));
+        }
         let key = self.fresh_key()?;
         let command = MessageCommand::Send { key, sent, content };
         self.execute::<Message>(id, Versioned::default(), command)

@@ -12,6 +12,7 @@ pub mod bus;
 pub mod caller;
 mod committer;
 pub mod decision;
+pub mod eraser;
 pub mod error;
 pub mod integration;
 pub mod message;

@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use cqrs_es::Aggregate;
-use hansard_domain::account::{Account, AccountEvent, TokenHash};
+use hansard_domain::account::{Account, AccountEvent, MessageErasure, TokenHash};
 use hansard_domain::claim::Claim;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{DeliveryId, IntegrationId, RoleId, RoomId, Timestamp, UserId};
@@ -136,6 +136,12 @@ impl WriteModel {
             .filter(|(_, account)| account.exists && !account.deleted)
     }
 
+    /// What becomes of the messages of an account that was deleted; `None` while it is there.
+    pub fn erasure(&self, id: &UserId) -> Option<MessageErasure> {
+        let account = self.accounts.get(id).filter(|account| account.deleted);
+        account.map(|account| account.erasure)
+    }
+
     /// By username, whatever its case.
     pub fn user_by_name(&self, username: &str) -> Option<&UserId> {
         self.usernames.get(&username.to_lowercase())
@@ -166,6 +172,11 @@ impl WriteModel {
             .iter()
             .map(|(id, room)| (id, room.as_ref()))
             .filter(|(_, room)| room.exists && !room.deleted)
+    }
+
+    /// Whether there was such a room that was deleted.
+    pub fn room_is_gone(&self, id: &RoomId) -> bool {
+        self.rooms.get(id).is_some_and(|room| room.deleted)
     }
 
     /// By name, whatever its case; direct conversations have none.

@@ -37,7 +37,7 @@ pub fn erased(event: &Event) -> Vec<KeyId> {
             erased: Some(key), ..
         })
         | Event::Room(RoomEvent::RoomDeleted { key })
-        | Event::Account(AccountEvent::UserDeleted { key })
+        | Event::Account(AccountEvent::UserDeleted { key, .. })
         | Event::Integration(IntegrationEvent::IntegrationRemoved { key }) => vec![*key],
         _ => Vec::new(),
     }

@@ -13,6 +13,9 @@ use crate::id::{RoleId, Timestamp, UserId};
 use crate::seal::{Confidential, Part, Private};
 use crate::vault::KeyId;
 
+/// The account that speaks for the server itself: its id and its username.
+pub const SYSTEM_ACCOUNT: &str = "rocket.cat";
+
 /// What is personal about an account; sealed under the account's key.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -66,6 +69,19 @@ pub enum Registration {
     ByAdministrator,
     /// By the server: the first administrator, the system's own account.
     Bootstrap,
+}
+
+/// What becomes of the messages of an account that is deleted (`Message_ErasureType`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MessageErasure {
+    /// They stay, and show that their author is gone.
+    #[default]
+    Keep,
+    /// They stay, and show the [`SYSTEM_ACCOUNT`] instead of their author.
+    Unlink,
+    /// They go with the account.
+    Delete,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,6 +178,8 @@ pub enum AccountEvent {
     /// The account is gone and its personal data with it; the key is to be shredded.
     UserDeleted {
         key: KeyId,
+        #[serde(default)]
+        messages: MessageErasure,
     },
     RoleGranted {
         role: RoleId,
@@ -265,7 +283,7 @@ pub enum AccountCommand {
     ChoosePresence(Presence),
     Activate,
     Deactivate(DeactivationReason),
-    Delete,
+    Delete(MessageErasure),
     GrantRole(RoleId),
     RevokeRole(RoleId),
     LogIn {
@@ -321,6 +339,9 @@ pub struct Account {
     pub exists: bool,
     pub active: bool,
     pub deleted: bool,
+    /// What was decided about its messages when it was deleted.
+    #[serde(default)]
+    pub erasure: MessageErasure,
     pub profile: Profile,
     pub password: Option<PasswordHash>,
     pub password_change_required: bool,
@@ -413,7 +434,10 @@ impl Account {
                     },
                 ]);
             }
-            C::Delete => E::UserDeleted { key: self.key },
+            C::Delete(messages) => E::UserDeleted {
+                key: self.key,
+                messages,
+            },
             C::GrantRole(role) if self.roles.contains(&role) => {
                 return Err(AccountError::HasRole(role));
             }
@@ -531,11 +555,12 @@ impl Aggregate for Account {
             AccountEvent::UserPresenceChosen { presence } => self.presence = presence,
             AccountEvent::UserActivated {} => self.active = true,
             AccountEvent::UserDeactivated { .. } => self.active = false,
-            AccountEvent::UserDeleted { .. } => {
+            AccountEvent::UserDeleted { messages, .. } => {
                 *self = Self {
                     key: self.key,
                     exists: true,
                     deleted: true,
+                    erasure: messages,
                     ..Self::default()
                 };
             }
@@ -611,6 +636,11 @@ mod tests {
 
     fn account() -> TestFramework<Account> {
         TestFramework::with(())
+    }
+
+    fn gone(messages: MessageErasure) -> AccountEvent {
+        let key = KEY;
+        AccountEvent::UserDeleted { key, messages }
     }
 
     fn profile(username: &str) -> Profile {
@@ -719,7 +749,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_account_is_registered_once_even_after_it_was_deleted() {
-        for more in [vec![], vec![AccountEvent::UserDeleted { key: KEY }]] {
+        for more in [vec![], vec![gone(MessageErasure::Keep)]] {
             account()
                 .given([vec![registered()], more].concat())
                 .when_async(register())
@@ -730,14 +760,11 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_can_be_done_to_an_account_that_is_not_there_or_was_deleted() {
-        for given in [
-            vec![],
-            vec![registered(), AccountEvent::UserDeleted { key: KEY }],
-        ] {
+        for given in [vec![], vec![registered(), gone(MessageErasure::Keep)]] {
             for command in [
                 AccountCommand::ChangeProfile(profile("paul")),
                 AccountCommand::Activate,
-                AccountCommand::Delete,
+                AccountCommand::Delete(MessageErasure::Keep),
                 AccountCommand::GrantRole("admin".into()),
                 AccountCommand::RecordFailedLogin { at: Timestamp(1) },
                 log_in("t"),
@@ -1043,16 +1070,11 @@ mod tests {
     async fn a_deleted_account_names_its_key_and_keeps_nothing_personal() {
         account()
             .given(vec![registered(), logged_in("t")])
-            .when_async(AccountCommand::Delete)
+            .when_async(AccountCommand::Delete(MessageErasure::Keep))
             .await
-            .then_expect_events(vec![AccountEvent::UserDeleted { key: KEY }]);
-        let deleted = |registered| {
-            after(vec![
-                registered,
-                logged_in("t"),
-                AccountEvent::UserDeleted { key: KEY },
-            ])
-        };
+            .then_expect_events(vec![gone(MessageErasure::Keep)]);
+        let deleted =
+            |registered| after(vec![registered, logged_in("t"), gone(MessageErasure::Keep)]);
         let mary = deleted(registered());
         assert_eq!(mary.profile, Profile::default());
         assert!(mary.sessions.is_empty() && mary.roles.is_empty() && !mary.active);

@@ -225,7 +225,8 @@ pub enum RoomEvent {
         criteria: PruneCriteria,
         pruned: Vec<Pruned>,
     },
-    /// The room is gone with its texts; the key is to be shredded.
+    /// The room is gone with its texts; the key is to be shredded. The keys of the texts are named
+    /// by the `ChannelPruned` that follow.
     RoomDeleted {
         key: KeyId,
     },
@@ -438,6 +439,16 @@ impl Room {
                 parent,
                 details: Private::new(key, details),
                 at,
+            },
+            // What was said in a room is erased after it.
+            C::Prune {
+                reason: PruneReason::Deletion,
+                criteria,
+                pruned,
+            } if self.exists => E::ChannelPruned {
+                reason: PruneReason::Deletion,
+                criteria,
+                pruned,
             },
             _ if !self.exists || self.deleted => return Err(RoomError::Missing),
 
@@ -1120,6 +1131,30 @@ mod tests {
             pruned,
         };
         recorded(vec![RoomEvent::RoomArchived {}], prune, vec![event]).await;
+    }
+
+    #[tokio::test]
+    async fn what_was_said_in_a_deleted_room_is_erased_after_it_and_nothing_else_is_pruned() {
+        let prune = |reason| RoomCommand::Prune {
+            reason,
+            criteria: PruneCriteria::default(),
+            pruned: vec![],
+        };
+        let event = RoomEvent::ChannelPruned {
+            reason: PruneReason::Deletion,
+            criteria: PruneCriteria::default(),
+            pruned: vec![],
+        };
+        recorded(vec![deleted()], prune(PruneReason::Deletion), vec![event]).await;
+        let missing = RoomError::Missing;
+        for reason in [PruneReason::Requested, PruneReason::Retention] {
+            refused(vec![deleted()], prune(reason), missing.clone()).await;
+        }
+        room()
+            .given_no_previous_events()
+            .when_async(prune(PruneReason::Deletion))
+            .await
+            .then_expect_error(missing);
     }
 
     #[tokio::test]

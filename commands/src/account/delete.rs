@@ -1,13 +1,16 @@
 //! The end of an account.
 //!
-//! What it said follows `Message_ErasureType`: `Delete` erases it; otherwise it stays, and nobody's
-//! name stands by it once the account's key is shredded. Conversations of two and private groups that
-//! nobody is left in go with the account.
+//! What it said follows `Message_ErasureType`: `Delete` erases it; `Unlink` shows the server's own
+//! account by it; otherwise it stays as it is, and nobody's name stands by it once the account's key
+//! is shredded. Conversations of two and private groups that nobody is left in go with the account.
+//!
+//! The account is gone at once; texts are erased by the [eraser](crate::eraser) after it.
 
-use hansard_domain::account::AccountCommand;
+use hansard_domain::account::{AccountCommand, MessageErasure};
 use hansard_domain::claim::Namespace;
-use hansard_domain::id::{RoomId, Timestamp, UserId};
-use hansard_domain::room::{PruneCriteria, PruneReason, RoomCommand, RoomKind};
+use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::log::Position;
+use hansard_domain::room::{RoomCommand, RoomKind};
 
 use super::password::{self, Secret};
 use super::rooms::Farewell;
@@ -18,10 +21,6 @@ use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
 use crate::model::WriteModel;
-use crate::room::MessageIndex;
-
-/// How many messages one `ChannelPruned` names.
-const CHUNK: u64 = 10_000;
 
 /// Refuses who may not delete accounts.
 pub fn check_may_delete(model: &WriteModel, caller: &Caller) -> Result<(), CommandError> {
@@ -33,15 +32,14 @@ pub fn check_may_delete(model: &WriteModel, caller: &Caller) -> Result<(), Comma
     Err(CommandError::unauthorized(permission, None))
 }
 
-/// Deletes somebody's account. One that alone owns rooms goes only if that is `confirmed`: the
+/// Deletes somebody's account, and answers where that stands in the log. One that alone owns rooms goes only if that is `confirmed`: the
 /// rooms get other owners, or go too if nobody is left in them.
 pub async fn delete(
     commands: &Commands,
     caller: &Caller,
-    messages: &dyn MessageIndex,
     user: UserId,
     confirmed: bool,
-) -> Result<(), CommandError> {
+) -> Result<Option<Position>, CommandError> {
     {
         let model = commands.model();
         check_may_delete(&model, caller)?;
@@ -52,17 +50,16 @@ pub async fn delete(
             ));
         }
     }
-    erase(commands, caller, messages, user, confirmed).await
+    erase(commands, caller, user, confirmed).await
 }
 
 /// Deletes the caller's own account; `digest` is the hexadecimal SHA-256 of its password.
 pub async fn delete_own(
     commands: &Commands,
     caller: &Caller,
-    messages: &dyn MessageIndex,
     digest: &str,
     confirmed: bool,
-) -> Result<(), CommandError> {
+) -> Result<Option<Position>, CommandError> {
     let user = caller.user_id()?.clone();
     let hash = {
         let model = commands.model();
@@ -78,7 +75,7 @@ pub async fn delete_own(
             "Invalid password",
         ));
     }
-    erase(commands, caller, messages, user, confirmed).await
+    erase(commands, caller, user, confirmed).await
 }
 
 fn check(model: &WriteModel, user: &UserId, confirmed: bool) -> Result<Farewell, CommandError> {
@@ -100,59 +97,31 @@ fn check(model: &WriteModel, user: &UserId, confirmed: bool) -> Result<Farewell,
     Ok(farewell)
 }
 
+/// One commit: whoever says something before it is erased with it, and nobody does after it.
 async fn erase(
     commands: &Commands,
     caller: &Caller,
-    messages: &dyn MessageIndex,
     user: UserId,
     confirmed: bool,
-) -> Result<(), CommandError> {
-    let farewell = check(&commands.model(), &user, confirmed)?;
-    // The session ends first: whoever is being erased says nothing more.
-    end_sessions(commands, caller, &user).await?;
-    for room in doomed(&commands.model(), &user, &farewell) {
-        prune(commands, caller, messages, &room, None).await?;
-    }
-    if commands.model().text("Message_ErasureType") == "Delete" {
-        let rooms: Vec<RoomId> = commands.model().rooms().map(|(id, _)| id.clone()).collect();
-        for room in rooms {
-            prune(commands, caller, messages, &room, Some(&user)).await?;
+) -> Result<Option<Position>, CommandError> {
+    let done = commands.run(caller, move |decision| {
+        let farewell = check(decision.model(), &user, confirmed)?;
+        farewell.hand_over(decision)?;
+        leave_rooms(decision, &user, &farewell)?;
+        let profile = existing(decision.model(), &user)?.profile.clone();
+        decision.release(Namespace::Username, &profile.username, user.as_str())?;
+        for email in &profile.emails {
+            decision.release(Namespace::Email, &email.address, user.as_str())?;
         }
-    }
-    commands
-        .run(caller, move |decision| {
-            let farewell = check(decision.model(), &user, confirmed)?;
-            farewell.hand_over(decision)?;
-            leave_rooms(decision, &user, &farewell)?;
-            let profile = existing(decision.model(), &user)?.profile.clone();
-            decision.release(Namespace::Username, &profile.username, user.as_str())?;
-            for email in &profile.emails {
-                decision.release(Namespace::Email, &email.address, user.as_str())?;
-            }
-            decision.account(&user, AccountCommand::Delete)
-        })
-        .await?;
-    Ok(())
-}
-
-async fn end_sessions(
-    commands: &Commands,
-    caller: &Caller,
-    user: &UserId,
-) -> Result<(), CommandError> {
-    let user = user.clone();
-    commands
-        .run(caller, move |decision| {
-            decision.account(
-                &user,
-                AccountCommand::EndSessions {
-                    kept: None,
-                    personal_access_tokens: true,
-                },
-            )
-        })
-        .await?;
-    Ok(())
+        let messages = match decision.model().text("Message_ErasureType").as_str() {
+            "Delete" => MessageErasure::Delete,
+            "Unlink" => MessageErasure::Unlink,
+            _ => MessageErasure::Keep,
+        };
+        decision.account(&user, AccountCommand::Delete(messages))
+    });
+    let batch = done.await?.batch;
+    Ok(batch.and_then(|batch| batch.last().map(|entry| entry.position)))
 }
 
 /// The rooms that go with the account.
@@ -165,46 +134,6 @@ fn doomed(model: &WriteModel, user: &UserId, farewell: &Farewell) -> Vec<RoomId>
     let mut rooms = farewell.remove.clone();
     rooms.extend(model.rooms_of(user).filter(of_two).cloned());
     rooms
-}
-
-/// Erases what was said in a room: by everybody, or by one.
-async fn prune(
-    commands: &Commands,
-    caller: &Caller,
-    messages: &dyn MessageIndex,
-    room: &RoomId,
-    by: Option<&UserId>,
-) -> Result<(), CommandError> {
-    let criteria = PruneCriteria {
-        latest: Timestamp(i64::MAX),
-        oldest: Timestamp(i64::MIN),
-        inclusive: true,
-        users: by.into_iter().cloned().collect(),
-        ..PruneCriteria::default()
-    };
-    loop {
-        let pruned = messages.matching(room, &criteria, CHUNK).await?;
-        if pruned.is_empty() {
-            return Ok(());
-        }
-        let last = (pruned.len() as u64) < CHUNK;
-        let (room, criteria) = (room.clone(), criteria.clone());
-        commands
-            .run(caller, move |decision| {
-                decision.room(
-                    &room,
-                    RoomCommand::Prune {
-                        reason: PruneReason::Deletion,
-                        criteria: criteria.clone(),
-                        pruned: pruned.clone(),
-                    },
-                )
-            })
-            .await?;
-        if last {
-            return Ok(());
-        }
-    }
 }
 
 fn leave_rooms(

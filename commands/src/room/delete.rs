@@ -2,16 +2,14 @@
 
 use async_trait::async_trait;
 use hansard_domain::claim::Namespace;
-use hansard_domain::id::{RoomId, Timestamp};
-use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomCommand, RoomKind};
+use hansard_domain::id::RoomId;
+use hansard_domain::log::Position;
+use hansard_domain::room::{PruneCriteria, Pruned, RoomCommand, RoomKind};
 
 use super::{existing, not_allowed};
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
-
-/// How many messages one `ChannelPruned` names.
-const CHUNK: u64 = 10_000;
 
 /// Knows which messages there are: the write side does not, the views do.
 #[async_trait]
@@ -86,57 +84,32 @@ pub async fn unarchive(
 
 /// Deletes a room and everything said in it, for good (`delete-c`, `delete-p`, `delete-d`).
 ///
-/// The messages go first, in pieces; if that is interrupted, what is left is an ordinary room that
-/// can be deleted again.
+/// The room is gone at once; what was said in it is erased by the [eraser](crate::eraser). Answers
+/// where the deletion stands in the log.
 pub async fn delete(
     commands: &Commands,
     caller: &Caller,
-    messages: &dyn MessageIndex,
     room: RoomId,
-) -> Result<(), CommandError> {
-    let criteria = PruneCriteria {
-        latest: Timestamp(i64::MAX),
-        oldest: Timestamp(i64::MIN),
-        inclusive: true,
-        ..PruneCriteria::default()
-    };
-    loop {
-        let pruned = messages.matching(&room, &criteria, CHUNK).await?;
-        let last = (pruned.len() as u64) < CHUNK;
-        let (room, criteria) = (room.clone(), criteria.clone());
-        commands
-            .run(caller, move |decision| {
-                let caller = decision.caller();
-                let model = decision.model();
-                let found = existing(model, &room)?;
-                let permission = match found.kind {
-                    RoomKind::Channel => "delete-c",
-                    RoomKind::Group => "delete-p",
-                    RoomKind::Direct => "delete-d",
-                };
-                if !model.allows(caller, permission, Some(&room)) {
-                    return Err(not_allowed());
-                }
-                let name = found.details.name.clone();
-                if !pruned.is_empty() {
-                    let prune = RoomCommand::Prune {
-                        reason: PruneReason::Deletion,
-                        criteria: criteria.clone(),
-                        pruned: pruned.clone(),
-                    };
-                    decision.room(&room, prune)?;
-                }
-                if last {
-                    decision.room(&room, RoomCommand::Delete)?;
-                    if !name.is_empty() {
-                        decision.release(Namespace::Room, &name, room.as_str())?;
-                    }
-                }
-                Ok(())
-            })
-            .await?;
-        if last {
-            return Ok(());
+) -> Result<Option<Position>, CommandError> {
+    let done = commands.run(caller, move |decision| {
+        let caller = decision.caller();
+        let model = decision.model();
+        let found = existing(model, &room)?;
+        let permission = match found.kind {
+            RoomKind::Channel => "delete-c",
+            RoomKind::Group => "delete-p",
+            RoomKind::Direct => "delete-d",
+        };
+        if !model.allows(caller, permission, Some(&room)) {
+            return Err(not_allowed());
         }
-    }
+        let name = found.details.name.clone();
+        decision.room(&room, RoomCommand::Delete)?;
+        if !name.is_empty() {
+            decision.release(Namespace::Room, &name, room.as_str())?;
+        }
+        Ok(())
+    });
+    let batch = done.await?.batch;
+    Ok(batch.and_then(|batch| batch.last().map(|entry| entry.position)))
 }

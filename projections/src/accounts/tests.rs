@@ -1,4 +1,4 @@
-use hansard_domain::account::{Email, LoginMethod, Session, TokenHash};
+use hansard_domain::account::{Email, LoginMethod, MessageErasure, Session, TokenHash};
 use hansard_domain::seal::Private;
 use hansard_domain::vault::KeyId;
 
@@ -155,7 +155,13 @@ async fn a_deleted_account_leaves_nothing_also_when_its_profile_was_shredded() {
     story.registered("a");
     story.account("a", profile("Mary", "Mary", "mary@x.y"));
     story.account("a", granted("admin"));
-    story.account("a", AccountEvent::UserDeleted { key: KeyId(1) });
+    story.account(
+        "a",
+        AccountEvent::UserDeleted {
+            key: KeyId(1),
+            messages: MessageErasure::default(),
+        },
+    );
     let mut live = told(&Accounts, &story, TABLES).await;
     assert!(all(&mut live).await.unwrap().is_empty());
 

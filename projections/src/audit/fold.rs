@@ -51,7 +51,7 @@ pub(super) async fn apply(
     let rows: Vec<Row<'_>> = entries
         .iter()
         .map(|entry| {
-            if let Event::Account(AccountEvent::UserDeleted { key }) = &entry.event {
+            if let Event::Account(AccountEvent::UserDeleted { key, .. }) = &entry.event {
                 erased.push(*key);
             }
             let origin = entry.origin.as_ref().and_then(|sealed| {

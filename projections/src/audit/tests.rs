@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hansard_domain::account::{AccountEvent, DeactivationReason};
+use hansard_domain::account::{AccountEvent, DeactivationReason, MessageErasure};
 use hansard_domain::audit::AuditEvent;
 use hansard_domain::event::{Entry, Origin};
 use hansard_domain::id::{Timestamp, UserId};
@@ -261,7 +261,10 @@ async fn the_newest_come_first() {
 #[tokio::test]
 async fn where_an_erased_person_came_from_is_gone() {
     let mut story = story();
-    let deleted = AccountEvent::UserDeleted { key: MARY };
+    let deleted = AccountEvent::UserDeleted {
+        key: MARY,
+        messages: MessageErasure::default(),
+    };
     story.tell_as(admin(), None, StreamId::from_name("account-mary"), deleted);
     let mut tables = told(&Audit, &story, &TABLES).await;
     let rows = dump(&mut tables, &TABLES).await;

@@ -312,7 +312,7 @@ impl Batch {
                 erased: Some(key), ..
             })
             | Event::Room(RoomEvent::RoomDeleted { key })
-            | Event::Account(AccountEvent::UserDeleted { key }) => self.erase(*key),
+            | Event::Account(AccountEvent::UserDeleted { key, .. }) => self.erase(*key),
             Event::Room(RoomEvent::ChannelPruned { pruned, .. }) => {
                 for pruned in pruned {
                     self.erase(pruned.key);

@@ -6,16 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use hansard_domain::account::{AccountEvent, Author, Profile};
+use hansard_domain::account::{AccountEvent, Author, MessageErasure, Profile, SYSTEM_ACCOUNT};
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::log::Position;
 use hansard_domain::message::{MessageEvent, Sent};
 use hansard_domain::room::RoomEvent;
+use hansard_domain::vault::KeyId;
 use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, Row as _};
 
 use super::row::{READ, REWRITE, Row, WRITE};
+use super::unlink::unlink;
 use super::wire;
 use crate::rows::{ByKey, Insert};
 use crate::view::ViewError;
@@ -34,24 +36,31 @@ const DELETED: Insert = Insert::into("deleted", &["id", "room", "thread", "at", 
 const TOTAL: Insert = Insert::into("total", &["room", "messages"])
     .on_conflict("ON CONFLICT (room) DO UPDATE SET messages = total.messages + excluded.messages");
 
+const REMAIN: Insert = Insert::into("remains", &["id", "room", "sender", "key_id"])
+    .on_conflict("ON CONFLICT DO NOTHING");
+const ERASED: ByKey = ByKey::new("DELETE FROM remains WHERE id IN");
+
 /// How an account is named that is gone with its personal data.
-const REMOVED_NAME: &str = "Removed User";
+pub(super) const REMOVED_NAME: &str = "Removed User";
 
 pub(super) async fn apply(
     tables: &mut AnyConnection,
     entries: &[Arc<Entry>],
 ) -> Result<(), ViewError> {
-    // A room that goes takes rows with it that nobody counted up: it is done between two folds.
-    for part in entries.split_inclusive(|entry| deletes_room(entry)) {
+    // A room that goes takes rows with it that nobody counted up, and whoever is unlinked is in rows
+    // that nobody named: it is done between two folds.
+    for part in entries.split_inclusive(|entry| deletes_room(entry) || unlinks(entry)) {
         let mut fold = Fold::load(tables, part).await?;
         for entry in part {
             fold.apply(entry)?;
         }
         fold.write(tables).await?;
-        if let Some(last) = part.last()
-            && deletes_room(last)
-        {
-            delete_room(tables, last.stream.key()).await?;
+        match part.last() {
+            Some(last) if deletes_room(last) => delete_room(tables, last.stream.key()).await?,
+            Some(last) if unlinks(last) => {
+                unlink(tables, &UserId::new(last.stream.key()), last.at).await?;
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -61,8 +70,20 @@ fn deletes_room(entry: &Entry) -> bool {
     matches!(entry.event, Event::Room(RoomEvent::RoomDeleted { .. }))
 }
 
+fn unlinks(entry: &Entry) -> bool {
+    matches!(
+        entry.event,
+        Event::Account(AccountEvent::UserDeleted {
+            messages: MessageErasure::Unlink,
+            ..
+        })
+    )
+}
+
 async fn delete_room(tables: &mut AnyConnection, room: &str) -> Result<(), ViewError> {
-    const STATEMENTS: [&str; 6] = [
+    const STATEMENTS: [&str; 7] = [
+        "INSERT INTO remains (id, room, sender, key_id) \
+         SELECT id, room, sender, key_id FROM message WHERE room = $1",
         "DELETE FROM named WHERE id IN (SELECT id FROM message WHERE room = $1)",
         "DELETE FROM message WHERE room = $1",
         "DELETE FROM star WHERE room = $1",
@@ -111,6 +132,16 @@ struct Fold {
     /// Messages whose mentions changed.
     mentioned: BTreeMap<MessageId, Vec<UserId>>,
     named: BTreeSet<(UserId, MessageId)>,
+    /// Messages deleted with their history kept.
+    remains: BTreeMap<MessageId, Remains>,
+    /// Messages that were pruned, known here or not.
+    pruned: BTreeSet<MessageId>,
+}
+
+struct Remains {
+    room: RoomId,
+    sender: UserId,
+    key: KeyId,
 }
 
 struct Name {
@@ -196,6 +227,8 @@ impl Fold {
             Event::Room(RoomEvent::ChannelPruned { pruned, .. }) => {
                 for pruned in pruned {
                     self.remove(&pruned.message, entry)?;
+                    self.remains.remove(&pruned.message);
+                    self.pruned.insert(pruned.message.clone());
                 }
                 Ok(())
             }
@@ -211,7 +244,12 @@ impl Fold {
             _ => return Ok(()),
         };
         let id = UserId::new(entry.stream.key());
-        self.authors.insert(id.clone(), Name::of(&id, profile)?);
+        let name = if unlinks(entry) {
+            Name::unlinked()?
+        } else {
+            Name::of(&id, profile)?
+        };
+        self.authors.insert(id, name);
         Ok(())
     }
 
@@ -226,8 +264,21 @@ impl Fold {
             }
             E::MessageDeleted {
                 show_deleted: false,
+                erased,
                 ..
-            } => return self.remove(&id, entry),
+            } => {
+                if erased.is_none()
+                    && let Some(Slot { row, .. }) = self.slots.get(&id)
+                {
+                    let remains = Remains {
+                        room: row.room.clone(),
+                        sender: row.sender.clone(),
+                        key: row.key,
+                    };
+                    self.remains.insert(id.clone(), remains);
+                }
+                return self.remove(&id, entry);
+            }
             E::MessageReported { .. } => return Ok(()),
             _ => {}
         }
@@ -450,6 +501,7 @@ impl Fold {
             })
             .await?;
         self.write_marks(tables).await?;
+        self.write_remains(tables).await?;
         let deleted: Vec<_> = self.deleted.iter().collect();
         DELETED
             .write(tables, &deleted, |(id, deleted), values| {
@@ -485,6 +537,20 @@ impl Fold {
             }
         }
         Ok(())
+    }
+
+    async fn write_remains(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        let pruned: Vec<_> = self.pruned.iter().collect();
+        ERASED.execute(tables, &pruned).await?;
+        let remains: Vec<_> = self.remains.iter().collect();
+        REMAIN
+            .write(tables, &remains, |(id, remains), values| {
+                values.text(id);
+                values.text(&remains.room);
+                values.text(&remains.sender);
+                values.number(remains.key.0 as i64);
+            })
+            .await
     }
 
     /// Stars, mentions, and who is named where.
@@ -599,6 +665,19 @@ impl Slot {
 }
 
 impl Name {
+    /// Of somebody instead of whom the server's own account is shown.
+    fn unlinked() -> Result<Self, ViewError> {
+        let author = Author {
+            id: UserId::new(SYSTEM_ACCOUNT),
+            username: SYSTEM_ACCOUNT.to_owned(),
+            name: None,
+        };
+        Ok(Self {
+            wire: serde_json::to_string(&author)?,
+            username: author.username,
+        })
+    }
+
     /// `None` for somebody whose personal data is gone.
     fn of(id: &UserId, profile: Option<&Profile>) -> Result<Self, ViewError> {
         let author = match profile {

@@ -2,14 +2,17 @@
 //!
 //! A row holds its finished JSON, all but the author, who stands once in a table of authors: a new
 //! name, or none any more, is one row however much was written under it. What a message says goes
-//! with its row; a deleted message leaves its id and the time behind, for clients that catch up.
+//! with its row; a deleted message leaves its id and the time behind, for clients that catch up, and,
+//! while its text can still be read in the log, the key that a prune has to name.
 
 mod fold;
 mod latest;
 mod queries;
+mod remains;
 mod row;
 #[cfg(test)]
 mod tests;
+mod unlink;
 mod wire;
 
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use sqlx::AnyConnection;
 pub use self::queries::{
     Deleted, Filter, Found, History, MessageHead, Messages, Order, Slice, ThreadKind, Unread,
 };
+pub use self::remains::{Readable, readable_among, readable_by, readable_in};
 use crate::view::{View, ViewError};
 
 /// See the module.
@@ -37,7 +41,7 @@ impl View for MessagesView {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &'static str {

@@ -743,23 +743,6 @@ impl Messages {
         rows.iter().map(pruned).collect()
     }
 
-    /// Messages by one sender in any room, after the last of those given before; to erase them all.
-    pub async fn sent_by(
-        &self,
-        sender: &UserId,
-        room: &RoomId,
-        most: u64,
-    ) -> Result<Vec<Pruned>, ViewError> {
-        let criteria = PruneCriteria {
-            latest: Timestamp(i64::MAX),
-            oldest: Timestamp(i64::MIN),
-            inclusive: true,
-            users: vec![sender.clone()],
-            ..PruneCriteria::default()
-        };
-        self.matching(room, &criteria, most).await
-    }
-
     /// How many messages a room has.
     pub async fn total(&self, room: &RoomId) -> Result<u64, ViewError> {
         let mut reading = self.store.read().await?;

@@ -72,6 +72,13 @@ pub(super) const REWRITE: Insert = WRITE.on_conflict(
      last_reply = excluded.last_reply, reactions = excluded.reactions, wire = excluded.wire",
 );
 
+/// The same where somebody else is to have sent it.
+pub(super) const REPLACE: Insert = WRITE.on_conflict(
+    "ON CONFLICT (room, at, position) DO UPDATE SET updated = excluded.updated, \
+     changed = excluded.changed, sender = excluded.sender, reactions = excluded.reactions, \
+     wire = excluded.wire",
+);
+
 pub(super) const READ: ByKey = ByKey::new(
     "SELECT room, at, position, id, updated, changed, sender, key_id, system, thread, main, \
      pinned, discussion, has_files, stars, replies, last_reply, reactions, wire \

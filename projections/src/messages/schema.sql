@@ -82,3 +82,14 @@ CREATE TABLE total (
     room text PRIMARY KEY,
     messages bigint NOT NULL
 ) WITHOUT ROWID;
+
+-- Messages out of sight whose text can still be read in the log: deleted with their history kept, or
+-- gone with their room. They stand here until a prune names their keys.
+CREATE TABLE remains (
+    id text PRIMARY KEY,
+    room text NOT NULL,
+    sender text NOT NULL,
+    key_id bigint NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX remains_room ON remains (room);

@@ -1,4 +1,4 @@
-use hansard_domain::account::{AccountEvent, Profile};
+use hansard_domain::account::{AccountEvent, MessageErasure, Profile};
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::message::{Content, Mentions, MessageEvent, Sent, ThreadReply};
 use hansard_domain::room::{PruneReason, Pruned, RoomEvent};
@@ -11,7 +11,7 @@ use super::*;
 use crate::testing::{Story, dump, shredded, tables, told};
 
 const TABLES: &[&str] = &[
-    "message", "author", "star", "mention", "named", "deleted", "total",
+    "message", "author", "star", "mention", "named", "deleted", "total", "remains",
 ];
 
 fn two_people() -> Story {
@@ -262,7 +262,13 @@ async fn a_replay_after_shredding_gives_the_same_tables() {
     story.room("other", RoomEvent::RoomDeleted { key: KeyId(2) });
     deleted(&mut story, "m4", false);
     for id in ["mary", "joe"] {
-        story.account(id, AccountEvent::UserDeleted { key: KeyId(1) });
+        story.account(
+            id,
+            AccountEvent::UserDeleted {
+                key: KeyId(1),
+                messages: MessageErasure::default(),
+            },
+        );
     }
     let mut live = told(&MessagesView, &story, TABLES).await;
     let expected = dump(&mut live, TABLES).await;
@@ -270,4 +276,136 @@ async fn a_replay_after_shredding_gives_the_same_tables() {
     assert!(!expected.join("\n").contains("Name of"));
     let mut replayed = tables(&MessagesView, &shredded(&story.entries), 100).await;
     assert_eq!(dump(&mut replayed, TABLES).await, expected);
+}
+
+fn deleted_with_history(story: &mut Story, id: &str) {
+    let event = MessageEvent::MessageDeleted {
+        room: "general".into(),
+        by: "joe".into(),
+        erased: None,
+        show_deleted: false,
+        at: story.now(),
+    };
+    story.on(id, event);
+}
+
+fn named(mut readable: Vec<Readable>) -> Vec<(String, String)> {
+    readable.sort_by(|one, other| one.1.message.cmp(&other.1.message));
+    let name = |(room, pruned): Readable| (room.to_string(), pruned.message.to_string());
+    readable.into_iter().map(name).collect()
+}
+
+#[tokio::test]
+async fn what_can_still_be_read_is_known_until_a_prune_names_it() {
+    let mut story = two_people();
+    for (id, sender) in [
+        ("m1", "mary"),
+        ("m2", "joe"),
+        ("m3", "mary"),
+        ("m4", "mary"),
+    ] {
+        wrote(&mut story, id, sender, "secret");
+    }
+    deleted_with_history(&mut story, "m3");
+    deleted(&mut story, "m4", false);
+    let elsewhere = story.message("other", "mary");
+    story.wrote("o1", elsewhere, "secret");
+    let all = [("general", "m1"), ("general", "m2"), ("general", "m3")];
+    let all = all.map(|(room, id)| (room.to_owned(), id.to_owned()));
+    let general = RoomId::new("general");
+
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let found = readable_in(&mut tables, &general).await.unwrap();
+    assert_eq!(named(found), all);
+    story.room("general", RoomEvent::RoomDeleted { key: KeyId(2) });
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let found = readable_in(&mut tables, &general).await.unwrap();
+    assert_eq!(named(found), all, "the room is gone, its texts are not");
+    let everything = dump(&mut tables, TABLES).await.join("\n");
+    assert_eq!(everything.matches("secret").count(), 1, "{everything}");
+    let found = readable_by(&mut tables, &"mary".into()).await.unwrap();
+    let ids: Vec<_> = named(found).into_iter().map(|(_, id)| id).collect();
+    assert_eq!(ids, ["m1", "m3", "o1"]);
+    let some = ["m3", "m4", "o1"].map(MessageId::new);
+    let found = readable_among(&mut tables, &some).await.unwrap();
+    assert_eq!(named(found).len(), 2);
+
+    let pruned = ["m1", "m2", "m3"].map(|id| Pruned {
+        message: id.into(),
+        key: KeyId(3),
+    });
+    let event = RoomEvent::ChannelPruned {
+        reason: PruneReason::Deletion,
+        criteria: Default::default(),
+        pruned: pruned.into(),
+    };
+    story.room("general", event);
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let found = readable_in(&mut tables, &general).await.unwrap();
+    assert_eq!(named(found), []);
+    let found = readable_by(&mut tables, &"mary".into()).await.unwrap();
+    assert_eq!(named(found), [("other".to_owned(), "o1".to_owned())]);
+}
+
+#[tokio::test]
+async fn who_is_unlinked_is_named_by_no_message_and_what_it_said_stays() {
+    let mut story = two_people();
+    wrote(&mut story, "m1", "mary", "hers");
+    wrote(&mut story, "m2", "joe", "his");
+    replied(&mut story, "r1", "mary", "m2");
+    for id in ["m1", "m2"] {
+        reacted(&mut story, id, "mary", ":smile:");
+        reacted(&mut story, id, "joe", ":smile:");
+    }
+    let edited = MessageEvent::MessageEdited {
+        room: "general".into(),
+        editor: "mary".into(),
+        mentions: Mentions::default(),
+        content: content("hers, edited"),
+        at: story.now(),
+    };
+    story.on("m1", edited);
+    let pinned = MessageEvent::MessagePinned {
+        room: "general".into(),
+        by: "mary".into(),
+        at: story.now(),
+    };
+    story.on("m2", pinned);
+    wrote(&mut story, "m3", "mary", "kept in the log");
+    deleted_with_history(&mut story, "m3");
+    let gone = AccountEvent::UserDeleted {
+        key: KeyId(1),
+        messages: MessageErasure::Unlink,
+    };
+    story.account("mary", gone);
+    // What happens afterwards does not bring the name back.
+    reacted(&mut story, "m1", "joe", ":tada:");
+
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let messages = history(&mut tables, "joe", all()).await;
+    let message = |id: &str| {
+        let found = messages.iter().find(|message| message["_id"] == id);
+        found.unwrap().clone()
+    };
+    let hers = message("m1");
+    assert_eq!(hers["msg"], "hers, edited");
+    assert_eq!(hers["u"]["_id"], "rocket.cat");
+    assert_eq!(hers["alias"], "Removed User");
+    let system = json!({ "_id": "rocket.cat", "username": "rocket.cat" });
+    assert_eq!(hers["editedBy"], system);
+    let smiling = json!({ "usernames": ["rocket.cat", "joe"] });
+    assert_eq!(hers["reactions"][":smile:"], smiling);
+    let his = message("m2");
+    assert_eq!(his["u"]["_id"], "joe");
+    assert_eq!(his["pinnedBy"], system);
+    assert_eq!(his["reactions"][":smile:"], smiling);
+    assert!(his["alias"].is_null());
+    for message in &messages {
+        assert!(!message.to_string().contains("mary"), "{message}");
+    }
+    // Of her there is no more than what shows another instead of her.
+    let rows = dump(&mut tables, TABLES).await;
+    let hers: Vec<_> = rows.iter().filter(|row| row.contains("mary")).collect();
+    assert_eq!(hers.len(), 1, "{hers:?}");
+    assert!(hers[0].starts_with("author: \"mary\""), "{hers:?}");
 }

@@ -196,6 +196,26 @@ pub(super) fn people<'a>(
         .chain(reactions.iter().map(|(_, user)| user.clone()))
 }
 
+/// Puts somebody in another's place, with its id for a name; answers whether the other was named.
+pub(super) fn replace_person(wire: &mut Map<String, Value>, old: &UserId, new: &UserId) -> bool {
+    let mut named = false;
+    for field in PEOPLE {
+        if let Some(Value::Object(person)) = wire.get_mut(field)
+            && person.get("_id").is_some_and(|id| id == old.as_str())
+        {
+            person.insert("_id".into(), json!(new));
+            person.insert("username".into(), json!(new));
+            named = true;
+        }
+    }
+    if let Some(Value::Array(replies)) = wire.get_mut("replies") {
+        let followers = replies.len();
+        replies.retain(|follower| follower != old.as_str());
+        named |= replies.len() < followers;
+    }
+    named
+}
+
 /// Writes the names of those that a wire names.
 pub(super) fn set_names(
     wire: &mut Map<String, Value>,

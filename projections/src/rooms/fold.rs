@@ -198,9 +198,6 @@ impl Gathered {
                 });
             }
             RoomEvent::MemberJoined { user, at, .. } => self.enter(room, user, *at, Vec::new()),
-            RoomEvent::ChannelPruned { pruned, .. } => {
-                self.activity(room).messages -= pruned.len() as i64;
-            }
             _ => return false,
         }
         true
@@ -475,9 +472,16 @@ async fn change_room(
         RoomEvent::RoomArchived {} => archived(tables, room, true).await?,
         RoomEvent::RoomUnarchived {} => archived(tables, room, false).await?,
         RoomEvent::RoomDeleted { .. } => return delete(tables, room, at).await,
-        RoomEvent::RoomCreated { .. }
-        | RoomEvent::MemberJoined { .. }
-        | RoomEvent::ChannelPruned { .. } => {}
+        // A room that is gone has no activity any more, and gets none by this.
+        RoomEvent::ChannelPruned { pruned, .. } => {
+            sqlx::query("UPDATE activity SET messages = messages - $1 WHERE room = $2")
+                .bind(pruned.len() as i64)
+                .bind(room.as_str().to_owned())
+                .execute(tables)
+                .await?;
+            return Ok(());
+        }
+        RoomEvent::RoomCreated { .. } | RoomEvent::MemberJoined { .. } => {}
     }
     sqlx::query("UPDATE room SET updated = $1 WHERE id = $2")
         .bind(at.0)

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hansard_domain::account::{AccountEvent, Presence, Profile};
+use hansard_domain::account::{AccountEvent, MessageErasure, Presence, Profile};
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomDetails};
@@ -236,7 +236,13 @@ async fn a_replay_after_shredding_gives_the_same_tables() {
         story.room(id, RoomEvent::RoomDeleted { key: KeyId(2) });
     }
     for id in ["mary", "joe", "ann"] {
-        story.account(id, AccountEvent::UserDeleted { key: KeyId(1) });
+        story.account(
+            id,
+            AccountEvent::UserDeleted {
+                key: KeyId(1),
+                messages: MessageErasure::default(),
+            },
+        );
     }
     let mut live = told(&Rooms, &story, TABLES).await;
     let shredded: Vec<Arc<Entry>> = story

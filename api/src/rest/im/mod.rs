@@ -16,7 +16,6 @@ use super::body::{Body, Params};
 use super::caller::Caller;
 use super::failure::Failure;
 use super::paging::{Paging, PagingParams};
-use super::rooms::index::ViewIndex;
 use super::rooms::section::{self as shared, Counters, CountersParams, Members};
 use super::rooms::{
     HistoryAnswer, HistoryParams, MembersParams, MessageListAnswer, RoomList, history, messages,
@@ -200,8 +199,9 @@ async fn delete(app: &App, caller: &Caller, wanted: &DirectRef) -> Result<(), Fa
     if !seen {
         return Err(Failure::refused("error-not-allowed", "Not allowed"));
     }
-    let index = ViewIndex(&app.views.messages);
-    Ok(room::delete(&app.commands, caller, &index, room).await?)
+    let deleted = room::delete(&app.commands, caller, room).await?;
+    app.erasure.follows(&app.commands, deleted).await;
+    Ok(())
 }
 
 async fn is_open(app: &App, caller: &Caller, room: &RoomId) -> Result<Option<bool>, Failure> {

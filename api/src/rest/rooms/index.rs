@@ -3,34 +3,18 @@
 //! A view that can't catch up with the log does not know; whoever asks it is told to come again.
 
 use async_trait::async_trait;
+use hansard_commands::eraser::{Readable, ReadableMessages};
 use hansard_commands::error::CommandError;
 use hansard_commands::prune::DeletedMessages;
 use hansard_commands::room::MessageIndex;
-use hansard_domain::id::{MessageId, RoomId};
+use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::journal::JournalError;
 use hansard_domain::log::LogError;
 use hansard_domain::room::{PruneCriteria, Pruned};
-use hansard_projections::messages::Messages;
+use hansard_projections::messages::{self, Messages};
 use hansard_projections::{Reading, Store, ViewError, retention};
 
-/// The view of messages as the index of them.
-pub struct ViewIndex<'a>(pub &'a Messages);
-
-#[async_trait]
-impl MessageIndex for ViewIndex<'_> {
-    async fn matching(
-        &self,
-        room: &RoomId,
-        criteria: &PruneCriteria,
-        most: u64,
-    ) -> Result<Vec<Pruned>, CommandError> {
-        drop(caught_up(self.0.store()).await?);
-        let found = self.0.matching(room, criteria, most).await;
-        found.map_err(unavailable)
-    }
-}
-
-/// The same for those who outlive a request, and what of deleted messages is left.
+/// The views as the index of messages.
 pub struct Index {
     pub messages: Messages,
     /// The view of retention.
@@ -45,9 +29,30 @@ impl MessageIndex for Index {
         criteria: &PruneCriteria,
         most: u64,
     ) -> Result<Vec<Pruned>, CommandError> {
-        ViewIndex(&self.messages)
-            .matching(room, criteria, most)
-            .await
+        drop(caught_up(self.messages.store()).await?);
+        let found = self.messages.matching(room, criteria, most).await;
+        found.map_err(unavailable)
+    }
+}
+
+#[async_trait]
+impl ReadableMessages for Index {
+    async fn said_in(&self, room: &RoomId) -> Result<Vec<Readable>, CommandError> {
+        let mut reading = caught_up(self.messages.store()).await?;
+        let found = messages::readable_in(&mut reading, room).await;
+        found.map_err(unavailable)
+    }
+
+    async fn said_by(&self, user: &UserId) -> Result<Vec<Readable>, CommandError> {
+        let mut reading = caught_up(self.messages.store()).await?;
+        let found = messages::readable_by(&mut reading, user).await;
+        found.map_err(unavailable)
+    }
+
+    async fn among(&self, ids: &[MessageId]) -> Result<Vec<Readable>, CommandError> {
+        let mut reading = caught_up(self.messages.store()).await?;
+        let found = messages::readable_among(&mut reading, ids).await;
+        found.map_err(unavailable)
     }
 }
 

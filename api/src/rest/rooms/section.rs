@@ -11,7 +11,6 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 pub use super::history::{HistoryAnswer, HistoryParams, MessageListAnswer};
-use super::index::ViewIndex;
 pub use super::request::{MembersParams, RoomRef, UserRef, UsersRef};
 use super::{history, list, shape};
 use crate::app::App;
@@ -354,8 +353,9 @@ pub async fn delete(
     wanted: &RoomRef,
 ) -> Result<(), Failure> {
     let found = section.find(app, caller, wanted)?;
-    let index = ViewIndex(&app.views.messages);
-    Ok(room::delete(&app.commands, caller, &index, found.id).await?)
+    let deleted = room::delete(&app.commands, caller, found.id).await?;
+    app.erasure.follows(&app.commands, deleted).await;
+    Ok(())
 }
 
 /// Whether a room stands in the caller's list; `None` if the caller is not in it.

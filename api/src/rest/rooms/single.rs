@@ -11,7 +11,6 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::index::ViewIndex;
 use super::request::{RoomRef, UserRef};
 use super::{list, shape};
 use crate::app::App;
@@ -360,8 +359,8 @@ async fn delete(
     if asked.room_id.is_empty() {
         return Err(Failure::plain("The 'roomId' param is required"));
     }
-    let index = ViewIndex(&app.views.messages);
-    room::delete(&app.commands, &caller, &index, RoomId::new(&asked.room_id)).await?;
+    let deleted = room::delete(&app.commands, &caller, RoomId::new(&asked.room_id)).await?;
+    app.erasure.follows(&app.commands, deleted).await;
     done()
 }
 

@@ -16,7 +16,6 @@ use crate::rest::answer::{Answer, Nothing, Success, answer, done};
 use crate::rest::body::Body;
 use crate::rest::caller::{Caller, MaybeCaller};
 use crate::rest::failure::Failure;
-use crate::rest::rooms::index::ViewIndex;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -157,14 +156,8 @@ async fn delete_user(
     delete::check_may_delete(&app.commands.model(), &caller)?;
     let user = request.user.find(&app)?;
     let confirmed = request.confirm_relinquish;
-    delete::delete(
-        &app.commands,
-        &caller,
-        &ViewIndex(&app.views.messages),
-        user,
-        confirmed,
-    )
-    .await?;
+    let deleted = delete::delete(&app.commands, &caller, user, confirmed).await?;
+    app.erasure.follows(&app.commands, deleted).await;
     done()
 }
 
@@ -190,13 +183,8 @@ async fn delete_own(
     let Some(password) = request.password.filter(|password| !password.is_empty()) else {
         return Err(Failure::plain("Body parameter \"password\" is required."));
     };
-    delete::delete_own(
-        &app.commands,
-        &caller,
-        &ViewIndex(&app.views.messages),
-        &password,
-        request.confirm_relinquish,
-    )
-    .await?;
+    let confirmed = request.confirm_relinquish;
+    let deleted = delete::delete_own(&app.commands, &caller, &password, confirmed).await?;
+    app.erasure.follows(&app.commands, deleted).await;
     done()
 }
