@@ -1,6 +1,7 @@
 //! The eraser when it is killed between a deletion and the end of its erasure, and what comes late.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -70,21 +71,39 @@ impl ReadableMessages for Views {
     }
 }
 
-/// Tells of one message only: an erasure that it is asked for ends in the middle.
-struct Half(Arc<Views>);
+/// Tells of one message and then of none: an erasure that ends in the middle.
+struct Half {
+    views: Arc<Views>,
+    told: AtomicBool,
+}
+
+impl Half {
+    fn of(views: &Arc<Views>) -> Arc<Self> {
+        Arc::new(Self {
+            views: views.clone(),
+            told: AtomicBool::new(false),
+        })
+    }
+
+    fn first(&self, mut found: Vec<Readable>) -> Vec<Readable> {
+        let told = !found.is_empty() && self.told.swap(true, Ordering::SeqCst);
+        found.truncate(usize::from(!told));
+        found
+    }
+}
 
 #[async_trait]
 impl ReadableMessages for Half {
     async fn said_in(&self, room: &RoomId) -> Result<Vec<Readable>, CommandError> {
-        Ok(self.0.said_in(room).await?.into_iter().take(1).collect())
+        Ok(self.first(self.views.said_in(room).await?))
     }
 
     async fn said_by(&self, user: &UserId) -> Result<Vec<Readable>, CommandError> {
-        Ok(self.0.said_by(user).await?.into_iter().take(1).collect())
+        Ok(self.first(self.views.said_by(user).await?))
     }
 
     async fn among(&self, messages: &[MessageId]) -> Result<Vec<Readable>, CommandError> {
-        self.0.among(messages).await
+        Ok(self.first(self.views.among(messages).await?))
     }
 }
 
@@ -318,8 +337,7 @@ async fn a_deletion_that_was_interrupted_is_finished_and_finished_once() {
     assert_eq!(world.pruned().await, Vec::<String>::new());
     assert!(world.readable("two").await, "the test can fail");
 
-    let half = Arc::new(Half(world.views.clone()));
-    world.erase(half).await;
+    world.erase(Half::of(&world.views)).await;
     assert_eq!(world.pruned().await.len(), 1, "killed in the middle");
     world.erase(world.views.clone()).await;
     assert_eq!(world.pruned().await, ["one", "three", "two"]);
@@ -347,8 +365,7 @@ async fn an_account_that_goes_with_its_messages_leaves_none_however_often_it_is_
     let delete = account::delete(&world.commands, &world.operator, "mary".into(), true);
     delete.await.unwrap();
 
-    let half = Arc::new(Half(world.views.clone()));
-    world.erase(half).await;
+    world.erase(Half::of(&world.views)).await;
     assert_eq!(world.pruned().await.len(), 1, "killed in the middle");
     world.erase(world.views.clone()).await;
     world.erase(world.views.clone()).await;

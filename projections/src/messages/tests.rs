@@ -371,6 +371,11 @@ async fn who_is_unlinked_is_named_by_no_message_and_what_it_said_stays() {
         at: story.now(),
     };
     story.on("m2", pinned);
+    let joined = Sent {
+        system: Some("uj".into()),
+        ..story.message("general", "mary")
+    };
+    story.wrote("s1", joined, "mary");
     wrote(&mut story, "m3", "mary", "kept in the log");
     deleted_with_history(&mut story, "m3");
     let gone = AccountEvent::UserDeleted {

@@ -17,6 +17,9 @@ use crate::view::ViewError;
 /// How many rows are rewritten at once.
 const CHUNK: usize = 500;
 
+/// System messages whose text is the username of the one they are from: it came, or left.
+const TELLING_SENDER: [&str; 3] = ["uj", "ut", "ul"];
+
 // Ids hold no character that `LIKE` knows; what is found beside is left as it is.
 const NAMING: &str = "SELECT room, at, position, id, updated, changed, sender, key_id, system, \
      thread, main, pinned, discussion, has_files, stars, replies, last_reply, reactions, wire \
@@ -95,12 +98,17 @@ fn unlink_row(row: &mut Row, user: &UserId, at: Timestamp) -> Result<bool, ViewE
     if wrote {
         row.sender = system.clone();
     }
+    let kind = row.system.as_deref();
+    let tells_sender = kind.is_some_and(|kind| TELLING_SENDER.contains(&kind));
     let mut named = false;
     let before = (row.updated, row.changed, row.wire.clone());
     row.change(at, |wire| {
         named = wire::replace_person(wire, user, &system);
         if wrote {
             wire.insert("alias".into(), REMOVED_NAME.into());
+            if tells_sender {
+                wire.insert("msg".into(), REMOVED_NAME.into());
+            }
         }
         Ok(())
     })?;
