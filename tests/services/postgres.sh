@@ -67,7 +67,7 @@ start() {
     >/dev/null </dev/null || { tail -50 "$dir/data/server.log" >&2; fail "the server did not start"; }
   if [ -n "$watched" ]; then
     (
-      while kill -0 "$watched" 2>/dev/null; do sleep 0.5; done
+      while kill -0 "$watched" 2>/dev/null && [ -d "$dir" ]; do sleep 0.5; done
       as_server "$bin/pg_ctl" --pgdata="$dir/data" --mode=immediate stop
       rm -rf "$dir"
     ) >/dev/null 2>&1 </dev/null &
