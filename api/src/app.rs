@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::erasure::Erasure;
 use crate::rest::rate_limit::RateLimiter;
@@ -24,6 +25,8 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     pub config: Config,
     pub commands: Commands,
+    /// Where nodes elect the one that writes.
+    pub cluster: Option<Arc<Cluster>>,
     pub failed_logins: FailedLogins,
     pub views: Views,
     pub index: Arc<Index>,

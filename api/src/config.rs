@@ -1,8 +1,10 @@
 //! How the server is told what to do: flags, then the environment (`HANSARD_*`), then
 //! `hansard.toml`, all under the same names; what none of them says has its default.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -21,13 +23,107 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where the log, or the views, are kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Store {
-    /// Files in the data directory
+/// Where the event log is kept.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum LogStore {
+    /// Files in the data directory.
     #[default]
     Sqlite,
+    /// A database, by its URL.
+    Postgres(String),
+    /// A topic, by its URL.
+    Kafka(String),
+}
+
+/// Where the views are kept.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ViewStore {
+    /// Files in the data directory.
+    #[default]
+    Sqlite,
+}
+
+/// A store that is none.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownStore {
+    #[error(
+        "a log is kept in sqlite, postgres://user:password@host/database or \
+         kafka://broker1,broker2/topic"
+    )]
+    Log,
+    #[error("views are kept in sqlite")]
+    Views,
+}
+
+impl FromStr for LogStore {
+    type Err = UnknownStore;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStore> {
+        match text.split_once("://").map(|(scheme, _)| scheme) {
+            None if text == "sqlite" => Ok(Self::Sqlite),
+            Some("postgres" | "postgresql") => Ok(Self::Postgres(text.to_owned())),
+            Some("kafka") => Ok(Self::Kafka(text.to_owned())),
+            _ => Err(UnknownStore::Log),
+        }
+    }
+}
+
+impl FromStr for ViewStore {
+    type Err = UnknownStore;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStore> {
+        match text {
+            "sqlite" => Ok(Self::Sqlite),
+            _ => Err(UnknownStore::Views),
+        }
+    }
+}
+
+macro_rules! as_text {
+    ($($store:ty),*) => {$(
+        impl TryFrom<String> for $store {
+            type Error = UnknownStore;
+
+            fn try_from(text: String) -> Result<Self, UnknownStore> {
+                text.parse()
+            }
+        }
+
+        impl From<$store> for String {
+            fn from(store: $store) -> Self {
+                store.text().to_owned()
+            }
+        }
+
+        /// Without what stands behind the scheme: a URL may hold a password.
+        impl fmt::Debug for $store {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let text = self.text();
+                f.write_str(text.split_once(':').map_or(text, |(scheme, _)| scheme))
+            }
+        }
+    )*};
+}
+
+as_text!(LogStore, ViewStore);
+
+impl LogStore {
+    fn text(&self) -> &str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres(url) | Self::Kafka(url) => url,
+        }
+    }
+}
+
+impl ViewStore {
+    fn text(&self) -> &str {
+        match self {
+            Self::Sqlite => "sqlite",
+        }
+    }
 }
 
 /// What the flags say; everything is optional, because the environment or the file may say it.
@@ -49,15 +145,28 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<PathBuf>,
 
-    /// Where the event log is kept [default: sqlite]
+    /// Where the event log is kept: sqlite, postgres://user:password@host/database or
+    /// kafka://broker1,broker2/topic [default: sqlite]
     #[arg(long, global = true, value_name = "STORE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    log: Option<Store>,
+    log: Option<LogStore>,
 
-    /// Where the views are kept [default: sqlite]
+    /// Where the views are kept: sqlite [default: sqlite]
     #[arg(long, global = true, value_name = "STORE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    views: Option<Store>,
+    views: Option<ViewStore>,
+
+    /// The address that other nodes reach this one at, where they elect the one that writes
+    /// [default: http:// and the address that HTTP is served on]
+    #[arg(long, global = true, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advertise: Option<String>,
+
+    /// The file with the secret that nodes know each other by. HANSARD_CLUSTER_SECRET may hold the
+    /// secret itself
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_secret_file: Option<PathBuf>,
 
     /// The file with the master key that opens the vault [default: master.key in the data directory,
     /// made at the first start]. HANSARD_MASTER_KEY may hold the key itself
@@ -102,8 +211,10 @@ pub struct Flags {
 pub struct Config {
     pub listen: SocketAddr,
     pub data: PathBuf,
-    pub log: Store,
-    pub views: Store,
+    pub log: LogStore,
+    pub views: ViewStore,
+    pub advertise: Option<String>,
+    pub cluster_secret_file: Option<PathBuf>,
     pub master_key_file: Option<PathBuf>,
     pub log_format: LogFormat,
     pub log_level: String,
@@ -123,8 +234,10 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             data: "data".into(),
-            log: Store::Sqlite,
-            views: Store::Sqlite,
+            log: LogStore::Sqlite,
+            views: ViewStore::Sqlite,
+            advertise: None,
+            cluster_secret_file: None,
             master_key_file: None,
             log_format: LogFormat::Auto,
             log_level: "info".to_owned(),
@@ -164,16 +277,26 @@ impl Config {
             .map_err(|error| ConfigError::Unusable(Box::new(error)))
     }
 
+    /// The URL that this server is reached at, as far as it knows.
+    pub fn address(&self) -> String {
+        match &self.advertise {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen),
+        }
+    }
+
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_timeout)
     }
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "listen",
     "data",
     "log",
     "views",
+    "advertise",
+    "cluster-secret-file",
     "master-key-file",
     "log-format",
     "log-level",

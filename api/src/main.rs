@@ -2,9 +2,11 @@
 
 mod app;
 mod cli;
+mod cluster;
 mod config;
 mod erasure;
 mod export;
+mod leading;
 mod logging;
 mod openapi;
 mod operation;

@@ -9,20 +9,17 @@ use std::time::Duration;
 use axum::serve::ListenerExt;
 use hansard_commands::account::login::FailedLogins;
 use hansard_commands::account::password;
-use hansard_commands::bootstrap::{self, Administrator};
+use hansard_commands::bootstrap::{self, Administrator, BootstrapError};
 use hansard_commands::bus::Commands;
 use hansard_commands::eraser::Eraser;
-use hansard_commands::integration::dispatch::Dispatcher;
-use hansard_commands::integration::outgoing::OutgoingWebhooks;
+use hansard_commands::error::CommandError;
 use hansard_commands::policy::{self, Policy, RunningPolicy};
-use hansard_commands::retention::{Retention, RunningRetention};
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
 use hansard_commands::state::StateStore;
 use hansard_domain::id::{RandomIds, SystemClock};
 use hansard_domain::log::Position;
 use hansard_infra::http_out::HttpWebhookSender;
-use hansard_infra::state::StateFiles;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -32,11 +29,15 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Parts};
 use crate::config::Config;
 use crate::erasure::Erasure;
+use crate::leading::{Duties, Leading};
 use crate::rest::rate_limit::RateLimiter;
 use crate::rest::rooms::index::Index;
 use crate::views::Views;
 use crate::workspace::Workspace;
 use crate::{operation, rest};
+
+/// How often a node looks whether another one has founded the workspace.
+const FOUNDING: Duration = Duration::from_millis(50);
 
 /// How long requests under way may take to finish once the server was told to stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -62,7 +63,8 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let workspace = Workspace::open(&config).await?;
     let warming = tokio::spawn(password::warm_up());
     let mut running = Running::start(&workspace).await?;
-    set_up(&running.commands, &config).await?;
+    let leads = workspace.leads();
+    set_up(&running.commands, &config, leads.clone()).await?;
     let stop_views = CancellationToken::new();
     let views = Views::start(
         workspace.journal.clone(),
@@ -76,18 +78,19 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         retention: views.retention.clone(),
     });
     let erased = running.follow(Arc::new(Eraser::new(index.clone()))).await;
-    let retention = Retention::load(
-        running.commands.clone(),
-        index.clone(),
-        index.clone(),
-        running.state.clone(),
-    );
-    let retention = retention.await.start(running.stop_policies.clone());
+    let duties = Duties {
+        commands: running.commands.clone(),
+        index: index.clone(),
+        state: workspace.shared.clone(),
+        sender: Arc::new(HttpWebhookSender::new()?),
+    };
+    let leading = Leading::start(duties, leads, running.stop_policies.clone());
 
     let stop = CancellationToken::new();
     let app = App::new(Parts {
         config,
         commands: running.commands.clone(),
+        cluster: workspace.cluster.clone(),
         failed_logins: FailedLogins::default(),
         index,
         erasure: Erasure {
@@ -95,7 +98,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
             shredded: running.shredded.clone(),
             projector: projector.clone(),
         },
-        retention: retention.watch(),
+        retention: leading.retention(),
         stop: stop.clone(),
         views,
         limiter: RateLimiter::new(),
@@ -107,7 +110,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
 
     upkeep.abort();
     warming.abort();
-    running.stop(retention).await;
+    running.stop(leading).await;
     stop_views.cancel();
     projector.stopped().await;
     workspace.close().await;
@@ -164,8 +167,28 @@ async fn tend(metrics: metrics_exporter_prometheus::PrometheusHandle) {
     }
 }
 
-/// Founds the workspace at the first start, and sets what the environment says.
-async fn set_up(commands: &Commands, config: &Config) -> Result<(), Box<dyn Error>> {
+/// Founds the workspace at the first start, and sets what the environment says. Of several nodes one
+/// does it; the others wait until the workspace is there.
+async fn set_up(
+    commands: &Commands,
+    config: &Config,
+    leads: watch::Receiver<bool>,
+) -> Result<(), Box<dyn Error>> {
+    loop {
+        if *leads.borrow() {
+            match set_up_here(commands, config).await {
+                Err(BootstrapError::Command(CommandError::Follower)) => {}
+                done => return Ok(done?),
+            }
+        }
+        if commands.model().workspace_id().is_some() {
+            return Ok(());
+        }
+        tokio::time::sleep(FOUNDING).await;
+    }
+}
+
+async fn set_up_here(commands: &Commands, config: &Config) -> Result<(), BootstrapError> {
     let given = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let administrator = Administrator {
         username: given("ADMIN_USERNAME"),
@@ -173,7 +196,7 @@ async fn set_up(commands: &Commands, config: &Config) -> Result<(), Box<dyn Erro
         email: given("ADMIN_EMAIL"),
         password: given("ADMIN_PASS"),
     };
-    let address = format!("http://{}", config.listen);
+    let address = config.address();
     if let Some(made) = bootstrap::found(commands, administrator, address).await? {
         println!(
             "The administrator is '{}', with the one-time password {}\n\
@@ -184,7 +207,7 @@ async fn set_up(commands: &Commands, config: &Config) -> Result<(), Box<dyn Erro
     let overwritten = std::env::vars().filter_map(|(name, value)| {
         Some((name.strip_prefix("OVERWRITE_SETTING_")?.to_owned(), value))
     });
-    Ok(bootstrap::overwrite_settings(commands, overwritten.collect()).await?)
+    bootstrap::overwrite_settings(commands, overwritten.collect()).await
 }
 
 /// The write side at work.
@@ -192,9 +215,8 @@ struct Running {
     commands: Commands,
     committer: JoinHandle<()>,
     state: Arc<dyn StateStore>,
+    /// What each node does for itself.
     policies: Vec<RunningPolicy>,
-    /// Makes the deliveries of outgoing webhooks.
-    dispatching: JoinHandle<()>,
     /// How far the shredder has come.
     shredded: watch::Receiver<Position>,
     keeper: JoinHandle<()>,
@@ -205,7 +227,7 @@ struct Running {
 impl Running {
     async fn start(workspace: &Workspace) -> Result<Self, Box<dyn Error>> {
         let journal = &workspace.journal;
-        let state: Arc<dyn StateStore> = Arc::new(StateFiles::new(workspace.data.state()));
+        let state = workspace.own.clone();
         let snapshots = Arc::new(Snapshots::open(state.clone(), journal).await?);
         let model = snapshots.restore(journal).await?;
         let (commands, committer) = Commands::start(
@@ -213,25 +235,23 @@ impl Running {
             model,
             Arc::new(SystemClock),
             Arc::new(RandomIds),
-            None,
+            workspace
+                .cluster
+                .as_ref()
+                .map(|cluster| cluster.address.clone()),
         )
         .await?;
         let stop_policies = CancellationToken::new();
-        let start = |policy: Arc<dyn Policy>| {
-            policy::start(
-                policy,
-                commands.clone(),
-                state.clone(),
-                Position::START,
-                stop_policies.clone(),
-            )
-        };
-        let shredder = start(Arc::new(Shredder::new(snapshots.clone()))).await;
+        let shredder = policy::start(
+            Arc::new(Shredder::new(snapshots.clone())),
+            commands.clone(),
+            state.clone(),
+            Position::START,
+            stop_policies.clone(),
+        );
+        let shredder = shredder.await;
         let shredded = shredder.watch();
-        let policies = vec![shredder, start(Arc::new(OutgoingWebhooks)).await];
-        let sender = Arc::new(HttpWebhookSender::new()?);
-        let dispatcher = Dispatcher::new(commands.clone(), sender);
-        let dispatching = tokio::spawn(dispatcher.run(stop_policies.clone()));
+        let policies = vec![shredder];
         let stop_keeper = CancellationToken::new();
         let keeping = (snapshots, commands.clone(), stop_keeper.clone());
         let keeper = tokio::spawn(async move {
@@ -243,7 +263,6 @@ impl Running {
             committer,
             state,
             policies,
-            dispatching,
             shredded,
             keeper,
             stop_policies,
@@ -267,14 +286,11 @@ impl Running {
     }
 
     /// Stops what reacts, then saves the write model, then lets the committer finish.
-    async fn stop(self, retention: RunningRetention) {
+    async fn stop(self, leading: Leading) {
         self.stop_policies.cancel();
-        retention.stopped().await;
+        leading.stopped().await;
         for policy in self.policies {
             policy.stopped().await;
-        }
-        if let Err(error) = self.dispatching.await {
-            tracing::error!(%error, "the deliveries of webhooks ended badly");
         }
         self.stop_keeper.cancel();
         if let Err(error) = self.keeper.await {

@@ -1,21 +1,31 @@
-//! A data directory that is opened: the log, the keys, the journal over both.
+//! A workspace that is opened: the log, the keys, the journal over both, wherever they are kept.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hansard_commands::state::StateStore;
 use hansard_domain::journal::{Journal, JournalError};
 use hansard_domain::vault::VaultError;
 use hansard_infra::data_dir::{DataDir, DataDirError};
+use hansard_infra::log::postgres::PostgresLog;
 use hansard_infra::log::sqlite::{OpenError, SqliteLog};
+use hansard_infra::postgres::leader::Leadership;
+use hansard_infra::postgres::{self, Database};
+use hansard_infra::state::StateFiles;
+use hansard_infra::state::postgres::PostgresState;
 use hansard_infra::vault::master_key::{MasterKey, MasterKeyError};
+use hansard_infra::vault::postgres::PostgresVault;
 use hansard_infra::vault::sqlite::SqliteVault;
+use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::cluster::{Cluster, SecretError};
+use crate::config::{Config, LogStore};
 
 /// Holds the master key itself, in hexadecimal, where it is not in a file.
 const MASTER_KEY: &str = "HANSARD_MASTER_KEY";
 
-/// Why a data directory can't be opened.
+/// Why a workspace can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenWorkspaceError {
     #[error(transparent)]
@@ -32,60 +42,145 @@ pub enum OpenWorkspaceError {
     KeyLost { key: PathBuf, vault: PathBuf },
     #[error("cannot open the keys in {path}: {source}", path = path.display())]
     Vault { path: PathBuf, source: VaultError },
+    #[error("cannot open the keys: {0}")]
+    SharedVault(VaultError),
     #[error(transparent)]
     Log(#[from] OpenError),
+    #[error(transparent)]
+    Database(#[from] postgres::OpenError),
+    #[error(
+        "the nodes of a Kafka log hand requests on to the one that writes, and know each other by a \
+         secret; give all the same one, with --cluster-secret-file or HANSARD_CLUSTER_SECRET"
+    )]
+    NoSecret,
+    #[error("the secret of the nodes {path}: {source}", path = path.display())]
+    UnreadableSecret { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("other nodes can't reach this one at {0}; say with --advertise at which URL they can")]
+    NoAddress(String),
     #[error("cannot read the log: {0}")]
     Journal(#[from] JournalError),
 }
 
-/// See the module. Nobody else uses the directory until it is dropped.
+/// See the module. Nobody else uses the data directory until it is dropped.
 pub struct Workspace {
     pub data: DataDir,
     pub journal: Arc<Journal>,
-    log: Arc<SqliteLog>,
-    vault: Arc<SqliteVault>,
+    /// What this node alone needs again: its snapshot, and how far it has taken in events.
+    pub own: Arc<dyn StateStore>,
+    /// What whoever leads needs again.
+    pub shared: Arc<dyn StateStore>,
+    /// Where nodes elect the one that writes.
+    pub cluster: Option<Arc<Cluster>>,
+    stores: Stores,
+}
+
+/// What is open.
+enum Stores {
+    Files {
+        log: Arc<SqliteLog>,
+        vault: Arc<SqliteVault>,
+        leads: watch::Sender<bool>,
+    },
+    Postgres {
+        database: Database,
+        log: Arc<PostgresLog>,
+        leadership: Leadership,
+    },
 }
 
 impl Workspace {
     pub async fn open(config: &Config) -> Result<Self, OpenWorkspaceError> {
         let data = DataDir::open(&config.data)?;
-        let master = match std::env::var(MASTER_KEY) {
-            Ok(key) => MasterKey::from_hex(&key).map_err(OpenWorkspaceError::GivenKey)?,
-            Err(_) => {
-                let file = config
-                    .master_key_file
-                    .clone()
-                    .unwrap_or_else(|| data.master_key());
-                // A new key would open nothing that is there.
-                if data.vault().exists() && !file.exists() {
-                    return Err(OpenWorkspaceError::KeyLost {
-                        key: file,
-                        vault: data.vault(),
-                    });
-                }
-                MasterKey::load_or_create(file)?
+        let own: Arc<dyn StateStore> = Arc::new(StateFiles::new(data.state()));
+        let master = master_key(config, &data)?;
+        match &config.log {
+            LogStore::Sqlite => {
+                let vault = SqliteVault::open(data.vault(), master);
+                let vault = vault.await.map_err(|source| OpenWorkspaceError::Vault {
+                    path: data.vault(),
+                    source,
+                })?;
+                let vault = Arc::new(vault);
+                let log = Arc::new(SqliteLog::open(data.log()).await?);
+                Ok(Self {
+                    journal: Journal::open(log.clone(), vault.clone()).await?,
+                    data,
+                    shared: own.clone(),
+                    own,
+                    cluster: None,
+                    stores: Stores::Files {
+                        log,
+                        vault,
+                        leads: watch::Sender::new(true),
+                    },
+                })
             }
-        };
-        let vault = SqliteVault::open(data.vault(), master)
-            .await
-            .map_err(|source| OpenWorkspaceError::Vault {
-                path: data.vault(),
-                source,
-            })?;
-        let log = Arc::new(SqliteLog::open(data.log()).await?);
-        let vault = Arc::new(vault);
-        let journal = Journal::open(log.clone(), vault.clone()).await?;
-        Ok(Self {
-            data,
-            journal,
-            log,
-            vault,
-        })
+            LogStore::Postgres(url) => {
+                let database = Database::open(url).await?;
+                let vault = PostgresVault::open(&database, master).await;
+                let vault = vault.map_err(OpenWorkspaceError::SharedVault)?;
+                let log = Arc::new(PostgresLog::open(&database).await?);
+                Ok(Self {
+                    journal: Journal::open(log.clone(), Arc::new(vault)).await?,
+                    data,
+                    own,
+                    shared: Arc::new(PostgresState::new(&database)),
+                    cluster: None,
+                    stores: Stores::Postgres {
+                        leadership: Leadership::campaign(&database, "policies"),
+                        database,
+                        log,
+                    },
+                })
+            }
+            LogStore::Kafka(_) => todo!(),
+        }
     }
 
-    /// Closes the files.
-    pub async fn close(self) {
-        self.log.close().await;
-        self.vault.close().await;
+    /// Tells whether this node does what only one of them does.
+    pub fn leads(&self) -> watch::Receiver<bool> {
+        match &self.stores {
+            Stores::Files { leads, .. } => leads.subscribe(),
+            Stores::Postgres { leadership, .. } => leadership.leads(),
+        }
     }
+
+    /// Closes the files, and lets others lead.
+    pub async fn close(self) {
+        match self.stores {
+            Stores::Files { log, vault, .. } => {
+                log.close().await;
+                vault.close().await;
+            }
+            Stores::Postgres {
+                database,
+                log,
+                leadership,
+            } => {
+                leadership.resign().await;
+                log.close().await;
+                database.close().await;
+            }
+        }
+    }
+}
+
+fn master_key(config: &Config, data: &DataDir) -> Result<MasterKey, OpenWorkspaceError> {
+    if let Ok(key) = std::env::var(MASTER_KEY) {
+        return MasterKey::from_hex(&key).map_err(OpenWorkspaceError::GivenKey);
+    }
+    let file = config
+        .master_key_file
+        .clone()
+        .unwrap_or_else(|| data.master_key());
+    // A new key would open nothing that is there.
+    if data.vault().exists() && !file.exists() {
+        return Err(OpenWorkspaceError::KeyLost {
+            key: file,
+            vault: data.vault(),
+        });
+    }
+    Ok(MasterKey::load_or_create(file)?)
 }

@@ -9,7 +9,7 @@ use hansard_domain::event::Event;
 use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId};
 use hansard_domain::integration::Delivery;
 use hansard_domain::journal::{Batch, Journal};
-use hansard_domain::log::{Position, StreamId, Version};
+use hansard_domain::log::{Position, Role, StreamId, Version};
 use hansard_domain::message::Message;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -25,6 +25,9 @@ const WAITING: usize = 8192;
 
 /// How long a commit takes from the journal to the write model, about.
 const MOMENT: Duration = Duration::from_millis(1);
+
+/// How long somebody waits to hear of what other nodes recorded.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What came of a command.
 #[derive(Debug, Clone)]
@@ -139,6 +142,21 @@ impl Commands {
             }
             tokio::time::sleep(MOMENT).await;
         }
+    }
+
+    /// Waits until this node knows of everything that any node had recorded when this was called, for
+    /// at most two seconds.
+    pub async fn caught_up(&self) {
+        if self.journal.role() == Role::Sole {
+            return;
+        }
+        let heard = async {
+            if let Ok(head) = self.journal.true_head().await {
+                self.model_at(head).await;
+            }
+        };
+        // Whoever can't know all goes on with what is known.
+        let _ = tokio::time::timeout(PATIENCE, heard).await;
     }
 
     pub fn journal(&self) -> &Arc<Journal> {

@@ -17,7 +17,7 @@ pub async fn noting<T>(work: impl Future<Output = T>) -> (T, u64) {
 }
 
 /// Notes that something was read so many events behind; outside of [`noting`] nobody asks.
-pub(crate) fn note(behind: u64) {
+pub fn note(behind: u64) {
     // An error means that nobody asks.
     let _ = BEHIND.try_with(|most| most.set(most.get().max(behind)));
 }

@@ -126,7 +126,7 @@ impl World {
             .unwrap();
         let model = snapshots.restore(&journal).await.unwrap();
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(RandomIds));
-        let (commands, _) = Commands::start(journal.clone(), model, clock, ids)
+        let (commands, _) = Commands::start(journal.clone(), model, clock, ids, None)
             .await
             .unwrap();
         let files = tempfile::tempdir().unwrap();

@@ -81,10 +81,7 @@ async fn register(node: &Commands, id: String, name: String) -> Result<(), Comma
 async fn grant(node: &Commands, role: &'static str) -> Result<(), CommandError> {
     let caller = Caller::system("test");
     let granted = node.run(&caller, move |decision| {
-        decision.account(
-            &"mary".into(),
-            AccountCommand::GrantRole(role.into()),
-        )
+        decision.account(&"mary".into(), AccountCommand::GrantRole(role.into()))
     });
     granted.await.map(|_| ())
 }

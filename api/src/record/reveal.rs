@@ -130,7 +130,8 @@ fn cover(event: &mut Event, key: &str) {
         | Event::Delivery(_)
         | Event::Claim(_)
         | Event::Audit(_)
-        | Event::Workspace(_) => {}
+        | Event::Workspace(_)
+        | Event::Node(_) => {}
     }
 }
 

@@ -12,11 +12,13 @@ use hansard_commands::model::WriteModel;
 use hansard_domain::account::TokenHash;
 use hansard_domain::event::Origin;
 use hansard_domain::id::{Timestamp, UserId};
-use hansard_domain::log::Actor;
+use hansard_domain::log::{Actor, Role};
 
 use super::exchange::RequestId;
 use super::failure::Failure;
 use crate::app::App;
+
+const TOKEN: &str = "x-auth-token";
 
 /// What is kept of a user agent, in bytes.
 const USER_AGENT_KEPT: usize = 512;
@@ -61,26 +63,26 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let asking = asking(parts, app);
+        let asking = asking(parts, app).await?;
         let user = asking.user.clone().ok_or_else(Failure::not_logged_in)?;
         Ok(Self { asking, user })
     }
 }
 
 impl FromRequestParts<App> for MaybeCaller {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Failure;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        app: &App,
-    ) -> Result<Self, std::convert::Infallible> {
-        Ok(Self(asking(parts, app)))
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        Ok(Self(asking(parts, app).await?))
     }
 }
 
-fn asking(parts: &Parts, app: &App) -> Asking {
+async fn asking(parts: &Parts, app: &App) -> Result<Asking, Failure> {
     let now = app.commands.clock().now();
-    let session = session(&parts.headers, &app.commands.model(), now);
+    let mut session = session(&parts.headers, &app.commands.model(), now);
+    if session.is_none() && parts.headers.contains_key(TOKEN) {
+        session = session_elsewhere(parts, app, now).await?;
+    }
     let (user, token) = session.unzip();
     let actor = user.clone().map_or(Actor::Anonymous, Actor::User);
     let agent = parts.headers.get(header::USER_AGENT);
@@ -93,7 +95,7 @@ fn asking(parts: &Parts, app: &App) -> Asking {
         &parts.extensions,
         app.config.forwarded_count,
     );
-    Asking {
+    Ok(Asking {
         actor,
         user,
         token,
@@ -107,6 +109,22 @@ fn asking(parts: &Parts, app: &App) -> Asking {
             .get()
             .map(|id: &RequestId| id.as_str().into()),
         causation: None,
+    })
+}
+
+/// A session that this node may not have heard of yet, because another one began it.
+async fn session_elsewhere(
+    parts: &Parts,
+    app: &App,
+    now: Timestamp,
+) -> Result<Option<(UserId, TokenHash)>, Failure> {
+    match app.commands.journal().role() {
+        Role::Sole => Ok(None),
+        Role::Shared => {
+            app.commands.caught_up().await;
+            Ok(session(&parts.headers, &app.commands.model(), now))
+        }
+        Role::Follower => Err(Failure::elsewhere()),
     }
 }
 
@@ -123,7 +141,7 @@ pub fn session(
     now: Timestamp,
 ) -> Option<(UserId, TokenHash)> {
     let named = headers.get("x-user-id")?.to_str().ok()?;
-    let token = token::hash(headers.get("x-auth-token")?.to_str().ok()?);
+    let token = token::hash(headers.get(TOKEN)?.to_str().ok()?);
     let user = token::holder(model, &token, now)?;
     (user.as_str() == named).then_some((user, token))
 }

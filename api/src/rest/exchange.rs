@@ -3,23 +3,28 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hansard_domain::log::{Position, Role};
 use hansard_projections::lag;
 use tracing::Instrument;
 
 use super::failure::Failure;
 use crate::app::App;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// On answers to writes: a view that has applied this position shows what was written.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// On answers to writes: a view that has applied this position shows what was written. A request
+/// that sends it back, to whatever node, is answered from views at least that far.
 const POSITION: HeaderName = HeaderName::from_static("hansard-position");
 /// On answers from a view that could not catch up in time: events behind.
 const LAG: HeaderName = HeaderName::from_static("hansard-lag");
+
+/// How long a request waits for what another node wrote.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest id that is taken from a client.
 const MAX_REQUEST_ID: usize = 64;
@@ -60,12 +65,19 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
     let id = RequestId::of(&request, &app);
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
+    let seen = position(request.headers());
     // The path as it is declared: the one that was asked for may carry a token.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let span = tracing::info_span!("request", id = id.as_str(), %method, route);
 
-    let answer = tokio::time::timeout(app.config.request_timeout(), next.run(request));
+    let answer = async {
+        if let Some(seen) = seen {
+            heard(&app, seen).await;
+        }
+        next.run(request).await
+    };
+    let answer = tokio::time::timeout(app.config.request_timeout(), answer);
     let (answer, behind) = lag::noting(answer).instrument(span.clone()).await;
     let mut response = answer.unwrap_or_else(|_| {
         Failure::unavailable("The request took too long [error-timeout]").into_response()
@@ -76,7 +88,7 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
-    if status.is_success() && !method.is_safe() {
+    if status.is_success() && !method.is_safe() && !headers.contains_key(POSITION) {
         headers.insert(POSITION, app.commands.journal().head().0.into());
     }
     if behind > 0 {
@@ -97,6 +109,29 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
     ];
     metrics::histogram!("hansard_http_request_seconds", &labels).record(elapsed);
     response
+}
+
+/// The position that a request or an answer names.
+pub fn position(headers: &HeaderMap) -> Option<Position> {
+    let position = headers.get(POSITION)?.to_str().ok()?;
+    position.parse().ok().map(Position)
+}
+
+/// Waits until this node has heard of a position, for at most two seconds.
+pub async fn heard(app: &App, position: Position) {
+    let journal = app.commands.journal();
+    if journal.role() == Role::Sole || journal.head() >= position {
+        return;
+    }
+    let mut head = journal.watch_head();
+    let heard = async {
+        // The journal lives as long as the server.
+        let _ = head.wait_for(|head| *head >= position).await;
+        app.commands.model_at(position).await;
+    };
+    if tokio::time::timeout(PATIENCE, heard).await.is_err() {
+        lag::note(position.0.saturating_sub(journal.head().0));
+    }
 }
 
 /// A client may send any word as a method; only known ones become labels.

@@ -25,7 +25,13 @@ pub struct Failure {
     status: StatusCode,
     body: Value,
     retry_after: Option<u64>,
+    /// Another node can do it.
+    elsewhere: bool,
 }
+
+/// Marks an answer of a node that may not decide what was asked; see [`forward`](super::forward).
+#[derive(Debug, Clone, Copy)]
+pub struct Elsewhere;
 
 impl Failure {
     fn new(status: StatusCode, body: Value) -> Self {
@@ -33,6 +39,7 @@ impl Failure {
             status,
             body,
             retry_after: None,
+            elsewhere: false,
         }
     }
 
@@ -167,6 +174,16 @@ impl Failure {
         }
     }
 
+    /// 503 of a node that does not write the log, to a question that only the one that does can
+    /// answer. No client sees it while that one can be reached.
+    pub fn elsewhere() -> Self {
+        let error = "No node writes the log at the moment, try again [error-no-writer]";
+        Self {
+            elsewhere: true,
+            ..Self::unavailable(error)
+        }
+    }
+
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -195,6 +212,7 @@ impl From<CommandError> for Failure {
             CommandError::Denied { code, reason, .. } => Self::refused(&code, &reason),
             CommandError::NotLoggedIn => Self::not_logged_in(),
             CommandError::Conflict(_) => Self::refused("error-conflict", &error.to_string()),
+            CommandError::Follower => Self::elsewhere(),
             CommandError::Busy | CommandError::OutOfKeys => Self::busy(),
             // What the log says of itself is for the operator; the committer has logged it.
             CommandError::Unavailable(_) => {
@@ -232,6 +250,9 @@ impl IntoResponse for Failure {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.elsewhere {
+            response.extensions_mut().insert(Elsewhere);
         }
         response
     }

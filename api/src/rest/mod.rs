@@ -11,6 +11,7 @@ pub mod caller;
 mod cors;
 pub mod exchange;
 pub mod failure;
+mod forward;
 pub mod lenient;
 pub mod message_shape;
 pub mod paging;
@@ -82,6 +83,7 @@ pub fn service(app: App) -> Router {
         .method_not_allowed_fallback(async || Failure::wrong_method())
         .layer(DefaultBodyLimit::max(app.config.body_limit))
         .layer(from_fn_with_state(app.clone(), rate_limit::limit))
+        .layer(from_fn_with_state(app.clone(), forward::hand_on))
         .layer(from_fn_with_state(app.clone(), cors::share))
         .layer(CatchPanicLayer::custom(exchange::panicked))
         .layer(from_fn_with_state(app.clone(), exchange::conduct))

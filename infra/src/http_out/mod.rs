@@ -5,6 +5,7 @@
 //! later gains nothing.
 
 mod addresses;
+pub mod peer;
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -45,14 +46,18 @@ pub struct HttpWebhookSender {
 
 impl HttpWebhookSender {
     pub fn new() -> Result<Self, HttpOutError> {
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Somebody else who installs one at the same time is as good.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        install_tls();
         Ok(Self {
             public: client(true)?,
             anywhere: client(false)?,
         })
+    }
+}
+
+fn install_tls() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Somebody else who installs one at the same time is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 

@@ -106,7 +106,7 @@ async fn get_hook_of_user(
 
 async fn take(app: &App, integration: &str, token: &str, request: Request) -> Answer<Nothing> {
     let (mut parts, body) = request.into_parts();
-    let Ok(asking) = MaybeCaller::from_request_parts(&mut parts, app).await;
+    let asking = MaybeCaller::from_request_parts(&mut parts, app).await?;
     let form = parts
         .headers
         .get(header::CONTENT_TYPE)
