@@ -2,5 +2,6 @@
 
 pub mod conformance;
 pub mod crash;
+pub mod kafka;
 pub mod load;
 pub mod server;
