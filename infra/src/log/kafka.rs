@@ -203,10 +203,19 @@ impl KafkaLog {
         self.term.clone()
     }
 
-    /// Writes keys in one transaction, and tells the offset after them.
-    pub(crate) async fn write_keys(&self, records: Vec<KeyRecord>) -> Result<u64, LogError> {
+    /// Writes keys in one transaction, unless the writer has changed since `term` was read; tells the
+    /// offset after them.
+    pub(crate) async fn write_keys(
+        &self,
+        term: u64,
+        records: Vec<KeyRecord>,
+    ) -> Result<u64, LogError> {
         let (answer, answered) = oneshot::channel();
-        let request = Request::Keys { records, answer };
+        let request = Request::Keys {
+            term,
+            records,
+            answer,
+        };
         self.requests.send(request).await.map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
     }

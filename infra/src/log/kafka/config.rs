@@ -212,8 +212,9 @@ impl KafkaConfig {
             .set("compression.type", "lz4")
             .set("message.max.bytes", MAX_MESSAGE_BYTES)
             .set("queue.buffering.max.messages", "1000000")
-            // A commit sends at once; until it comes all of a batch is put together.
-            .set("linger.ms", "20");
+            // Nothing is sent before the transaction is known to the brokers; all of a batch comes
+            // together while that is waited for.
+            .set("linger.ms", "0");
         client
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::config::{KafkaConfig, MAX_MESSAGE_BYTES, PATIENCE};
@@ -121,7 +122,7 @@ async fn look(admin: &Arc<AdminClient<Quiet>>, topic: &str) -> Result<Found, Ope
             .map_err(|error| OpenError::Unavailable(error.to_string()))?
             .map_err(|error| OpenError::Unavailable(reason(&error)))?;
     let described = metadata.topics().iter().find(|found| found.name() == topic);
-    if let Some(error) = described.and_then(|found| found.error()) {
+    if let Some(error) = described.and_then(MetadataTopic::error) {
         let code = RDKafkaErrorCode::from(error);
         let missing = matches!(
             code,

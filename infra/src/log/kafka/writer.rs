@@ -14,6 +14,7 @@ use hansard_domain::log::{Commit, LogError, Position, Role};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::config::{KafkaConfig, PATIENCE};
@@ -49,8 +50,9 @@ pub enum Request {
         commits: Vec<Commit>,
         answer: oneshot::Sender<Answer>,
     },
-    /// Writes to the topic of keys, and tells the offset after it.
+    /// Writes to the topic of keys if the marker is still the same, and tells the offset after it.
     Keys {
+        term: u64,
         records: Vec<KeyRecord>,
         answer: oneshot::Sender<Result<u64, LogError>>,
     },
@@ -273,9 +275,14 @@ impl Writer {
             let outcome = match first {
                 None => return Ended::Closed(None),
                 Some(Request::Close { done }) => return Ended::Closed(Some(done)),
-                Some(Request::Keys { records, answer }) => {
-                    self.write_keys(producer, records, answer).await
+                Some(Request::Keys { term, answer, .. }) if *self.term.borrow() != Some(term) => {
+                    // Decided in another time of writing; others may have written since.
+                    let _ = answer.send(Err(LogError::Follower));
+                    Ok(())
                 }
+                Some(Request::Keys {
+                    records, answer, ..
+                }) => self.write_keys(producer, records, answer).await,
                 Some(Request::Append { commits, answer }) => {
                     let (mut events, mut bytes) = size(&commits);
                     let mut batch = vec![(commits, answer)];
@@ -518,24 +525,44 @@ fn transact<'a>(
             Err((error, _)) => return Err(undo(producer, &error)),
         }
     }
-    if let Err(error) = producer.commit_transaction(PATIENCE) {
-        return Err(match &error {
-            // A record was not taken, so the commit was never sent.
-            KafkaError::Transaction(told) if told.txn_requires_abort() => undo(producer, &error),
-            error => Failure {
-                unknown: true,
-                ..Failure::before(error)
-            },
-        });
+    // Waited for here: the client's own way to wait before a commit takes a tenth of a second.
+    let arriving = async {
+        let mut offsets = Vec::with_capacity(sent.len());
+        for delivery in sent {
+            match delivery.await {
+                Ok(Ok(delivered)) => offsets.push(delivered.offset as u64),
+                Ok(Err((error, _))) => return Err(error),
+                Err(_) => return Err(KafkaError::Canceled),
+            }
+        }
+        Ok(offsets)
+    };
+    let arrived = Handle::current().block_on(tokio::time::timeout(PATIENCE, arriving));
+    let offsets = arrived
+        .unwrap_or(Err(KafkaError::MessageProduction(
+            RDKafkaErrorCode::MessageTimedOut,
+        )))
+        .map_err(|error| undo(producer, &error))?;
+    // A moment passes until the client itself has put the last report away.
+    for _ in 0..100 {
+        if producer.in_flight_count() == 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_micros(50));
     }
-    // All have arrived, or there would have been no commit.
-    sent.into_iter()
-        .map(|delivery| match futures::executor::block_on(delivery) {
-            Ok(Ok(delivered)) => Ok(delivered.offset as u64),
-            Ok(Err((error, _))) => Err(Failure::unknown(reason(&error))),
-            Err(cancelled) => Err(Failure::unknown(cancelled.to_string())),
-        })
-        .collect()
+    match producer.commit_transaction(PATIENCE) {
+        Ok(()) => Ok(offsets),
+        // It was not sent.
+        Err(error) if requires_abort(&error) => Err(undo(producer, &error)),
+        Err(error) => Err(Failure {
+            unknown: true,
+            ..Failure::before(&error)
+        }),
+    }
+}
+
+fn requires_abort(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(error) if error.txn_requires_abort())
 }
 
 /// Ends a transaction that can't be committed.
