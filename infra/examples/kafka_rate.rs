@@ -42,7 +42,11 @@ fn message() -> Commit {
     }
 }
 
-async fn open(config: &KafkaConfig, directory: &Path, name: &str) -> Result<KafkaLog, Box<dyn Error>> {
+async fn open(
+    config: &KafkaConfig,
+    directory: &Path,
+    name: &str,
+) -> Result<KafkaLog, Box<dyn Error>> {
     let path = directory.join(format!("kafka_rate-{}-{name}.db", std::process::id()));
     let log = KafkaLog::open(config.clone(), path).await?;
     log.caught_up().await?;
@@ -99,7 +103,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let log = open(&config, directory, "copy").await?;
     let rate = written as f64 / started.elapsed().as_secs_f64();
-    println!("an empty copy: {written} events in {:?}, {rate:.0}/s", started.elapsed());
+    println!(
+        "an empty copy: {written} events in {:?}, {rate:.0}/s",
+        started.elapsed()
+    );
     log.close().await;
     Ok(())
 }

@@ -286,11 +286,10 @@ async fn a_fenced_writer_does_not_write_and_campaigns_anew() {
         .set("transactional.id", config.topic())
         .create()
         .unwrap();
-    let (fencing, _other) = tokio::task::spawn_blocking(move || {
-        (other.init_transactions(FAIL_OVER), other)
-    })
-    .await
-    .unwrap();
+    let (fencing, _other) =
+        tokio::task::spawn_blocking(move || (other.init_transactions(FAIL_OVER), other))
+            .await
+            .unwrap();
     fencing.unwrap();
 
     let fenced = commit("room-a", 1, &[event("fenced")]);
@@ -365,7 +364,11 @@ async fn a_broker_that_restarts_is_waited_for() {
         matches!(refused, Err(LogError::Unavailable(_))),
         "{refused:?}"
     );
-    assert!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        asked.elapsed()
+    );
     assert_eq!(all(&node.log).await.len(), 10, "reads go on");
 
     let in_the_way = brokers.clone();
@@ -403,7 +406,10 @@ async fn keys_are_the_same_on_all_nodes() {
     let found = async |expected: usize| {
         let deadline = Instant::now() + FAIL_OVER;
         while copy.keys(&ids).await.unwrap().len() != expected {
-            assert!(Instant::now() < deadline, "the other node has {expected} keys");
+            assert!(
+                Instant::now() < deadline,
+                "the other node has {expected} keys"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         copy.keys(&ids).await.unwrap()
@@ -413,7 +419,10 @@ async fn keys_are_the_same_on_all_nodes() {
     let left = found(60).await;
     assert!(ids[..40].iter().all(|id| !left.contains_key(id)));
     assert!(copy.mint(1).await.is_err(), "only the writer mints");
-    assert!(copy.shred(&ids[50..]).await.is_err(), "only the writer shreds");
+    assert!(
+        copy.shred(&ids[50..]).await.is_err(),
+        "only the writer shreds"
+    );
 
     let another = KafkaVault::open(
         other.log.clone(),
@@ -479,7 +488,10 @@ async fn a_topic_that_would_lose_events_is_refused() {
     let compacted = [keeps[0], keeps[1], ("cleanup.policy", "compact")];
     make_topic(&config, 1, &compacted).await;
     let told = refused(&config).await;
-    assert!(told.contains("--add-config cleanup.policy=delete"), "{told}");
+    assert!(
+        told.contains("--add-config cleanup.policy=delete"),
+        "{told}"
+    );
 
     let config = fresh(&brokers);
     make_topic(&config, 2, &keeps).await;
@@ -506,7 +518,10 @@ async fn a_copy_of_something_else_is_refused() {
 
     let other = KafkaLog::open(fresh(&brokers), &path).await;
     let told = other.err().unwrap().to_string();
-    assert!(told.contains(&format!("a copy of the event log {}", config.topic())), "{told}");
+    assert!(
+        told.contains(&format!("a copy of the event log {}", config.topic())),
+        "{told}"
+    );
     let alone = SqliteLog::open(&path).await;
     assert!(alone.err().unwrap().to_string().contains("is a copy of"));
 
@@ -520,12 +535,18 @@ async fn a_copy_of_something_else_is_refused() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let anew = Node::open(&config).await;
     let recreated = KafkaLog::open(config.clone(), &path).await.err().unwrap();
-    assert!(matches!(recreated, OpenError::Recreated { .. }), "{recreated}");
+    assert!(
+        matches!(recreated, OpenError::Recreated { .. }),
+        "{recreated}"
+    );
     anew.become_writer().await;
     for version in 0..3 {
         let commit = commit("room-a", version, &[event("{}")]);
         write(&anew.log, &commit).await.unwrap();
     }
     let recreated = KafkaLog::open(config, &path).await.err().unwrap();
-    assert!(matches!(recreated, OpenError::Recreated { .. }), "{recreated}");
+    assert!(
+        matches!(recreated, OpenError::Recreated { .. }),
+        "{recreated}"
+    );
 }

@@ -269,11 +269,7 @@ impl SqliteVault {
     }
 
     /// Takes changes over, and where to read on.
-    pub(super) async fn apply(
-        &self,
-        changes: Vec<Change>,
-        place: Place,
-    ) -> Result<(), VaultError> {
+    pub(super) async fn apply(&self, changes: Vec<Change>, place: Place) -> Result<(), VaultError> {
         let mut writer = self.writer.lock().await;
         let mut transaction = writer.begin().await.map_err(unavailable)?;
         let mut shredded = false;
