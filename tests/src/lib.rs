@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod crash;
+pub mod kafka;
 pub mod load;
 pub mod server;
 pub mod services;

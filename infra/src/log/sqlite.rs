@@ -7,9 +7,12 @@
 //!
 //! Positions are dense here, from 1, since nothing else numbers events and a transaction that fails
 //! uses none.
+//!
+//! The same file can be the local copy of a log that stands elsewhere: then it is opened as a
+//! replica of that log by name, and filled with events at the positions they have there.
 
 mod reader;
-mod writer;
+pub(super) mod writer;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +22,7 @@ use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
     Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, StreamId, Version,
 };
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -68,7 +71,20 @@ pub enum OpenError {
         path = path.display()
     )]
     Newer { path: PathBuf, format: i64 },
+    #[error(
+        "{path} is a copy of the event log {actual}, not {expected}; \
+         give the server the log it belongs to, or move the file away",
+        path = path.display()
+    )]
+    OtherSource {
+        path: PathBuf,
+        expected: String,
+        actual: String,
+    },
 }
+
+/// What a file is called that is no copy of anything.
+const OWN: &str = "of this file itself";
 
 /// See the module.
 pub struct SqliteLog {
@@ -81,10 +97,42 @@ impl SqliteLog {
     /// Opens the log in this file, or makes it.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let path = path.as_ref();
-        Self::open_with(path, writer::options(path)).await
+        Self::open_with(path, writer::options(path), None).await
     }
 
-    async fn open_with(path: &Path, writing: SqliteConnectOptions) -> Result<Self, OpenError> {
+    /// Opens the copy of the log `source` in this file, or makes it.
+    ///
+    /// Commits are not flushed one by one: what a power cut takes is copied again.
+    pub(super) async fn open_replica(path: &Path, source: &str) -> Result<Self, OpenError> {
+        let options = writer::options(path).synchronous(SqliteSynchronous::Normal);
+        Self::open_with(path, options, Some(source)).await
+    }
+
+    /// Decides about commits without writing them. What it tells holds until the next fill.
+    pub(super) async fn plan(&self, commits: Vec<Commit>) -> Result<writer::Plan, LogError> {
+        let (answer, answered) = oneshot::channel();
+        let request = writer::Request::Plan { commits, answer };
+        self.writer.send(request).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
+    }
+
+    /// Writes events at the positions they have, but for those that are here already.
+    pub(super) async fn fill(&self, rows: Vec<writer::EventRow>) -> Result<(), LogError> {
+        let (answer, answered) = oneshot::channel();
+        let request = writer::Request::Fill { rows, answer };
+        self.writer.send(request).await.map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
+    }
+
+    pub(super) fn watch_head(&self) -> watch::Receiver<Position> {
+        self.head.clone()
+    }
+
+    async fn open_with(
+        path: &Path,
+        writing: SqliteConnectOptions,
+        source: Option<&str>,
+    ) -> Result<Self, OpenError> {
         let unavailable = |source| OpenError::Unavailable {
             path: path.to_path_buf(),
             source,
@@ -99,7 +147,7 @@ impl SqliteLog {
             }
             Err(error) => return Err(unavailable(error)),
         };
-        prepare(&mut connection, path).await?;
+        prepare(&mut connection, path, source).await?;
         let head = reader::head(&mut connection).await.map_err(unavailable)?;
         connection.close().await.map_err(unavailable)?;
 
@@ -163,7 +211,11 @@ impl SqliteLog {
 }
 
 /// Makes the table in a new file, and refuses a file that is something else.
-async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+async fn prepare(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    source: Option<&str>,
+) -> Result<(), OpenError> {
     let unavailable = |source| OpenError::Unavailable {
         path: path.to_path_buf(),
         source,
@@ -182,7 +234,30 @@ async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<(), O
         .await
         .map_err(unavailable)?;
     match (application, format, tables) {
-        (APPLICATION_ID, FORMAT, _) => Ok(()),
+        (APPLICATION_ID, FORMAT, _) => {
+            let replica = number(
+                "SELECT count(*) FROM sqlite_schema WHERE name = 'replica' AND type = 'table'",
+            )
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(unavailable)?;
+            let copied: Option<String> = match replica {
+                0 => None,
+                _ => sqlx::query_scalar("SELECT source FROM replica")
+                    .fetch_optional(&mut *connection)
+                    .await
+                    .map_err(unavailable)?,
+            };
+            if copied.as_deref() == source {
+                return Ok(());
+            }
+            let name = |source: Option<&str>| source.unwrap_or(OWN).to_owned();
+            Err(OpenError::OtherSource {
+                path: path.to_path_buf(),
+                expected: name(source),
+                actual: name(copied.as_deref()),
+            })
+        }
         (APPLICATION_ID, format, _) => Err(OpenError::Newer {
             path: path.to_path_buf(),
             format,
@@ -193,6 +268,17 @@ async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<(), O
                 .execute(&mut *transaction)
                 .await
                 .map_err(unavailable)?;
+            if let Some(source) = source {
+                sqlx::raw_sql("CREATE TABLE replica (source TEXT NOT NULL) STRICT")
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(unavailable)?;
+                sqlx::query("INSERT INTO replica VALUES (?)")
+                    .bind(source)
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(unavailable)?;
+            }
             transaction.commit().await.map_err(unavailable)
         }
         _ => Err(OpenError::Foreign {
@@ -282,7 +368,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.db");
         let small = writer::options(&path).pragma("max_page_count", "60");
-        let log = SqliteLog::open_with(&path, small).await.unwrap();
+        let log = SqliteLog::open_with(&path, small, None).await.unwrap();
         let payload = "x".repeat(10_000);
         let mut version = 0;
         let full = loop {

@@ -3,6 +3,9 @@
 //! Shredding must leave nothing behind: `secure_delete` overwrites deleted rows with zeros, and the
 //! WAL, which still has the page as it was, is emptied by a truncating checkpoint before a shred is
 //! acknowledged.
+//!
+//! The same file can be the local copy of a vault that stands elsewhere: then nothing is decided
+//! here, but [changes](Change) are taken over.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -34,6 +37,34 @@ const SCHEMA: &str = "
     ) STRICT;
 ";
 
+/// What else a copy has: of what it is one, where to read on, and when it was last up to date.
+const COPY_SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS copy (
+        one    INTEGER PRIMARY KEY CHECK (one = 1),
+        source TEXT NOT NULL,
+        next   INTEGER NOT NULL,
+        at     INTEGER NOT NULL
+    ) STRICT;
+";
+
+/// A change of the vault that a file is the copy of.
+pub(super) enum Change {
+    Key(KeyId, Vec<u8>),
+    Shredded(KeyId),
+    Secret(String, Vec<u8>),
+    /// The last number given out.
+    Last(u64),
+    /// What tells a wrong master key.
+    Proof(Vec<u8>),
+}
+
+/// How far a copy is.
+pub(super) struct Place {
+    pub next: u64,
+    /// Milliseconds since 1970.
+    pub at: i64,
+}
+
 /// How often a shred tries to empty the WAL while reads are under way; each try waits for them.
 const TRUNCATIONS: usize = 20;
 
@@ -49,9 +80,93 @@ impl SqliteVault {
     /// Opens the vault in this file, or makes it, with the master key.
     pub async fn open(path: impl AsRef<Path>, master: MasterKey) -> Result<Self, VaultError> {
         let path = path.as_ref();
-        let failed = |error: sqlx::Error| {
-            VaultError::Unavailable(format!("cannot open {}: {error}", path.display()))
-        };
+        let vault = Self::prepare(path, &master).await?;
+        {
+            let mut writer = vault.writer.lock().await;
+            let failed = |error| failed(path, error);
+            let copies: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'copy'")
+                    .fetch_one(&mut *writer)
+                    .await
+                    .map_err(failed)?;
+            if copies > 0 {
+                return Err(VaultError::Unavailable(format!(
+                    "{} is the copy of a vault that stands elsewhere",
+                    path.display()
+                )));
+            }
+            let proof = vault.new_proof()?;
+            sqlx::query(
+                "INSERT INTO vault (one, last_key, proof) VALUES (1, 0, ?) ON CONFLICT DO NOTHING",
+            )
+            .bind(proof)
+            .execute(&mut *writer)
+            .await
+            .map_err(failed)?;
+        }
+        vault.check_proof().await?;
+        Ok(vault)
+    }
+
+    /// Opens the copy of the vault `source` in this file, or makes it. The copy may have no proof
+    /// yet that the master key is the right one: see [`Self::check_proof`].
+    pub(super) async fn open_copy(
+        path: &Path,
+        master: &MasterKey,
+        source: &str,
+    ) -> Result<Self, VaultError> {
+        let vault = Self::prepare(path, master).await?;
+        {
+            let mut writer = vault.writer.lock().await;
+            let failed = |error| failed(path, error);
+            let own: i64 = sqlx::query_scalar(
+                "SELECT (SELECT count(*) FROM vault)
+                     * (SELECT count(*) = 0 FROM sqlite_schema WHERE name = 'copy')",
+            )
+            .fetch_one(&mut *writer)
+            .await
+            .map_err(failed)?;
+            if own > 0 {
+                return Err(VaultError::Unavailable(format!(
+                    "{} is a vault of its own, not a copy of {source}",
+                    path.display()
+                )));
+            }
+            sqlx::raw_sql(COPY_SCHEMA)
+                .execute(&mut *writer)
+                .await
+                .map_err(failed)?;
+            let mut transaction = writer.begin().await.map_err(failed)?;
+            let place = "INSERT INTO copy (one, source, next, at) VALUES (1, ?, 0, 0)
+                         ON CONFLICT DO NOTHING";
+            sqlx::query(place)
+                .bind(source)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            let empty = "INSERT INTO vault (one, last_key, proof) VALUES (1, 0, x'')
+                         ON CONFLICT DO NOTHING";
+            sqlx::query(empty)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            let actual: String = sqlx::query_scalar("SELECT source FROM copy")
+                .fetch_one(&mut *transaction)
+                .await
+                .map_err(failed)?;
+            if actual != source {
+                return Err(VaultError::Unavailable(format!(
+                    "{} is a copy of {actual}, not of {source}",
+                    path.display()
+                )));
+            }
+            transaction.commit().await.map_err(failed)?;
+        }
+        Ok(vault)
+    }
+
+    async fn prepare(path: &Path, master: &MasterKey) -> Result<Self, VaultError> {
+        let failed = |error| failed(path, error);
         let options = options(path)
             .pragma("secure_delete", "ON")
             .busy_timeout(Duration::from_secs(1))
@@ -63,26 +178,6 @@ impl SqliteVault {
             .execute(&mut writer)
             .await
             .map_err(failed)?;
-
-        let wrapping = Wrapping::new(&master);
-        let proof = wrapping
-            .wrap(&random_key(), Purpose::Check)
-            .map_err(unwrappable)?;
-        sqlx::query(
-            "INSERT INTO vault (one, last_key, proof) VALUES (1, 0, ?) ON CONFLICT DO NOTHING",
-        )
-        .bind(proof)
-        .execute(&mut writer)
-        .await
-        .map_err(failed)?;
-        let proof: Vec<u8> = sqlx::query_scalar("SELECT proof FROM vault")
-            .fetch_one(&mut writer)
-            .await
-            .map_err(failed)?;
-        wrapping
-            .unwrap(&proof, Purpose::Check)
-            .map_err(|NotOpened| VaultError::WrongMasterKey)?;
-
         let readers = SqlitePoolOptions::new()
             .max_connections(2)
             .test_before_acquire(false)
@@ -94,7 +189,7 @@ impl SqliteVault {
         Ok(Self {
             writer: Mutex::new(writer),
             readers,
-            wrapping,
+            wrapping: Wrapping::new(master),
         })
     }
 
@@ -107,13 +202,173 @@ impl SqliteVault {
             tracing::warn!(%error, "the vault is closed with its write-ahead log beside it");
         }
     }
+
+    /// A value that only this vault's master key opens.
+    pub(super) fn new_proof(&self) -> Result<Vec<u8>, VaultError> {
+        self.wrapping
+            .wrap(&random_key(), Purpose::Check)
+            .map_err(unwrappable)
+    }
+
+    pub(super) fn wrapping(&self) -> &Wrapping {
+        &self.wrapping
+    }
+
+    /// Refuses a wrong master key; tells whether there is anything yet to know it by.
+    pub(super) async fn check_proof(&self) -> Result<bool, VaultError> {
+        let proof: Vec<u8> = sqlx::query_scalar("SELECT proof FROM vault")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        if proof.is_empty() {
+            return Ok(false);
+        }
+        self.wrapping
+            .unwrap(&proof, Purpose::Check)
+            .map_err(|NotOpened| VaultError::WrongMasterKey)?;
+        Ok(true)
+    }
+
+    /// The last number that was given out.
+    pub(super) async fn last_key(&self) -> Result<KeyId, VaultError> {
+        let last: i64 = sqlx::query_scalar("SELECT last_key FROM vault")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        Ok(KeyId(last as u64))
+    }
+
+    pub(super) async fn place(&self) -> Result<Place, VaultError> {
+        let (next, at): (i64, i64) = sqlx::query_as("SELECT next, at FROM copy")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(unavailable)?;
+        Ok(Place {
+            next: next as u64,
+            at,
+        })
+    }
+
+    /// Forgets all that was copied, to copy it anew.
+    pub(super) async fn clear(&self) -> Result<(), VaultError> {
+        let mut writer = self.writer.lock().await;
+        let mut transaction = writer.begin().await.map_err(unavailable)?;
+        for sql in [
+            "DELETE FROM keys",
+            "DELETE FROM secrets",
+            "UPDATE vault SET last_key = 0, proof = x''",
+            "UPDATE copy SET next = 0, at = 0",
+        ] {
+            sqlx::query(sql)
+                .execute(&mut *transaction)
+                .await
+                .map_err(unavailable)?;
+        }
+        transaction.commit().await.map_err(unavailable)?;
+        truncate(&mut writer).await
+    }
+
+    /// Takes changes over, and where to read on.
+    pub(super) async fn apply(&self, changes: Vec<Change>, place: Place) -> Result<(), VaultError> {
+        let mut writer = self.writer.lock().await;
+        let mut transaction = writer.begin().await.map_err(unavailable)?;
+        let mut shredded = false;
+        for change in changes {
+            let query = match change {
+                Change::Key(id, wrapped) => {
+                    sqlx::query("INSERT OR REPLACE INTO keys (id, wrapped) VALUES (?, ?)")
+                        .bind(id.0 as i64)
+                        .bind(wrapped)
+                }
+                Change::Shredded(id) => {
+                    shredded = true;
+                    sqlx::query("DELETE FROM keys WHERE id = ?").bind(id.0 as i64)
+                }
+                Change::Secret(name, wrapped) => {
+                    sqlx::query("INSERT OR REPLACE INTO secrets (name, wrapped) VALUES (?, ?)")
+                        .bind(name)
+                        .bind(wrapped)
+                }
+                Change::Last(last) => {
+                    sqlx::query("UPDATE vault SET last_key = max(last_key, ?)").bind(last as i64)
+                }
+                Change::Proof(proof) => sqlx::query("UPDATE vault SET proof = ?").bind(proof),
+            };
+            query
+                .execute(&mut *transaction)
+                .await
+                .map_err(unavailable)?;
+        }
+        sqlx::query("UPDATE copy SET next = ?, at = ?")
+            .bind(place.next as i64)
+            .bind(place.at)
+            .execute(&mut *transaction)
+            .await
+            .map_err(unavailable)?;
+        transaction.commit().await.map_err(unavailable)?;
+        if shredded {
+            truncate(&mut writer).await?;
+        }
+        Ok(())
+    }
+
+    /// Those of these keys that are there.
+    pub(super) async fn present(&self, ids: &[KeyId]) -> Result<Vec<KeyId>, VaultError> {
+        let found: Vec<i64> = sqlx::query_scalar(
+            "SELECT DISTINCT keys.id FROM json_each(?) AS wanted JOIN keys ON keys.id = wanted.value",
+        )
+        .bind(list(ids)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(unavailable)?;
+        Ok(found.into_iter().map(|id| KeyId(id as u64)).collect())
+    }
+
+    /// A secret that was made already.
+    pub(super) async fn known_secret(&self, name: &str) -> Result<Option<DataKey>, VaultError> {
+        let wrapped: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT wrapped FROM secrets WHERE name = ?")
+                .bind(name)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(unavailable)?;
+        let opened = wrapped.map(|wrapped| self.wrapping.unwrap(&wrapped, Purpose::Secret(name)));
+        opened.transpose().map_err(|NotOpened| {
+            VaultError::Unavailable(format!("the secret {name} of the vault is damaged"))
+        })
+    }
+
+    /// Empties the write-ahead log of what was deleted; also after an earlier shred that failed
+    /// right there.
+    pub(super) async fn wipe(&self) -> Result<(), VaultError> {
+        truncate(&mut *self.writer.lock().await).await
+    }
+}
+
+async fn truncate(writer: &mut SqliteConnection) -> Result<(), VaultError> {
+    for _ in 0..TRUNCATIONS {
+        let (busy, ..): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(&mut *writer)
+            .await
+            .map_err(unavailable)?;
+        if busy == 0 {
+            return Ok(());
+        }
+    }
+    Err(VaultError::Unavailable(
+        "readers held the vault's WAL; the keys are deleted but not yet wiped".to_owned(),
+    ))
+}
+
+fn failed(path: &Path, error: sqlx::Error) -> VaultError {
+    VaultError::Unavailable(format!("cannot open {}: {error}", path.display()))
 }
 
 fn unavailable(error: sqlx::Error) -> VaultError {
     VaultError::Unavailable(error.to_string())
 }
 
-fn unwrappable(NotOpened: NotOpened) -> VaultError {
+pub(super) fn unwrappable(NotOpened: NotOpened) -> VaultError {
     VaultError::Unavailable("a key could not be wrapped".to_owned())
 }
 
@@ -199,18 +454,7 @@ impl KeyVault for SqliteVault {
             .await
             .map_err(unavailable)?;
         // Even if nothing was deleted: an earlier shred may have failed right here.
-        for _ in 0..TRUNCATIONS {
-            let (busy, ..): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
-                .fetch_one(&mut *writer)
-                .await
-                .map_err(unavailable)?;
-            if busy == 0 {
-                return Ok(());
-            }
-        }
-        Err(VaultError::Unavailable(
-            "readers held the vault's WAL; the keys are deleted but not yet wiped".to_owned(),
-        ))
+        truncate(&mut writer).await
     }
 
     async fn secret(&self, name: &str) -> Result<DataKey, VaultError> {

@@ -21,8 +21,8 @@ use uuid::Uuid;
 use crate::sqlite::{Failure, failure};
 
 /// A batch takes no further request once it has this many events or payload bytes.
-const BATCH_EVENTS: usize = 4096;
-const BATCH_BYTES: usize = 8 << 20;
+pub const BATCH_EVENTS: usize = 4096;
+pub const BATCH_BYTES: usize = 8 << 20;
 
 /// Streams whose version is kept in memory; up to twice as many while the older half is forgotten.
 const KNOWN_STREAMS: usize = 50_000;
@@ -34,9 +34,53 @@ pub enum Request {
         commits: Vec<Commit>,
         answer: oneshot::Sender<Answer>,
     },
+    /// Decides which commits go in, and writes nothing.
+    Plan {
+        commits: Vec<Commit>,
+        answer: oneshot::Sender<Result<Plan, LogError>>,
+    },
+    /// Writes events that have their places already.
+    Fill {
+        rows: Vec<EventRow>,
+        answer: oneshot::Sender<Result<(), LogError>>,
+    },
     Close {
         done: oneshot::Sender<()>,
     },
+}
+
+/// What a batch of commits comes to, before it is written elsewhere.
+pub struct Plan {
+    outcomes: Vec<Result<Recorded, Conflict>>,
+    /// In order; their positions are not yet known.
+    pub rows: Vec<EventRow>,
+    first: u64,
+}
+
+impl Plan {
+    /// Puts the events where they came to stand: one position for each.
+    pub fn settle(
+        mut self,
+        positions: &[Position],
+    ) -> (Vec<Result<Recorded, Conflict>>, Vec<EventRow>) {
+        let place = |planned: &mut u64| {
+            // What stands below the first was there before: a retry.
+            let index = planned.checked_sub(self.first);
+            if let Some(position) = index.and_then(|index| positions.get(index as usize)) {
+                *planned = position.0;
+            }
+        };
+        for recorded in self.outcomes.iter_mut().flatten() {
+            recorded
+                .positions
+                .iter_mut()
+                .for_each(|position| place(&mut position.0));
+        }
+        self.rows
+            .iter_mut()
+            .for_each(|row| place(&mut row.position));
+        (self.outcomes, self.rows)
+    }
 }
 
 pub struct Writer {
@@ -66,6 +110,7 @@ impl Writer {
     pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut closed = None;
         while closed.is_none() {
+            let mut other = None;
             let Some(first) = requests.recv().await else {
                 break;
             };
@@ -84,6 +129,10 @@ impl Writer {
                         closed = Some(done);
                         break;
                     }
+                    Request::Plan { .. } | Request::Fill { .. } => {
+                        other = Some(request);
+                        break;
+                    }
                 }
                 if events < BATCH_EVENTS && bytes < BATCH_BYTES {
                     next = requests.try_recv().ok();
@@ -91,6 +140,16 @@ impl Writer {
             }
             if !batch.is_empty() {
                 self.write(batch, bytes).await;
+            }
+            // Whoever asked may have gone.
+            match other {
+                Some(Request::Plan { commits, answer }) => {
+                    let _ = answer.send(self.plan(commits).await);
+                }
+                Some(Request::Fill { rows, answer }) => {
+                    let _ = answer.send(self.fill(rows).await);
+                }
+                _ => {}
             }
         }
         if let Some(task) = self.checkpoint.take()
@@ -127,12 +186,7 @@ impl Writer {
                 self.checkpoint(bytes).await;
             }
             Err(error) => {
-                let error = match failure(&error) {
-                    Failure::Full => LogError::Full,
-                    Failure::Damaged | Failure::Other => LogError::Unavailable(error.to_string()),
-                };
-                tracing::error!(%error, "an append to the event log failed");
-                self.forget().await;
+                let error = self.failed(&error).await;
                 for (_, answer) in waiting {
                     let _ = answer.send(Err(error.clone()));
                 }
@@ -145,10 +199,7 @@ impl Writer {
         &mut self,
         commits: Vec<Commit>,
     ) -> Result<Vec<Result<Recorded, Conflict>>, sqlx::Error> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.reopen().await?,
-        };
+        let mut connection = self.connection().await?;
         let outcome = self.append_on(&mut connection, commits).await;
         self.connection = Some(connection);
         outcome
@@ -160,14 +211,7 @@ impl Writer {
         commits: Vec<Commit>,
     ) -> Result<Vec<Result<Recorded, Conflict>>, sqlx::Error> {
         let head = *self.head.borrow();
-        let mut batch = Batch::new(head, self.lookup(connection, &commits).await?);
-        let mut outcomes = Vec::with_capacity(commits.len());
-        for commit in commits {
-            outcomes.push(match batch.conflict(&commit) {
-                None => Ok(batch.take(commit)),
-                Some(conflict) => batch.earlier(connection, &commit).await?.ok_or(conflict),
-            });
-        }
+        let (batch, outcomes) = self.decide(connection, commits).await?;
         let last = batch.next_position() - 1;
         insert(connection, batch.rows).await?;
         for (stream, state) in batch.streams {
@@ -180,26 +224,118 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// The versions of all streams that the commits name.
-    async fn lookup(
-        &mut self,
+    /// Sorts the commits into what is to be written and what conflicts or stands there already.
+    async fn decide(
+        &self,
         connection: &mut SqliteConnection,
-        commits: &[Commit],
+        commits: Vec<Commit>,
+    ) -> Result<(Batch, Vec<Result<Recorded, Conflict>>), sqlx::Error> {
+        let head = *self.head.borrow();
+        let named = commits.iter().flat_map(|commit| &commit.appends);
+        let streams = self
+            .lookup(connection, named.map(|append| &append.stream))
+            .await?;
+        let mut batch = Batch::new(head, streams);
+        let mut outcomes = Vec::with_capacity(commits.len());
+        for commit in commits {
+            outcomes.push(match batch.conflict(&commit) {
+                None => Ok(batch.take(commit)),
+                Some(conflict) => batch.earlier(connection, &commit).await?.ok_or(conflict),
+            });
+        }
+        Ok((batch, outcomes))
+    }
+
+    async fn plan(&mut self, commits: Vec<Commit>) -> Result<Plan, LogError> {
+        let decided = match self.connection().await {
+            Ok(mut connection) => {
+                let decided = self.decide(&mut connection, commits).await;
+                self.connection = Some(connection);
+                decided
+            }
+            Err(error) => Err(error),
+        };
+        match decided {
+            Ok((batch, outcomes)) => Ok(Plan {
+                outcomes,
+                first: batch.first,
+                rows: batch.rows,
+            }),
+            Err(error) => Err(self.failed(&error).await),
+        }
+    }
+
+    /// Writes events at the places they have, those left out that stand here already. All others
+    /// must come after the head, and in each stream right after the version it is at.
+    async fn fill(&mut self, mut rows: Vec<EventRow>) -> Result<(), LogError> {
+        let mut connection = match self.connection().await {
+            Ok(connection) => connection,
+            Err(error) => return Err(self.failed(&error).await),
+        };
+        let mut last = self.head.borrow().0;
+        rows.retain(|row| row.position > last);
+        let bytes = rows.iter().map(|row| row.event.payload.len() + 200).sum();
+        let written = async {
+            let mut streams = self
+                .lookup(&mut connection, rows.iter().map(|row| &row.stream))
+                .await?;
+            for row in &rows {
+                let version = &mut streams
+                    .entry(row.stream.clone())
+                    .or_insert_with(|| StreamState::at(0))
+                    .stored;
+                if row.position <= last || row.version != *version + 1 {
+                    return Ok(Err(LogError::Damaged {
+                        position: Position(row.position),
+                        reason: format!(
+                            "version {} of {} can't come after version {version} and position {last}",
+                            row.version, row.stream,
+                        ),
+                    }));
+                }
+                last = row.position;
+                *version = row.version;
+            }
+            insert(&mut connection, rows).await?;
+            Ok(Ok(streams))
+        }
+        .await;
+        self.connection = Some(connection);
+        match written {
+            Ok(Ok(streams)) => {
+                for (stream, state) in streams {
+                    self.known.learn(stream, state.stored);
+                }
+                self.head.send_if_modified(|head| {
+                    let moved = head.0 != last;
+                    head.0 = last;
+                    moved
+                });
+                self.checkpoint(bytes).await;
+                Ok(())
+            }
+            Ok(Err(damaged)) => Err(damaged),
+            Err(error) => Err(self.failed(&error).await),
+        }
+    }
+
+    /// The versions of all streams that are named.
+    async fn lookup<'a>(
+        &self,
+        connection: &mut SqliteConnection,
+        named: impl Iterator<Item = &'a StreamId>,
     ) -> Result<HashMap<StreamId, StreamState>, sqlx::Error> {
         let mut streams = HashMap::new();
         let mut unknown = Vec::new();
-        for append in commits.iter().flat_map(|commit| &commit.appends) {
-            if streams.contains_key(&append.stream) {
+        for stream in named {
+            if streams.contains_key(stream) {
                 continue;
             }
-            let known = self.known.get(&append.stream);
+            let known = self.known.get(stream);
             if known.is_none() {
-                unknown.push(append.stream.as_str());
+                unknown.push(stream.as_str());
             }
-            streams.insert(
-                append.stream.clone(),
-                StreamState::at(known.unwrap_or_default()),
-            );
+            streams.insert(stream.clone(), StreamState::at(known.unwrap_or_default()));
         }
         if unknown.is_empty() {
             return Ok(streams);
@@ -219,6 +355,23 @@ impl Writer {
             streams.insert(stream, StreamState::at(version));
         }
         Ok(streams)
+    }
+
+    async fn failed(&mut self, error: &sqlx::Error) -> LogError {
+        let error = match failure(error) {
+            Failure::Full => LogError::Full,
+            Failure::Damaged | Failure::Other => LogError::Unavailable(error.to_string()),
+        };
+        tracing::error!(%error, "an append to the event log failed");
+        self.forget().await;
+        error
+    }
+
+    async fn connection(&mut self) -> Result<SqliteConnection, sqlx::Error> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => self.reopen().await,
+        }
     }
 
     async fn reopen(&mut self) -> Result<SqliteConnection, sqlx::Error> {
@@ -310,7 +463,7 @@ async fn checkpoint(connection: &mut SqliteConnection, sql: &'static str) {
     }
 }
 
-fn size(commits: &[Commit]) -> (usize, usize) {
+pub fn size(commits: &[Commit]) -> (usize, usize) {
     let events = commits
         .iter()
         .flat_map(|commit| &commit.appends)
@@ -366,20 +519,22 @@ impl StreamState {
 }
 
 /// What the events of a commit have in common, as it is bound.
-struct Envelope {
-    at: i64,
-    actor: Arc<str>,
-    correlation: Option<Arc<str>>,
-    causation: Option<Arc<[u8]>>,
-    origin: Option<Arc<str>>,
+pub struct Envelope {
+    pub at: i64,
+    pub actor: Arc<str>,
+    pub correlation: Option<Arc<str>>,
+    pub causation: Option<Arc<[u8]>>,
+    pub origin: Option<Arc<str>>,
 }
 
-struct EventRow {
-    position: u64,
-    stream: StreamId,
-    version: u64,
-    event: NewEvent,
-    envelope: Arc<Envelope>,
+pub struct EventRow {
+    pub position: u64,
+    pub stream: StreamId,
+    pub version: u64,
+    pub event: NewEvent,
+    pub envelope: Arc<Envelope>,
+    /// How many events of its commit follow.
+    pub following: u32,
 }
 
 /// Decided, not yet written.
@@ -431,11 +586,13 @@ impl Batch {
             origin: metadata.origin.map(Into::into),
         });
         let mut positions = Vec::new();
+        let mut following: usize = appends.iter().map(|append| append.events.len()).sum();
         for append in appends {
             let mut version = append.expected;
             let mut added = Vec::with_capacity(append.events.len());
             for event in append.events {
                 version = version.next();
+                following -= 1;
                 let position = self.next_position();
                 positions.push(Position(position));
                 added.push((event.id, Position(position)));
@@ -445,6 +602,7 @@ impl Batch {
                     version: version.0,
                     event,
                     envelope: envelope.clone(),
+                    following: following as u32,
                 });
             }
             if let Some(state) = self.streams.get_mut(&append.stream) {
@@ -562,6 +720,7 @@ fn bind(arguments: &mut SqliteArguments, row: EventRow) -> Result<(), sqlx::erro
         version,
         event,
         envelope,
+        following: _,
     } = row;
     arguments.add(position as i64)?;
     arguments.add(stream.as_str())?;

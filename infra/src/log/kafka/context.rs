@@ -1,0 +1,45 @@
+//! What Kafka's client tells by itself, on its way into our own log.
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+
+/// Says little: a broker that is away is spoken of many times a second, while what it means is told
+/// once by whoever it is in the way of.
+#[derive(Debug, Clone, Copy)]
+pub struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tell(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, text: &str) {
+        tell_error(&error, text);
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+pub fn tell(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            tracing::error!(facility, "kafka: {message}");
+        }
+        _ => tracing::debug!(facility, "kafka: {message}"),
+    }
+}
+
+pub fn tell_error(error: &KafkaError, text: &str) {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::Resolve,
+        ) => tracing::debug!(%error, "kafka: {text}"),
+        _ => tracing::warn!(%error, "kafka: {text}"),
+    }
+}
