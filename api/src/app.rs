@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hansard_commands::account::login::FailedLogins;
 use hansard_commands::bus::Commands;
 use hansard_commands::retention::Status;
+use hansard_infra::log::kafka::Progress;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -25,6 +26,8 @@ pub struct App(Arc<Parts>);
 pub struct Parts {
     pub config: Config,
     pub commands: Commands,
+    /// How far the local copy of the log is, where there is one.
+    pub copying: Option<watch::Receiver<Progress>>,
     /// Where nodes elect the one that writes.
     pub cluster: Option<Arc<Cluster>>,
     pub failed_logins: FailedLogins,

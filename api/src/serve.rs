@@ -90,6 +90,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let app = App::new(Parts {
         config,
         commands: running.commands.clone(),
+        copying: workspace.copying(),
         cluster: workspace.cluster.clone(),
         failed_logins: FailedLogins::default(),
         index,

@@ -3,27 +3,41 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hansard_commands::state::StateStore;
 use hansard_domain::journal::{Journal, JournalError};
+use hansard_domain::log::{EventLog, LogError, Role};
 use hansard_domain::vault::VaultError;
 use hansard_infra::data_dir::{DataDir, DataDirError};
+use hansard_infra::http_out::HttpOutError;
+
+use hansard_infra::log::kafka::{self, KafkaConfig, KafkaLog, Progress};
 use hansard_infra::log::postgres::PostgresLog;
 use hansard_infra::log::sqlite::{OpenError, SqliteLog};
 use hansard_infra::postgres::leader::Leadership;
 use hansard_infra::postgres::{self, Database};
 use hansard_infra::state::StateFiles;
 use hansard_infra::state::postgres::PostgresState;
+use hansard_infra::vault::kafka::KafkaVault;
 use hansard_infra::vault::master_key::{MasterKey, MasterKeyError};
 use hansard_infra::vault::postgres::PostgresVault;
 use hansard_infra::vault::sqlite::SqliteVault;
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use crate::cluster::{Cluster, SecretError};
 use crate::config::{Config, LogStore};
 
 /// Holds the master key itself, in hexadecimal, where it is not in a file.
 const MASTER_KEY: &str = "HANSARD_MASTER_KEY";
+
+/// Holds the secret that nodes know each other by, where it is not in a file.
+const SECRET: &str = "HANSARD_CLUSTER_SECRET";
+
+/// How often it is told how far the log is copied, where no terminal shows it.
+const TELL: Duration = Duration::from_secs(5);
 
 /// Why a workspace can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +71,14 @@ pub enum OpenWorkspaceError {
     UnreadableSecret { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Secret(#[from] SecretError),
+    #[error(transparent)]
+    Peers(#[from] HttpOutError),
+    #[error(transparent)]
+    Topic(#[from] kafka::ConfigError),
+    #[error(transparent)]
+    Kafka(#[from] kafka::OpenError),
+    #[error("cannot copy the log: {0}")]
+    NotCopied(#[from] LogError),
     #[error("other nodes can't reach this one at {0}; say with --advertise at which URL they can")]
     NoAddress(String),
     #[error("cannot read the log: {0}")]
@@ -87,6 +109,11 @@ enum Stores {
         database: Database,
         log: Arc<PostgresLog>,
         leadership: Leadership,
+    },
+    Kafka {
+        log: Arc<KafkaLog>,
+        vault: Arc<KafkaVault>,
+        leads: watch::Sender<bool>,
     },
 }
 
@@ -135,14 +162,33 @@ impl Workspace {
                     },
                 })
             }
-            LogStore::Kafka(_) => todo!(),
+            LogStore::Kafka(url) => {
+                let cluster = cluster(config)?;
+                let topic = KafkaConfig::from_url(url)?;
+                let log = Arc::new(KafkaLog::open(topic, data.log()).await?);
+                let filling = tokio::spawn(show(log.progress()));
+                log.caught_up().await?;
+                filling.abort();
+                let vault = KafkaVault::open(log.clone(), data.vault(), master).await;
+                let vault = Arc::new(vault.map_err(OpenWorkspaceError::SharedVault)?);
+                let (leads, _) = watch::channel(false);
+                tokio::spawn(lead(log.role(), leads.clone()));
+                Ok(Self {
+                    journal: Journal::open(log.clone(), vault.clone()).await?,
+                    data,
+                    shared: own.clone(),
+                    own,
+                    cluster: Some(Arc::new(cluster)),
+                    stores: Stores::Kafka { log, vault, leads },
+                })
+            }
         }
     }
 
     /// Tells whether this node does what only one of them does.
     pub fn leads(&self) -> watch::Receiver<bool> {
         match &self.stores {
-            Stores::Files { leads, .. } => leads.subscribe(),
+            Stores::Files { leads, .. } | Stores::Kafka { leads, .. } => leads.subscribe(),
             Stores::Postgres { leadership, .. } => leadership.leads(),
         }
     }
@@ -163,8 +209,75 @@ impl Workspace {
                 log.close().await;
                 database.close().await;
             }
+            Stores::Kafka { log, vault, .. } => {
+                vault.close().await;
+                log.close().await;
+            }
         }
     }
+
+    /// How many events the local copy of the log is behind, about; `None` where there is no copy.
+    pub fn copying(&self) -> Option<watch::Receiver<Progress>> {
+        match &self.stores {
+            Stores::Kafka { log, .. } => Some(log.progress()),
+            Stores::Files { .. } | Stores::Postgres { .. } => None,
+        }
+    }
+}
+
+/// Who writes leads.
+async fn lead(mut role: watch::Receiver<Role>, leads: watch::Sender<bool>) {
+    loop {
+        let writes = *role.borrow_and_update() == Role::Sole;
+        leads.send_if_modified(|leads| std::mem::replace(leads, writes) != writes);
+        if role.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Shows how far the local copy of the log is, as long as it is being filled.
+async fn show(mut progress: watch::Receiver<Progress>) {
+    let bar = ProgressBar::new(0).with_style(
+        ProgressStyle::with_template(
+            "copying the log  {wide_bar} {pos}/{len} {per_sec} {eta} left",
+        )
+        .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    let mut told = Instant::now();
+    loop {
+        let Progress { applied, end, .. } = *progress.borrow_and_update();
+        bar.set_length(end);
+        bar.set_position(applied);
+        if bar.is_hidden() && told.elapsed() > TELL {
+            tracing::info!(applied, end, "copying the log");
+            told = Instant::now();
+        }
+        if progress.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn cluster(config: &Config) -> Result<Cluster, OpenWorkspaceError> {
+    let secret = match (std::env::var(SECRET), &config.cluster_secret_file) {
+        (Ok(secret), _) => Zeroizing::new(secret),
+        (Err(_), Some(path)) => {
+            let read = std::fs::read_to_string(path);
+            let text = read.map_err(|source| OpenWorkspaceError::UnreadableSecret {
+                path: path.clone(),
+                source,
+            })?;
+            Zeroizing::new(text.trim().to_owned())
+        }
+        (Err(_), None) => return Err(OpenWorkspaceError::NoSecret),
+    };
+    Cluster::check(&secret)?;
+    let address = config.address();
+    if config.advertise.is_none() && config.listen.ip().is_unspecified() {
+        return Err(OpenWorkspaceError::NoAddress(address));
+    }
+    Ok(Cluster::new(address, secret)?)
 }
 
 fn master_key(config: &Config, data: &DataDir) -> Result<MasterKey, OpenWorkspaceError> {

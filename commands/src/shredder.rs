@@ -1,12 +1,14 @@
 //! The shredder: the policy that deletes the keys of what an event says is gone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hansard_domain::account::AccountEvent;
 use hansard_domain::event::Event;
 use hansard_domain::integration::IntegrationEvent;
-use hansard_domain::journal::Batch;
+use hansard_domain::journal::{Batch, Journal, JournalError};
+use hansard_domain::log::Role;
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::RoomEvent;
 use hansard_domain::vault::KeyId;
@@ -16,6 +18,9 @@ use crate::error::CommandError;
 use crate::policy::Policy;
 use crate::snapshot::Snapshots;
 
+/// How often a follower looks whether keys are gone.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// See the module. It also replaces the write model's snapshot when something in it is erased.
 pub struct Shredder {
     snapshots: Arc<Snapshots>,
@@ -24,6 +29,18 @@ pub struct Shredder {
 impl Shredder {
     pub fn new(snapshots: Arc<Snapshots>) -> Self {
         Self { snapshots }
+    }
+
+    /// Returns when the keys are gone. Where another node writes it is that one which deletes them; if
+    /// it can't any more, this one does once it is elected.
+    async fn shred(&self, journal: &Journal, keys: &[KeyId]) -> Result<(), JournalError> {
+        while journal.role() == Role::Follower {
+            if journal.keys().gone(keys).await? {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        journal.shred(keys).await
     }
 }
 
@@ -57,7 +74,7 @@ impl Policy for Shredder {
         if keys.is_empty() {
             return Ok(());
         }
-        commands.journal().shred(&keys).await?;
+        self.shred(commands.journal(), &keys).await?;
         let in_snapshot = |event: &Event| {
             matches!(
                 event,

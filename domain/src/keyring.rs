@@ -126,6 +126,17 @@ impl Keyring {
         Ok(())
     }
 
+    /// Whether keys are gone from the vault, by whoever's doing; here they are forgotten at once.
+    pub async fn gone(&self, ids: &[KeyId]) -> Result<bool, VaultError> {
+        {
+            let mut cache = self.cache.lock();
+            for id in ids {
+                cache.forget(*id);
+            }
+        }
+        Ok(self.vault.keys(ids).await?.is_empty())
+    }
+
     /// A key of the workspace that is never shredded; see [`KeyVault::secret`].
     pub async fn secret(&self, name: &str) -> Result<DataKey, VaultError> {
         self.vault.secret(name).await

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hansard_domain::log::Role;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,6 +22,9 @@ const SECONDS: [f64; 14] = [
 
 /// How many things are done at once.
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+/// A node that so many events are missing from is not ready.
+const FAR_BEHIND: u64 = 1_000;
 
 /// How often what was measured is folded into its buckets.
 pub const UPKEEP: Duration = Duration::from_secs(5);
@@ -60,6 +64,8 @@ struct Readiness {
     ready: bool,
     /// The views that are being built; what needs them is answered with 503 meanwhile.
     building: Vec<&'static str>,
+    /// About how many events this node has not heard of that others wrote.
+    behind: u64,
 }
 
 /// Whether the server can answer everything.
@@ -67,12 +73,15 @@ struct Readiness {
     get, path = "/ready", tag = "operation", security(()),
     responses(
         (status = 200, body = Readiness, description = "It can."),
-        (status = 503, body = Readiness, description = "Views are being built."),
+        (status = 503, body = Readiness, description = "Views are being built, or this node is \
+            more than 1,000 events behind the others."),
     )
 )]
 async fn ready(State(app): State<App>) -> Response {
     let building = app.views.building();
-    let status = if building.is_empty() {
+    let behind = behind(&app).await;
+    let ready = building.is_empty() && behind <= FAR_BEHIND;
+    let status = if ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
@@ -80,11 +89,27 @@ async fn ready(State(app): State<App>) -> Response {
     (
         status,
         Json(Readiness {
-            ready: building.is_empty(),
+            ready,
             building,
+            behind,
         }),
     )
         .into_response()
+}
+
+/// About how many events this node has not heard of; 0 if nobody can tell because the log is away.
+async fn behind(app: &App) -> u64 {
+    if let Some(copying) = &app.copying {
+        return copying.borrow().lag();
+    }
+    let journal = app.commands.journal();
+    if journal.role() == Role::Sole {
+        return 0;
+    }
+    match journal.true_head().await {
+        Ok(head) => head.0.saturating_sub(journal.head().0),
+        Err(_) => 0,
+    }
 }
 
 /// How the server is doing, for Prometheus.

@@ -157,6 +157,23 @@ impl KafkaVault {
         Ok(())
     }
 
+    /// Waits until the copy has heard of a key.
+    async fn minted(&self, id: KeyId) -> Result<(), VaultError> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut copied = self.copied.clone();
+        loop {
+            copied.borrow_and_update();
+            if self.copy.last_key().await? >= id {
+                return Ok(());
+            }
+            let behind = || VaultError::Unavailable("the local copy of the keys is behind".into());
+            tokio::time::timeout_at(deadline, copied.changed())
+                .await
+                .map_err(|_| behind())?
+                .map_err(|_| closed())?;
+        }
+    }
+
     /// Writes records, and waits until they are in the copy.
     async fn write(&self, term: u64, mut records: Vec<KeyRecord>) -> Result<(), VaultError> {
         if !self.copy.check_proof().await? {
@@ -236,6 +253,11 @@ impl KeyVault for KafkaVault {
     }
 
     async fn keys(&self, ids: &[KeyId]) -> Result<HashMap<KeyId, DataKey>, VaultError> {
+        // Events and keys come on two topics. A key that the copy has not heard of is not shredded,
+        // but on its way.
+        if let Some(newest) = ids.iter().max() {
+            self.minted(*newest).await?;
+        }
         self.copy.keys(ids).await
     }
 
