@@ -6,3 +6,4 @@ pub mod kafka;
 pub mod load;
 pub mod server;
 pub mod services;
+mod topology;

@@ -2,23 +2,35 @@
 //!
 //! The binary is the one built beside the tests; `HANSARD_BINARY` names another. A server is killed
 //! when it is dropped, and its directory removed.
+//!
+//! `HANSARD_TEST_ON` says what the log is kept in: `sqlite` (default), `postgres`, `kafka`, or
+//! `postgres-2`, `kafka-2` for two nodes that requests are spread over by turns. A client sends the
+//! position of the last write along, as one behind a proxy would, and so sees what it has done.
+//! `HANSARD_TEST_POSTGRES_URL` and `HANSARD_TEST_KAFKA` name servers that run already.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::topology;
+
 /// How long a server may take until it is ready, or has stopped.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a condition is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// On answers to writes, and on requests that are to see them.
+const POSITION: &str = "Hansard-Position";
 
 pub const ADMIN: &str = "admin";
 pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
@@ -64,6 +76,10 @@ pub struct Server {
     options: Options,
     process: Option<Child>,
     http: reqwest::Client,
+    /// Other nodes of the same workspace.
+    others: Vec<Server>,
+    /// The position of the last write that a client was told of.
+    seen: Arc<AtomicU64>,
 }
 
 impl Server {
@@ -78,17 +94,29 @@ impl Server {
     }
 
     /// Starts a server on a data directory that may have been used before.
-    pub async fn start_on(directory: TempDir, options: Options) -> Self {
-        let mut server = Self {
+    pub async fn start_on(directory: TempDir, mut options: Options) -> Self {
+        let (environment, nodes) = topology::of_this_run();
+        options.environment.extend(environment);
+        let mut server = Self::node(directory, options.clone());
+        for _ in 1..nodes {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            server.others.push(Self::node(directory, options.clone()));
+        }
+        server.launch();
+        server.ready().await;
+        server
+    }
+
+    fn node(directory: TempDir, options: Options) -> Self {
+        Self {
             directory,
             port: free_port(),
             options,
             process: None,
             http: http_client(),
-        };
-        server.launch();
-        server.ready().await;
-        server
+            others: Vec::new(),
+            seen: Arc::default(),
+        }
     }
 
     /// The data directory.
@@ -162,10 +190,18 @@ impl Server {
             command.env(name, value);
         }
         self.process = Some(command.spawn().expect("the server starts"));
+        self.others.iter_mut().for_each(Self::launch);
     }
 
-    /// Waits until the server says it is ready.
+    /// Waits until the server says it is ready, on every node.
     pub async fn ready(&mut self) {
+        self.ready_here().await;
+        for other in &mut self.others {
+            other.ready_here().await;
+        }
+    }
+
+    async fn ready_here(&mut self) {
         let started = Instant::now();
         loop {
             let answer = self.http.get(self.url("/ready")).send().await;
@@ -196,10 +232,15 @@ impl Server {
             let _ = process.kill();
             let _ = process.wait();
         }
+        self.others.iter_mut().for_each(Self::kill);
     }
 
-    /// Asks the process to stop, as an operator does, and waits for it.
+    /// Asks the process to stop, as an operator does, and waits for it; other nodes stop first.
     pub async fn stop(&mut self) -> ExitStatus {
+        for other in &mut self.others {
+            let stopped = Box::pin(other.stop()).await;
+            assert!(stopped.success(), "{stopped}: {}", other.output());
+        }
         let mut process = self.process.take().expect("the server is running");
         let pid = process.id().to_string();
         let asked = Command::new("kill")
@@ -251,24 +292,26 @@ impl Server {
 
     /// A client that is not logged in.
     pub fn anonymous(&self) -> Client {
+        self.speaking_as(None)
+    }
+
+    fn speaking_as(&self, session: Option<Session>) -> Client {
+        let others = self.others.iter().map(|other| other.url(""));
         Client {
             http: self.http.clone(),
-            base: self.url(""),
-            session: None,
+            nodes: [self.url("")].into_iter().chain(others).collect(),
+            turn: Arc::default(),
+            seen: self.seen.clone(),
+            session,
         }
     }
 
     /// A client with a token at hand.
     pub fn client(&self, user_id: &str, token: &str) -> Client {
-        let session = Some(Session {
+        self.speaking_as(Some(Session {
             user_id: user_id.to_owned(),
             token: token.to_owned(),
-        });
-        Client {
-            http: self.http.clone(),
-            base: self.url(""),
-            session,
-        }
+        }))
     }
 
     /// Makes a user with a password and logs it in.
@@ -320,7 +363,10 @@ struct Session {
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
-    base: String,
+    /// The nodes that requests go to by turns.
+    nodes: Arc<[String]>,
+    turn: Arc<AtomicUsize>,
+    seen: Arc<AtomicU64>,
     session: Option<Session>,
 }
 
@@ -365,7 +411,12 @@ impl Client {
 
     /// A request to any path, with the session's headers.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let node = &self.nodes[turn % self.nodes.len()];
+        let mut request = self.http.request(method, format!("{node}{path}"));
+        if self.nodes.len() > 1 {
+            request = request.header(POSITION, self.seen.load(Ordering::Relaxed));
+        }
         match &self.session {
             Some(session) => request
                 .header("X-Auth-Token", &session.token)
@@ -376,12 +427,13 @@ impl Client {
 
     /// `GET /api/v1/<operation>`, the query string with it.
     pub async fn get(&self, operation: &str) -> Answer {
-        answer(self.request(Method::GET, &format!("/api/v1/{operation}"))).await
+        self.answer(self.request(Method::GET, &format!("/api/v1/{operation}")))
+            .await
     }
 
     /// `POST /api/v1/<operation>` with a JSON body.
     pub async fn post(&self, operation: &str, body: Value) -> Answer {
-        answer(
+        self.answer(
             self.request(Method::POST, &format!("/api/v1/{operation}"))
                 .json(&body),
         )
@@ -390,7 +442,22 @@ impl Client {
 
     /// `GET` of any path.
     pub async fn get_path(&self, path: &str) -> Answer {
-        answer(self.request(Method::GET, path)).await
+        self.answer(self.request(Method::GET, path)).await
+    }
+
+    /// The answer to a request of this client.
+    pub async fn answer(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.expect("the server answers");
+        let position = response.headers().get(POSITION);
+        if let Some(position) = position.and_then(|at| at.to_str().ok()?.parse().ok()) {
+            self.seen.fetch_max(position, Ordering::Relaxed);
+        }
+        let status = response.status();
+        let body = response.bytes().await.expect("the answer is whole");
+        Answer {
+            status,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        }
     }
 
     /// Sends a text to a room; answers the message.
@@ -406,16 +473,6 @@ impl Client {
             .await
             .expect_ok();
         body["channel"]["_id"].as_str().unwrap().to_owned()
-    }
-}
-
-async fn answer(request: RequestBuilder) -> Answer {
-    let response = request.send().await.expect("the server answers");
-    let status = response.status();
-    let body = response.bytes().await.expect("the answer is whole");
-    Answer {
-        status,
-        body: serde_json::from_slice(&body).unwrap_or_default(),
     }
 }
 
