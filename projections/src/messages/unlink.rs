@@ -27,6 +27,15 @@ const NAMING: &str = "SELECT room, at, position, id, updated, changed, sender, k
      AND (sender = $4 OR wire LIKE $5 OR reactions LIKE $5) \
      ORDER BY room, at, position LIMIT $6";
 
+/// What else names the user: messages to be written anew when it takes another name, and such as are
+/// out of sight.
+const STATEMENTS: [&str; 3] = [
+    "INSERT INTO named (user_id, id) SELECT $2, id FROM named WHERE user_id = $1 \
+     ON CONFLICT DO NOTHING",
+    "DELETE FROM named WHERE user_id = $1 AND user_id <> $2",
+    "UPDATE remains SET sender = $2 WHERE sender = $1",
+];
+
 /// Shows the server's own account wherever a message names a user as the one who did something to
 /// it. What people wrote about the user is theirs and stays.
 pub(super) async fn unlink(
@@ -52,9 +61,7 @@ pub(super) async fn unlink(
                 rewritten.push(row);
             }
         }
-        REPLACE
-            .write(tables, &rewritten, |row, values| row.bind(values))
-            .await?;
+        REPLACE.write(tables, &rewritten, Row::bind).await?;
         match found.last() {
             Some(last) if found.len() == CHUNK => {
                 room = last.try_get("room")?;
@@ -64,12 +71,6 @@ pub(super) async fn unlink(
             _ => break,
         }
     }
-    const STATEMENTS: [&str; 3] = [
-        "INSERT INTO named (user_id, id) SELECT $2, id FROM named WHERE user_id = $1 \
-         ON CONFLICT DO NOTHING",
-        "DELETE FROM named WHERE user_id = $1 AND user_id <> $2",
-        "UPDATE remains SET sender = $2 WHERE sender = $1",
-    ];
     for statement in STATEMENTS {
         sqlx::query(statement)
             .bind(user.to_string())

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use hansard_domain::account::{AccountEvent, Profile};
 use hansard_domain::event::{Entry, Event};
-use hansard_domain::id::{RoleId, RoomId, Timestamp, UserId};
+use hansard_domain::id::{MessageId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::{RetentionOverride, RoomDetails, RoomEvent, RoomKind, RoomSwitches};
 use hansard_domain::subscription::Subscription;
 use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, Row};
 
-use crate::rows::Insert;
+use crate::rows::{ByKey, Insert};
 use crate::view::ViewError;
 
 /// Messages whose time is further from their recording are imports: they count, but nobody has
@@ -67,6 +67,10 @@ const ACCOUNT: Insert = Insert::into(
      updated = excluded.updated",
 );
 
+const UNCOUNTED: Insert =
+    Insert::into("uncounted", &["message", "room"]).on_conflict("ON CONFLICT DO NOTHING");
+const PRUNED: ByKey = ByKey::new("DELETE FROM uncounted WHERE message IN");
+
 const REMOVED: Insert = Insert::into("removed", &["room", "at"]);
 
 pub(super) async fn apply(
@@ -104,6 +108,8 @@ struct Gathered {
     rooms: Vec<RoomRow>,
     activity: BTreeMap<RoomId, Activity>,
     members: Vec<MemberRow>,
+    /// Messages that were deleted and may be pruned.
+    uncounted: Vec<(MessageId, RoomId)>,
 }
 
 struct AccountRow {
@@ -156,7 +162,18 @@ impl Gathered {
                     activity.spoken = activity.spoken.max(sent.at);
                 }
             }
-            MessageEvent::MessageDeleted { room, .. } => self.activity(room).messages -= 1,
+            MessageEvent::MessageDeleted {
+                room,
+                erased,
+                show_deleted,
+                ..
+            } => {
+                self.activity(room).messages -= 1;
+                if erased.is_none() || *show_deleted {
+                    self.uncounted
+                        .push((MessageId::new(entry.stream.key()), room.clone()));
+                }
+            }
             _ => {}
         }
     }
@@ -240,7 +257,14 @@ impl Gathered {
             rooms,
             activity,
             members,
+            uncounted,
         } = std::mem::take(self);
+        UNCOUNTED
+            .write(tables, &uncounted, |(message, room), values| {
+                values.text(message);
+                values.text(room);
+            })
+            .await?;
         ACCOUNT
             .write(tables, &accounts, |row, values| {
                 values.text(&row.id);
@@ -474,8 +498,10 @@ async fn change_room(
         RoomEvent::RoomDeleted { .. } => return delete(tables, room, at).await,
         // A room that is gone has no activity any more, and gets none by this.
         RoomEvent::ChannelPruned { pruned, .. } => {
+            let ids: Vec<&MessageId> = pruned.iter().map(|pruned| &pruned.message).collect();
+            let uncounted = PRUNED.execute(tables, &ids).await?;
             sqlx::query("UPDATE activity SET messages = messages - $1 WHERE room = $2")
-                .bind(pruned.len() as i64)
+                .bind(pruned.len() as i64 - uncounted as i64)
                 .bind(room.as_str().to_owned())
                 .execute(tables)
                 .await?;
@@ -596,6 +622,7 @@ async fn delete(tables: &mut AnyConnection, room: &RoomId, at: Timestamp) -> Res
         "DELETE FROM room WHERE id = $1",
         "DELETE FROM activity WHERE room = $1",
         "DELETE FROM member WHERE room = $1",
+        "DELETE FROM uncounted WHERE room = $1",
     ] {
         sqlx::query(statement)
             .bind(room.as_str().to_owned())

@@ -33,7 +33,7 @@ impl View for Rooms {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn schema(&self) -> &'static str {

@@ -52,3 +52,11 @@ CREATE TABLE removed (
   room text PRIMARY KEY,
   at bigint NOT NULL
 );
+
+-- Messages that people deleted and a prune can still name: they are not to be counted down twice.
+CREATE TABLE uncounted (
+  message text PRIMARY KEY,
+  room text NOT NULL
+);
+
+CREATE INDEX uncounted_room ON uncounted (room);

@@ -13,7 +13,14 @@ use crate::testing::{Story, dump, tables, told};
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::room::{Entry as Way, RoomEvent, RoomKind};
 
-const TABLES: &[&str] = &["room", "activity", "member", "account", "removed"];
+const TABLES: &[&str] = &[
+    "room",
+    "activity",
+    "member",
+    "account",
+    "removed",
+    "uncounted",
+];
 
 fn joined(user: &str) -> RoomEvent {
     RoomEvent::MemberJoined {
@@ -80,14 +87,37 @@ async fn what_was_deleted_or_pruned_is_not_counted() {
         RoomEvent::ChannelPruned {
             reason: PruneReason::Requested,
             criteria: PruneCriteria::default(),
-            pruned: vec![Pruned {
-                message: "m2".into(),
-                key: KeyId(3),
-            }],
+            // The one that was deleted is erased with the other, and counted once.
+            pruned: vec![pruned("m1"), pruned("m2")],
         },
     );
     let mut tables = told(&Rooms, &story, TABLES).await;
     assert_eq!(room(&mut tables, "general").await.messages, 0);
+}
+
+#[tokio::test]
+async fn what_is_erased_after_a_room_leaves_nothing_of_it() {
+    let mut story = two_people_talking();
+    story.room("general", RoomEvent::RoomDeleted { key: KeyId(2) });
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    let before = dump(&mut tables, TABLES).await;
+    story.room(
+        "general",
+        RoomEvent::ChannelPruned {
+            reason: PruneReason::Deletion,
+            criteria: PruneCriteria::default(),
+            pruned: vec![pruned("m1"), pruned("m2")],
+        },
+    );
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    assert_eq!(dump(&mut tables, TABLES).await, before);
+}
+
+fn pruned(message: &str) -> Pruned {
+    Pruned {
+        message: message.into(),
+        key: KeyId(3),
+    }
 }
 
 #[tokio::test]
