@@ -102,8 +102,11 @@ configure() {
 			share.coordinator.state.topic.min.isr=$in_sync
 			group.initial.rebalance.delay.ms=0
 			group.min.session.timeout.ms=1000
-			broker.session.timeout.ms=6000
-			broker.heartbeat.interval.ms=1000
+			broker.session.timeout.ms=3000
+			broker.heartbeat.interval.ms=500
+			controller.quorum.fetch.timeout.ms=1500
+			controller.quorum.election.timeout.ms=500
+			controller.quorum.election.backoff.max.ms=500
 			controlled.shutdown.enable=true
 			log.cleaner.dedupe.buffer.size=4194304
 			log.cleaner.threads=1

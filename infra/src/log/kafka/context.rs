@@ -33,13 +33,28 @@ pub fn tell(level: RDKafkaLogLevel, facility: &str, message: &str) {
 }
 
 pub fn tell_error(error: &KafkaError, text: &str) {
-    match error.rdkafka_error_code() {
+    if passes(error) {
+        tracing::debug!(%error, "kafka: {text}");
+    } else {
+        tracing::warn!(%error, "kafka: {text}");
+    }
+}
+
+/// Whether an error is the client's to deal with: it goes on trying.
+pub fn passes(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
         Some(
             RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::AllBrokersDown
-            | RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::Resolve,
-        ) => tracing::debug!(%error, "kafka: {text}"),
-        _ => tracing::warn!(%error, "kafka: {text}"),
-    }
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::PartitionEOF
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::NotCoordinator
+        )
+    )
 }
