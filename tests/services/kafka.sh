@@ -206,7 +206,7 @@ stop() {
     local dir=$1 n
     for n in "$dir"/[0-9]*; do
         # What they wrote is thrown away, so there is nothing to end in order.
-        [ -f "$n/pid" ] && end_broker "$dir" "$(basename "$n")" KILL
+        [ ! -f "$n/pid" ] || end_broker "$dir" "$(basename "$n")" KILL
     done
 }
 

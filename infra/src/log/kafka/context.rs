@@ -26,14 +26,16 @@ impl ConsumerContext for Quiet {}
 pub fn tell(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::error!(facility, "kafka: {message}");
+            tracing::warn!(facility, "kafka: {message}");
         }
         _ => tracing::debug!(facility, "kafka: {message}"),
     }
 }
 
 pub fn tell_error(error: &KafkaError, text: &str) {
-    if passes(error) {
+    // To be fenced is no accident; the writer speaks of it.
+    let fenced = error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fenced);
+    if fenced || passes(error) {
         tracing::debug!(%error, "kafka: {text}");
     } else {
         tracing::warn!(%error, "kafka: {text}");
