@@ -11,6 +11,8 @@
 #   kafka.sh tool DIR CLASS ARGS…  runs a program of Kafka's
 #   kafka.sh fetch                 only fetches the jars
 #
+# With KAFKA_SCRAM=user:password clients must log in by SCRAM-SHA-512 (one broker only).
+#
 # The brokers end with the process that KAFKA_WATCH_PID names, however it ends; without it they run
 # until they are stopped. Needs Java 17 or newer and Maven, which fetches the jars once.
 set -euo pipefail
@@ -112,7 +114,21 @@ configure() {
 			log.cleaner.threads=1
 			log.cleaner.backoff.ms=1000
 		PROPERTIES
+        [ -z "${KAFKA_SCRAM:-}" ] || demand_password "$dir/$n/server.properties" "$client"
     done
+}
+
+# Clients log in; the broker speaks to itself on a port of its own.
+demand_password() {
+    local file=$1 client=$2 internal
+    internal=$(free_ports 1)
+    sed -i -e "s/^listeners=PLAINTEXT:[^,]*/listeners=CLIENT:\/\/127.0.0.1:$client,PLAINTEXT:\/\/127.0.0.1:$internal/" \
+        -e "s/^advertised.listeners=.*/advertised.listeners=CLIENT:\/\/127.0.0.1:$client,PLAINTEXT:\/\/127.0.0.1:$internal/" \
+        -e "s/^listener.security.protocol.map=/&CLIENT:SASL_PLAINTEXT,/" "$file"
+    cat >>"$file" <<-PROPERTIES
+		sasl.enabled.mechanisms=SCRAM-SHA-512
+		listener.name.client.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+	PROPERTIES
 }
 
 run_broker() {
@@ -171,8 +187,14 @@ start() {
     [ ! -e "$dir/1" ] || fail "$dir is in use"
     configure "$dir" "$brokers" "$(free_ports $((brokers * 2)))"
     cluster=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '=')
+    local accounts=()
+    if [ -n "${KAFKA_SCRAM:-}" ]; then
+        [ "$brokers" = 1 ] || fail "only one broker can ask for passwords"
+        accounts=(--add-scram "SCRAM-SHA-512=[name=${KAFKA_SCRAM%%:*},password=${KAFKA_SCRAM#*:}]")
+    fi
     for n in $(seq "$brokers"); do
         tool kafka.tools.StorageTool format -t "$cluster" -c "$dir/$n/server.properties" \
+            ${accounts[@]+"${accounts[@]}"} \
             >"$dir/$n/out" 2>&1 || { cat "$dir/$n/out" >&2; fail "broker $n was not formatted"; }
     done
     for n in $(seq "$brokers"); do run_broker "$dir" "$n"; done
