@@ -11,6 +11,8 @@
 #   kafka.sh tool DIR CLASS ARGS…  runs a program of Kafka's
 #   kafka.sh fetch                 only fetches the jars
 #
+# With KAFKA_SCRAM=user:password clients must log in by SCRAM-SHA-512 (one broker only).
+#
 # The brokers end with the process that KAFKA_WATCH_PID names, however it ends; without it they run
 # until they are stopped. Needs Java 17 or newer and Maven, which fetches the jars once.
 set -euo pipefail
@@ -102,14 +104,31 @@ configure() {
 			share.coordinator.state.topic.min.isr=$in_sync
 			group.initial.rebalance.delay.ms=0
 			group.min.session.timeout.ms=1000
-			broker.session.timeout.ms=6000
-			broker.heartbeat.interval.ms=1000
+			broker.session.timeout.ms=3000
+			broker.heartbeat.interval.ms=500
+			controller.quorum.fetch.timeout.ms=1500
+			controller.quorum.election.timeout.ms=500
+			controller.quorum.election.backoff.max.ms=500
 			controlled.shutdown.enable=true
 			log.cleaner.dedupe.buffer.size=4194304
 			log.cleaner.threads=1
 			log.cleaner.backoff.ms=1000
 		PROPERTIES
+        [ -z "${KAFKA_SCRAM:-}" ] || demand_password "$dir/$n/server.properties" "$client"
     done
+}
+
+# Clients log in; the broker speaks to itself on a port of its own.
+demand_password() {
+    local file=$1 client=$2 internal
+    internal=$(free_ports 1)
+    sed -i -e "s/^listeners=PLAINTEXT:[^,]*/listeners=CLIENT:\/\/127.0.0.1:$client,PLAINTEXT:\/\/127.0.0.1:$internal/" \
+        -e "s/^advertised.listeners=.*/advertised.listeners=CLIENT:\/\/127.0.0.1:$client,PLAINTEXT:\/\/127.0.0.1:$internal/" \
+        -e "s/^listener.security.protocol.map=/&CLIENT:SASL_PLAINTEXT,/" "$file"
+    cat >>"$file" <<-PROPERTIES
+		sasl.enabled.mechanisms=SCRAM-SHA-512
+		listener.name.client.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+	PROPERTIES
 }
 
 run_broker() {
@@ -168,8 +187,14 @@ start() {
     [ ! -e "$dir/1" ] || fail "$dir is in use"
     configure "$dir" "$brokers" "$(free_ports $((brokers * 2)))"
     cluster=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '=')
+    local accounts=()
+    if [ -n "${KAFKA_SCRAM:-}" ]; then
+        [ "$brokers" = 1 ] || fail "only one broker can ask for passwords"
+        accounts=(--add-scram "SCRAM-SHA-512=[name=${KAFKA_SCRAM%%:*},password=${KAFKA_SCRAM#*:}]")
+    fi
     for n in $(seq "$brokers"); do
         tool kafka.tools.StorageTool format -t "$cluster" -c "$dir/$n/server.properties" \
+            ${accounts[@]+"${accounts[@]}"} \
             >"$dir/$n/out" 2>&1 || { cat "$dir/$n/out" >&2; fail "broker $n was not formatted"; }
     done
     for n in $(seq "$brokers"); do run_broker "$dir" "$n"; done
@@ -203,7 +228,7 @@ stop() {
     local dir=$1 n
     for n in "$dir"/[0-9]*; do
         # What they wrote is thrown away, so there is nothing to end in order.
-        [ -f "$n/pid" ] && end_broker "$dir" "$(basename "$n")" KILL
+        [ ! -f "$n/pid" ] || end_broker "$dir" "$(basename "$n")" KILL
     done
 }
 

@@ -14,8 +14,21 @@ pub struct Brokers {
 impl Brokers {
     /// Starts one broker or three, and waits until they answer. Panics when that fails.
     pub fn start(count: usize) -> Self {
+        Self::start_with(count, None)
+    }
+
+    /// Starts one broker that asks clients for a name and a password, by SCRAM-SHA-512.
+    pub fn start_with_password(user: &str, password: &str) -> Self {
+        Self::start_with(1, Some(format!("{user}:{password}")))
+    }
+
+    fn start_with(count: usize, account: Option<String>) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the brokers");
-        let servers = script("start", directory.path(), &[&count.to_string()]);
+        let mut command = command("start", directory.path(), &[&count.to_string()]);
+        if let Some(account) = account {
+            command.env("KAFKA_SCRAM", account);
+        }
+        let servers = output(command);
         let servers = servers.trim().to_owned();
         assert!(!servers.is_empty(), "the brokers have no addresses");
         Self { directory, servers }
@@ -78,10 +91,14 @@ fn command(action: &str, directory: &Path, arguments: &[&str]) -> Command {
 }
 
 fn script(action: &str, directory: &Path, arguments: &[&str]) -> String {
-    let output = command(action, directory, arguments)
+    output(command(action, directory, arguments))
+}
+
+fn output(mut command: Command) -> String {
+    let output = command
         .stderr(Stdio::inherit())
         .output()
         .expect("the script for Kafka runs");
-    assert!(output.status.success(), "kafka.sh {action} failed");
+    assert!(output.status.success(), "{command:?} failed");
     String::from_utf8(output.stdout).expect("text")
 }

@@ -550,3 +550,23 @@ async fn a_copy_of_something_else_is_refused() {
         "{recreated}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_may_ask_for_a_password() {
+    let brokers = Brokers::start_with_password("hansard", "right");
+    let url = format!(
+        "kafka://{}/log?security.protocol=SASL_PLAINTEXT&sasl.mechanism=SCRAM-SHA-512&sasl.username=hansard",
+        brokers.servers()
+    );
+    let config = |password: &str| {
+        let config = KafkaConfig::parse(&url).unwrap();
+        config.password(password.to_owned())
+    };
+    let told = refused(&config("wrong")).await;
+    assert!(!told.contains("wrong"), "{told}");
+    let node = Node::open(&config("right")).await;
+    node.become_writer().await;
+    write(&node.log, &commit("room-a", 0, &[event("{}")]))
+        .await
+        .unwrap();
+}

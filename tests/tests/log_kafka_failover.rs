@@ -168,6 +168,7 @@ async fn frozen_and_killed_nodes_and_brokers_lose_nothing() {
     assert!(silent <= KILLS, "{silent} events came from nowhere");
     times.sort();
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(longest < Some(FAIL_OVER), "nobody wrote for {longest:?}");
     println!(
         "{} events, {} acknowledged, the longest pause {longest:?}",
         stands.len(),

@@ -2,7 +2,8 @@
 //! the other, and prints what came of it. Fail-over tests start several, and freeze and kill them.
 //!
 //! `hansard-log-node kafka://brokers/topic DIRECTORY`, a line each: `role Sole`, `ack ID POSITION`,
-//! `failed ID REASON` (it may have been written all the same).
+//! `failed ID REASON` (it may have been written all the same). `RUST_LOG` makes it tell more, on
+//! stderr.
 
 use std::error::Error;
 use std::time::Duration;
@@ -17,6 +18,10 @@ const STREAM: &str = "room-hot";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .init();
     let mut arguments = std::env::args().skip(1);
     let (Some(url), Some(directory)) = (arguments.next(), arguments.next()) else {
         return Err("usage: hansard-log-node kafka://brokers/topic DIRECTORY".into());

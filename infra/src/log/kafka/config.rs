@@ -239,6 +239,10 @@ fn decode(text: &str) -> Result<String, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::consumer::BaseConsumer;
+    use rdkafka::producer::FutureProducer;
+
+    use super::super::reason;
     use super::*;
 
     #[test]
@@ -264,6 +268,31 @@ mod tests {
         let config = KafkaConfig::parse("kafka://a/chat?sasl.password=own").unwrap();
         let client = config.password("secret".to_owned()).client();
         assert_eq!(client.get("sasl.password"), Some("own"));
+    }
+
+    #[test]
+    fn the_client_knows_encryption_and_passwords() {
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] {
+            let url = format!(
+                "kafka://127.0.0.1:1/chat?security.protocol=SASL_SSL&sasl.mechanism={mechanism}\
+                 &sasl.username=hansard&ssl.endpoint.identification.algorithm=https"
+            );
+            let config = KafkaConfig::parse(&url).unwrap();
+            let config = config.password("secret".to_owned());
+            for client in [config.reading(), config.campaigning()] {
+                let made: Result<BaseConsumer, _> = client.create();
+                assert!(made.is_ok(), "{:?}", made.err());
+            }
+            let made: Result<FutureProducer, _> = config.writing().create();
+            assert!(made.is_ok(), "{:?}", made.err());
+        }
+        let config = KafkaConfig::parse("kafka://127.0.0.1:1/chat?no.such.setting=secret").unwrap();
+        let made: Result<BaseConsumer, _> = config.reading().create();
+        let told = reason(&made.err().unwrap());
+        assert!(
+            told.contains("no.such.setting") && !told.contains("secret"),
+            "{told}"
+        );
     }
 
     #[test]

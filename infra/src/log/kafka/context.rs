@@ -26,20 +26,37 @@ impl ConsumerContext for Quiet {}
 pub fn tell(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-            tracing::error!(facility, "kafka: {message}");
+            tracing::warn!(facility, "kafka: {message}");
         }
         _ => tracing::debug!(facility, "kafka: {message}"),
     }
 }
 
 pub fn tell_error(error: &KafkaError, text: &str) {
-    match error.rdkafka_error_code() {
+    // To be fenced is no accident; the writer speaks of it.
+    let fenced = error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fenced);
+    if fenced || passes(error) {
+        tracing::debug!(%error, "kafka: {text}");
+    } else {
+        tracing::warn!(%error, "kafka: {text}");
+    }
+}
+
+/// Whether an error is the client's to deal with: it goes on trying.
+pub fn passes(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
         Some(
             RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::AllBrokersDown
-            | RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::Resolve,
-        ) => tracing::debug!(%error, "kafka: {text}"),
-        _ => tracing::warn!(%error, "kafka: {text}"),
-    }
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::PartitionEOF
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::NotCoordinator
+        )
+    )
 }

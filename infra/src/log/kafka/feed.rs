@@ -9,7 +9,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::Offset;
 
 use super::config::{KafkaConfig, PATIENCE};
-use super::context::Quiet;
+use super::context::{Quiet, passes, tell_error};
 
 pub struct Feed {
     consumer: Arc<StreamConsumer<Quiet>>,
@@ -30,11 +30,16 @@ impl Feed {
     }
 
     /// The next record; `None` when the end is reached, which is told once.
+    ///
+    /// Brokers that are away are waited for.
     pub async fn next(&self) -> Result<Option<BorrowedMessage<'_>>, KafkaError> {
-        match self.consumer.recv().await {
-            Ok(message) => Ok(Some(message)),
-            Err(KafkaError::PartitionEOF(_)) => Ok(None),
-            Err(error) => Err(error),
+        loop {
+            match self.consumer.recv().await {
+                Ok(message) => return Ok(Some(message)),
+                Err(KafkaError::PartitionEOF(_)) => return Ok(None),
+                Err(error) if passes(&error) => tell_error(&error, "reading goes on later"),
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -187,6 +189,30 @@ async fn create(
     Ok(())
 }
 
+/// The settings of a topic. A broker that has only just heard of it may tell none.
+async fn describe(admin: &AdminClient<Quiet>, topic: &str) -> Result<ConfigResource, OpenError> {
+    let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let described = admin
+            .describe_configs([&ResourceSpecifier::Topic(topic)], &options)
+            .await
+            .map_err(|error| OpenError::Unavailable(reason(&error)))?
+            .into_iter()
+            .next()
+            .unwrap_or(Err(RDKafkaErrorCode::UnknownTopicOrPartition));
+        let missing = match described {
+            Ok(described) if described.get("cleanup.policy").is_some() => return Ok(described),
+            Ok(_) => "its settings are not known yet".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        if Instant::now() > deadline {
+            return Err(OpenError::Unavailable(format!("topic {topic}: {missing}")));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 async fn check(
     admin: &AdminClient<Quiet>,
     config: &KafkaConfig,
@@ -194,15 +220,7 @@ async fn check(
     purpose: Purpose,
     replicas: usize,
 ) -> Result<(), OpenError> {
-    let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-    let described = admin
-        .describe_configs([&ResourceSpecifier::Topic(topic)], &options)
-        .await
-        .map_err(|error| OpenError::Unavailable(reason(&error)))?
-        .into_iter()
-        .next()
-        .unwrap_or(Err(RDKafkaErrorCode::UnknownTopic))
-        .map_err(|error| OpenError::Unavailable(format!("topic {topic}: {error}")))?;
+    let described = describe(admin, topic).await?;
     let actual = |name: &str| described.get(name).and_then(|entry| entry.value.clone());
     let change = |setting: String| {
         format!(
