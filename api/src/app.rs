@@ -30,7 +30,7 @@ pub struct Parts {
     pub copying: Option<watch::Receiver<Progress>>,
     /// Where nodes elect the one that writes.
     pub cluster: Option<Arc<Cluster>>,
-    pub failed_logins: FailedLogins,
+    pub failed_logins: Arc<FailedLogins>,
     pub views: Views,
     pub index: Arc<Index>,
     pub erasure: Erasure,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hansard_commands::bus::Commands;
-
+use hansard_commands::state::StateStore;
+use hansard_commands::{eraser, policy};
 use hansard_domain::log::Position;
 use hansard_projections::{Projector, ViewError};
 use tokio::sync::watch;
@@ -13,10 +14,15 @@ use tokio::sync::watch;
 /// deleted is gone for everybody, and the erasure goes on.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often it is asked how far the eraser of another node has come.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// See the module.
 pub struct Erasure {
-    /// How far the eraser has come.
+    /// How far the eraser has come, where this node leads.
     pub erased: watch::Receiver<Position>,
+    /// Where it stands otherwise.
+    pub cursors: Arc<dyn StateStore>,
     /// How far the shredder has come.
     pub shredded: watch::Receiver<Position>,
     pub projector: Arc<Projector>,
@@ -34,14 +40,27 @@ impl Erasure {
         self.projector.scrubbed(position).await
     }
 
+    /// Returns when the eraser has reacted to an event, on whatever node it works.
+    async fn erased(&self, position: Position) {
+        let reached = || *self.erased.borrow() >= position;
+        while !reached() {
+            let elsewhere = policy::saved_position(self.cursors.as_ref(), eraser::NAME).await;
+            if elsewhere.is_some_and(|reached| reached >= position) {
+                return;
+            }
+            let mut erased = self.erased.clone();
+            // Neither a change nor its absence is an answer; both are looked into above.
+            let _ = tokio::time::timeout(LOOK, erased.wait_for(|it| *it >= position)).await;
+        }
+    }
+
     /// Returns when everything said in a room, or by an account, is gone that was deleted at a
     /// position; or after a while in which it was not.
     pub async fn follows(&self, commands: &Commands, deleted: Option<Position>) {
         let Some(deleted) = deleted else { return };
         let erasing = async {
-            let mut erased = self.erased.clone();
-            let reached = erased.wait_for(|reached| *reached >= deleted).await;
-            reached.map_err(|_| ViewError::Unavailable("the eraser has stopped".to_owned()))?;
+            self.erased(deleted).await;
+            commands.caught_up().await;
             self.done(commands.model().position()).await
         };
         match tokio::time::timeout(PATIENCE, erasing).await {

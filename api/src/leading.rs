@@ -1,4 +1,5 @@
-//! What one of several nodes does for all: webhooks go out, retention is enforced.
+//! What one of several nodes does for all: webhooks go out, retention is enforced, what deletions leave
+//! is erased.
 //!
 //! A node begins when it comes to lead and ends when it does no longer. What it has not finished its
 //! successor takes up, from cursors that both see or by events that say what is done.
@@ -6,6 +7,7 @@
 use std::sync::Arc;
 
 use hansard_commands::bus::Commands;
+use hansard_commands::eraser::Eraser;
 use hansard_commands::integration::dispatch::Dispatcher;
 use hansard_commands::integration::outgoing::OutgoingWebhooks;
 use hansard_commands::integration::sender::WebhookSender;
@@ -27,23 +29,38 @@ pub struct Duties {
     pub sender: Arc<dyn WebhookSender>,
 }
 
+/// What the duties tell of themselves; while another node does them, nothing.
+#[derive(Clone)]
+struct Told {
+    retention: Arc<watch::Sender<Status>>,
+    erased: Arc<watch::Sender<Position>>,
+}
+
 /// See the module.
 pub struct Leading {
-    retention: watch::Receiver<Status>,
+    told: Told,
     task: JoinHandle<()>,
 }
 
 impl Leading {
     /// Does the duties whenever this node leads, until it is told to stop.
     pub fn start(duties: Duties, leads: watch::Receiver<bool>, stop: CancellationToken) -> Self {
-        let (told, retention) = watch::channel(Status::default());
-        let task = tokio::spawn(run(duties, leads, told, stop));
-        Self { retention, task }
+        let told = Told {
+            retention: Arc::new(watch::Sender::default()),
+            erased: Arc::new(watch::Sender::default()),
+        };
+        let task = tokio::spawn(run(duties, leads, told.clone(), stop));
+        Self { told, task }
     }
 
     /// Tells when retention ran here, and runs again.
     pub fn retention(&self) -> watch::Receiver<Status> {
-        self.retention.clone()
+        self.told.retention.subscribe()
+    }
+
+    /// Tells how far the eraser has come here.
+    pub fn erased(&self) -> watch::Receiver<Position> {
+        self.told.erased.subscribe()
     }
 
     /// Waits for the duties to end after their token was cancelled.
@@ -57,7 +74,7 @@ impl Leading {
 async fn run(
     duties: Duties,
     mut leads: watch::Receiver<bool>,
-    told: watch::Sender<Status>,
+    told: Told,
     stop: CancellationToken,
 ) {
     loop {
@@ -78,17 +95,14 @@ async fn run(
         if let Err(error) = term.await {
             tracing::error!(%error, "a duty ended badly");
         }
-        told.send_replace(Status::default());
+        told.retention.send_replace(Status::default());
+        told.erased.send_replace(Position::START);
     }
 }
 
 impl Duties {
     /// Does the duties until the token is cancelled.
-    fn term(
-        &self,
-        told: watch::Sender<Status>,
-        end: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    fn term(&self, told: Told, end: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let (commands, index) = (self.commands.clone(), self.index.clone());
         let (state, sender) = (self.state.clone(), self.sender.clone());
         async move {
@@ -102,19 +116,34 @@ impl Duties {
                 end.clone(),
             );
             let webhooks = webhooks.await;
+            let eraser = policy::start(
+                Arc::new(Eraser::new(index.clone())),
+                commands.clone(),
+                state.clone(),
+                Position::START,
+                end.clone(),
+            );
+            let eraser = eraser.await;
             let retention = Retention::load(commands, index.clone(), index, state);
             let retention = retention.await.start(end.clone());
             let mut status = retention.watch();
+            let mut erased = eraser.watch();
             loop {
-                told.send_replace(status.borrow_and_update().clone());
+                told.retention
+                    .send_replace(status.borrow_and_update().clone());
+                told.erased.send_replace(*erased.borrow_and_update());
                 tokio::select! {
                     () = end.cancelled() => break,
                     changed = status.changed() => if changed.is_err() {
+                        break;
+                    },
+                    changed = erased.changed() => if changed.is_err() {
                         break;
                     }
                 }
             }
             retention.stopped().await;
+            eraser.stopped().await;
             webhooks.stopped().await;
             if let Err(error) = dispatching.await {
                 tracing::error!(%error, "the deliveries of webhooks ended badly");

@@ -11,12 +11,10 @@ use hansard_commands::account::login::FailedLogins;
 use hansard_commands::account::password;
 use hansard_commands::bootstrap::{self, Administrator, BootstrapError};
 use hansard_commands::bus::Commands;
-use hansard_commands::eraser::Eraser;
 use hansard_commands::error::CommandError;
-use hansard_commands::policy::{self, Policy, RunningPolicy};
+use hansard_commands::policy::{self, RunningPolicy};
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
-use hansard_commands::state::StateStore;
 use hansard_domain::id::{RandomIds, SystemClock};
 use hansard_domain::log::Position;
 use hansard_infra::http_out::HttpWebhookSender;
@@ -62,7 +60,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let listener = listen(config.listen).await?;
     let workspace = Workspace::open(&config).await?;
     let warming = tokio::spawn(password::warm_up());
-    let mut running = Running::start(&workspace).await?;
+    let running = Running::start(&workspace).await?;
     let leads = workspace.leads();
     set_up(&running.commands, &config, leads.clone()).await?;
     let stop_views = CancellationToken::new();
@@ -77,7 +75,6 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         messages: views.messages.clone(),
         retention: views.retention.clone(),
     });
-    let erased = running.follow(Arc::new(Eraser::new(index.clone()))).await;
     let duties = Duties {
         commands: running.commands.clone(),
         index: index.clone(),
@@ -86,16 +83,24 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     };
     let leading = Leading::start(duties, leads, running.stop_policies.clone());
 
+    let failed_logins = Arc::new(FailedLogins::default());
+    let counting = {
+        let (failed_logins, journal) = (failed_logins.clone(), workspace.journal.clone());
+        let now = running.commands.clock().now();
+        tokio::spawn(async move { failed_logins.follow(&journal, now).await })
+    };
+
     let stop = CancellationToken::new();
     let app = App::new(Parts {
         config,
         commands: running.commands.clone(),
         copying: workspace.copying(),
         cluster: workspace.cluster.clone(),
-        failed_logins: FailedLogins::default(),
+        failed_logins: failed_logins.clone(),
         index,
         erasure: Erasure {
-            erased,
+            erased: leading.erased(),
+            cursors: workspace.shared.clone(),
             shredded: running.shredded.clone(),
             projector: projector.clone(),
         },
@@ -110,6 +115,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let served = serve(listener, app, signals, stop).await;
 
     upkeep.abort();
+    counting.abort();
     warming.abort();
     running.stop(leading).await;
     stop_views.cancel();
@@ -215,9 +221,8 @@ async fn set_up_here(commands: &Commands, config: &Config) -> Result<(), Bootstr
 struct Running {
     commands: Commands,
     committer: JoinHandle<()>,
-    state: Arc<dyn StateStore>,
-    /// What each node does for itself.
-    policies: Vec<RunningPolicy>,
+    /// Each node has its own: its keys at hand and its snapshot are its own.
+    shredder: RunningPolicy,
     /// How far the shredder has come.
     shredded: watch::Receiver<Position>,
     keeper: JoinHandle<()>,
@@ -252,7 +257,6 @@ impl Running {
         );
         let shredder = shredder.await;
         let shredded = shredder.watch();
-        let policies = vec![shredder];
         let stop_keeper = CancellationToken::new();
         let keeping = (snapshots, commands.clone(), stop_keeper.clone());
         let keeper = tokio::spawn(async move {
@@ -262,8 +266,7 @@ impl Running {
         Ok(Self {
             commands,
             committer,
-            state,
-            policies,
+            shredder,
             shredded,
             keeper,
             stop_policies,
@@ -271,28 +274,11 @@ impl Running {
         })
     }
 
-    /// Sets one more policy to work; tells how far it has come.
-    async fn follow(&mut self, policy: Arc<dyn Policy>) -> watch::Receiver<Position> {
-        let policy = policy::start(
-            policy,
-            self.commands.clone(),
-            self.state.clone(),
-            Position::START,
-            self.stop_policies.clone(),
-        );
-        let policy = policy.await;
-        let reached = policy.watch();
-        self.policies.push(policy);
-        reached
-    }
-
     /// Stops what reacts, then saves the write model, then lets the committer finish.
     async fn stop(self, leading: Leading) {
         self.stop_policies.cancel();
         leading.stopped().await;
-        for policy in self.policies {
-            policy.stopped().await;
-        }
+        self.shredder.stopped().await;
         self.stop_keeper.cancel();
         if let Err(error) = self.keeper.await {
             tracing::error!(%error, "the snapshot was not saved");

@@ -194,9 +194,10 @@ impl Committer {
             tracing::error!(%error, "a batch could not be recorded");
         }
         for Decided { job, verdict, .. } in decided {
-            job.answer(verdict.and(Err(match follower {
-                true => CommandError::Follower,
-                false => error.clone().into(),
+            job.answer(verdict.and(Err(if follower {
+                CommandError::Follower
+            } else {
+                error.clone().into()
             })));
         }
         self.recover().await;

@@ -24,7 +24,8 @@ use crate::error::CommandError;
 use crate::model::WriteModel;
 use crate::policy::Policy;
 
-const NAME: &str = "eraser";
+/// Names its cursor.
+pub const NAME: &str = "eraser";
 
 /// How many messages one `ChannelPruned` names at most.
 const CHUNK: usize = 10_000;
@@ -58,6 +59,16 @@ impl Eraser {
 impl Policy for Eraser {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn awaited(&self, batch: &Batch) -> bool {
+        batch.iter().any(|entry| {
+            matches!(
+                entry.event,
+                Event::Room(RoomEvent::RoomDeleted { .. })
+                    | Event::Account(AccountEvent::UserDeleted { .. })
+            )
+        })
     }
 
     async fn react(&self, commands: &Commands, batch: &Batch) -> Result<(), CommandError> {

@@ -34,6 +34,26 @@ pub trait Policy: Send + Sync + 'static {
 
     /// Reacts to a batch. An error means that the whole batch is to come again.
     async fn react(&self, commands: &Commands, batch: &Batch) -> Result<(), CommandError>;
+
+    /// Whether other nodes wait until this batch was reacted to: the cursor is saved at once then.
+    fn awaited(&self, _batch: &Batch) -> bool {
+        false
+    }
+}
+
+/// How far a policy has come, wherever it works; as it was saved last.
+pub async fn saved_position(state: &dyn StateStore, name: &str) -> Option<Position> {
+    let saved = state.load(&cursor_name(name)).await;
+    let saved = saved.unwrap_or_else(|error| {
+        tracing::warn!(%error, "how far a policy has come is not known");
+        None
+    })?;
+    String::from_utf8(saved)
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+        .map(Position)
 }
 
 /// A policy at work.
@@ -79,14 +99,10 @@ pub async fn start(
     first: Position,
     stop: CancellationToken,
 ) -> RunningPolicy {
-    let name = cursor_name(policy.as_ref());
-    let saved = state.load(&name).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the policy starts over");
-        None
-    });
-    let cursor = saved
-        .and_then(|saved| String::from_utf8(saved).ok()?.trim().parse().ok())
-        .map_or(first, Position);
+    let name = cursor_name(policy.name());
+    let cursor = saved_position(state.as_ref(), policy.name())
+        .await
+        .unwrap_or(first);
     let (reached, watch) = watch::channel(cursor);
     let task = tokio::spawn(async move {
         let work = follow(policy.as_ref(), &commands, state.as_ref(), &name, &reached);
@@ -100,8 +116,8 @@ pub async fn start(
     }
 }
 
-fn cursor_name(policy: &dyn Policy) -> String {
-    format!("cursor-{}", policy.name())
+fn cursor_name(policy: &str) -> String {
+    format!("cursor-{policy}")
 }
 
 async fn save(state: &dyn StateStore, name: &str, position: Position) {
@@ -132,10 +148,11 @@ async fn follow(
                 break;
             }
             pause = RETRY_FIRST;
-            if let Some(last) = batch.ok().as_ref().and_then(|batch| batch.last()) {
+            let batch = batch.ok();
+            if let Some(last) = batch.as_ref().and_then(|batch| batch.last()) {
                 reached.send_replace(last.position);
             }
-            if saved.elapsed() >= SAVE_EVERY {
+            if saved.elapsed() >= SAVE_EVERY || batch.is_some_and(|batch| policy.awaited(&batch)) {
                 let position = *reached.borrow();
                 save(state, name, position).await;
                 saved = Instant::now();

@@ -88,7 +88,7 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, id);
     }
-    if status.is_success() && !method.is_safe() && !headers.contains_key(POSITION) {
+    if !method.is_safe() && !headers.contains_key(POSITION) {
         headers.insert(POSITION, app.commands.journal().head().0.into());
     }
     if behind > 0 {

@@ -4,14 +4,19 @@
 //! it takes, and in when an attempt is blocked.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hansard_domain::account::{Account, AccountCommand, LoginMethod};
+use futures::StreamExt;
+use hansard_domain::account::{Account, AccountCommand, AccountEvent, LoginMethod};
 use hansard_domain::audit::AuditEvent;
+use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{Timestamp, UserId};
-use hansard_domain::log::Actor;
+use hansard_domain::journal::Journal;
+use hansard_domain::log::{Actor, Position};
 use hansard_domain::seal::Private;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::password::Secret;
 use super::token::{AuthToken, Opened, expiry, open};
@@ -66,12 +71,20 @@ const REMEMBERED: usize = 10_000;
 /// How many failures are remembered of each.
 const FAILURES: usize = 1_000;
 
-/// Failed logins by where they came from, and of names that nobody has; in memory, since the start.
+/// Failed logins by where they came from, and of names that nobody has; counted from the journal.
 #[derive(Default)]
 pub struct FailedLogins {
     by_address: Mutex<Failures>,
     by_unknown_name: Mutex<Failures>,
+    /// How far in the journal they are counted.
+    reached: watch::Sender<Position>,
 }
+
+/// What happened longer before a start is not counted any more.
+const LATELY: Duration = Duration::from_mins(10);
+
+/// How long a login waits for those before it to be counted, and counting for a journal that failed.
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Default)]
 struct Failures(HashMap<String, VecDeque<Timestamp>>);
@@ -129,6 +142,62 @@ impl Limit {
 }
 
 impl FailedLogins {
+    /// Counts what the journal tells of, on whatever node it happened; from what happened lately on.
+    pub async fn follow(&self, journal: &Arc<Journal>, now: Timestamp) {
+        let lately = now.minus(LATELY);
+        let mut after = journal.position_at(lately).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "who failed to log in before this start is not known");
+            journal.head()
+        });
+        loop {
+            let mut batches = journal.follow(after);
+            while let Some(Ok(batch)) = batches.next().await {
+                for entry in batch.iter() {
+                    self.count(entry);
+                    after = entry.position;
+                }
+                self.reached.send_replace(after);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Waits until what was recorded up to a position is counted; not for long.
+    async fn counted(&self, position: Position) {
+        let mut reached = self.reached.subscribe();
+        let counted = reached.wait_for(|reached| *reached >= position);
+        // Who can't be counted in time is counted later.
+        let _ = tokio::time::timeout(PAUSE, counted).await;
+    }
+
+    fn count(&self, entry: &Entry) {
+        let address = || Some(entry.origin.as_ref()?.value()?.address.clone());
+        match &entry.event {
+            Event::Account(AccountEvent::LoginFailed { at }) => {
+                if let Some(address) = address() {
+                    self.by_address.lock().add(&address, *at);
+                }
+            }
+            Event::Audit(AuditEvent::UnknownLoginFailed { name }) => {
+                if let Some(address) = address() {
+                    self.by_address.lock().add(&address, entry.at);
+                }
+                if let Some(name) = name.value() {
+                    self.by_unknown_name.lock().add(&folded(name), entry.at);
+                }
+            }
+            Event::Account(AccountEvent::UserLoggedIn {
+                method: LoginMethod::Password,
+                ..
+            }) => {
+                if let Some(address) = address() {
+                    self.by_address.lock().forget(&address);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn check_address(
         &self,
         model: &WriteModel,
@@ -193,9 +262,10 @@ pub async fn with_password(
         .as_ref()
         .map(|origin| origin.address.clone())
         .unwrap_or_default();
-    let folded = name.as_str().trim().to_lowercase();
+    let folded = folded(name.as_str());
+    let model = commands.model();
+    failed.counted(model.position()).await;
     let (user, hash) = {
-        let model = commands.model();
         let user = name.find(&model);
         let account = user.as_ref().and_then(|user| model.account(user));
         failed.check_address(&model, &address, now)?;
@@ -204,17 +274,16 @@ pub async fn with_password(
     };
     let right = password::verify(secret, hash).await?;
     let Some(user) = user.as_ref().filter(|_| right) else {
-        failed.by_address.lock().add(&address, now);
-        if user.is_none() {
-            failed.by_unknown_name.lock().add(&folded, now);
-        }
         record_failure(commands, caller, user, name).await?;
         return Err(LoginError::Unauthorized);
     };
     check_may_log_in(&commands.model(), user)?;
     let opened = enter(commands, caller, user, LoginMethod::Password).await?;
-    failed.by_address.lock().forget(&address);
     Ok(opened)
+}
+
+fn folded(name: &str) -> String {
+    name.trim().to_lowercase()
 }
 
 async fn record_failure(

@@ -77,9 +77,10 @@ async fn search(
         .search
         .find(&question, &rooms, &senders, paging.offset, count)
         .await?;
-    let order = match question.oldest_first {
-        true => Order::OldestFirst,
-        false => Order::NewestFirst,
+    let order = if question.oldest_first {
+        Order::OldestFirst
+    } else {
+        Order::NewestFirst
     };
     let found = app
         .views
