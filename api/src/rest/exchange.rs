@@ -120,7 +120,8 @@ pub fn position(headers: &HeaderMap) -> Option<Position> {
 /// Waits until this node has heard of a position, for at most two seconds.
 pub async fn heard(app: &App, position: Position) {
     let journal = app.commands.journal();
-    if journal.role() == Role::Sole || journal.head() >= position {
+    // The write model hears of it last.
+    if journal.role() == Role::Sole || app.commands.model().position() >= position {
         return;
     }
     let mut head = journal.watch_head();
