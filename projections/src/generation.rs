@@ -8,9 +8,10 @@ use hansard_domain::integration::IntegrationEvent;
 use hansard_domain::log::Position;
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::RoomEvent;
-use sqlx::{AnyConnection, Connection, Executor, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 
 use crate::engine::{Engine, Namespace, Purpose};
+use crate::sql::{self, Dialect};
 use crate::view::{View, ViewError};
 
 /// One row. It moves in the transaction that changes the tables.
@@ -18,7 +19,9 @@ const CHECKPOINT: &str = "CREATE TABLE checkpoint (
     version bigint NOT NULL,
     -- The statements that made the tables: a view that forgot to change its version is found out.
     made_by text NOT NULL,
-    position bigint NOT NULL
+    position bigint NOT NULL,
+    -- The term of the node that may write; see `engine::postgres`.
+    term bigint NOT NULL DEFAULT 0
 )";
 
 /// How many events that do not concern the view may pass before the checkpoint is moved for their
@@ -31,6 +34,8 @@ pub struct Generation {
     engine: Engine,
     namespace: Namespace,
     tables: AnyConnection,
+    /// In which these tables were opened; another node's fails what this one writes.
+    term: Option<i64>,
     position: Position,
     /// The position in the checkpoint; behind `position` by events that changed nothing.
     saved: Position,
@@ -49,20 +54,33 @@ impl Generation {
             view: view.name().to_owned(),
             generation,
         };
-        engine.remove(&namespace)?;
+        engine.remove(&namespace).await?;
         let mut tables = engine.connect(&namespace, Purpose::Build).await?;
-        tables.execute(sqlx::raw_sql(CHECKPOINT)).await?;
-        tables.execute(sqlx::raw_sql(view.schema())).await?;
-        sqlx::query("INSERT INTO checkpoint (version, made_by, position) VALUES ($1, $2, 0)")
-            .bind(i64::from(view.version()))
-            .bind(made_by(&*view))
-            .execute(&mut tables)
-            .await?;
+        let dialect = engine.dialect();
+        let term = engine.term();
+        for schema in [
+            dialect.adapt(CHECKPOINT),
+            dialect.adapt(view.schema()),
+            view.own_schema(dialect).into(),
+        ] {
+            tables
+                .execute(sqlx::raw_sql(AssertSqlSafe(schema.into_owned())))
+                .await?;
+        }
+        sql::query(
+            "INSERT INTO checkpoint (version, made_by, position, term) VALUES ($1, $2, 0, $3)",
+        )
+        .bind(i64::from(view.version()))
+        .bind(made_by(&*view, dialect))
+        .bind(term.unwrap_or_default())
+        .execute(&mut tables)
+        .await?;
         Ok(Self {
             view,
             engine: engine.clone(),
             namespace,
             tables,
+            term,
             position: Position::START,
             saved: Position::START,
             unscrubbed: false,
@@ -80,12 +98,23 @@ impl Generation {
             generation,
         };
         let mut tables = engine.connect(&namespace, Purpose::Feed).await?;
-        let checkpoint = sqlx::query("SELECT version, made_by, position FROM checkpoint")
+        let term = engine.term();
+        if let Some(term) = term {
+            // Waits for a transaction that is being committed; one that comes to it later fails.
+            let ours = sql::query("UPDATE checkpoint SET term = $1 WHERE term <= $1")
+                .bind(term)
+                .execute(&mut tables)
+                .await?;
+            if ours.rows_affected() == 0 {
+                return Err(ViewError::Elsewhere);
+            }
+        }
+        let checkpoint = sql::query("SELECT version, made_by, position FROM checkpoint")
             .fetch_one(&mut tables)
             .await?;
         let position = Position(checkpoint.try_get::<i64, _>("position")? as u64);
         if checkpoint.try_get::<i64, _>("version")? != i64::from(view.version())
-            || checkpoint.try_get::<String, _>("made_by")? != made_by(&*view)
+            || checkpoint.try_get::<String, _>("made_by")? != made_by(&*view, engine.dialect())
         {
             tables.close().await?;
             return Ok(None);
@@ -95,6 +124,7 @@ impl Generation {
             engine: engine.clone(),
             namespace,
             tables,
+            term,
             position,
             saved: position,
             // Whether the process that erased something lived to scrub it is not known.
@@ -137,10 +167,7 @@ impl Generation {
         if !concerning.is_empty() {
             self.view.apply(&mut transaction, &concerning).await?;
         }
-        sqlx::query("UPDATE checkpoint SET position = $1")
-            .bind(last.0 as i64)
-            .execute(&mut *transaction)
-            .await?;
+        move_checkpoint(&mut transaction, self.term, self.saved, last).await?;
         transaction.commit().await?;
         self.position = last;
         self.saved = last;
@@ -161,7 +188,7 @@ impl Generation {
         Ok(())
     }
 
-    /// Sees to it that what was erased stands nowhere in the file any more. Does nothing while a
+    /// Sees to it that what was erased stands nowhere in the tables any more. Does nothing while a
     /// reader is in the way; [`Self::unscrubbed`] tells.
     pub async fn scrub(&mut self) -> Result<(), ViewError> {
         if self.unscrubbed && self.engine.scrub(&mut self.tables).await? {
@@ -178,10 +205,7 @@ impl Generation {
     /// Closes the tables, keeping them.
     pub async fn close(mut self) -> Result<(), ViewError> {
         if self.saved < self.position {
-            sqlx::query("UPDATE checkpoint SET position = $1")
-                .bind(self.position.0 as i64)
-                .execute(&mut self.tables)
-                .await?;
+            move_checkpoint(&mut self.tables, self.term, self.saved, self.position).await?;
         }
         Ok(self.tables.close().await?)
     }
@@ -190,12 +214,41 @@ impl Generation {
     pub async fn discard(self) -> Result<(), ViewError> {
         // They are about to be deleted: an error in closing them changes nothing.
         let _ = self.tables.close().await;
-        self.engine.remove(&self.namespace)
+        self.engine.remove(&self.namespace).await
     }
 }
 
-fn made_by(view: &dyn View) -> String {
-    format!("{}\n{}", view.schema(), view.indexes())
+/// Fails where another node feeds the view by now, or has fed it since.
+async fn move_checkpoint(
+    tables: &mut AnyConnection,
+    term: Option<i64>,
+    from: Position,
+    to: Position,
+) -> Result<(), ViewError> {
+    let Some(term) = term else {
+        sql::query("UPDATE checkpoint SET position = $1")
+            .bind(to.0 as i64)
+            .execute(tables)
+            .await?;
+        return Ok(());
+    };
+    let moved =
+        sql::query("UPDATE checkpoint SET position = $1 WHERE term = $2 AND position = $3")
+            .bind(to.0 as i64)
+            .bind(term)
+            .bind(from.0 as i64)
+            .execute(tables)
+            .await?;
+    if moved.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(ViewError::Elsewhere)
+    }
+}
+
+fn made_by(view: &dyn View, dialect: Dialect) -> String {
+    let own = view.own_schema(dialect);
+    format!("{}{own}\n{}", view.schema(), view.indexes())
 }
 
 /// Whether an event takes out of the record what stood in it in the clear.

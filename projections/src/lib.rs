@@ -23,6 +23,7 @@ pub mod retention;
 pub mod rooms;
 pub mod rows;
 pub mod search;
+pub mod sql;
 pub mod statistics;
 pub mod store;
 pub mod subscriptions;
@@ -30,6 +31,7 @@ pub mod subscriptions;
 mod testing;
 pub mod view;
 
+pub use engine::Location;
 pub use projector::{Projector, ViewState};
 pub use store::{Reading, Store};
 pub use view::{View, ViewError};

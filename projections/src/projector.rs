@@ -1,7 +1,6 @@
 //! The projector: opens the views, feeds each in a task of its own, and rebuilds those that need it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalog::Catalog;
-use crate::engine::Engine;
+use crate::engine::{Engine, Location};
 use crate::feed::{Adopt, Feed};
 use crate::generation::Generation;
 use crate::rebuild::{self, Progress, Told};
@@ -71,17 +70,17 @@ impl Projector {
     /// of another version are rebuilt behind the caller's back; see [`Self::ready`].
     pub async fn start(
         journal: Arc<Journal>,
-        directory: impl AsRef<Path>,
+        location: impl Into<Location>,
         views: Vec<Arc<dyn View>>,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, ViewError> {
-        let engine = Engine::sqlite(directory)?;
+        let engine = Engine::open(&location.into()).await?;
         let catalog = Arc::new(Catalog::open(&engine).await?);
         let serving = catalog.serving().await?;
-        for namespace in engine.namespaces()? {
+        for namespace in engine.namespaces().await? {
             let known = views.iter().any(|view| view.name() == namespace.view);
             if known && serving.get(&namespace.view) != Some(&namespace.generation) {
-                engine.remove(&namespace)?;
+                engine.remove(&namespace).await?;
             }
         }
 
@@ -338,7 +337,7 @@ impl Rebuilder {
     }
 
     async fn create(&self, lane: &Lane) -> Result<Generation, ViewError> {
-        let mut before = self.engine.namespaces()?;
+        let mut before = self.engine.namespaces().await?;
         before.retain(|namespace| namespace.view == lane.view.name());
         let last = before
             .iter()
@@ -348,7 +347,7 @@ impl Rebuilder {
         if !lane.store.is_serving() {
             // Damaged, of another version, or left by a rebuild that failed.
             for namespace in &before {
-                self.engine.remove(namespace)?;
+                self.engine.remove(namespace).await?;
             }
         }
         Generation::create(&self.engine, lane.view.clone(), last + 1).await

@@ -1,7 +1,6 @@
 //! Views as they were at some time, and what is in them row by row.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use hansard_domain::journal::Journal;
@@ -9,7 +8,7 @@ use hansard_domain::log::Position;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 
 use crate::catalog::Catalog;
-use crate::engine::{Engine, Namespace, Purpose};
+use crate::engine::{Engine, Location, Namespace, Purpose};
 use crate::generation::Generation;
 use crate::rebuild::{self, Progress, Told};
 use crate::view::{View, ViewError};
@@ -18,11 +17,11 @@ use crate::view::{View, ViewError};
 /// [`Projector`](crate::Projector) could serve them. `told` has one for each view.
 pub async fn build_until(
     journal: &Arc<Journal>,
-    directory: impl AsRef<Path>,
+    location: impl Into<Location>,
     until: Position,
     views: Vec<(Arc<dyn View>, Told)>,
 ) -> Result<(), ViewError> {
-    let engine = Engine::sqlite(directory)?;
+    let engine = Engine::open(&location.into()).await?;
     let catalog = Catalog::open(&engine).await?;
     let serving = catalog.serving().await?;
     let mut generations = Vec::with_capacity(views.len());
@@ -40,7 +39,8 @@ pub async fn build_until(
             engine.remove(&Namespace {
                 view: namespace.view,
                 generation: *before,
-            })?;
+            })
+            .await?;
         }
     }
     catalog.close().await
@@ -51,8 +51,8 @@ pub type Dump = BTreeMap<String, Vec<String>>;
 
 /// What the serving generation of a view in a directory holds, but its checkpoint. Reads all of it
 /// into memory.
-pub async fn dump(directory: impl AsRef<Path>, view: &str) -> Result<Dump, ViewError> {
-    let engine = Engine::sqlite(directory)?;
+pub async fn dump(location: impl Into<Location>, view: &str) -> Result<Dump, ViewError> {
+    let engine = Engine::open(&location.into()).await?;
     let catalog = Catalog::open(&engine).await?;
     let serving = catalog.serving().await?;
     catalog.close().await?;

@@ -8,6 +8,7 @@ use hansard_domain::log::Position;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AnyConnection, Arguments, AssertSqlSafe, Executor};
 
+use crate::sql::{Dialect, Value};
 use crate::view::ViewError;
 
 /// How many rows a statement has. 64 make the cost of a statement vanish beside that of its rows.
@@ -21,6 +22,7 @@ const SIZES: [usize; 4] = [64, 16, 4, 1];
 pub struct Insert {
     table: &'static str,
     columns: &'static [&'static str],
+    last: &'static str,
     conflict: &'static str,
 }
 
@@ -29,8 +31,15 @@ impl Insert {
         Self {
             table,
             columns,
+            last: "",
             conflict: "",
         }
+    }
+
+    /// What follows the last value of each row: a cast to a type that has no values of its own here.
+    pub const fn cast_last(mut self, to: &'static str) -> Self {
+        self.last = to;
+        self
     }
 
     /// `ON CONFLICT …`
@@ -75,7 +84,7 @@ impl Insert {
         sql.push_str(") VALUES ");
         for row in 0..rows {
             sql.push_str(if row == 0 { "" } else { "," });
-            placeholders.list(&mut sql, width);
+            placeholders.list(&mut sql, width, self.last);
         }
         sql.push(' ');
         sql.push_str(self.conflict);
@@ -179,7 +188,7 @@ impl ByKey {
         let mut sql = String::with_capacity(self.before.len() + self.after.len() + size * 3);
         sql.push_str(self.before);
         sql.push(' ');
-        placeholders.list(&mut sql, size);
+        placeholders.list(&mut sql, size, "");
         sql.push(' ');
         sql.push_str(self.after);
         (sql, values.0)
@@ -198,49 +207,42 @@ impl Values {
     }
 
     pub fn text(&mut self, value: impl AsRef<str>) {
-        self.add(value.as_ref().to_owned());
+        value.as_ref().add_to(&mut self.0);
     }
 
     pub fn maybe_text(&mut self, value: Option<impl AsRef<str>>) {
-        self.add(value.map(|value| value.as_ref().to_owned()));
+        value
+            .map(|value| value.as_ref().to_owned())
+            .add_to(&mut self.0);
     }
 
     pub fn number(&mut self, value: i64) {
-        self.add(value);
+        value.add_to(&mut self.0);
     }
 
     pub fn maybe_number(&mut self, value: Option<i64>) {
-        self.add(value);
+        value.add_to(&mut self.0);
     }
 
     /// 0 or 1.
     pub fn flag(&mut self, value: bool) {
-        self.add(i64::from(value));
+        self.number(i64::from(value));
     }
 
     pub fn time(&mut self, value: Timestamp) {
-        self.add(value.0);
+        self.number(value.0);
     }
 
     pub fn maybe_time(&mut self, value: Option<Timestamp>) {
-        self.add(value.map(|value| value.0));
+        self.maybe_number(value.map(|value| value.0));
     }
 
     pub fn position(&mut self, value: Position) {
-        self.add(value.0 as i64);
+        self.number(value.0 as i64);
     }
 
     pub fn blob(&mut self, value: &[u8]) {
-        self.add(value.to_vec());
-    }
-
-    fn add<T>(&mut self, value: T)
-    where
-        T: for<'q> sqlx::Encode<'q, sqlx::Any> + sqlx::Type<sqlx::Any>,
-    {
-        // Encoding for `Any` only moves the value; it has no way to fail.
-        let added = self.0.add(value);
-        debug_assert!(added.is_ok());
+        value.to_vec().add_to(&mut self.0);
     }
 }
 
@@ -254,14 +256,14 @@ enum Placeholders {
 
 impl Placeholders {
     fn of(tables: &AnyConnection) -> Self {
-        match tables.backend_name() {
-            "PostgreSQL" => Self::Numbered(0),
-            _ => Self::Bare,
+        match Dialect::of(tables) {
+            Dialect::Postgres => Self::Numbered(0),
+            Dialect::Sqlite => Self::Bare,
         }
     }
 
     /// `(?,?,…)` or `($1,$2,…)`
-    fn list(&mut self, sql: &mut String, count: usize) {
+    fn list(&mut self, sql: &mut String, count: usize, last: &str) {
         sql.push('(');
         for place in 0..count {
             sql.push_str(if place == 0 { "" } else { "," });
@@ -274,6 +276,7 @@ impl Placeholders {
                 }
             }
         }
+        sql.push_str(last);
         sql.push(')');
     }
 }

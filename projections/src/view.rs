@@ -6,7 +6,11 @@ use async_trait::async_trait;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::journal::JournalError;
 use sqlx::AnyConnection;
+use sqlx::error::DatabaseError;
+use sqlx::sqlite::SqliteError;
 use tokio::sync::watch;
+
+use crate::sql::Dialect;
 
 /// A set of tables made from the log alone. Its folder holds its schema, what events do to it, and
 /// its queries.
@@ -22,9 +26,15 @@ pub trait View: Send + Sync + 'static {
     /// Changes whenever the tables or their meaning do: a different number rebuilds the view.
     fn version(&self) -> u32;
 
-    /// `CREATE TABLE …`; the name `checkpoint` is taken. A full-text index belongs here, with its own secure deletion switched on:
-    /// what is erased must be gone from the file.
+    /// `CREATE TABLE …`, with a line for each column; the name `checkpoint` is taken. Written for
+    /// SQLite, and adapted for PostgreSQL: `WITHOUT ROWID` is left out, texts sort by their bytes.
     fn schema(&self) -> &'static str;
+
+    /// What the two databases have no common words for: a full-text index. On SQLite it must have its
+    /// secure deletion switched on: what is erased must be gone from the file.
+    fn own_schema(&self, _dialect: Dialect) -> &'static str {
+        ""
+    }
 
     /// `CREATE INDEX …`; run last in a rebuild. An index that `apply` searches by, or that a
     /// conflict clause names, belongs into the schema instead.
@@ -54,6 +64,9 @@ pub enum ViewError {
     Building(&'static str),
     #[error("there is no view {0}")]
     Unknown(String),
+    /// Only the node that feeds the views may do it.
+    #[error("another node feeds the views; this has to be asked of that one")]
+    Elsewhere,
     /// It may work later.
     #[error("a view is unavailable: {0}")]
     Unavailable(String),
@@ -76,16 +89,27 @@ pub(crate) fn suspicions() -> watch::Receiver<u64> {
 }
 
 /// SQLite's primary codes for a file that is no database, or no more.
-const DAMAGE: [i32; 2] = [11, 26];
+const DAMAGED_FILE: [i32; 2] = [11, 26];
+
+/// PostgreSQL's codes for tables or indexes that can't be read, or are not there.
+const DAMAGED_TABLES: [&str; 4] = ["XX001", "XX002", "42P01", "3F000"];
+
+fn tells_of_damage(error: &(dyn DatabaseError + 'static)) -> bool {
+    let Some(code) = error.code() else {
+        return false;
+    };
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        // The low byte is the primary code, what is above it says more.
+        code.parse::<i32>()
+            .is_ok_and(|code| DAMAGED_FILE.contains(&(code & 0xff)))
+    } else {
+        DAMAGED_TABLES.contains(&&*code)
+    }
+}
 
 impl From<sqlx::Error> for ViewError {
     fn from(error: sqlx::Error) -> Self {
-        let code = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code)
-            .and_then(|code| code.parse::<i32>().ok());
-        // The low byte is the primary code, what is above it says more.
-        if code.is_some_and(|code| DAMAGE.contains(&(code & 0xff))) {
+        if error.as_database_error().is_some_and(tells_of_damage) {
             SUSPICIONS.send_modify(|count| *count += 1);
             return Self::Damaged(error.to_string());
         }

@@ -7,6 +7,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::{User, kind_name};
 use crate::rows::ByKey;
+use crate::sql::{self, Query};
 use crate::view::ViewError;
 
 /// Which accounts to list; what is not set excludes nobody.
@@ -79,7 +80,7 @@ pub struct Page {
 const BY_ID: &str = "SELECT document FROM account WHERE id = $1";
 
 pub async fn by_id(tables: &mut AnyConnection, id: &UserId) -> Result<Option<User>, ViewError> {
-    let row = sqlx::query(BY_ID)
+    let row = sql::query(BY_ID)
         .bind(id.as_str().to_owned())
         .fetch_optional(tables)
         .await?;
@@ -100,7 +101,7 @@ pub async fn by_username(
     tables: &mut AnyConnection,
     username: &str,
 ) -> Result<Option<User>, ViewError> {
-    let row = sqlx::query(BY_USERNAME)
+    let row = sql::query(BY_USERNAME)
         .bind(username.to_lowercase())
         .fetch_optional(tables)
         .await?;
@@ -111,7 +112,7 @@ const ALL: &str = "SELECT document FROM account ORDER BY username";
 
 /// Everybody, by username.
 pub async fn all(tables: &mut AnyConnection) -> Result<Vec<User>, ViewError> {
-    let rows = sqlx::query(ALL).fetch_all(tables).await?;
+    let rows = sql::query(ALL).fetch_all(tables).await?;
     rows.iter().map(user).collect()
 }
 
@@ -119,7 +120,7 @@ const COUNT_BY_ROLE: &str = "SELECT count(*) AS total FROM account_role WHERE ro
 
 /// How many accounts hold a role in the whole workspace.
 pub async fn count_by_role(tables: &mut AnyConnection, role: &RoleId) -> Result<u64, ViewError> {
-    let row = sqlx::query(COUNT_BY_ROLE)
+    let row = sql::query(COUNT_BY_ROLE)
         .bind(role.as_str().to_owned())
         .fetch_one(tables)
         .await?;
@@ -168,16 +169,14 @@ pub async fn list(
     Ok((users, total as u64))
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
-
 /// The statement with the parameters of [`CHOSEN`].
-fn chosen<'q>(sql: &str, filter: &Filter) -> Query<'q> {
+fn chosen(sql: &str, filter: &Filter) -> Query {
     let tri = |flag: Option<bool>| flag.map_or(-1, i64::from);
     let (pattern, fields) = filter.search.as_ref().map_or_else(
         || (String::new(), SearchFields::default()),
         |search| (pattern(&search.text), search.fields),
     );
-    sqlx::query(AssertSqlSafe(sql.to_owned()))
+    sql::query(AssertSqlSafe(sql.to_owned()))
         .bind(tri(filter.active))
         .bind(filter.kind.map_or("", kind_name).to_owned())
         .bind(filter.role.as_ref().map_or("", RoleId::as_str).to_owned())

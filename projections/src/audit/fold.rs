@@ -13,6 +13,7 @@ use sqlx::AnyConnection;
 
 use super::describe::{Description, describe};
 use crate::rows::Insert;
+use crate::sql;
 use crate::view::ViewError;
 
 const AUDIT: Insert = Insert::into(
@@ -109,14 +110,14 @@ pub(super) async fn apply(
 
 /// Forgets from where a person came; in a replay that is shredded and never gets here.
 async fn erase(tables: &mut AnyConnection, key: KeyId) -> Result<(), ViewError> {
-    sqlx::query(
+    sql::query(
         "UPDATE audit SET origin = NULL \
          WHERE origin IN (SELECT id FROM origin WHERE key_id = $1)",
     )
     .bind(key.0 as i64)
     .execute(&mut *tables)
     .await?;
-    sqlx::query("DELETE FROM origin WHERE key_id = $1")
+    sql::query("DELETE FROM origin WHERE key_id = $1")
         .bind(key.0 as i64)
         .execute(tables)
         .await?;

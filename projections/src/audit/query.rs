@@ -6,6 +6,7 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AnyConnection, Arguments, AssertSqlSafe, Row};
 
 use super::Outcome;
+use crate::sql::{self, Value};
 use crate::view::ViewError;
 
 /// Which rows are asked for; what is not given does not narrow them.
@@ -176,10 +177,7 @@ impl Statement {
         }
     }
 
-    fn when<T>(&mut self, condition: &'static str, value: T)
-    where
-        T: for<'q> sqlx::Encode<'q, sqlx::Any> + sqlx::Type<sqlx::Any>,
-    {
+    fn when(&mut self, condition: &'static str, value: impl Value) {
         self.and("");
         self.push_with(condition, value);
     }
@@ -194,20 +192,15 @@ impl Statement {
         self.sql.push_str(sql);
     }
 
-    fn push_with<T>(&mut self, sql: &'static str, value: T)
-    where
-        T: for<'q> sqlx::Encode<'q, sqlx::Any> + sqlx::Type<sqlx::Any>,
-    {
-        // Encoding for `Any` only moves the value; it has no way to fail.
-        let added = self.arguments.add(value);
-        debug_assert!(added.is_ok());
+    fn push_with(&mut self, sql: &'static str, value: impl Value) {
+        value.add_to(&mut self.arguments);
         self.sql.push_str(sql);
         self.sql.push('$');
         self.sql.push_str(&self.arguments.len().to_string());
     }
 
     async fn fetch(self, tables: &mut AnyConnection) -> Result<Vec<AnyRow>, ViewError> {
-        let query = sqlx::query_with(AssertSqlSafe(self.sql), self.arguments);
+        let query = sql::query_with(AssertSqlSafe(self.sql), self.arguments);
         Ok(query.fetch_all(tables).await?)
     }
 }

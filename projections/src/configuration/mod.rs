@@ -11,6 +11,7 @@ use hansard_domain::id::Timestamp;
 use sqlx::{AnyConnection, Row};
 
 use crate::rows::Insert;
+use crate::sql;
 use crate::view::{View, ViewError};
 
 /// The view `configuration`.
@@ -109,7 +110,7 @@ pub async fn of_settings(tables: &mut AnyConnection) -> Result<Changes, ViewErro
 const CHANGES: &str = "SELECT category, id, at FROM change WHERE category = $1 OR category = $2";
 
 async fn changes(tables: &mut AnyConnection, category: &str) -> Result<Changes, ViewError> {
-    let rows = sqlx::query(CHANGES)
+    let rows = sql::query(CHANGES)
         .bind(category.to_owned())
         .bind(WORKSPACE.to_owned())
         .fetch_all(tables)

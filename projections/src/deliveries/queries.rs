@@ -4,6 +4,7 @@ use hansard_domain::id::{DeliveryId, IntegrationId};
 use sqlx::{AssertSqlSafe, Row};
 
 use super::{Delivery, State};
+use crate::sql;
 use crate::store::Store;
 use crate::view::ViewError;
 
@@ -54,14 +55,14 @@ impl Deliveries {
         };
 
         let count = format!("SELECT count(*) FROM delivery WHERE {which}");
-        let total: i64 = sqlx::query(AssertSqlSafe(count))
+        let total: i64 = sql::query(AssertSqlSafe(count))
             .bind(integration)
             .bind(state)
             .fetch_one(&mut *tables)
             .await?
             .try_get(0)?;
         let page = format!("SELECT * FROM delivery WHERE {which} {order} LIMIT $3 OFFSET $4");
-        let rows = sqlx::query(AssertSqlSafe(page))
+        let rows = sql::query(AssertSqlSafe(page))
             .bind(integration)
             .bind(state)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
@@ -78,7 +79,7 @@ impl Deliveries {
     /// One delivery; `None` as well when its history has been cleared.
     pub async fn delivery(&self, id: &DeliveryId) -> Result<Option<Delivery>, ViewError> {
         let mut tables = self.store.read().await?;
-        let row = sqlx::query("SELECT * FROM delivery WHERE id = $1")
+        let row = sql::query("SELECT * FROM delivery WHERE id = $1")
             .bind(id.as_str())
             .fetch_optional(&mut *tables)
             .await?;

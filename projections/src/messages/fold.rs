@@ -20,6 +20,7 @@ use super::row::{READ, REWRITE, Row, WRITE};
 use super::unlink::unlink;
 use super::wire;
 use crate::rows::{ByKey, Insert};
+use crate::sql;
 use crate::view::ViewError;
 
 const AUTHOR: Insert = Insert::into("author", &["id", "username", "wire"]).on_conflict(
@@ -92,7 +93,7 @@ async fn delete_room(tables: &mut AnyConnection, room: &str) -> Result<(), ViewE
         "DELETE FROM total WHERE room = $1",
     ];
     for statement in STATEMENTS {
-        sqlx::query(statement)
+        sql::query(statement)
             .bind(room.to_owned())
             .execute(&mut *tables)
             .await?;
@@ -530,7 +531,7 @@ impl Fold {
                 "DELETE FROM star WHERE position = $1",
                 "DELETE FROM mention WHERE position = $1",
             ] {
-                sqlx::query(statement)
+                sql::query(statement)
                     .bind(row.position.0 as i64)
                     .execute(&mut *tables)
                     .await?;
@@ -563,7 +564,7 @@ impl Fold {
             if *stands {
                 starred.push((user, row));
             } else {
-                sqlx::query(
+                sql::query(
                     "DELETE FROM star \
                      WHERE room = $1 AND user_id = $2 AND at = $3 AND position = $4",
                 )
@@ -589,7 +590,7 @@ impl Fold {
                 continue;
             };
             if *state != State::New {
-                sqlx::query("DELETE FROM mention WHERE position = $1")
+                sql::query("DELETE FROM mention WHERE position = $1")
                     .bind(row.position.0 as i64)
                     .execute(&mut *tables)
                     .await?;

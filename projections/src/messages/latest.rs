@@ -7,6 +7,7 @@ use serde_json::Value;
 use sqlx::Row as _;
 
 use super::{Messages, Order};
+use crate::sql;
 use crate::view::ViewError;
 
 impl Messages {
@@ -22,7 +23,7 @@ impl Messages {
         let mut reading = self.store().read().await?;
         let mut ids = Vec::with_capacity(rooms.len());
         for room in rooms {
-            let newest = sqlx::query(
+            let newest = sql::query(
                 "SELECT id FROM message WHERE room = $1 AND main = 1 AND system IS NULL \
                  ORDER BY at DESC, position DESC LIMIT 1",
             )

@@ -11,6 +11,7 @@ use sqlx::{AnyConnection, Row as _};
 
 use super::row::SKEW;
 use crate::rows::ByKey;
+use crate::sql::{self, Query};
 use crate::store::{Reading, Store};
 use crate::view::ViewError;
 
@@ -321,7 +322,7 @@ impl Messages {
         history: &History,
     ) -> Result<Unread, ViewError> {
         let mut reading = self.store.read().await?;
-        let row = sqlx::query(UNREAD)
+        let row = sql::query(UNREAD)
             .bind(room.to_string())
             .bind(after.0)
             .bind(before.0)
@@ -333,7 +334,7 @@ impl Messages {
         if count == 0 {
             return Ok(Unread::default());
         }
-        let first = sqlx::query(FIRST_UNREAD)
+        let first = sql::query(FIRST_UNREAD)
             .bind(viewer.to_string())
             .bind(room.to_string())
             .bind(after.0)
@@ -373,7 +374,7 @@ impl Messages {
         );
         let mut reading = self.store.read().await?;
         let bound = |sql: &'static str| {
-            sqlx::query(sql)
+            sql::query(sql)
                 .bind(viewer.to_string())
                 .bind(room.to_string())
                 .bind(filter.oldest.map_or(i64::MIN, |at| at.0))
@@ -408,13 +409,13 @@ impl Messages {
         slice: Slice,
     ) -> Result<Found, ViewError> {
         let mut reading = self.store.read().await?;
-        let query = sqlx::query(PINNED)
+        let query = sql::query(PINNED)
             .bind(viewer.to_string())
             .bind(room.to_string())
             .bind(slice.limit())
             .bind(slice.skip());
         let page = found(&mut reading, query).await?;
-        let all = sqlx::query("SELECT count(*) FROM message WHERE room = $1 AND pinned = 1");
+        let all = sql::query("SELECT count(*) FROM message WHERE room = $1 AND pinned = 1");
         let total = count(&mut reading, all.bind(room.to_string())).await?;
         Ok(Found { total, ..page })
     }
@@ -460,14 +461,14 @@ impl Messages {
         slice: Slice,
     ) -> Result<Found, ViewError> {
         let mut reading = self.store.read().await?;
-        let query = sqlx::query(page)
+        let query = sql::query(page)
             .bind(viewer.to_string())
             .bind(room.to_string())
             .bind(viewer.to_string())
             .bind(slice.limit())
             .bind(slice.skip());
         let page = found(&mut reading, query).await?;
-        let all = sqlx::query(all)
+        let all = sql::query(all)
             .bind(room.to_string())
             .bind(viewer.to_string());
         let total = count(&mut reading, all).await?;
@@ -487,13 +488,13 @@ impl Messages {
             Order::OldestFirst => THREAD,
             Order::NewestFirst => THREAD_NEWEST,
         };
-        let query = sqlx::query(sql)
+        let query = sql::query(sql)
             .bind(viewer.to_string())
             .bind(parent.to_string())
             .bind(slice.limit())
             .bind(slice.skip());
         let page = found(&mut reading, query).await?;
-        let all = sqlx::query("SELECT count(*) FROM message WHERE thread = $1");
+        let all = sql::query("SELECT count(*) FROM message WHERE thread = $1");
         let total = count(&mut reading, all.bind(parent.to_string())).await?;
         Ok(Found { total, ..page })
     }
@@ -510,20 +511,20 @@ impl Messages {
     ) -> Result<Found, ViewError> {
         let mut reading = self.store.read().await?;
         if *kind == ThreadKind::All && text.is_empty() {
-            let query = sqlx::query(THREADS)
+            let query = sql::query(THREADS)
                 .bind(viewer.to_string())
                 .bind(room.to_string())
                 .bind(slice.limit())
                 .bind(slice.skip());
             let page = found(&mut reading, query).await?;
-            let all = sqlx::query(
+            let all = sql::query(
                 "SELECT count(*) FROM message WHERE room = $1 AND last_reply IS NOT NULL",
             );
             let total = count(&mut reading, all.bind(room.to_string())).await?;
             return Ok(Found { total, ..page });
         }
         // A room's threads are few beside its messages: what is not a column is looked at here.
-        let rows = sqlx::query(EACH_THREAD)
+        let rows = sql::query(EACH_THREAD)
             .bind(viewer.to_string())
             .bind(room.to_string())
             .fetch_all(&mut *reading)
@@ -575,7 +576,7 @@ impl Messages {
             offset: 0,
             count: limit,
         };
-        let query = sqlx::query(UPDATED)
+        let query = sql::query(UPDATED)
             .bind(viewer.to_string())
             .bind(room.to_string())
             .bind(since.0)
@@ -592,7 +593,7 @@ impl Messages {
         since: Timestamp,
     ) -> Result<Found, ViewError> {
         let mut reading = self.store.read().await?;
-        let query = sqlx::query(THREAD_UPDATED)
+        let query = sql::query(THREAD_UPDATED)
             .bind(viewer.to_string())
             .bind(parent.to_string())
             .bind(since.0);
@@ -608,7 +609,7 @@ impl Messages {
         since: Timestamp,
     ) -> Result<Found, ViewError> {
         let mut reading = self.store.read().await?;
-        let query = sqlx::query(THREADS_UPDATED)
+        let query = sql::query(THREADS_UPDATED)
             .bind(viewer.to_string())
             .bind(room.to_string())
             .bind(since.0);
@@ -623,7 +624,7 @@ impl Messages {
         slice: Slice,
     ) -> Result<(Vec<Deleted>, u64), ViewError> {
         let mut reading = self.store.read().await?;
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT id, at FROM deleted WHERE room = $1 AND at > $2 \
              ORDER BY at, id LIMIT $3 OFFSET $4",
         )
@@ -633,7 +634,7 @@ impl Messages {
         .bind(slice.skip())
         .fetch_all(&mut *reading)
         .await?;
-        let all = sqlx::query("SELECT count(*) FROM deleted WHERE room = $1 AND at > $2");
+        let all = sql::query("SELECT count(*) FROM deleted WHERE room = $1 AND at > $2");
         let total = count(&mut reading, all.bind(room.to_string()).bind(since.0)).await?;
         Ok((deleted(&rows)?, total))
     }
@@ -646,7 +647,7 @@ impl Messages {
     ) -> Result<Vec<Deleted>, ViewError> {
         let mut reading = self.store.read().await?;
         let rows =
-            sqlx::query("SELECT id, at FROM deleted WHERE thread = $1 AND at > $2 ORDER BY at, id")
+            sql::query("SELECT id, at FROM deleted WHERE thread = $1 AND at > $2 ORDER BY at, id")
                 .bind(parent.to_string())
                 .bind(since.0)
                 .fetch_all(&mut *reading)
@@ -661,7 +662,7 @@ impl Messages {
         id: &MessageId,
     ) -> Result<Option<MessageHead>, ViewError> {
         let mut reading = self.store.read().await?;
-        let row = sqlx::query(SINGLE)
+        let row = sql::query(SINGLE)
             .bind(viewer.to_string())
             .bind(id.to_string())
             .fetch_optional(&mut *reading)
@@ -720,7 +721,7 @@ impl Messages {
             0 => most,
             limit => limit.min(most),
         };
-        let rows = sqlx::query(
+        let rows = sql::query(
             "SELECT id, key_id FROM message \
              WHERE room = $1 AND at >= $2 AND at <= $3 \
              AND ($4 = 0 OR pinned = 0) AND ($5 = 0 OR discussion = 0) \
@@ -758,7 +759,7 @@ impl Messages {
     ) -> Result<u64, ViewError> {
         let mut reading = self.store.read().await?;
         let all =
-            sqlx::query("SELECT count(*) FROM message WHERE room = $1 AND at > $2 AND at <= $3")
+            sql::query("SELECT count(*) FROM message WHERE room = $1 AND at > $2 AND at <= $3")
                 .bind(room.to_string())
                 .bind(after.0)
                 .bind(until.0);
@@ -782,8 +783,6 @@ fn follows(message: &Value, user: &UserId) -> bool {
     followers.is_some_and(|all| all.iter().any(|follower| follower == user.as_str()))
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
-
 pub(super) async fn history_page(
     tables: &mut AnyConnection,
     viewer: &UserId,
@@ -793,7 +792,7 @@ pub(super) async fn history_page(
     let inside = i64::from(!history.inclusive);
     let oldest = history.oldest.map_or(i64::MIN, |at| at.0 + inside);
     let latest = history.latest.map_or(i64::MAX, |at| at.0 - inside);
-    let query = sqlx::query(HISTORY)
+    let query = sql::query(HISTORY)
         .bind(viewer.to_string())
         .bind(room.to_string())
         .bind(oldest)
@@ -805,13 +804,13 @@ pub(super) async fn history_page(
     page(tables, query).await
 }
 
-async fn found(reading: &mut Reading, query: Query<'_>) -> Result<Found, ViewError> {
+async fn found(reading: &mut Reading, query: Query) -> Result<Found, ViewError> {
     let lag = reading.lag;
     let found = page(reading, query).await?;
     Ok(Found { lag, ..found })
 }
 
-async fn page(tables: &mut AnyConnection, query: Query<'_>) -> Result<Found, ViewError> {
+async fn page(tables: &mut AnyConnection, query: Query) -> Result<Found, ViewError> {
     let row = query.fetch_one(tables).await?;
     let joined: Option<String> = row.try_get(1)?;
     let joined = joined.unwrap_or_default();
@@ -827,12 +826,12 @@ async fn page(tables: &mut AnyConnection, query: Query<'_>) -> Result<Found, Vie
     })
 }
 
-async fn count(tables: &mut AnyConnection, query: Query<'_>) -> Result<u64, ViewError> {
+async fn count(tables: &mut AnyConnection, query: Query) -> Result<u64, ViewError> {
     Ok(query.fetch_one(tables).await?.try_get::<i64, _>(0)? as u64)
 }
 
 async fn total(tables: &mut AnyConnection, room: &RoomId) -> Result<u64, ViewError> {
-    let row = sqlx::query("SELECT messages FROM total WHERE room = $1")
+    let row = sql::query("SELECT messages FROM total WHERE room = $1")
         .bind(room.to_string())
         .fetch_optional(tables)
         .await?;

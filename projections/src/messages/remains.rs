@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use crate::rows::ByKey;
+use crate::sql;
 use crate::view::ViewError;
 
 const AMONG_SHOWN: ByKey = ByKey::new("SELECT room, id, key_id FROM message WHERE id IN");
@@ -20,7 +21,7 @@ pub async fn readable_in(
     tables: &mut AnyConnection,
     room: &RoomId,
 ) -> Result<Vec<Readable>, ViewError> {
-    let found = sqlx::query(
+    let found = sql::query(
         "SELECT room, id, key_id FROM message WHERE room = $1 \
          UNION ALL SELECT room, id, key_id FROM remains WHERE room = $1",
     );
@@ -33,7 +34,7 @@ pub async fn readable_by(
     tables: &mut AnyConnection,
     sender: &UserId,
 ) -> Result<Vec<Readable>, ViewError> {
-    let found = sqlx::query(
+    let found = sql::query(
         "SELECT room, id, key_id FROM message WHERE sender = $1 \
          UNION ALL SELECT room, id, key_id FROM remains WHERE sender = $1",
     );

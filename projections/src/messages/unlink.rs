@@ -12,6 +12,7 @@ use sqlx::{AnyConnection, Row as _};
 use super::fold::REMOVED_NAME;
 use super::row::{REPLACE, Row};
 use super::wire;
+use crate::sql;
 use crate::view::ViewError;
 
 /// How many rows are rewritten at once.
@@ -45,7 +46,7 @@ pub(super) async fn unlink(
 ) -> Result<(), ViewError> {
     let (mut room, mut shown, mut position) = (String::new(), i64::MIN, i64::MIN);
     loop {
-        let found = sqlx::query(NAMING)
+        let found = sql::query(NAMING)
             .bind(room.clone())
             .bind(shown)
             .bind(position)
@@ -72,7 +73,7 @@ pub(super) async fn unlink(
         }
     }
     for statement in STATEMENTS {
-        sqlx::query(statement)
+        sql::query(statement)
             .bind(user.to_string())
             .bind(SYSTEM_ACCOUNT)
             .execute(&mut *tables)

@@ -3,6 +3,7 @@
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
 use sqlx::{AnyConnection, Row};
 
+use crate::sql;
 use crate::view::ViewError;
 
 /// How much was pruned from a room for one reason.
@@ -21,7 +22,7 @@ pub async fn pruned(
     tables: &mut AnyConnection,
     room: Option<&RoomId>,
 ) -> Result<Vec<PrunedTotal>, ViewError> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "SELECT room, reason, messages, last_at FROM pruned \
          WHERE $1 = '' OR room = $1 ORDER BY room, reason",
     )
@@ -45,7 +46,7 @@ pub async fn deleted(
     tables: &mut AnyConnection,
     room: &RoomId,
 ) -> Result<Vec<MessageId>, ViewError> {
-    let rows = sqlx::query("SELECT message FROM deleted WHERE room = $1 ORDER BY message")
+    let rows = sql::query("SELECT message FROM deleted WHERE room = $1 ORDER BY message")
         .bind(room.to_string())
         .fetch_all(tables)
         .await?;

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, Row};
 
 use crate::rows::{ByKey, Insert};
+use crate::sql;
 use crate::view::ViewError;
 
 /// Messages whose time is further from their recording are imports: they count, but nobody has
@@ -421,7 +422,7 @@ async fn change_room(
         | RoomEvent::AnnouncementChanged { details }
         | RoomEvent::CustomFieldsChanged { details } => {
             let details = details.value().cloned().unwrap_or_default();
-            sqlx::query("UPDATE room SET name = $1, fname = $2 WHERE id = $3")
+            sql::query("UPDATE room SET name = $1, fname = $2 WHERE id = $3")
                 .bind(filled(&details.name).map(str::to_owned))
                 .bind(filled(&details.fname).map(str::to_owned))
                 .bind(room.as_str().to_owned())
@@ -434,14 +435,14 @@ async fn change_room(
             more(tables, room, |more| set(more, "joinCodeRequired", required)).await?;
         }
         RoomEvent::RoomTypeChanged { kind } => {
-            sqlx::query("UPDATE room SET kind = $1 WHERE id = $2")
+            sql::query("UPDATE room SET kind = $1 WHERE id = $2")
                 .bind(kind.letter())
                 .bind(room.as_str().to_owned())
                 .execute(&mut *tables)
                 .await?;
         }
         RoomEvent::RoomSwitchesChanged { switches } => {
-            sqlx::query("UPDATE room SET is_default = $1, read_only = $2 WHERE id = $3")
+            sql::query("UPDATE room SET is_default = $1, read_only = $2 WHERE id = $3")
                 .bind(i64::from(switches.default))
                 .bind(i64::from(switches.read_only))
                 .bind(room.as_str().to_owned())
@@ -470,11 +471,11 @@ async fn change_room(
             .await?;
         }
         RoomEvent::MemberLeft { user } | RoomEvent::MemberRemoved { user, .. } => {
-            sqlx::query("DELETE FROM member WHERE id = $1")
+            sql::query("DELETE FROM member WHERE id = $1")
                 .bind(Subscription::key(room, user))
                 .execute(&mut *tables)
                 .await?;
-            sqlx::query("UPDATE activity SET members = members - 1 WHERE room = $1")
+            sql::query("UPDATE activity SET members = members - 1 WHERE room = $1")
                 .bind(room.as_str().to_owned())
                 .execute(&mut *tables)
                 .await?;
@@ -500,7 +501,7 @@ async fn change_room(
         RoomEvent::ChannelPruned { pruned, .. } => {
             let ids: Vec<&MessageId> = pruned.iter().map(|pruned| &pruned.message).collect();
             let uncounted = PRUNED.execute(tables, &ids).await?;
-            sqlx::query("UPDATE activity SET messages = messages - $1 WHERE room = $2")
+            sql::query("UPDATE activity SET messages = messages - $1 WHERE room = $2")
                 .bind(pruned.len() as i64 - uncounted as i64)
                 .bind(room.as_str().to_owned())
                 .execute(tables)
@@ -509,7 +510,7 @@ async fn change_room(
         }
         RoomEvent::RoomCreated { .. } | RoomEvent::MemberJoined { .. } => {}
     }
-    sqlx::query("UPDATE room SET updated = $1 WHERE id = $2")
+    sql::query("UPDATE room SET updated = $1 WHERE id = $2")
         .bind(at.0)
         .bind(room.as_str().to_owned())
         .execute(tables)
@@ -522,7 +523,7 @@ async fn more(
     room: &RoomId,
     change: impl FnOnce(&mut Map<String, Value>),
 ) -> Result<(), ViewError> {
-    let Some(row) = sqlx::query("SELECT more FROM room WHERE id = $1")
+    let Some(row) = sql::query("SELECT more FROM room WHERE id = $1")
         .bind(room.as_str().to_owned())
         .fetch_optional(&mut *tables)
         .await?
@@ -531,7 +532,7 @@ async fn more(
     };
     let mut fields = serde_json::from_str(&row.try_get::<String, _>(0)?)?;
     change(&mut fields);
-    sqlx::query("UPDATE room SET more = $1 WHERE id = $2")
+    sql::query("UPDATE room SET more = $1 WHERE id = $2")
         .bind(Value::Object(fields).to_string())
         .bind(room.as_str().to_owned())
         .execute(tables)
@@ -558,7 +559,7 @@ async fn voices(
     room: &RoomId,
     change: impl FnOnce(&mut Voices),
 ) -> Result<(), ViewError> {
-    let Some(row) = sqlx::query("SELECT muted, unmuted, read_only FROM room WHERE id = $1")
+    let Some(row) = sql::query("SELECT muted, unmuted, read_only FROM room WHERE id = $1")
         .bind(room.as_str().to_owned())
         .fetch_optional(&mut *tables)
         .await?
@@ -571,7 +572,7 @@ async fn voices(
         read_only: row.try_get::<i64, _>(2)? != 0,
     };
     change(&mut voices);
-    sqlx::query("UPDATE room SET muted = $1, unmuted = $2 WHERE id = $3")
+    sql::query("UPDATE room SET muted = $1, unmuted = $2 WHERE id = $3")
         .bind(json!(voices.muted).to_string())
         .bind(json!(voices.unmuted).to_string())
         .bind(room.as_str().to_owned())
@@ -587,7 +588,7 @@ async fn roles(
     change: impl FnOnce(&mut Vec<RoleId>),
 ) -> Result<(), ViewError> {
     let id = Subscription::key(room, account);
-    let Some(row) = sqlx::query("SELECT roles FROM member WHERE id = $1")
+    let Some(row) = sql::query("SELECT roles FROM member WHERE id = $1")
         .bind(id.clone())
         .fetch_optional(&mut *tables)
         .await?
@@ -596,7 +597,7 @@ async fn roles(
     };
     let mut roles = serde_json::from_str(&row.try_get::<String, _>(0)?)?;
     change(&mut roles);
-    sqlx::query("UPDATE member SET roles = $1 WHERE id = $2")
+    sql::query("UPDATE member SET roles = $1 WHERE id = $2")
         .bind(json!(roles).to_string())
         .bind(id)
         .execute(tables)
@@ -609,7 +610,7 @@ async fn archived(
     room: &RoomId,
     archived: bool,
 ) -> Result<(), ViewError> {
-    sqlx::query("UPDATE room SET archived = $1 WHERE id = $2")
+    sql::query("UPDATE room SET archived = $1 WHERE id = $2")
         .bind(i64::from(archived))
         .bind(room.as_str().to_owned())
         .execute(tables)
@@ -624,7 +625,7 @@ async fn delete(tables: &mut AnyConnection, room: &RoomId, at: Timestamp) -> Res
         "DELETE FROM member WHERE room = $1",
         "DELETE FROM uncounted WHERE room = $1",
     ] {
-        sqlx::query(statement)
+        sql::query(statement)
             .bind(room.as_str().to_owned())
             .execute(&mut *tables)
             .await?;
@@ -648,7 +649,7 @@ async fn change_account(
     let query = match event {
         AccountEvent::UserProfileChanged { profile } => {
             let profile = profile.value().cloned().unwrap_or_default();
-            sqlx::query(
+            sql::query(
                 "UPDATE account SET updated = $1, username = $3, name = $4, nickname = $5 \
                  WHERE id = $2",
             )
@@ -659,23 +660,23 @@ async fn change_account(
             .bind(profile.nickname)
         }
         AccountEvent::UserPresenceChosen { presence } => {
-            sqlx::query("UPDATE account SET updated = $1, presence = $3 WHERE id = $2")
+            sql::query("UPDATE account SET updated = $1, presence = $3 WHERE id = $2")
                 .bind(at.0)
                 .bind(id)
                 .bind(presence.as_str())
         }
         AccountEvent::UserActivated {} => {
-            sqlx::query("UPDATE account SET updated = $1, active = 1 WHERE id = $2")
+            sql::query("UPDATE account SET updated = $1, active = 1 WHERE id = $2")
                 .bind(at.0)
                 .bind(id)
         }
         AccountEvent::UserDeactivated { .. } => {
-            sqlx::query("UPDATE account SET updated = $1, active = 0 WHERE id = $2")
+            sql::query("UPDATE account SET updated = $1, active = 0 WHERE id = $2")
                 .bind(at.0)
                 .bind(id)
         }
         AccountEvent::UserDeleted { .. } => {
-            sqlx::query("DELETE FROM account WHERE id = $1").bind(id)
+            sql::query("DELETE FROM account WHERE id = $1").bind(id)
         }
         _ => return Ok(()),
     };

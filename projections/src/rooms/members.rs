@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::queries::{Paging, containing};
+use crate::sql;
 use crate::view::ViewError;
 
 /// A member of a room, as answers list them.
@@ -72,7 +73,7 @@ pub async fn members(
         [] => String::new(),
         presences => format!(",{},", presences.join(",")),
     };
-    let total = sqlx::query(AssertSqlSafe(format!("SELECT count(*){FILTERED}")))
+    let total = sql::query(AssertSqlSafe(format!("SELECT count(*){FILTERED}")))
         .bind(room.as_str().to_owned())
         .bind(filter.clone())
         .bind(presences.clone())
@@ -80,7 +81,7 @@ pub async fn members(
         .await?
         .try_get(0)?;
     let order = order.sql();
-    let members = sqlx::query(AssertSqlSafe(format!(
+    let members = sql::query(AssertSqlSafe(format!(
         "{COLUMNS}{FILTERED}{order} LIMIT $4 OFFSET $5"
     )))
     .bind(room.as_str().to_owned())
@@ -98,7 +99,7 @@ pub async fn members(
 
 /// The members of a room who do not want to be seen as offline.
 pub async fn online(tables: &mut AnyConnection, room: &RoomId) -> Result<Vec<Member>, ViewError> {
-    sqlx::query(
+    sql::query(
         "SELECT c.id, c.username, c.name, c.nickname, c.presence, c.updated, m.roles \
          FROM member m JOIN account c ON c.id = m.account \
          WHERE m.room = $1 AND c.active = 1 AND c.presence <> 'offline' ORDER BY c.username",

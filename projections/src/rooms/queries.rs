@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::rows::ByKey;
+use crate::sql;
 use crate::view::ViewError;
 
 /// A stretch of a list.
@@ -159,7 +160,7 @@ pub async fn by_filter(
     let name = filter.name.as_deref().map(containing).unwrap_or_default();
     let changed_after = filter.changed_after.unwrap_or_default().0;
 
-    let total = sqlx::query(AssertSqlSafe(format!("SELECT count(*){FILTERED}")))
+    let total = sql::query(AssertSqlSafe(format!("SELECT count(*){FILTERED}")))
         .bind(kind)
         .bind(member.clone())
         .bind(name.clone())
@@ -168,7 +169,7 @@ pub async fn by_filter(
         .await?
         .try_get(0)?;
     let order = filter.order.sql(filter.descending);
-    let rows = sqlx::query(AssertSqlSafe(format!(
+    let rows = sql::query(AssertSqlSafe(format!(
         "{COLUMNS}{FILTERED}{order} LIMIT $5 OFFSET $6"
     )))
     .bind(kind)
@@ -213,7 +214,7 @@ pub async fn removed_since(
     tables: &mut AnyConnection,
     after: Timestamp,
 ) -> Result<Vec<(RoomId, Timestamp)>, ViewError> {
-    sqlx::query("SELECT room, at FROM removed WHERE at > $1 ORDER BY at")
+    sql::query("SELECT room, at FROM removed WHERE at > $1 ORDER BY at")
         .bind(after.0)
         .fetch_all(tables)
         .await?

@@ -10,16 +10,15 @@ use hansard_domain::log::Position;
 use hansard_domain::message::{Content, MessageEvent, Sent};
 use hansard_domain::room::RoomEvent;
 use serde_json::Value;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
+use super::index;
 use super::question::Mark;
 use crate::rows::{ByKey, Insert};
 use crate::view::ViewError;
 
 const ENTRY: Insert = Insert::into("entry", &["number", "id", "text", "scope"]);
-const INDEX: Insert = Insert::into("words", &["rowid", "text", "scope"]);
-/// The index forgets a row when it is told what stood in it.
-const FORGET: Insert = Insert::into("words", &["words", "rowid", "text", "scope"]);
 const READ: ByKey = ByKey::new("SELECT number, id, text, scope FROM entry WHERE id IN");
 const DELETE: ByKey = ByKey::new("DELETE FROM entry WHERE id IN");
 
@@ -82,11 +81,25 @@ fn deletes_room(entry: &Entry) -> bool {
     matches!(entry.event, Event::Room(RoomEvent::RoomDeleted { .. }))
 }
 
+/// What stands in the index of a message.
 #[derive(Debug, Clone)]
-struct Row {
-    number: i64,
-    text: String,
-    scope: String,
+pub(super) struct Row {
+    pub number: i64,
+    pub text: String,
+    pub scope: String,
+}
+
+impl Row {
+    /// From the columns `number, id, text, scope`.
+    pub fn read(row: &AnyRow) -> Result<(MessageId, Self), ViewError> {
+        let id = MessageId::new(row.try_get::<String, _>(1)?);
+        let row = Self {
+            number: row.try_get(0)?,
+            text: row.try_get(2)?,
+            scope: row.try_get(3)?,
+        };
+        Ok((id, row))
+    }
 }
 
 /// The rows that a batch touches: what stands in the index, and what shall.
@@ -123,12 +136,7 @@ impl Fold {
         let wanted: Vec<&str> = wanted.into_iter().filter(|id| !sent.contains(id)).collect();
         let mut fold = Self::default();
         for row in READ.fetch(tables, &wanted).await? {
-            let id = MessageId::new(row.try_get::<String, _>(1)?);
-            let row = Row {
-                number: row.try_get(0)?,
-                text: row.try_get(2)?,
-                scope: row.try_get(3)?,
-            };
+            let (id, row) = Row::read(&row)?;
             fold.before.insert(id.clone(), row.clone());
             fold.after.insert(id, row);
         }
@@ -216,13 +224,7 @@ impl Fold {
                 values.text(&row.scope);
             })
             .await?;
-        INDEX
-            .write(tables, &written, |(_, row), values| {
-                values.number(row.number);
-                values.text(&row.text);
-                values.text(&row.scope);
-            })
-            .await
+        index::add(tables, &written).await
     }
 }
 
@@ -232,44 +234,19 @@ async fn forget(tables: &mut AnyConnection, rows: &[(&MessageId, &Row)]) -> Resu
     }
     let mut ordered = rows.to_vec();
     ordered.sort_unstable_by_key(|(_, row)| row.number);
-    FORGET
-        .write(tables, &ordered, |(_, row), values| {
-            values.text("delete");
-            values.number(row.number);
-            values.text(&row.text);
-            values.text(&row.scope);
-        })
-        .await?;
+    index::forget(tables, &ordered).await?;
     let ids: Vec<&MessageId> = rows.iter().map(|(id, _)| *id).collect();
     DELETE.execute(tables, &ids).await?;
     Ok(())
 }
 
 async fn forget_room(tables: &mut AnyConnection, room: &RoomId) -> Result<(), ViewError> {
-    let all = format!("scope : \"{}\"", room_word(room));
     loop {
-        let found = sqlx::query(
-            "SELECT e.number, e.id, e.text, e.scope \
-             FROM words JOIN entry e ON e.number = words.rowid \
-             WHERE words MATCH $1 ORDER BY words.rowid LIMIT $2",
-        )
-        .bind(all.clone())
-        .bind(ROOM_CHUNK)
-        .fetch_all(&mut *tables)
-        .await?;
+        let found = index::in_room(tables, room, ROOM_CHUNK).await?;
         if found.is_empty() {
             return Ok(());
         }
-        let mut rows = Vec::with_capacity(found.len());
-        for row in &found {
-            let id = MessageId::new(row.try_get::<String, _>(1)?);
-            let row = Row {
-                number: row.try_get(0)?,
-                text: row.try_get(2)?,
-                scope: row.try_get(3)?,
-            };
-            rows.push((id, row));
-        }
+        let rows = found.iter().map(Row::read).collect::<Result<Vec<_>, _>>()?;
         let rows: Vec<_> = rows.iter().map(|(id, row)| (id, row)).collect();
         forget(tables, &rows).await?;
     }

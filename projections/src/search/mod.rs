@@ -4,14 +4,19 @@
 //! (links, files, a pin) are words in a column of their own, so that a search is one walk through
 //! the index, the newest first, whatever it asks for. System messages are not in it.
 //!
-//! This is the one view with a dialect of its own: SQLite's FTS5. [`question`] reads what people
-//! type; nothing of it reaches the index but quoted strings.
+//! This is the one view whose statements differ: the index of words is SQLite's FTS5 ([`fts5`]) or a
+//! `tsvector` of PostgreSQL ([`tsvector`]), into which texts are cut the same way ([`words`]).
+//! [`question`] reads what people type; nothing of it reaches the index but quoted strings.
 
 mod fold;
+mod fts5;
+mod index;
 mod queries;
 pub mod question;
 #[cfg(test)]
 mod tests;
+mod tsvector;
+mod words;
 
 use std::sync::Arc;
 
@@ -22,6 +27,7 @@ use sqlx::AnyConnection;
 
 pub use self::queries::{Matches, Search};
 pub use self::question::Question;
+use crate::sql::Dialect;
 use crate::view::{View, ViewError};
 
 /// See the module.
@@ -39,6 +45,13 @@ impl View for SearchView {
 
     fn schema(&self) -> &'static str {
         include_str!("schema.sql")
+    }
+
+    fn own_schema(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Sqlite => include_str!("fts5.sql"),
+            Dialect::Postgres => include_str!("tsvector.sql"),
+        }
     }
 
     fn indexes(&self) -> &'static str {

@@ -13,6 +13,9 @@ const MAX_LENGTH: usize = 1_000;
 /// The most words, phrases and filters that are read.
 const MAX_PARTS: usize = 32;
 
+/// The shortest beginning of a word that is looked for as one: a letter begins too many words.
+pub(super) const MIN_PREFIX: usize = 2;
+
 /// A search, before names are looked up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Question {

@@ -14,6 +14,7 @@ use sqlx::{AnyConnection, Row};
 
 use super::queries::{LOGIN, MESSAGE, READ};
 use crate::rows::{ByKey, Insert};
+use crate::sql;
 use crate::view::ViewError;
 
 const MADE: Insert = Insert::into("room", &["id", "kind", "discussion", "messages"])
@@ -164,7 +165,7 @@ pub(super) async fn apply(
                 make(tables, key, *kind, parent.is_some()).await?;
             }
             Event::Room(RoomEvent::RoomTypeChanged { kind }) => {
-                sqlx::query("UPDATE room SET kind = $1 WHERE id = $2")
+                sql::query("UPDATE room SET kind = $1 WHERE id = $2")
                     .bind(kind.letter())
                     .bind(key.to_owned())
                     .execute(&mut *tables)

@@ -4,6 +4,7 @@ use hansard_domain::id::Timestamp;
 use sqlx::{AnyConnection, Row};
 
 use super::fold::day;
+use crate::sql;
 use crate::view::ViewError;
 
 pub(super) const MESSAGE: &str = "message";
@@ -35,7 +36,7 @@ impl Counted {
 
 pub async fn counted(tables: &mut AnyConnection) -> Result<Counted, ViewError> {
     let mut counted = Counted::default();
-    let rooms = sqlx::query(
+    let rooms = sql::query(
         "SELECT kind, discussion, CAST(sum(messages) AS bigint) FROM room \
          GROUP BY kind, discussion",
     )
@@ -52,11 +53,11 @@ pub async fn counted(tables: &mut AnyConnection) -> Result<Counted, ViewError> {
         };
         *total += messages;
     }
-    let threads = sqlx::query("SELECT count(*) FROM thread")
+    let threads = sql::query("SELECT count(*) FROM thread")
         .fetch_one(&mut *tables)
         .await?;
     counted.threads = threads.try_get::<i64, _>(0)? as u64;
-    for row in &sqlx::query("SELECT what, at FROM newest")
+    for row in &sql::query("SELECT what, at FROM newest")
         .fetch_all(tables)
         .await?
     {
@@ -78,7 +79,7 @@ pub async fn active_between(
     to: Timestamp,
 ) -> Result<u64, ViewError> {
     let row =
-        sqlx::query("SELECT count(DISTINCT user_id) FROM active WHERE day >= $1 AND day <= $2")
+        sql::query("SELECT count(DISTINCT user_id) FROM active WHERE day >= $1 AND day <= $2")
             .bind(day(from))
             .bind(day(to))
             .fetch_one(tables)

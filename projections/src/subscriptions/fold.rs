@@ -18,6 +18,7 @@ use serde_json::json;
 use sqlx::{AnyConnection, Row};
 
 use crate::rows::{ByKey, Insert};
+use crate::sql;
 use crate::view::ViewError;
 
 /// Messages whose time is further from their recording are imports: nobody has to read them.
@@ -467,25 +468,25 @@ async fn change_room(
     match event {
         RoomEvent::RoomRenamed { details } => {
             let details = details.value().cloned().unwrap_or_default();
-            sqlx::query("UPDATE room SET name = $1, fname = $2 WHERE id = $3")
+            sql::query("UPDATE room SET name = $1, fname = $2 WHERE id = $3")
                 .bind(filled(&details.name).map(str::to_owned))
                 .bind(filled(&details.fname).map(str::to_owned))
                 .bind(id.clone())
                 .execute(&mut *tables)
                 .await?;
-            sqlx::query("UPDATE subscription SET alert = 1, updated = $1 WHERE room = $2")
+            sql::query("UPDATE subscription SET alert = 1, updated = $1 WHERE room = $2")
                 .bind(at.0)
                 .bind(id)
                 .execute(tables)
                 .await?;
         }
         RoomEvent::RoomTypeChanged { kind } => {
-            sqlx::query("UPDATE room SET kind = $1 WHERE id = $2")
+            sql::query("UPDATE room SET kind = $1 WHERE id = $2")
                 .bind(kind.letter())
                 .bind(id.clone())
                 .execute(&mut *tables)
                 .await?;
-            sqlx::query("UPDATE subscription SET updated = $1 WHERE room = $2")
+            sql::query("UPDATE subscription SET updated = $1 WHERE room = $2")
                 .bind(at.0)
                 .bind(id)
                 .execute(tables)
@@ -497,7 +498,7 @@ async fn change_room(
                 "DELETE FROM subscription WHERE id = $1",
                 "DELETE FROM own WHERE id = $1",
             ] {
-                sqlx::query(statement)
+                sql::query(statement)
                     .bind(ended[0].0.clone())
                     .execute(&mut *tables)
                     .await?;
@@ -506,7 +507,7 @@ async fn change_room(
                 "DELETE FROM mention WHERE room = $1 AND account = $2",
                 "DELETE FROM unread_thread WHERE room = $1 AND account = $2",
             ] {
-                sqlx::query(statement)
+                sql::query(statement)
                     .bind(id.clone())
                     .bind(user.as_str().to_owned())
                     .execute(&mut *tables)
@@ -542,11 +543,11 @@ async fn change_room(
             .await?;
         }
         RoomEvent::RoomArchived {} => {
-            sqlx::query("UPDATE room SET archived = 1 WHERE id = $1")
+            sql::query("UPDATE room SET archived = 1 WHERE id = $1")
                 .bind(id.clone())
                 .execute(&mut *tables)
                 .await?;
-            sqlx::query(
+            sql::query(
                 "UPDATE subscription SET alert = 0, hidden = 1, updated = $1, \
                  shown_read = COALESCE((SELECT f.shown FROM flow f WHERE f.room = subscription.room), 0), \
                  own_shown_read = COALESCE((SELECT o.shown FROM own o WHERE o.id = subscription.id), 0) \
@@ -558,11 +559,11 @@ async fn change_room(
             .await?;
         }
         RoomEvent::RoomUnarchived {} => {
-            sqlx::query("UPDATE room SET archived = 0 WHERE id = $1")
+            sql::query("UPDATE room SET archived = 0 WHERE id = $1")
                 .bind(id.clone())
                 .execute(&mut *tables)
                 .await?;
-            sqlx::query("UPDATE subscription SET hidden = 0, updated = $1 WHERE room = $2")
+            sql::query("UPDATE subscription SET hidden = 0, updated = $1 WHERE room = $2")
                 .bind(at.0)
                 .bind(id)
                 .execute(tables)
@@ -579,7 +580,7 @@ async fn delete_room(
     room: &RoomId,
     at: Timestamp,
 ) -> Result<(), ViewError> {
-    let ended = sqlx::query("SELECT id, account FROM subscription WHERE room = $1")
+    let ended = sql::query("SELECT id, account FROM subscription WHERE room = $1")
         .bind(room.as_str().to_owned())
         .fetch_all(&mut *tables)
         .await?
@@ -596,7 +597,7 @@ async fn delete_room(
         "DELETE FROM summons WHERE room = $1",
         "DELETE FROM unread_thread WHERE room = $1",
     ] {
-        sqlx::query(statement)
+        sql::query(statement)
             .bind(room.as_str().to_owned())
             .execute(&mut *tables)
             .await?;
@@ -668,7 +669,7 @@ async fn change_subscription(
             .await
         }
         SubscriptionEvent::NotificationsChanged { preferences } => {
-            sqlx::query("UPDATE subscription SET updated = $1, preferences = $2 WHERE id = $3")
+            sql::query("UPDATE subscription SET updated = $1, preferences = $2 WHERE id = $3")
                 .bind(at.0)
                 .bind(json!(preferences).to_string())
                 .bind(id.to_owned())
@@ -685,7 +686,7 @@ async fn set(
     at: Timestamp,
     statement: &'static str,
 ) -> Result<(), ViewError> {
-    sqlx::query(statement)
+    sql::query(statement)
         .bind(at.0)
         .bind(id.to_owned())
         .execute(tables)
@@ -702,19 +703,19 @@ async fn read(
 ) -> Result<(), ViewError> {
     let (room, account) = id.split_once('/').unwrap_or_default();
     if threads {
-        sqlx::query("DELETE FROM unread_thread WHERE account = $1 AND room = $2")
+        sql::query("DELETE FROM unread_thread WHERE account = $1 AND room = $2")
             .bind(account.to_owned())
             .bind(room.to_owned())
             .execute(&mut *tables)
             .await?;
     }
-    sqlx::query("DELETE FROM mention WHERE room = $1 AND account = $2")
+    sql::query("DELETE FROM mention WHERE room = $1 AND account = $2")
         .bind(room.to_owned())
         .bind(account.to_owned())
         .execute(&mut *tables)
         .await?;
     // Threads that are still unread go on calling.
-    sqlx::query(
+    sql::query(
         "UPDATE subscription SET updated = $1, seen = $2, hidden = 0, called = 0, \
          alert = CASE WHEN EXISTS (SELECT 1 FROM unread_thread u \
            WHERE u.account = subscription.account AND u.room = subscription.room) \
@@ -757,7 +758,7 @@ async fn change_list<T: Serialize + DeserializeOwned>(
             "UPDATE subscription SET ignored = $1, updated = $2 WHERE id = $3",
         ),
     };
-    let Some(row) = sqlx::query(select)
+    let Some(row) = sql::query(select)
         .bind(id.to_owned())
         .fetch_optional(&mut *tables)
         .await?
@@ -766,7 +767,7 @@ async fn change_list<T: Serialize + DeserializeOwned>(
     };
     let mut list = serde_json::from_str(&row.try_get::<String, _>(0)?)?;
     change(&mut list);
-    sqlx::query(update)
+    sql::query(update)
         .bind(json!(list).to_string())
         .bind(at.0)
         .bind(id.to_owned())
@@ -796,7 +797,7 @@ async fn change_thread(
                 "DELETE FROM follower WHERE id = $1",
                 "DELETE FROM unread_thread WHERE id = $1",
             ] {
-                sqlx::query(statement)
+                sql::query(statement)
                     .bind(id.clone())
                     .execute(&mut *tables)
                     .await?;
@@ -834,7 +835,7 @@ async fn reply(
     thread: &ThreadReply,
 ) -> Result<(), ViewError> {
     follow(tables, &thread.parent, &thread.followers).await?;
-    let called = sqlx::query("SELECT account FROM follower WHERE thread = $1 AND account <> $2")
+    let called = sql::query("SELECT account FROM follower WHERE thread = $1 AND account <> $2")
         .bind(thread.parent.as_str().to_owned())
         .bind(sent.sender.as_str().to_owned())
         .fetch_all(&mut *tables)
@@ -869,7 +870,7 @@ async fn change_account(
     match event {
         AccountEvent::UserProfileChanged { profile } => {
             let profile = profile.value().cloned().unwrap_or_default();
-            sqlx::query("UPDATE account SET username = $1, name = $2 WHERE id = $3")
+            sql::query("UPDATE account SET username = $1, name = $2 WHERE id = $3")
                 .bind(profile.username)
                 .bind(profile.name)
                 .bind(account.as_str().to_owned())
@@ -877,7 +878,7 @@ async fn change_account(
                 .await?;
         }
         AccountEvent::UserDeleted { .. } => {
-            sqlx::query("DELETE FROM account WHERE id = $1")
+            sql::query("DELETE FROM account WHERE id = $1")
                 .bind(account.as_str().to_owned())
                 .execute(tables)
                 .await?;

@@ -10,6 +10,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::rows::ByKey;
+use crate::sql;
 use crate::view::ViewError;
 
 /// What makes a message count as unread: the settings `Unread_Count` and `Unread_Count_DM`.
@@ -93,7 +94,7 @@ pub async fn of_account(
     account: &UserId,
 ) -> Result<Vec<Subscription>, ViewError> {
     let sql = format!("{SELECT}WHERE s.account = $1 ORDER BY s.since, s.id");
-    let rows = sqlx::query(AssertSqlSafe(sql))
+    let rows = sql::query(AssertSqlSafe(sql))
         .bind(account.as_str().to_owned())
         .fetch_all(&mut *tables)
         .await?;
@@ -106,7 +107,7 @@ pub async fn one(
     room: &RoomId,
     account: &UserId,
 ) -> Result<Option<Subscription>, ViewError> {
-    let rows = sqlx::query(AssertSqlSafe(format!("{SELECT}WHERE s.id = $1")))
+    let rows = sql::query(AssertSqlSafe(format!("{SELECT}WHERE s.id = $1")))
         .bind(Aggregate::key(room, account))
         .fetch_all(&mut *tables)
         .await?;
@@ -119,7 +120,7 @@ pub async fn removed_since(
     account: &UserId,
     after: Timestamp,
 ) -> Result<Vec<(String, Timestamp)>, ViewError> {
-    sqlx::query("SELECT id, at FROM removed WHERE account = $1 AND at > $2 ORDER BY at, id")
+    sql::query("SELECT id, at FROM removed WHERE account = $1 AND at > $2 ORDER BY at, id")
         .bind(account.as_str().to_owned())
         .bind(after.0)
         .fetch_all(tables)
@@ -163,7 +164,7 @@ async fn unread_threads(
     account: &UserId,
 ) -> Result<BTreeMap<RoomId, Vec<UnreadThread>>, ViewError> {
     let mut threads = BTreeMap::<_, Vec<_>>::new();
-    let rows = sqlx::query(
+    let rows = sql::query(
         "SELECT room, thread, mentioned, summoned FROM unread_thread WHERE account = $1 ORDER BY thread",
     )
     .bind(account.as_str().to_owned())

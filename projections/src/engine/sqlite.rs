@@ -1,15 +1,15 @@
-//! Where generations of views are kept: one SQLite file each, in one directory.
-//!
-//! All that is SQLite's own stands here: files, pragmas, checkpoints of the write-ahead log.
+//! Generations of views in SQLite: a file each, in one directory. Pragmas, and checkpoints of the
+//! write-ahead log.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, fs, io};
+use std::{fs, io};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, ConnectOptions, Executor, Row};
 
+use crate::engine::{Namespace, Purpose};
 use crate::view::ViewError;
 
 /// Connections that queries of one view share; opened when they are first needed.
@@ -18,43 +18,18 @@ const READERS: u32 = 4;
 /// A reader that nobody needs for so long is closed.
 const IDLE: Duration = Duration::from_mins(2);
 
-/// One set of tables: a view as one of its generations holds it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Namespace {
-    pub view: String,
-    pub generation: u64,
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.view, self.generation)
-    }
-}
-
-/// What a connection is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Makes a generation that counts for nothing until it is complete.
-    Build,
-    /// Changes tables that are being read.
-    Feed,
-    /// Answers queries.
-    Query,
-}
-
-impl Purpose {
-    fn pragmas(self) -> &'static str {
-        match self {
+fn pragmas(purpose: Purpose) -> &'static str {
+    match purpose {
             // Nothing to go back to: what fails is thrown away. Sorting for the indexes spills to
             // a temporary file instead of filling the memory.
-            Self::Build => {
+            Purpose::Build => {
                 "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
                  PRAGMA secure_delete = ON; \
                  PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536"
             }
             // After power loss the tables are as of an earlier checkpoint, never torn. Readers
             // are waited for only where the write-ahead log is emptied, and events wait meanwhile.
-            Self::Feed => {
+            Purpose::Feed => {
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
                  PRAGMA secure_delete = ON; \
                  PRAGMA foreign_keys = OFF; PRAGMA cell_size_check = ON; \
@@ -62,26 +37,22 @@ impl Purpose {
                  PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432; \
                  PRAGMA busy_timeout = 20"
             }
-            Self::Query => {
+            Purpose::Query => {
                 "PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096; \
                  PRAGMA cell_size_check = ON; PRAGMA busy_timeout = 2000"
             }
         }
     }
-}
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Engine {
+pub struct Files {
     directory: Arc<Path>,
 }
 
-impl Engine {
+impl Files {
     /// Keeps views in files of a directory, which is made if it is missing.
-    pub fn sqlite(directory: impl AsRef<Path>) -> Result<Self, ViewError> {
-        static DRIVERS: Once = Once::new();
-        DRIVERS.call_once(sqlx::any::install_default_drivers);
-        let directory = directory.as_ref();
+    pub fn at(directory: &Path) -> Result<Self, ViewError> {
         fs::create_dir_all(directory).map_err(|error| unavailable(directory, &error))?;
         let directory = directory
             .canonicalize()
@@ -132,7 +103,7 @@ impl Engine {
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     connection
-                        .execute(sqlx::raw_sql(Purpose::Query.pragmas()))
+                        .execute(sqlx::raw_sql(pragmas(Purpose::Query)))
                         .await
                         .map(drop)
                 })
@@ -259,7 +230,7 @@ impl Engine {
 }
 
 async fn prepare(connection: &mut AnyConnection, purpose: Purpose) -> Result<(), ViewError> {
-    connection.execute(sqlx::raw_sql(purpose.pragmas())).await?;
+    connection.execute(sqlx::raw_sql(pragmas(purpose))).await?;
     Ok(())
 }
 
