@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hansard_domain::account::{AccountEvent, AccountKind, Profile, Registration};
 use hansard_domain::event::{Entry, Event, Origin};
@@ -13,7 +14,10 @@ use hansard_domain::seal::{Confidential, Private};
 use hansard_domain::subscription::SubscriptionEvent;
 use hansard_domain::vault::{DataKey, KeyId};
 use sqlx::{AnyConnection, AssertSqlSafe, Column, Connection, Executor, Row};
+use tokio::sync::OnceCell;
 
+use crate::engine::{Engine, Location, Namespace, Purpose};
+use crate::sql::Dialect;
 use crate::view::View;
 
 /// A log in the making. Each event is recorded a second after the one before it.
@@ -167,12 +171,75 @@ fn uuid(number: usize) -> uuid::Uuid {
     uuid::Uuid::from_u128(number as u128)
 }
 
+#[path = "../tests/support/postgres.rs"]
+mod postgres;
+
+tokio::task_local! {
+    /// What the test runs on.
+    pub static ON: Dialect;
+}
+
+/// Runs tests, which are async functions, on SQLite and on PostgreSQL.
+macro_rules! on_both_engines {
+    ($($test:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                use $crate::{sql::Dialect, testing::ON};
+                ON.scope(Dialect::Sqlite, super::$test()).await;
+            })+
+        }
+
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                use $crate::{sql::Dialect, testing::ON};
+                ON.scope(Dialect::Postgres, super::$test()).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+/// A connection to a place for tables that nobody else uses.
+pub async fn place(dialect: Dialect) -> AnyConnection {
+    sqlx::any::install_default_drivers();
+    if dialect == Dialect::Sqlite {
+        return AnyConnection::connect("sqlite::memory:").await.unwrap();
+    }
+    static DATABASE: OnceCell<Engine> = OnceCell::const_new();
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let database = DATABASE
+        .get_or_init(async || {
+            let location = Location::parse(&postgres::postgres_url());
+            Engine::open(&location).await.unwrap()
+        })
+        .await;
+    let namespace = Namespace {
+        view: "test".to_owned(),
+        generation: NEXT.fetch_add(1, Ordering::Relaxed),
+    };
+    database.connect(&namespace, Purpose::Build).await.unwrap()
+}
+
 /// The tables of a view after events that came in batches of a length.
 pub async fn tables(view: &impl View, entries: &[Arc<Entry>], batch: usize) -> AnyConnection {
-    sqlx::any::install_default_drivers();
-    let mut tables = AnyConnection::connect("sqlite::memory:").await.unwrap();
-    tables.execute(AssertSqlSafe(view.schema())).await.unwrap();
-    tables.execute(AssertSqlSafe(view.indexes())).await.unwrap();
+    tables_on(ON.get(), view, entries, batch).await
+}
+
+/// The same on an engine that is not the test's.
+pub async fn tables_on(
+    dialect: Dialect,
+    view: &impl View,
+    entries: &[Arc<Entry>],
+    batch: usize,
+) -> AnyConnection {
+    let mut tables = place(dialect).await;
+    let schemas = [view.schema(), view.own_schema(dialect), view.indexes()];
+    for schema in schemas {
+        let schema = AssertSqlSafe(dialect.adapt(schema).into_owned());
+        tables.execute(sqlx::raw_sql(schema)).await.unwrap();
+    }
     for batch in entries.chunks(batch) {
         view.apply(&mut tables, batch).await.unwrap();
     }

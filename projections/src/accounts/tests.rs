@@ -3,7 +3,7 @@ use hansard_domain::seal::Private;
 use hansard_domain::vault::KeyId;
 
 use super::*;
-use crate::testing::{Story, dump, shredded, tables, told};
+use crate::testing::{Story, dump, on_both_engines, shredded, tables, told};
 
 const TABLES: &[&str] = &["account", "account_role"];
 
@@ -57,7 +57,6 @@ fn search(text: &str, email: bool) -> Filter {
     }
 }
 
-#[tokio::test]
 async fn accounts_are_found_by_any_part_of_a_name_whatever_its_case() {
     let mut tables = told(&Accounts, &three(), TABLES).await;
     let all = Page::default();
@@ -76,7 +75,6 @@ async fn accounts_are_found_by_any_part_of_a_name_whatever_its_case() {
     assert_eq!(mary.profile.username, "Mary");
 }
 
-#[tokio::test]
 async fn a_list_is_filtered_sorted_and_cut() {
     let mut story = three();
     story.account(
@@ -129,7 +127,6 @@ async fn a_list_is_filtered_sorted_and_cut() {
     assert!(found(&mut tables, &inactive, &by_name).await.is_empty());
 }
 
-#[tokio::test]
 async fn a_revoked_role_is_gone_and_one_granted_twice_is_held_once() {
     let mut story = three();
     story
@@ -149,7 +146,6 @@ async fn a_revoked_role_is_gone_and_one_granted_twice_is_held_once() {
     assert_eq!(count_by_role(&mut tables, &"bot".into()).await.unwrap(), 1);
 }
 
-#[tokio::test]
 async fn a_deleted_account_leaves_nothing_also_when_its_profile_was_shredded() {
     let mut story = Story::default();
     story.registered("a");
@@ -171,3 +167,10 @@ async fn a_deleted_account_leaves_nothing_also_when_its_profile_was_shredded() {
         dump(&mut live, TABLES).await
     );
 }
+
+on_both_engines!(
+    accounts_are_found_by_any_part_of_a_name_whatever_its_case,
+    a_list_is_filtered_sorted_and_cut,
+    a_revoked_role_is_gone_and_one_granted_twice_is_held_once,
+    a_deleted_account_leaves_nothing_also_when_its_profile_was_shredded,
+);

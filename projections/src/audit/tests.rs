@@ -12,7 +12,7 @@ use hansard_domain::vault::KeyId;
 use sqlx::AnyConnection;
 
 use super::{Audit, AuditFilter, AuditRow, Order, Outcome, count, page};
-use crate::testing::{Story, dump, told};
+use crate::testing::{Story, dump, on_both_engines, told};
 
 const TABLES: [&str; 2] = ["audit", "origin"];
 
@@ -79,7 +79,6 @@ async fn found(tables: &mut AnyConnection, filter: AuditFilter) -> Vec<u64> {
     rows.iter().map(|row| row.position.0).collect()
 }
 
-#[tokio::test]
 async fn a_row_says_who_did_what_to_what_and_from_where() {
     let mut tables = told(&Audit, &story(), &TABLES).await;
     let rows = page(&mut tables, &AuditFilter::default(), Order::OldestFirst, 2)
@@ -111,7 +110,6 @@ async fn a_row_says_who_did_what_to_what_and_from_where() {
     );
 }
 
-#[tokio::test]
 async fn what_is_said_never_stands_in_the_audit() {
     let mut tables = told(&Audit, &story(), &TABLES).await;
     let rows = dump(&mut tables, &TABLES).await;
@@ -119,7 +117,6 @@ async fn what_is_said_never_stands_in_the_audit() {
     assert!(!rows.concat().contains("secret plan"));
 }
 
-#[tokio::test]
 async fn every_filter_narrows() {
     let mut tables = told(&Audit, &story(), &TABLES).await;
     let any = AuditFilter::default;
@@ -242,7 +239,6 @@ async fn every_filter_narrows() {
     }
 }
 
-#[tokio::test]
 async fn the_newest_come_first() {
     let mut tables = told(&Audit, &story(), &TABLES).await;
     let filter = AuditFilter {
@@ -258,7 +254,6 @@ async fn the_newest_come_first() {
     );
 }
 
-#[tokio::test]
 async fn where_an_erased_person_came_from_is_gone() {
     let mut story = story();
     let deleted = AccountEvent::UserDeleted {
@@ -284,3 +279,11 @@ async fn where_an_erased_person_came_from_is_gone() {
     let mut again = told(&Audit, &story, &TABLES).await;
     assert_eq!(dump(&mut again, &TABLES).await, rows);
 }
+
+on_both_engines!(
+    a_row_says_who_did_what_to_what_and_from_where,
+    what_is_said_never_stands_in_the_audit,
+    every_filter_narrows,
+    the_newest_come_first,
+    where_an_erased_person_came_from_is_gone,
+);

@@ -134,13 +134,12 @@ mod tests {
     use hansard_domain::workspace::WorkspaceEvent;
 
     use super::*;
-    use crate::testing::{Story, told};
+    use crate::testing::{Story, on_both_engines, told};
 
     fn granted() -> PermissionEvent {
         PermissionEvent::PermissionGrantsChanged { roles: vec![] }
     }
 
-    #[tokio::test]
     async fn a_change_is_as_old_as_the_last_one_and_a_default_as_the_workspace() {
         let mut story = Story::default();
         let founded = story.now();
@@ -157,4 +156,8 @@ mod tests {
         assert_eq!(changes.of("view-logs"), last);
         assert_eq!(changes.of("delete-c"), founded);
     }
+
+    on_both_engines!(
+        a_change_is_as_old_as_the_last_one_and_a_default_as_the_workspace,
+    );
 }

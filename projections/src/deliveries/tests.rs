@@ -3,7 +3,7 @@ use hansard_domain::log::StreamId;
 use hansard_domain::room::{PruneCriteria, PruneReason, Pruned};
 
 use super::*;
-use crate::testing::{Story, dump, shredded, tables, told};
+use crate::testing::{Story, dump, on_both_engines, shredded, tables, told};
 
 const TABLES: &[&str] = &["delivery"];
 
@@ -91,7 +91,6 @@ async fn rows(story: &Story) -> Vec<Delivery> {
         .collect()
 }
 
-#[tokio::test]
 async fn a_delivery_is_followed_from_queue_to_end() {
     let mut story = Story::default();
     story.queued("a", "hook").failed("a", 1, true);
@@ -107,7 +106,6 @@ async fn a_delivery_is_followed_from_queue_to_end() {
     assert_eq!(row.exchange.unwrap().response, "fine");
 }
 
-#[tokio::test]
 async fn a_dead_letter_comes_to_life_when_it_is_replayed() {
     let mut story = Story::default();
     story.queued("a", "hook").failed("a", 1, false);
@@ -118,7 +116,6 @@ async fn a_dead_letter_comes_to_life_when_it_is_replayed() {
     assert!(row.due.is_some());
 }
 
-#[tokio::test]
 async fn what_was_given_up_says_why() {
     let mut story = Story::default();
     let at = story.now();
@@ -131,7 +128,6 @@ async fn what_was_given_up_says_why() {
     assert_eq!(row.abandoned.as_deref(), Some("overflow"));
 }
 
-#[tokio::test]
 async fn a_cleared_history_keeps_what_is_under_way() {
     let mut story = Story::default();
     story
@@ -146,7 +142,6 @@ async fn a_cleared_history_keeps_what_is_under_way() {
     assert_eq!(ids, ["b".into(), "c".into()]);
 }
 
-#[tokio::test]
 async fn a_removed_integration_takes_its_deliveries_along() {
     let mut story = Story::default();
     story
@@ -161,7 +156,6 @@ async fn a_removed_integration_takes_its_deliveries_along() {
     assert_eq!(ids, ["b".into()]);
 }
 
-#[tokio::test]
 async fn what_is_erased_is_gone_whichever_way_it_is_told() {
     let mut story = Story::default();
     story
@@ -191,3 +185,12 @@ async fn what_is_erased_is_gone_whichever_way_it_is_told() {
         dump(&mut replayed, TABLES).await
     );
 }
+
+on_both_engines!(
+    a_delivery_is_followed_from_queue_to_end,
+    a_dead_letter_comes_to_life_when_it_is_replayed,
+    what_was_given_up_says_why,
+    a_cleared_history_keeps_what_is_under_way,
+    a_removed_integration_takes_its_deliveries_along,
+    what_is_erased_is_gone_whichever_way_it_is_told,
+);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::queries::{History, Slice, history_page};
 use super::*;
-use crate::testing::{Story, dump, shredded, tables, told};
+use crate::testing::{Story, dump, on_both_engines, shredded, tables, told};
 
 const TABLES: &[&str] = &[
     "message", "author", "star", "mention", "named", "deleted", "total", "remains",
@@ -89,7 +89,6 @@ fn ids(messages: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-#[tokio::test]
 async fn a_page_of_history_is_the_newest_first_with_authors() {
     let mut story = two_people();
     for number in 1..=5 {
@@ -121,7 +120,6 @@ async fn a_page_of_history_is_the_newest_first_with_authors() {
     }
 }
 
-#[tokio::test]
 async fn a_star_is_seen_by_the_one_who_gave_it() {
     let mut story = two_people();
     wrote(&mut story, "m1", "mary", "hello");
@@ -134,7 +132,6 @@ async fn a_star_is_seen_by_the_one_who_gave_it() {
     assert!(marys[0].get("starred").is_none());
 }
 
-#[tokio::test]
 async fn names_follow_those_who_bear_them() {
     let mut story = two_people();
     wrote(&mut story, "m1", "joe", "hello");
@@ -157,7 +154,6 @@ async fn names_follow_those_who_bear_them() {
     assert_eq!(message["reactions"], smiles);
 }
 
-#[tokio::test]
 async fn a_thread_counts_its_replies() {
     let mut story = two_people();
     wrote(&mut story, "m1", "mary", "hello");
@@ -181,7 +177,6 @@ async fn a_thread_counts_its_replies() {
     assert!(messages[0].get("tcount").is_none());
 }
 
-#[tokio::test]
 async fn an_edited_message_keeps_its_place_and_marks() {
     let mut story = two_people();
     let sent = Sent {
@@ -214,7 +209,6 @@ async fn an_edited_message_keeps_its_place_and_marks() {
     assert_eq!(dump(&mut tables, &["mention"]).await, [""; 0]);
 }
 
-#[tokio::test]
 async fn a_deleted_message_leaves_its_id_or_a_place_holder() {
     let mut story = two_people();
     wrote(&mut story, "m1", "mary", "secret");
@@ -237,7 +231,6 @@ async fn a_deleted_message_leaves_its_id_or_a_place_holder() {
     );
 }
 
-#[tokio::test]
 async fn a_replay_after_shredding_gives_the_same_tables() {
     let mut story = two_people();
     for id in ["m1", "m2", "m3", "m4"] {
@@ -295,7 +288,6 @@ fn named(mut readable: Vec<Readable>) -> Vec<(String, String)> {
     readable.into_iter().map(name).collect()
 }
 
-#[tokio::test]
 async fn what_can_still_be_read_is_known_until_a_prune_names_it() {
     let mut story = two_people();
     for (id, sender) in [
@@ -347,7 +339,6 @@ async fn what_can_still_be_read_is_known_until_a_prune_names_it() {
     assert_eq!(named(found), [("other".to_owned(), "o1".to_owned())]);
 }
 
-#[tokio::test]
 async fn who_is_unlinked_is_named_by_no_message_and_what_it_said_stays() {
     let mut story = two_people();
     wrote(&mut story, "m1", "mary", "hers");
@@ -414,3 +405,15 @@ async fn who_is_unlinked_is_named_by_no_message_and_what_it_said_stays() {
     assert_eq!(hers.len(), 1, "{hers:?}");
     assert!(hers[0].starts_with("author: \"mary\""), "{hers:?}");
 }
+
+on_both_engines!(
+    a_page_of_history_is_the_newest_first_with_authors,
+    a_star_is_seen_by_the_one_who_gave_it,
+    names_follow_those_who_bear_them,
+    a_thread_counts_its_replies,
+    an_edited_message_keeps_its_place_and_marks,
+    a_deleted_message_leaves_its_id_or_a_place_holder,
+    a_replay_after_shredding_gives_the_same_tables,
+    what_can_still_be_read_is_known_until_a_prune_names_it,
+    who_is_unlinked_is_named_by_no_message_and_what_it_said_stays,
+);

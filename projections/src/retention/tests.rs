@@ -5,7 +5,7 @@ use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomEvent};
 use hansard_domain::vault::KeyId;
 
 use super::{Retention, deleted, pruned};
-use crate::testing::{Story, told};
+use crate::testing::{Story, on_both_engines, told};
 
 const TABLES: [&str; 2] = ["pruned", "deleted"];
 
@@ -31,7 +31,6 @@ fn prune(reason: PruneReason, messages: &[&str]) -> RoomEvent {
     }
 }
 
-#[tokio::test]
 async fn what_was_pruned_is_counted_by_reason() {
     let mut story = Story::default();
     story
@@ -56,7 +55,6 @@ async fn what_was_pruned_is_counted_by_reason() {
     );
 }
 
-#[tokio::test]
 async fn a_deleted_message_is_known_until_a_prune_erases_what_it_left() {
     let mut story = Story::default();
     for (id, erased, show_deleted) in [
@@ -74,7 +72,6 @@ async fn a_deleted_message_is_known_until_a_prune_erases_what_it_left() {
     assert_eq!(left, ["place-holder", "text-kept"]);
 }
 
-#[tokio::test]
 async fn a_deleted_room_leaves_nothing_to_prune() {
     let mut story = Story::default();
     story
@@ -83,3 +80,9 @@ async fn a_deleted_room_leaves_nothing_to_prune() {
     let mut tables = told(&Retention, &story, &TABLES).await;
     assert_eq!(deleted(&mut tables, &"GENERAL".into()).await.unwrap(), []);
 }
+
+on_both_engines!(
+    what_was_pruned_is_counted_by_reason,
+    a_deleted_message_is_known_until_a_prune_erases_what_it_left,
+    a_deleted_room_leaves_nothing_to_prune,
+);

@@ -9,7 +9,7 @@ use hansard_domain::vault::KeyId;
 use serde_json::json;
 
 use super::*;
-use crate::testing::{Story, dump, tables, told};
+use crate::testing::{Story, dump, on_both_engines, tables, told};
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::room::{Entry as Way, RoomEvent, RoomKind};
 
@@ -50,7 +50,6 @@ async fn room(tables: &mut AnyConnection, id: &str) -> Room {
         .unwrap()
 }
 
-#[tokio::test]
 async fn a_room_counts_what_is_said_and_who_is_in() {
     let story = two_people_talking();
     let mut tables = told(&Rooms, &story, TABLES).await;
@@ -70,7 +69,6 @@ async fn a_room_counts_what_is_said_and_who_is_in() {
     assert!(!wire.contains_key("u"));
 }
 
-#[tokio::test]
 async fn what_was_deleted_or_pruned_is_not_counted() {
     let mut story = two_people_talking();
     let at = story.now();
@@ -95,7 +93,6 @@ async fn what_was_deleted_or_pruned_is_not_counted() {
     assert_eq!(room(&mut tables, "general").await.messages, 0);
 }
 
-#[tokio::test]
 async fn what_is_erased_after_a_room_leaves_nothing_of_it() {
     let mut story = two_people_talking();
     story.room("general", RoomEvent::RoomDeleted { key: KeyId(2) });
@@ -120,7 +117,6 @@ fn pruned(message: &str) -> Pruned {
     }
 }
 
-#[tokio::test]
 async fn members_are_found_by_name_and_presence() {
     let mut story = two_people_talking();
     story.account(
@@ -165,7 +161,6 @@ async fn members_are_found_by_name_and_presence() {
     assert_eq!(online.len(), 2);
 }
 
-#[tokio::test]
 async fn who_leaves_is_not_muted_any_more() {
     let mut story = two_people_talking();
     story.room("general", RoomEvent::MemberMuted { user: "joe".into() });
@@ -183,7 +178,6 @@ async fn who_leaves_is_not_muted_any_more() {
     assert_eq!(room.members, 3);
 }
 
-#[tokio::test]
 async fn names_follow_their_people() {
     let mut story = two_people_talking();
     let profile = Profile {
@@ -207,7 +201,6 @@ async fn names_follow_their_people() {
     );
 }
 
-#[tokio::test]
 async fn lists_are_filtered_sorted_and_paged() {
     let mut story = two_people_talking();
     story.created("alpha", RoomKind::Channel, &["ann"]);
@@ -247,7 +240,6 @@ async fn lists_are_filtered_sorted_and_paged() {
     assert_eq!(joes.len(), 2);
 }
 
-#[tokio::test]
 async fn a_replay_after_shredding_gives_the_same_tables() {
     let mut story = two_people_talking();
     story.room(
@@ -301,3 +293,14 @@ fn shred(event: &mut Event) {
         part.open(None, b"").unwrap();
     });
 }
+
+on_both_engines!(
+    a_room_counts_what_is_said_and_who_is_in,
+    what_was_deleted_or_pruned_is_not_counted,
+    what_is_erased_after_a_room_leaves_nothing_of_it,
+    members_are_found_by_name_and_presence,
+    who_leaves_is_not_muted_any_more,
+    names_follow_their_people,
+    lists_are_filtered_sorted_and_paged,
+    a_replay_after_shredding_gives_the_same_tables,
+);

@@ -6,7 +6,7 @@ use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomEvent, RoomKi
 use hansard_domain::vault::KeyId;
 
 use super::{Counted, Statistics, active_between, counted};
-use crate::testing::{Story, told};
+use crate::testing::{Story, on_both_engines, told};
 
 const TABLES: [&str; 6] = ["room", "gone", "thread", "day", "active", "newest"];
 
@@ -33,7 +33,6 @@ fn delete(story: &mut Story, room: &str, message: &str) {
     story.tell(StreamId::new("message", message), deleted);
 }
 
-#[tokio::test]
 async fn messages_are_counted_by_the_kind_of_their_room() {
     let mut story = Story::default();
     story
@@ -60,7 +59,6 @@ async fn messages_are_counted_by_the_kind_of_their_room() {
     );
 }
 
-#[tokio::test]
 async fn a_message_goes_once_however_often_it_is_taken() {
     let mut story = Story::default();
     story.created("c", RoomKind::Channel, &["mary"]);
@@ -76,7 +74,6 @@ async fn a_message_goes_once_however_often_it_is_taken() {
     assert_eq!(counted(&mut tables).await.unwrap().channel_messages, 2);
 }
 
-#[tokio::test]
 async fn a_rooms_messages_go_where_the_room_goes() {
     let mut story = Story::default();
     story
@@ -96,7 +93,6 @@ async fn a_rooms_messages_go_where_the_room_goes() {
     assert_eq!((now.channel_messages, now.group_messages), (0, 1));
 }
 
-#[tokio::test]
 async fn a_thread_counts_while_its_first_message_is_there() {
     let mut story = Story::default();
     story.created("c", RoomKind::Channel, &["mary"]);
@@ -115,7 +111,6 @@ async fn a_thread_counts_while_its_first_message_is_there() {
     assert_eq!(counted(&mut tables).await.unwrap().threads, 1);
 }
 
-#[tokio::test]
 async fn people_are_active_once_a_day() {
     let mut story = Story::default();
     story.created("c", RoomKind::Channel, &["mary"]);
@@ -147,3 +142,11 @@ async fn people_are_active_once_a_day() {
         0
     );
 }
+
+on_both_engines!(
+    messages_are_counted_by_the_kind_of_their_room,
+    a_message_goes_once_however_often_it_is_taken,
+    a_rooms_messages_go_where_the_room_goes,
+    a_thread_counts_while_its_first_message_is_there,
+    people_are_active_once_a_day,
+);

@@ -5,7 +5,7 @@ use hansard_domain::subscription::SubscriptionEvent;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::testing::{Story, told};
+use crate::testing::{Story, on_both_engines, told};
 
 const TABLES: &[&str] = &[
     "room",
@@ -45,7 +45,6 @@ async fn wire(tables: &mut AnyConnection, room: &str, user: &str) -> Value {
         .wire(Counting::UserAndGroupMentions, Counting::AllMessages)
 }
 
-#[tokio::test]
 async fn nobodys_own_message_is_unread() {
     let mut story = a_channel();
     story
@@ -65,7 +64,6 @@ async fn nobodys_own_message_is_unread() {
     }
 }
 
-#[tokio::test]
 async fn what_was_read_is_not_unread() {
     let mut story = a_channel();
     story
@@ -84,7 +82,6 @@ async fn what_was_read_is_not_unread() {
     assert_eq!((joe.unread(Counting::AllMessages), joe.alert), (0, false));
 }
 
-#[tokio::test]
 async fn mentions_call_those_who_are_meant() {
     let mut story = a_channel();
     let mut sent = story.message("general", "mary");
@@ -112,7 +109,6 @@ async fn mentions_call_those_who_are_meant() {
     assert_eq!((joe.user_mentions, joe.group_mentions), (0, 0));
 }
 
-#[tokio::test]
 async fn who_joins_is_called_once_and_owes_nothing_older() {
     let mut story = a_channel();
     story.registered("late");
@@ -147,7 +143,6 @@ async fn who_joins_is_called_once_and_owes_nothing_older() {
     assert_eq!(late.unread(Counting::AllMessages), 1);
 }
 
-#[tokio::test]
 async fn a_hidden_room_shows_up_when_something_is_said() {
     let mut story = a_channel();
     story.said("m1", "general", "mary");
@@ -162,7 +157,6 @@ async fn a_hidden_room_shows_up_when_something_is_said() {
     assert!(of(&mut tables, "general", "joe").await.open);
 }
 
-#[tokio::test]
 async fn a_conversation_is_named_after_the_others() {
     let mut story = a_channel();
     story.created("talk", RoomKind::Direct, &["mary", "joe"]);
@@ -184,7 +178,6 @@ async fn a_conversation_is_named_after_the_others() {
     assert_eq!((&talk["open"], &talk["unread"]), (&json!(true), &json!(1)));
 }
 
-#[tokio::test]
 async fn threads_call_their_followers_until_they_are_read() {
     let mut story = a_channel();
     story.said("m1", "general", "mary");
@@ -214,7 +207,6 @@ async fn threads_call_their_followers_until_they_are_read() {
     assert_eq!((mary.get("tunread"), &mary["alert"]), (None, &json!(false)));
 }
 
-#[tokio::test]
 async fn who_leaves_leaves_a_trace_until_it_returns() {
     let mut story = a_channel();
     story.room("general", RoomEvent::MemberLeft { user: "joe".into() });
@@ -243,7 +235,6 @@ async fn who_leaves_leaves_a_trace_until_it_returns() {
     );
 }
 
-#[tokio::test]
 async fn a_deleted_room_is_gone_for_everybody() {
     let mut story = a_channel();
     story.said("m1", "general", "mary");
@@ -257,3 +248,15 @@ async fn a_deleted_room_is_gone_for_everybody() {
     let left = crate::testing::dump(&mut tables, &["room", "flow", "own", "subscription"]).await;
     assert_eq!(left, [""; 0]);
 }
+
+on_both_engines!(
+    nobodys_own_message_is_unread,
+    what_was_read_is_not_unread,
+    mentions_call_those_who_are_meant,
+    who_joins_is_called_once_and_owes_nothing_older,
+    a_hidden_room_shows_up_when_something_is_said,
+    a_conversation_is_named_after_the_others,
+    threads_call_their_followers_until_they_are_read,
+    who_leaves_leaves_a_trace_until_it_returns,
+    a_deleted_room_is_gone_for_everybody,
+);
