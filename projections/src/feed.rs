@@ -15,9 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batches::Folded;
 use crate::catalog::Catalog;
-use crate::engine::Engine;
+use crate::engine::{Engine, Namespace};
 use crate::generation::Generation;
-use crate::rebuild::Told;
+use crate::nodes::{Announcement, Duty, Nodes};
+use crate::rebuild::{Progress, Told};
 use crate::store::Store;
 use crate::view::{self, View, ViewError};
 
@@ -36,6 +37,9 @@ const ENOUGH: usize = 500;
 const SCRUB: Duration = Duration::from_millis(100);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Between two tries to open tables on a server that is away.
+const RETRY: Duration = Duration::from_millis(500);
+
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long the end waits for readers of tables that have been replaced.
@@ -61,18 +65,55 @@ pub struct Feed {
     /// Up to where everything that was erased is gone from the serving tables.
     pub scrubbed: watch::Sender<Position>,
     pub told: Told,
+    pub nodes: Arc<Nodes>,
+    pub duty: watch::Receiver<Duty>,
+    /// The term of the node whose announcements were heeded last.
+    pub term: i64,
     pub stop: CancellationToken,
 }
 
 enum Interruption {
     Stop,
+    /// This node's duty is another one now.
+    Relieved,
     Adopt(Adopt),
 }
 
 impl Feed {
-    /// Feeds the view until it is stopped. Without tables it waits to be given some.
+    /// Feeds the view or follows who does, until it is stopped.
     pub async fn run(mut self, mut serving: Option<Generation>) {
         let mut farewells = JoinSet::new();
+        let mut opened = true;
+        loop {
+            let duty = *self.duty.borrow_and_update();
+            match duty {
+                Duty::Feed => {
+                    if !opened {
+                        serving = self.engage(&mut farewells).await;
+                    }
+                    serving = self.feed(serving.take(), &mut farewells).await;
+                }
+                Duty::Follow => {
+                    // Without a last word: another node feeds by now.
+                    serving = None;
+                    self.heed_others(&mut farewells).await;
+                }
+            }
+            opened = false;
+            if self.stop.is_cancelled() {
+                break;
+            }
+        }
+        self.end(serving, farewells).await;
+    }
+
+    /// Feeds the view until it is stopped, or this node's duty changes. Without tables it waits to be
+    /// given some.
+    async fn feed(
+        &mut self,
+        mut serving: Option<Generation>,
+        farewells: &mut JoinSet<()>,
+    ) -> Option<Generation> {
         let mut pause = FIRST_PAUSE;
         loop {
             let started_at = self.store.applied();
@@ -84,9 +125,9 @@ impl Feed {
                 pause = FIRST_PAUSE;
             }
             match interruption {
-                Ok(Interruption::Stop) => break,
+                Ok(Interruption::Stop | Interruption::Relieved) => return serving,
                 Ok(Interruption::Adopt(adopt)) => {
-                    serving = self.adopt(serving, adopt, &mut farewells).await;
+                    serving = self.adopt(serving, adopt, farewells).await;
                 }
                 Err(ViewError::Damaged(reason)) => {
                     tracing::error!(
@@ -99,20 +140,161 @@ impl Feed {
                 Err(error) => {
                     tracing::warn!(view = self.view.name(), %error, "a view could not be fed; trying again");
                     tokio::select! {
-                        () = self.stop.cancelled() => break,
+                        () = self.stop.cancelled() => return serving,
+                        Ok(()) = self.duty.changed() => {
+                            self.duty.mark_changed();
+                            return None;
+                        }
                         () = tokio::time::sleep(pause) => {}
                     }
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    serving = self.reopen(serving.take()).await;
+                    drop(serving.take());
+                    serving = self.engage(farewells).await;
                 }
             }
         }
-        self.end(serving, farewells).await;
+    }
+
+    /// Opens the serving tables, once more or after another node: what an old connection was in the
+    /// middle of is undone. `None` if there are none that could be fed.
+    async fn engage(&mut self, farewells: &mut JoinSet<()>) -> Option<Generation> {
+        loop {
+            let error = match self.open(farewells).await {
+                Ok(Some(generation)) => return Some(generation),
+                Ok(None) => {
+                    self.abandon(None).await;
+                    return None;
+                }
+                Err(ViewError::Elsewhere) => return None,
+                Err(error @ ViewError::Unavailable(_)) if self.engine.term().is_some() => error,
+                Err(error) => {
+                    tracing::error!(view = self.view.name(), %error, "a view can't be opened; rebuilding it");
+                    self.abandon(None).await;
+                    return None;
+                }
+            };
+            // A file that can't be opened is made anew; a server that is away comes back.
+            tracing::warn!(view = self.view.name(), %error, "a view can't be opened; trying again");
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                // Seen again by whoever asked.
+                Ok(()) = self.duty.changed() => {
+                    self.duty.mark_changed();
+                    return None;
+                }
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+
+    async fn open(
+        &mut self,
+        farewells: &mut JoinSet<()>,
+    ) -> Result<Option<Generation>, ViewError> {
+        let Some(number) = self.catalog.serving().await?.remove(self.view.name()) else {
+            return Ok(None);
+        };
+        let opened = Generation::open(&self.engine, self.view.clone(), number).await?;
+        let Some(generation) = opened else {
+            return Ok(None);
+        };
+        self.serve(generation.namespace().clone(), generation.position(), farewells)?;
+        self.store.place(generation.position());
+        Ok(Some(generation))
+    }
+
+    /// Answers from a generation, if it does not yet.
+    fn serve(
+        &self,
+        namespace: Namespace,
+        applied: Position,
+        farewells: &mut JoinSet<()>,
+    ) -> Result<(), ViewError> {
+        if self.store.is_serving() && self.store.generation() == namespace.generation {
+            return Ok(());
+        }
+        let readers = self.engine.readers(&namespace)?;
+        if let Some(before) = self.store.serve(readers, namespace.generation, applied) {
+            farewells.spawn(async move { before.close().await });
+        }
+        Ok(())
+    }
+
+    /// Answers from what another node feeds, until this one's duty changes.
+    async fn heed_others(&mut self, farewells: &mut JoinSet<()>) {
+        let mut heard = self.nodes.heard();
+        loop {
+            let announcement = heard.borrow_and_update().clone();
+            if let Err(error) = self.heed(&announcement, farewells) {
+                tracing::warn!(view = self.view.name(), %error, "what another node feeds can't be read");
+            }
+            while farewells.try_join_next().is_some() {}
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                Ok(()) = self.duty.changed() => {
+                    self.duty.mark_changed();
+                    return;
+                }
+                Some(adopt) = self.adoptions.recv() => {
+                    // Who feeds now deletes the tables.
+                    let _ = adopt.generation.discard().await;
+                    let _ = adopt.done.send(Err(ViewError::Elsewhere));
+                }
+                Ok(()) = heard.changed() => {}
+            }
+        }
+    }
+
+    /// Does as the node says that feeds.
+    pub fn heed(
+        &mut self,
+        announcement: &Announcement,
+        farewells: &mut JoinSet<()>,
+    ) -> Result<(), ViewError> {
+        let Some(announced) = announcement.views.get(self.view.name()) else {
+            return Ok(());
+        };
+        let applied = Position(announced.applied);
+        match announced.generation {
+            Some(generation) => {
+                let view = self.view.name().to_owned();
+                self.serve(Namespace { view, generation }, applied, farewells)?;
+                if announcement.term == self.term {
+                    self.store.advance(applied);
+                } else {
+                    self.store.place(applied);
+                }
+            }
+            None => {
+                if let Some(readers) = self.store.withdraw() {
+                    farewells.spawn(async move { readers.close().await });
+                }
+            }
+        }
+        self.term = announcement.term;
+        let building = announced.building.map(Position);
+        self.told.send_if_modified(|told| {
+            let before = told.map(|progress| progress.position);
+            let (since, head) = (Instant::now().into_std(), self.journal.head());
+            *told = building.map(|position| Progress {
+                position,
+                head,
+                since: told.map_or(since, |progress| progress.since),
+            });
+            before != building
+        });
+        self.scrubbed.send_replace(Position(announced.scrubbed));
+        self.gauge(self.store.applied());
+        Ok(())
     }
 
     async fn wait(&mut self) -> Result<Interruption, ViewError> {
         tokio::select! {
             () = self.stop.cancelled() => Ok(Interruption::Stop),
+            Ok(()) = self.duty.changed() => {
+                self.duty.mark_changed();
+                Ok(Interruption::Relieved)
+            }
             adopt = self.adoptions.recv() => Ok(adopt.map_or(Interruption::Stop, Interruption::Adopt)),
         }
     }
@@ -137,6 +319,10 @@ impl Feed {
                 () = self.stop.cancelled() => {
                     self.apply(generation, &gathered).await?;
                     return Ok(Interruption::Stop);
+                }
+                Ok(()) = self.duty.changed() => {
+                    self.duty.mark_changed();
+                    return Ok(Interruption::Relieved);
                 }
                 Some(adopt) = self.adoptions.recv() => return Ok(Interruption::Adopt(adopt)),
                 Ok(()) = suspicions.changed() => generation.check().await?,
@@ -183,9 +369,15 @@ impl Feed {
     fn publish(&self, generation: &Generation) {
         let position = generation.position();
         self.store.advance(position);
-        if !generation.unscrubbed() {
-            self.scrubbed.send_replace(position);
-        }
+        self.scrubbed.send_if_modified(|scrubbed| {
+            let further = *scrubbed < generation.scrubbed();
+            *scrubbed = generation.scrubbed().max(*scrubbed);
+            further
+        });
+        self.gauge(position);
+    }
+
+    fn gauge(&self, position: Position) {
         let name = self.view.name();
         let lag = self.journal.head().0.saturating_sub(position.0);
         metrics::gauge!("hansard_view_position", "view" => name).set(position.0 as f64);
@@ -254,25 +446,6 @@ impl Feed {
         }
         // The receiver lives as long as any feed, unless all is about to end.
         let _ = self.repairs.send(self.view.name());
-    }
-
-    /// Opens the serving tables anew: what the old connection was in the middle of is undone.
-    async fn reopen(&mut self, serving: Option<Generation>) -> Option<Generation> {
-        let before = serving?;
-        let number = before.namespace().generation;
-        drop(before);
-        match Generation::open(&self.engine, self.view.clone(), number).await {
-            Ok(Some(generation)) => Some(generation),
-            Ok(None) => {
-                self.abandon(None).await;
-                None
-            }
-            Err(error) => {
-                tracing::error!(view = self.view.name(), %error, "a view can't be opened; rebuilding it");
-                self.abandon(None).await;
-                None
-            }
-        }
     }
 
     async fn end(self, serving: Option<Generation>, mut farewells: JoinSet<()>) {

@@ -39,8 +39,12 @@ pub struct Generation {
     position: Position,
     /// The position in the checkpoint; behind `position` by events that changed nothing.
     saved: Position,
-    /// Something was erased, and may still stand in the write-ahead log.
+    /// Something was erased, and may still stand somewhere.
     unscrubbed: bool,
+    /// What was erased up to here is being scrubbed, by the engine's own mark.
+    scrubbing: Option<(Position, i64)>,
+    /// Everything that was erased up to here is gone.
+    scrubbed: Position,
 }
 
 impl Generation {
@@ -84,6 +88,8 @@ impl Generation {
             position: Position::START,
             saved: Position::START,
             unscrubbed: false,
+            scrubbing: None,
+            scrubbed: Position::START,
         })
     }
 
@@ -129,6 +135,8 @@ impl Generation {
             saved: position,
             // Whether the process that erased something lived to scrub it is not known.
             unscrubbed: true,
+            scrubbing: None,
+            scrubbed: Position::START,
         }))
     }
 
@@ -145,7 +153,16 @@ impl Generation {
     }
 
     pub fn unscrubbed(&self) -> bool {
-        self.unscrubbed
+        self.unscrubbed || self.scrubbing.is_some()
+    }
+
+    /// Everything that was erased up to here is gone.
+    pub fn scrubbed(&self) -> Position {
+        if self.unscrubbed() {
+            self.scrubbed
+        } else {
+            self.position
+        }
     }
 
     /// Changes the tables and the checkpoint together. After an error nothing is changed in tables
@@ -191,8 +208,18 @@ impl Generation {
     /// Sees to it that what was erased stands nowhere in the tables any more. Does nothing while a
     /// reader is in the way; [`Self::unscrubbed`] tells.
     pub async fn scrub(&mut self) -> Result<(), ViewError> {
-        if self.unscrubbed && self.engine.scrub(&mut self.tables).await? {
+        let (position, mark) = match self.scrubbing {
+            Some(begun) => begun,
+            None if self.unscrubbed => (self.position, self.engine.mark(&mut self.tables).await?),
+            None => return Ok(()),
+        };
+        if self.scrubbing.is_none() {
+            self.scrubbing = Some((position, mark));
             self.unscrubbed = false;
+        }
+        if self.engine.scrub(&mut self.tables, mark).await? {
+            self.scrubbed = position;
+            self.scrubbing = None;
         }
         Ok(())
     }

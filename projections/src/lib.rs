@@ -9,6 +9,7 @@ mod catalog;
 mod engine;
 mod feed;
 mod generation;
+mod nodes;
 
 pub mod accounts;
 pub mod audit;

@@ -8,6 +8,7 @@ use hansard_domain::journal::Journal;
 use hansard_domain::log::Position;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +16,7 @@ use crate::catalog::Catalog;
 use crate::engine::{Engine, Location};
 use crate::feed::{Adopt, Feed};
 use crate::generation::Generation;
+use crate::nodes::{Announced, Duty, Nodes};
 use crate::rebuild::{self, Progress, Told};
 use crate::store::Store;
 use crate::view::{View, ViewError};
@@ -29,6 +31,7 @@ const WAITING: usize = 8;
 pub struct Projector {
     journal: Arc<Journal>,
     lanes: Arc<Lanes>,
+    nodes: Arc<Nodes>,
     rebuilds: mpsc::Sender<Request>,
     tasks: TaskTracker,
 }
@@ -49,15 +52,27 @@ pub struct ViewState {
     pub rebuild: Option<Progress>,
 }
 
-type Lanes = BTreeMap<&'static str, Lane>;
+pub(crate) type Lanes = BTreeMap<&'static str, Lane>;
 
 /// What is known of a view outside of the task that feeds it.
-struct Lane {
+pub(crate) struct Lane {
     view: Arc<dyn View>,
-    store: Store,
+    pub store: Store,
     scrubbed: watch::Receiver<Position>,
     told: Told,
     adoptions: mpsc::Sender<Adopt>,
+}
+
+impl Lane {
+    /// What other nodes have to know of it.
+    pub fn announced(&self) -> Announced {
+        Announced {
+            generation: self.store.is_serving().then(|| self.store.generation()),
+            applied: self.store.applied().0,
+            scrubbed: self.scrubbed.borrow().0,
+            building: self.told.borrow().map(|progress| progress.position.0),
+        }
+    }
 }
 
 struct Request {
@@ -66,8 +81,9 @@ struct Request {
 }
 
 impl Projector {
-    /// Opens the views in a directory and begins to feed them. Views that are missing, damaged or
-    /// of another version are rebuilt behind the caller's back; see [`Self::ready`].
+    /// Opens the views and begins to feed them, or to follow the node that does. Views that are
+    /// missing, damaged or of another version are rebuilt behind the caller's back; see
+    /// [`Self::ready`].
     pub async fn start(
         journal: Arc<Journal>,
         location: impl Into<Location>,
@@ -76,30 +92,32 @@ impl Projector {
     ) -> Result<Arc<Self>, ViewError> {
         let engine = Engine::open(&location.into()).await?;
         let catalog = Arc::new(Catalog::open(&engine).await?);
+        let (nodes, seat) = Nodes::join(&engine).await?;
+        let feeds_here = *nodes.duty().borrow() == Duty::Feed;
         let serving = catalog.serving().await?;
-        for namespace in engine.namespaces().await? {
-            let known = views.iter().any(|view| view.name() == namespace.view);
-            if known && serving.get(&namespace.view) != Some(&namespace.generation) {
-                engine.remove(&namespace).await?;
-            }
+        if feeds_here {
+            remove_others(&engine, &views, &serving).await?;
         }
 
-        let tasks = TaskTracker::new();
+        let (tasks, feeds) = (TaskTracker::new(), TaskTracker::new());
         let (repairs, damaged) = mpsc::unbounded_channel();
         let mut lanes = Lanes::new();
         for view in views {
-            let generation = open(&engine, &view, serving.get(view.name()).copied()).await;
-            let store = Store::new(view.name(), journal.clone());
-            match &generation {
-                Some(generation) => {
-                    store.serve(
-                        engine.readers(generation.namespace())?,
-                        generation.namespace().generation,
-                        generation.position(),
-                    );
+            let store = Store::new(view.name(), journal.clone(), nodes.news());
+            let mut generation = None;
+            if feeds_here {
+                generation = open(&engine, &view, serving.get(view.name()).copied()).await;
+                match &generation {
+                    Some(generation) => {
+                        store.serve(
+                            engine.readers(generation.namespace())?,
+                            generation.namespace().generation,
+                            generation.position(),
+                        );
+                    }
+                    // The receiver is here.
+                    None => drop(repairs.send(view.name())),
                 }
-                // The receiver is here.
-                None => drop(repairs.send(view.name())),
             }
             let (adoptions, orders) = mpsc::channel(1);
             let scrubbed = watch::Sender::new(Position::START);
@@ -112,7 +130,7 @@ impl Projector {
                 adoptions,
             };
             lanes.insert(view.name(), lane);
-            let feed = Feed {
+            let mut feed = Feed {
                 view,
                 store,
                 journal: journal.clone(),
@@ -122,23 +140,37 @@ impl Projector {
                 repairs: repairs.clone(),
                 scrubbed,
                 told,
+                nodes: nodes.clone(),
+                duty: nodes.duty(),
+                term: 0,
                 stop: stop.clone(),
             };
-            tasks.spawn(feed.run(generation));
+            if !feeds_here {
+                let heard = nodes.heard().borrow().clone();
+                feed.heed(&heard, &mut JoinSet::new())?;
+            }
+            tasks.spawn(feeds.track_future(feed.run(generation)));
         }
+        feeds.close();
 
         let lanes = Arc::new(lanes);
         let (rebuilds, requests) = mpsc::channel(WAITING);
         let rebuilder = Rebuilder {
             journal: journal.clone(),
-            engine,
+            engine: engine.clone(),
             lanes: lanes.clone(),
+            duty: nodes.duty(),
         };
+        let talking = nodes
+            .clone()
+            .run(engine, seat, lanes.clone(), feeds, stop.clone());
+        tasks.spawn(talking);
         tasks.spawn(rebuilder.run(requests, damaged, stop));
         tasks.close();
         Ok(Arc::new(Self {
             journal,
             lanes,
+            nodes,
             rebuilds,
             tasks,
         }))
@@ -185,7 +217,8 @@ impl Projector {
     }
 
     /// Rebuilds views while they go on serving, and swaps them in; the journal is read once for all
-    /// of them. Returns when that is done; the first error, where not all could be rebuilt.
+    /// of them. Returns when that is done; the first error, where not all could be rebuilt. On a node
+    /// that does not feed the views it fails with [`ViewError::Elsewhere`].
     pub async fn rebuild(&self, views: &[&str]) -> Result<(), ViewError> {
         let views = views
             .iter()
@@ -210,6 +243,7 @@ impl Projector {
         for lane in self.lanes.values() {
             lane.store.want(position);
         }
+        self.nodes.up_to_date().await;
         for lane in self.lanes.values() {
             let mut scrubbed = lane.scrubbed.clone();
             let mut told = lane.told.subscribe();
@@ -229,6 +263,21 @@ impl Projector {
     pub async fn stopped(&self) {
         self.tasks.wait().await;
     }
+}
+
+/// Deletes what a rebuild left that was not finished.
+async fn remove_others(
+    engine: &Engine,
+    views: &[Arc<dyn View>],
+    serving: &BTreeMap<String, u64>,
+) -> Result<(), ViewError> {
+    for namespace in engine.namespaces().await? {
+        let known = views.iter().any(|view| view.name() == namespace.view);
+        if known && serving.get(&namespace.view) != Some(&namespace.generation) {
+            engine.remove(&namespace).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens a view's tables where they can serve.
@@ -260,6 +309,7 @@ struct Rebuilder {
     journal: Arc<Journal>,
     engine: Engine,
     lanes: Arc<Lanes>,
+    duty: watch::Receiver<Duty>,
 }
 
 impl Rebuilder {
@@ -274,6 +324,10 @@ impl Rebuilder {
         loop {
             while let Ok(view) = damaged.try_recv() {
                 owed.insert(view);
+            }
+            // Whoever feeds builds what is missing.
+            if *self.duty.borrow() == Duty::Follow {
+                owed.clear();
             }
             // A rebuild that was asked for may have come first.
             owed.retain(|view| !self.lanes[view].store.is_serving());
@@ -305,6 +359,9 @@ impl Rebuilder {
     }
 
     async fn rebuild(&self, views: &[&'static str]) -> Result<(), ViewError> {
+        if *self.duty.borrow() == Duty::Follow {
+            return Err(ViewError::Elsewhere);
+        }
         let first_error = Mutex::new(None);
         let failed = |lane: &Lane, error: ViewError| {
             tracing::error!(view = lane.view.name(), %error, "a view could not be rebuilt");

@@ -10,7 +10,7 @@ use hansard_domain::journal::Journal;
 use hansard_domain::log::Position;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::lag;
 use crate::view::ViewError;
@@ -34,6 +34,8 @@ struct Shared {
     wanted: watch::Sender<Position>,
     /// Whether there have ever been tables to answer from.
     served: watch::Sender<bool>,
+    /// Told when something changed that other nodes have to hear of.
+    news: Arc<Notify>,
 }
 
 /// A connection to a view's tables, and how far they are behind.
@@ -45,7 +47,7 @@ pub struct Reading {
 }
 
 impl Store {
-    pub(crate) fn new(view: &'static str, journal: Arc<Journal>) -> Self {
+    pub(crate) fn new(view: &'static str, journal: Arc<Journal>, news: Arc<Notify>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 view,
@@ -55,6 +57,7 @@ impl Store {
                 applied: watch::Sender::new(Position::START),
                 wanted: watch::Sender::new(Position::START),
                 served: watch::Sender::new(false),
+                news,
             }),
         }
     }
@@ -94,7 +97,9 @@ impl Store {
 
     /// Has everything up to a position taken in without waiting for more.
     pub(crate) fn want(&self, position: Position) {
-        raise(&self.shared.wanted, position);
+        if raise(&self.shared.wanted, position) {
+            self.shared.news.notify_one();
+        }
     }
 
     /// Tells up to where readers wait for the tables.
@@ -137,31 +142,40 @@ impl Store {
     ) -> Option<Arc<AnyPool>> {
         self.shared.generation.store(generation, Ordering::Relaxed);
         let before = self.shared.serving.swap(Some(Arc::new(tables)));
-        self.advance(applied);
+        self.place(applied);
         self.shared.served.send_replace(true);
         before
     }
 
     /// Answers no more until [`Self::serve`].
     pub(crate) fn withdraw(&self) -> Option<Arc<AnyPool>> {
-        self.shared.applied.send_replace(Position::START);
+        self.place(Position::START);
         self.shared.serving.swap(None)
     }
 
-    /// Never back: tables that are opened anew know less for a moment.
+    /// Never back.
     pub(crate) fn advance(&self, applied: Position) {
-        raise(&self.shared.applied, applied);
+        if raise(&self.shared.applied, applied) {
+            self.shared.news.notify_one();
+        }
+    }
+
+    /// Back as well: a server that lost power may have lost the latest changes of views, too.
+    pub(crate) fn place(&self, applied: Position) {
+        self.shared.applied.send_replace(applied);
+        self.shared.news.notify_one();
     }
 }
 
-fn raise(to: &watch::Sender<Position>, position: Position) {
+/// Whether it was lower.
+fn raise(to: &watch::Sender<Position>, position: Position) -> bool {
     to.send_if_modified(|before| {
         let further = *before < position;
         if further {
             *before = position;
         }
         further
-    });
+    })
 }
 
 impl Deref for Reading {

@@ -140,12 +140,20 @@ impl Engine {
         }
     }
 
-    /// Leaves what was deleted nowhere that the engine has in its hands. `false` while a reader is
-    /// in the way.
-    pub async fn scrub(&self, tables: &mut AnyConnection) -> Result<bool, ViewError> {
+    /// Tells apart what has been deleted by now from what will be.
+    pub async fn mark(&self, tables: &mut AnyConnection) -> Result<i64, ViewError> {
+        match self {
+            Self::Sqlite(_) => Ok(0),
+            Self::Postgres(database) => database.mark(tables).await,
+        }
+    }
+
+    /// Leaves what was deleted up to a mark nowhere that the engine has in its hands. `false` while
+    /// a reader is in the way.
+    pub async fn scrub(&self, tables: &mut AnyConnection, mark: i64) -> Result<bool, ViewError> {
         match self {
             Self::Sqlite(files) => files.scrub(tables).await,
-            Self::Postgres(database) => database.scrub(tables).await,
+            Self::Postgres(database) => database.scrub(tables, mark).await,
         }
     }
 

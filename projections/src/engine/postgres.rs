@@ -258,19 +258,28 @@ impl Database {
         Ok(())
     }
 
-    pub async fn scrub(&self, tables: &mut AnyConnection) -> Result<bool, ViewError> {
-        // Whatever was deleted was deleted by the transaction that last moved the checkpoint, or
-        // by an earlier one: it stays where somebody's snapshot is no younger.
+    /// The transaction that last moved the checkpoint: whatever was deleted was deleted by it or
+    /// before.
+    pub async fn mark(&self, tables: &mut AnyConnection) -> Result<i64, ViewError> {
+        let row = sql::query("SELECT CAST(CAST(xmin AS text) AS bigint) FROM checkpoint")
+            .fetch_one(tables)
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
+    pub async fn scrub(&self, tables: &mut AnyConnection, mark: i64) -> Result<bool, ViewError> {
+        // Rows stay for everybody whose snapshot is no younger.
         let seen = sql::query(
-            "SELECT count(*) FROM checkpoint, ( \
+            "SELECT count(*) FROM ( \
                  SELECT age(backend_xmin) AS age FROM pg_stat_activity \
                      WHERE pid <> pg_backend_pid() AND datname = current_database() \
                  UNION ALL SELECT age(backend_xid) FROM pg_stat_activity \
                      WHERE pid <> pg_backend_pid() AND datname = current_database() \
                  UNION ALL SELECT age(transaction) FROM pg_prepared_xacts \
                  UNION ALL SELECT age(xmin) FROM pg_replication_slots \
-             ) AS snapshot WHERE snapshot.age >= age(checkpoint.xmin)",
+             ) AS snapshot WHERE snapshot.age >= age(CAST(CAST($1 AS text) AS xid))",
         )
+        .bind(mark)
         .fetch_one(&mut *tables)
         .await?;
         if seen.try_get::<i64, _>(0)? > 0 {
