@@ -401,9 +401,10 @@ impl Rebuilder {
             .map(|namespace| namespace.generation)
             .max()
             .unwrap_or(0);
-        if !lane.store.is_serving() {
-            // Damaged, of another version, or left by a rebuild that failed.
-            for namespace in &before {
+        // Damaged, of another version, or left by a rebuild that was not finished.
+        let serving = lane.store.is_serving().then(|| lane.store.generation());
+        for namespace in &before {
+            if serving.is_none_or(|serving| namespace.generation > serving) {
                 self.engine.remove(namespace).await?;
             }
         }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use hansard_domain::journal::Journal;
 use hansard_domain::log::Position;
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
+use sqlx::Connection;
 
 use crate::catalog::Catalog;
 use crate::engine::{Engine, Location, Namespace, Purpose};
 use crate::generation::Generation;
+use crate::nodes::{Duty, Nodes};
 use crate::rebuild::{self, Progress, Told};
 use crate::view::{View, ViewError};
 
-/// Builds views from the events up to a position into a directory, from which a
-/// [`Projector`](crate::Projector) could serve them. `told` has one for each view.
+/// Builds views from the events up to a position, from which a [`Projector`](crate::Projector) could
+/// serve them. `told` has one for each view. Fails with [`ViewError::Elsewhere`] where a node feeds them.
 pub async fn build_until(
     journal: &Arc<Journal>,
     location: impl Into<Location>,
@@ -22,6 +23,11 @@ pub async fn build_until(
     views: Vec<(Arc<dyn View>, Told)>,
 ) -> Result<(), ViewError> {
     let engine = Engine::open(&location.into()).await?;
+    // Other nodes feed nothing while this is kept.
+    let (nodes, seat) = Nodes::join(&engine).await?;
+    if *nodes.duty().borrow() == Duty::Follow {
+        return Err(ViewError::Elsewhere);
+    }
     let catalog = Catalog::open(&engine).await?;
     let serving = catalog.serving().await?;
     let mut generations = Vec::with_capacity(views.len());
@@ -43,13 +49,15 @@ pub async fn build_until(
             .await?;
         }
     }
-    catalog.close().await
+    catalog.close().await?;
+    drop(seat);
+    Ok(())
 }
 
 /// Every row of every table, as literals of SQL, sorted: equal for equal tables.
 pub type Dump = BTreeMap<String, Vec<String>>;
 
-/// What the serving generation of a view in a directory holds, but its checkpoint. Reads all of it
+/// What the serving generation of a view holds, but its checkpoint. Reads all of it
 /// into memory.
 pub async fn dump(location: impl Into<Location>, view: &str) -> Result<Dump, ViewError> {
     let engine = Engine::open(&location.into()).await?;
@@ -69,44 +77,17 @@ pub async fn dump(location: impl Into<Location>, view: &str) -> Result<Dump, Vie
         let rows = match kind.as_str() {
             // How a full-text index lays out what it knows depends on how it came to know it.
             "shadow" => continue,
-            "virtual" => terms(&mut tables, &name).await?,
             _ if name == "checkpoint" => continue,
-            _ => rows(&mut tables, &name).await?,
+            "virtual" => engine.terms(&mut tables, &name).await?,
+            _ => engine.rows(&mut tables, &name).await?,
         };
-        dump.insert(name, rows);
+        dump.insert(name, sorted(rows));
     }
     tables.close().await?;
     Ok(dump)
 }
 
-async fn rows(tables: &mut AnyConnection, table: &str) -> Result<Vec<String>, ViewError> {
-    let columns = sqlx::query("SELECT name FROM pragma_table_info($1)")
-        .bind(table)
-        .fetch_all(&mut *tables)
-        .await?;
-    let literals = columns
-        .iter()
-        .map(|column| Ok(format!("quote(\"{}\")", column.try_get::<String, _>(0)?)))
-        .collect::<Result<Vec<_>, sqlx::Error>>()?
-        .join(" || ', ' || ");
-    let sql = format!("SELECT {literals} AS literals FROM \"{table}\" ORDER BY 1");
-    let rows = tables.fetch_all(sqlx::query(AssertSqlSafe(sql))).await?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
-}
-
-/// What a full-text index knows: each term, with the row, the column and the place it stands at.
-async fn terms(tables: &mut AnyConnection, table: &str) -> Result<Vec<String>, ViewError> {
-    let vocabulary = format!(
-        "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab('main', '{table}', 'instance')"
-    );
-    tables
-        .execute(sqlx::raw_sql(AssertSqlSafe(vocabulary)))
-        .await?;
-    let sql = "SELECT quote(term) || ', ' || doc || ', ' || col || ', ' || \"offset\" AS literals \
-               FROM temp.vocabulary ORDER BY 1";
-    let rows = tables.fetch_all(sqlx::query(sql)).await?;
-    tables
-        .execute(sqlx::raw_sql("DROP TABLE temp.vocabulary"))
-        .await?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+fn sorted(mut rows: Vec<String>) -> Vec<String> {
+    rows.sort_unstable();
+    rows
 }

@@ -19,8 +19,9 @@ use hansard_infra::vault::sqlite::SqliteVault;
 use hansard_projections::rebuild::Told;
 use hansard_projections::replay::{self, Dump};
 use hansard_projections::rows::{ByKey, Insert};
-use hansard_projections::{Projector, Store, View, ViewError};
-use sqlx::{AnyConnection, Connection, Row};
+use hansard_projections::sql::Dialect;
+use hansard_projections::{Location, Projector, Store, View, ViewError};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -61,10 +62,22 @@ impl View for Sayings {
 
     fn schema(&self) -> &'static str {
         "CREATE TABLE saying (id text PRIMARY KEY, text text NOT NULL, position bigint NOT NULL);
-         CREATE VIRTUAL TABLE words USING fts5(text);
-         INSERT INTO words(words, rank) VALUES ('secure-delete', 1);
          CREATE TABLE tally (one bigint PRIMARY KEY, said bigint NOT NULL);
          INSERT INTO tally VALUES (1, 0);"
+    }
+
+    fn own_schema(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Sqlite => {
+                "CREATE VIRTUAL TABLE words USING fts5(text);
+                 INSERT INTO words(words, rank) VALUES ('secure-delete', 1);"
+            }
+            Dialect::Postgres => {
+                "CREATE TABLE words (rowid bigint PRIMARY KEY, text text, found tsvector
+                     GENERATED ALWAYS AS (to_tsvector('simple'::regconfig, text)) STORED);
+                 CREATE INDEX words_found ON words USING gin (found)"
+            }
+        }
     }
 
     fn indexes(&self) -> &'static str {
@@ -132,14 +145,46 @@ impl View for Sayings {
     }
 }
 
-/// A journal in a directory of its own.
+#[path = "support/postgres.rs"]
+mod postgres;
+
+tokio::task_local! {
+    /// What the test runs on.
+    static ON: Dialect;
+}
+
+/// Runs tests, which are async functions, on SQLite and on PostgreSQL.
+macro_rules! on_both_engines {
+    ($($test:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::ON.scope(super::Dialect::Sqlite, super::$test()).await;
+            })+
+        }
+
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                super::ON.scope(super::Dialect::Postgres, super::$test()).await;
+            })+
+        }
+    };
+}
+
+/// A journal in a directory of its own, and a place for views.
 struct World {
-    directory: TempDir,
+    _directory: TempDir,
     journal: Arc<Journal>,
+    views: Location,
 }
 
 impl World {
     async fn new() -> Self {
+        Self::on(ON.get()).await
+    }
+
+    async fn on(dialect: Dialect) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let log = SqliteLog::open(directory.path().join("log.db"))
             .await
@@ -148,12 +193,96 @@ impl World {
             .await
             .unwrap();
         let journal = Journal::open(Arc::new(log), Arc::new(vault)).await.unwrap();
-        Self { directory, journal }
+        let views = match dialect {
+            // A name that has to be escaped in a URL.
+            Dialect::Sqlite => Location::from(directory.path().join("the views? 100%")),
+            Dialect::Postgres => Location::parse(&postgres::postgres_url()),
+        };
+        Self {
+            _directory: directory,
+            journal,
+            views,
+        }
     }
 
-    fn views(&self) -> std::path::PathBuf {
-        // A name that has to be escaped in a URL.
-        self.directory.path().join("the views? 100%")
+    fn views(&self) -> Location {
+        self.views.clone()
+    }
+
+    /// Where the files are of views in SQLite.
+    fn files(&self) -> &Path {
+        match &self.views {
+            Location::Directory(directory) => directory,
+            Location::Postgres(_) => panic!("there are no files"),
+        }
+    }
+
+    /// The URL, and what the names of the schemas begin with.
+    fn database(&self) -> (&str, String) {
+        match &self.views {
+            Location::Postgres(url) => {
+                let (server, schema) = url.rsplit_once("schema=").unwrap();
+                (server.trim_end_matches(['?', '&']), format!("{schema}_"))
+            }
+            Location::Directory(_) => panic!("there is no database"),
+        }
+    }
+
+    /// The only generation there is.
+    async fn generation(&self) -> String {
+        if matches!(self.views, Location::Directory(_)) {
+            return file(self.files()).display().to_string();
+        }
+        let schemas = self.schemas().await;
+        let [schema] = schemas.as_slice() else {
+            panic!("{schemas:?}")
+        };
+        schema.clone()
+    }
+
+    /// Those of generations.
+    async fn schemas(&self) -> Vec<String> {
+        let (url, prefix) = self.database();
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        sqlx::query_scalar(
+            "SELECT CAST(nspname AS text) FROM pg_namespace \
+             WHERE starts_with(nspname, $1) AND nspname NOT LIKE '%_views'",
+        )
+        .bind(prefix)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap()
+    }
+
+    /// Whether a text stands anywhere in the views' files; in PostgreSQL, in a row that is there or
+    /// that was deleted and not vacuumed.
+    async fn stands(&self, text: &str) -> bool {
+        if matches!(self.views, Location::Directory(_)) {
+            return stands_in(self.files(), text);
+        }
+        let (url, _) = self.database();
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        let extension = "CREATE EXTENSION IF NOT EXISTS pgstattuple";
+        // Two that do so at once may get into each other's way.
+        let _ = connection.execute(extension).await;
+        for schema in self.schemas().await {
+            for table in ["saying", "words"] {
+                let sql = format!(
+                    "SELECT (SELECT count(*) FROM {schema}.{table} it \
+                         WHERE CAST(it AS text) LIKE '%' || $1 || '%') \
+                     + (SELECT dead_tuple_count FROM pgstattuple('{schema}.{table}'))"
+                );
+                let found: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+                    .bind(text)
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap();
+                if found > 0 {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     async fn start(&self, view: Arc<Sayings>) -> Running {
@@ -241,12 +370,16 @@ impl World {
 
     async fn built_until(&self, until: Position) -> Dump {
         let directory = tempfile::tempdir().unwrap();
+        let elsewhere = match &self.views {
+            Location::Directory(_) => Location::from(directory.path()),
+            Location::Postgres(_) => Location::parse(&postgres::postgres_url()),
+        };
         let views: Vec<(Arc<dyn View>, Told)> =
             vec![(Arc::new(Sayings::default()), Told::default())];
-        replay::build_until(&self.journal, directory.path(), until, views)
+        replay::build_until(&self.journal, elsewhere.clone(), until, views)
             .await
             .unwrap();
-        replay::dump(directory.path(), "sayings").await.unwrap()
+        replay::dump(elsewhere, "sayings").await.unwrap()
     }
 }
 
@@ -312,6 +445,16 @@ async fn said(tables: &mut AnyConnection) -> i64 {
         .unwrap()
 }
 
+/// What a connection reads from.
+async fn generation(tables: &mut AnyConnection) -> String {
+    let sql = match Dialect::of(tables) {
+        Dialect::Sqlite => "SELECT file FROM pragma_database_list WHERE name = 'main'",
+        Dialect::Postgres => "SELECT CAST(current_schema() AS text)",
+    };
+    let row = sqlx::query(sql).fetch_one(tables).await.unwrap();
+    row.get(0)
+}
+
 fn numbered(from: usize, to: usize) -> impl Iterator<Item = (String, String)> {
     (from..to).map(|number| (format!("m{number}"), format!("the saying number {number}")))
 }
@@ -341,7 +484,6 @@ fn stands_in(views: &Path, text: &str) -> bool {
     })
 }
 
-#[tokio::test]
 async fn a_reader_sees_what_was_committed_before_it_asked() {
     let world = World::new().await;
     let running = world.start(Default::default()).await;
@@ -353,7 +495,6 @@ async fn a_reader_sees_what_was_committed_before_it_asked() {
     running.stop().await;
 }
 
-#[tokio::test]
 async fn a_batch_that_fails_leaves_nothing_and_is_applied_again() {
     let world = World::new().await;
     let view = Arc::new(Sayings::default());
@@ -366,7 +507,6 @@ async fn a_batch_that_fails_leaves_nothing_and_is_applied_again() {
     running.stop().await;
 }
 
-#[tokio::test]
 async fn a_view_goes_on_where_it_was() {
     let world = World::new().await;
     world.say_all(numbered(0, 3000)).await;
@@ -384,7 +524,6 @@ async fn a_view_goes_on_where_it_was() {
     running.stop().await;
 }
 
-#[tokio::test]
 async fn a_batch_grows_with_the_backlog() {
     let world = World::new().await;
     let view = Arc::new(Sayings {
@@ -402,7 +541,6 @@ async fn a_batch_grows_with_the_backlog() {
     running.stop().await;
 }
 
-#[tokio::test]
 async fn a_view_that_cannot_keep_up_answers_with_its_lag() {
     let world = World::new().await;
     let view = Arc::new(Sayings {
@@ -421,13 +559,12 @@ async fn a_view_that_cannot_keep_up_answers_with_its_lag() {
     running.stop().await;
 }
 
-#[tokio::test]
 async fn a_view_is_rebuilt_while_it_serves_and_events_arrive() {
     let world = World::new().await;
     world.say_all(numbered(0, 5000)).await;
     let running = world.start(Default::default()).await;
     running.ready().await;
-    let before = file(&world.views());
+    let before = world.generation().await;
 
     let rebuild = running.projector.rebuild(&["sayings"]);
     let arriving = async {
@@ -439,7 +576,7 @@ async fn a_view_is_rebuilt_while_it_serves_and_events_arrive() {
     let (rebuilt, ()) = tokio::join!(rebuild, arriving);
     rebuilt.unwrap();
     assert_eq!(running.said().await, 5300);
-    assert_ne!(file(&world.views()), before);
+    assert_ne!(world.generation().await, before);
     assert!(running.projector.views()[0].rebuild.is_none());
     running.stop().await;
 
@@ -448,24 +585,20 @@ async fn a_view_is_rebuilt_while_it_serves_and_events_arrive() {
     assert_eq!(serving, world.rebuilt().await);
 }
 
-#[tokio::test]
 async fn a_reader_keeps_the_tables_it_reads_while_others_take_over() {
     let world = World::new().await;
     world.say_all(numbered(0, 10)).await;
     let running = world.start(Default::default()).await;
     running.ready().await;
     let mut reading = running.store.read().await.unwrap();
+    let before = generation(&mut reading).await;
     let mut transaction = reading.begin().await.unwrap();
     assert_eq!(said(&mut transaction).await, 10);
     let projector = running.projector.clone();
     let rebuild = tokio::spawn(async move { projector.rebuild(&["sayings"]).await });
-    let path = file(&world.views());
     loop {
-        let newer = running.store.read().await.unwrap();
-        let row = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'");
-        let mut newer = newer;
-        let served: String = row.fetch_one(&mut *newer).await.unwrap().get(0);
-        if Path::new(&served) != path.canonicalize().unwrap() {
+        let mut newer = running.store.read().await.unwrap();
+        if generation(&mut newer).await != before {
             break;
         }
         tokio::task::yield_now().await;
@@ -478,7 +611,6 @@ async fn a_reader_keeps_the_tables_it_reads_while_others_take_over() {
     running.stop().await;
 }
 
-#[tokio::test]
 async fn an_unknown_view_is_not_rebuilt() {
     let world = World::new().await;
     let running = world.start(Default::default()).await;
@@ -487,14 +619,13 @@ async fn an_unknown_view_is_not_rebuilt() {
     running.stop().await;
 }
 
-#[tokio::test]
 async fn another_version_is_rebuilt_at_the_start() {
     let world = World::new().await;
     world.say_all(numbered(0, 100)).await;
     let running = world.start(Default::default()).await;
     running.ready().await;
     running.stop().await;
-    let before = file(&world.views());
+    let before = world.generation().await;
 
     let running = world
         .start(Arc::new(Sayings {
@@ -504,13 +635,13 @@ async fn another_version_is_rebuilt_at_the_start() {
         .await;
     running.ready().await;
     assert_eq!(running.said().await, 100);
-    assert_ne!(file(&world.views()), before);
+    assert_ne!(world.generation().await, before);
     running.stop().await;
 }
 
 #[tokio::test]
 async fn a_file_that_is_missing_or_cut_short_or_no_database_is_rebuilt() {
-    let world = World::new().await;
+    let world = World::on(Dialect::Sqlite).await;
     world.say_all(numbered(0, 2000)).await;
     let damages: [fn(&Path); 4] = [
         |path| std::fs::remove_file(path).unwrap(),
@@ -530,9 +661,9 @@ async fn a_file_that_is_missing_or_cut_short_or_no_database_is_rebuilt() {
         running.ready().await;
         assert_eq!(running.said().await, 2000);
         running.stop().await;
-        damage(&file(&world.views()));
+        damage(&file(world.files()));
     }
-    std::fs::write(world.views().join("catalog.db"), "nothing of the kind").unwrap();
+    std::fs::write(world.files().join("catalog.db"), "nothing of the kind").unwrap();
     let running = world.start(Default::default()).await;
     running.ready().await;
     assert_eq!(running.said().await, 2000);
@@ -541,12 +672,12 @@ async fn a_file_that_is_missing_or_cut_short_or_no_database_is_rebuilt() {
 
 #[tokio::test]
 async fn damage_that_a_query_meets_is_repaired() {
-    let world = World::new().await;
+    let world = World::on(Dialect::Sqlite).await;
     world.say_all(numbered(0, 5000)).await;
     let running = world.start(Default::default()).await;
     running.ready().await;
     running.stop().await;
-    let path = file(&world.views());
+    let path = file(world.files());
     let mut bytes = std::fs::read(&path).unwrap();
     // All pages of the middle; the first ones hold the schema and the checkpoint.
     let middle = bytes.len() / 4096 / 4 * 4096..bytes.len() / 4096 * 3 / 4 * 4096;
@@ -582,7 +713,6 @@ async fn damage_that_a_query_meets_is_repaired() {
     running.stop().await;
 }
 
-#[tokio::test]
 async fn what_is_erased_stands_in_no_file() {
     let world = World::new().await;
     let running = world.start(Default::default()).await;
@@ -591,18 +721,17 @@ async fn what_is_erased_stands_in_no_file() {
     let key = world.say("secret", "the quincunx lies under the oak").await;
     world.say_all(numbered(500, 1000)).await;
     assert_eq!(running.said().await, 1001);
-    assert!(stands_in(&world.views(), "quincunx"));
+    assert!(world.stands("quincunx").await);
 
     let position = world.erase("secret", key).await;
     running.scrubbed(position).await;
-    assert!(!stands_in(&world.views(), "quincunx"));
+    assert!(!world.stands("quincunx").await);
     running.stop().await;
-    assert!(!stands_in(&world.views(), "quincunx"));
+    assert!(!world.stands("quincunx").await);
     let serving = replay::dump(world.views(), "sayings").await.unwrap();
     assert_eq!(serving, world.rebuilt().await);
 }
 
-#[tokio::test]
 async fn a_reader_in_the_way_delays_scrubbing_and_nothing_else() {
     let world = World::new().await;
     let running = world.start(Default::default()).await;
@@ -624,11 +753,10 @@ async fn a_reader_in_the_way_delays_scrubbing_and_nothing_else() {
     drop(transaction);
     drop(reading);
     running.scrubbed(position).await;
-    assert!(!stands_in(&world.views(), "quincunx"));
+    assert!(!world.stands("quincunx").await);
     running.stop().await;
 }
 
-#[tokio::test]
 async fn a_rebuild_that_read_an_erased_message_scrubs_it_too() {
     let world = World::new().await;
     let key = world.say("secret", "the quincunx lies under the oak").await;
@@ -661,13 +789,12 @@ async fn a_rebuild_that_read_an_erased_message_scrubs_it_too() {
     );
     gate.add_permits(100);
     running.scrubbed(position).await;
-    assert!(!stands_in(&world.views(), "quincunx"));
+    assert!(!world.stands("quincunx").await);
     rebuild.await.unwrap().unwrap();
-    assert!(!stands_in(&world.views(), "quincunx"));
+    assert!(!world.stands("quincunx").await);
     running.stop().await;
 }
 
-#[tokio::test]
 async fn views_can_be_built_as_they_were() {
     let world = World::new().await;
     world.say("m1", "first").await;
@@ -682,3 +809,19 @@ async fn views_can_be_built_as_they_were() {
     assert_eq!(world.built_until(Position::START).await["saying"], [""; 0]);
     assert_eq!(world.rebuilt().await["tally"], ["1, 2"]);
 }
+
+on_both_engines!(
+    a_reader_sees_what_was_committed_before_it_asked,
+    a_batch_that_fails_leaves_nothing_and_is_applied_again,
+    a_view_goes_on_where_it_was,
+    a_batch_grows_with_the_backlog,
+    a_view_that_cannot_keep_up_answers_with_its_lag,
+    a_view_is_rebuilt_while_it_serves_and_events_arrive,
+    a_reader_keeps_the_tables_it_reads_while_others_take_over,
+    an_unknown_view_is_not_rebuilt,
+    another_version_is_rebuilt_at_the_start,
+    what_is_erased_stands_in_no_file,
+    a_reader_in_the_way_delays_scrubbing_and_nothing_else,
+    a_rebuild_that_read_an_erased_message_scrubs_it_too,
+    views_can_be_built_as_they_were,
+);

@@ -176,6 +176,30 @@ impl Engine {
         }
     }
 
+    /// Every row of a table, as literals of SQL: the same on either engine.
+    pub async fn rows(
+        &self,
+        tables: &mut AnyConnection,
+        table: &str,
+    ) -> Result<Vec<String>, ViewError> {
+        match self {
+            Self::Sqlite(files) => files.rows(tables, table).await,
+            Self::Postgres(database) => database.rows(tables, table).await,
+        }
+    }
+
+    /// What a full-text index knows, which is a table of kind `virtual`.
+    pub async fn terms(
+        &self,
+        tables: &mut AnyConnection,
+        table: &str,
+    ) -> Result<Vec<String>, ViewError> {
+        match self {
+            Self::Sqlite(files) => files.terms(tables, table).await,
+            Self::Postgres(database) => database.rows(tables, table).await,
+        }
+    }
+
     /// Deletes a generation's tables; nobody of this node may have them open.
     pub async fn remove(&self, namespace: &Namespace) -> Result<(), ViewError> {
         match self {

@@ -316,6 +316,36 @@ impl Database {
             .collect()
     }
 
+    /// Every row of a table, as literals.
+    pub async fn rows(
+        &self,
+        tables: &mut AnyConnection,
+        table: &str,
+    ) -> Result<Vec<String>, ViewError> {
+        let columns = sql::query(
+            "SELECT CAST(column_name AS text), CAST(data_type AS text) \
+             FROM information_schema.columns \
+             WHERE table_schema = current_schema() AND table_name = $1 ORDER BY ordinal_position",
+        )
+        .bind(table)
+        .fetch_all(&mut *tables)
+        .await?;
+        let mut literals = Vec::with_capacity(columns.len());
+        for column in &columns {
+            let (name, kind): (String, String) = (column.try_get(0)?, column.try_get(1)?);
+            literals.push(if kind == "bigint" {
+                format!("coalesce(CAST(\"{name}\" AS text), 'NULL')")
+            } else {
+                format!(
+                    "coalesce('''' || replace(CAST(\"{name}\" AS text), '''', '''''') || '''', 'NULL')"
+                )
+            });
+        }
+        let sql = format!("SELECT {} FROM \"{table}\"", literals.join(" || ', ' || "));
+        let rows = tables.fetch_all(sqlx::query(AssertSqlSafe(sql))).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
     /// All tables, as a statement names them.
     async fn names(&self, tables: &mut AnyConnection) -> Result<String, ViewError> {
         let mut names = String::new();
@@ -443,7 +473,10 @@ impl Shared {
 fn settings(schema: &str, purpose: Purpose) -> String {
     let own = match purpose {
         // What is lost by a crash of the server is made again from the log.
-        Purpose::Build => "SET synchronous_commit TO off; SET maintenance_work_mem TO '128MB'",
+        Purpose::Build => {
+            "SET synchronous_commit TO off; SET maintenance_work_mem TO '128MB'; \
+             SET idle_in_transaction_session_timeout TO '60s'"
+        }
         Purpose::Feed => {
             "SET synchronous_commit TO off; SET lock_timeout TO '10s'; \
              SET idle_in_transaction_session_timeout TO '10s'; \

@@ -7,9 +7,10 @@ use std::time::Duration;
 use std::{fs, io};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, ConnectOptions, Executor, Row};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Executor, Row};
 
 use crate::engine::{Namespace, Purpose};
+use crate::sql;
 use crate::view::ViewError;
 
 /// Connections that queries of one view share; opened when they are first needed.
@@ -164,6 +165,47 @@ impl Files {
         rows.iter()
             .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
             .collect()
+    }
+
+    /// Every row of a table, as literals.
+    pub async fn rows(
+        &self,
+        tables: &mut AnyConnection,
+        table: &str,
+    ) -> Result<Vec<String>, ViewError> {
+        let columns = sql::query("SELECT name FROM pragma_table_info($1)")
+            .bind(table)
+            .fetch_all(&mut *tables)
+            .await?;
+        let literals = columns
+            .iter()
+            .map(|column| Ok(format!("quote(\"{}\")", column.try_get::<String, _>(0)?)))
+            .collect::<Result<Vec<_>, sqlx::Error>>()?
+            .join(" || ', ' || ");
+        let sql = format!("SELECT {literals} AS literals FROM \"{table}\"");
+        let rows = tables.fetch_all(sqlx::query(AssertSqlSafe(sql))).await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    }
+
+    /// What a full-text index knows: each term, with the row, the column and the place it stands at.
+    pub async fn terms(
+        &self,
+        tables: &mut AnyConnection,
+        table: &str,
+    ) -> Result<Vec<String>, ViewError> {
+        let vocabulary = format!(
+            "CREATE VIRTUAL TABLE temp.vocabulary USING fts5vocab('main', '{table}', 'instance')"
+        );
+        tables
+            .execute(sqlx::raw_sql(AssertSqlSafe(vocabulary)))
+            .await?;
+        let sql = "SELECT quote(term) || ', ' || doc || ', ' || col || ', ' || \"offset\" AS literals \
+                   FROM temp.vocabulary";
+        let rows = tables.fetch_all(sqlx::query(sql)).await?;
+        tables
+            .execute(sqlx::raw_sql("DROP TABLE temp.vocabulary"))
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
     }
 
     /// Deletes a generation's tables; nobody may have them open.
