@@ -145,6 +145,8 @@ impl View for Sayings {
     }
 }
 
+#[path = "projector/nodes.rs"]
+mod nodes;
 #[path = "support/postgres.rs"]
 mod postgres;
 

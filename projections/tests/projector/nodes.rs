@@ -1,0 +1,263 @@
+//! Several nodes on one PostgreSQL database: one feeds, the others follow, and whoever is asked answers
+//! with what was committed.
+
+use std::time::Instant;
+
+use tokio::runtime::Runtime;
+
+use super::*;
+
+async fn world() -> World {
+    World::on(Dialect::Postgres).await
+}
+
+/// Waits for something that has to come about within some seconds.
+async fn until(what: &str, mut came: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !came().await {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// What a node answers once it is not behind any more.
+async fn said_at_last(node: &Running) -> i64 {
+    let started = Instant::now();
+    loop {
+        if let Ok(mut reading) = node.store.read().await
+            && reading.lag == 0
+        {
+            return said(&mut reading).await;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A node that can be killed: everything it runs and every connection it has ends at once.
+struct Mortal {
+    node: Running,
+    runtime: Option<Runtime>,
+}
+
+impl Mortal {
+    async fn start(world: &World) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (journal, views) = (world.journal.clone(), world.views());
+        let started = runtime.spawn(async move {
+            let stop = CancellationToken::new();
+            let all: Vec<Arc<dyn View>> = vec![Arc::new(Sayings::default())];
+            let projector = Projector::start(journal, views, all, stop.clone())
+                .await
+                .unwrap();
+            projector.until_ready().await;
+            let store = projector.store("sayings").unwrap();
+            Running {
+                projector,
+                store,
+                stop,
+            }
+        });
+        Self {
+            node: started.await.unwrap(),
+            runtime: Some(runtime),
+        }
+    }
+
+    fn kill(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_node_reads_what_was_committed_before_it_asked() {
+    let world = world().await;
+    let feeding = world.start(Default::default()).await;
+    feeding.ready().await;
+    let following = world.start(Default::default()).await;
+    following.ready().await;
+    let mut waited = Duration::ZERO;
+    for count in 1..=50 {
+        world.say(&format!("m{count}"), "hello").await;
+        let asked = Instant::now();
+        assert_eq!(following.said().await, count);
+        waited += asked.elapsed();
+        assert_eq!(feeding.said().await, count);
+    }
+    println!("a reader of the node that follows waited {:?}", waited / 50);
+    // What nobody asks for is gathered for 50 ms; somebody who waits waits less.
+    assert!(waited / 50 < Duration::from_millis(40), "{:?}", waited / 50);
+    following.stop().await;
+    feeding.stop().await;
+}
+
+#[tokio::test]
+async fn another_node_feeds_within_seconds_when_the_one_that_fed_dies() {
+    let world = world().await;
+    let mut feeding = Mortal::start(&world).await;
+    let mut count = 0;
+    for _ in 0..3 {
+        let following = Mortal::start(&world).await;
+        for _ in 0..20 {
+            count += 1;
+            world.say(&format!("m{count}"), "before").await;
+        }
+        assert_eq!(said_at_last(&following.node).await, count);
+        // In the middle of something.
+        world.say_all(numbered(count as usize * 1000, count as usize * 1000 + 2000)).await;
+        count += 2000;
+        feeding.kill();
+        let killed = Instant::now();
+        count += 1;
+        world.say(&format!("m{count}"), "after").await;
+        assert_eq!(said_at_last(&following.node).await, count);
+        println!("taken over after {:?}", killed.elapsed());
+        assert!(killed.elapsed() < Duration::from_secs(5));
+        feeding = following;
+    }
+    let last = world.start(Default::default()).await;
+    last.ready().await;
+    assert_eq!(last.said().await, count);
+    feeding.kill();
+    until("nobody feeds", async || said_at_last(&last).await == count).await;
+    last.stop().await;
+    let serving = replay::dump(world.views(), "sayings").await.unwrap();
+    assert_eq!(serving, world.rebuilt().await);
+}
+
+#[tokio::test]
+async fn a_node_that_stops_hands_over_at_once() {
+    let world = world().await;
+    let first = world.start(Default::default()).await;
+    first.ready().await;
+    let second = world.start(Default::default()).await;
+    second.ready().await;
+    world.say_all(numbered(0, 100)).await;
+    first.stop().await;
+    world.say("last", "hello").await;
+    assert_eq!(said_at_last(&second).await, 101);
+    second.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_lost_the_lock_unknowingly_changes_nothing() {
+    let world = world().await;
+    let view = Arc::new(Sayings {
+        gate: Some(Semaphore::new(0)),
+        ..Default::default()
+    });
+    let stuck = world.start(view.clone()).await;
+    stuck.ready().await;
+    world.say("m1", "hello").await;
+    // It is about to change the tables, and its transaction is open.
+    let stuck_at = async || {
+        let serving = stuck.store.applied();
+        serving == Position::START
+    };
+    assert!(stuck_at().await);
+    let following = world.start(Default::default()).await;
+
+    // Another node begins its term while the first one still believes in its own.
+    let (url, prefix) = world.database();
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+               WHERE application_name = $1 \
+               AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')";
+    let ended: i64 = sqlx::query_scalar(end)
+        .bind(format!("{prefix}views"))
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(ended, 1);
+    world.say("m2", "hello").await;
+    // Whoever feeds now, it is not the transaction that was begun before.
+    view.gate.as_ref().unwrap().add_permits(1000);
+    assert_eq!(said_at_last(&following).await, 2);
+    assert_eq!(said_at_last(&stuck).await, 2);
+    for number in 3..30 {
+        world.say(&format!("m{number}"), "hello").await;
+        assert_eq!(said_at_last(&following).await, number);
+        assert_eq!(said_at_last(&stuck).await, number);
+    }
+    following.stop().await;
+    stuck.stop().await;
+    let serving = replay::dump(world.views(), "sayings").await.unwrap();
+    assert_eq!(serving, world.rebuilt().await);
+}
+
+#[tokio::test]
+async fn every_node_answers_from_the_tables_that_a_rebuild_made() {
+    let world = world().await;
+    world.say_all(numbered(0, 3000)).await;
+    let feeding = world.start(Default::default()).await;
+    feeding.ready().await;
+    let following = world.start(Default::default()).await;
+    following.ready().await;
+    let before = generation(&mut following.store.read().await.unwrap()).await;
+    assert!(matches!(
+        following.projector.rebuild(&["sayings"]).await,
+        Err(ViewError::Elsewhere)
+    ));
+
+    let rebuild = feeding.projector.rebuild(&["sayings"]);
+    let reading = async {
+        for number in 3000..3200 {
+            world.say(&format!("m{number}"), "meanwhile").await;
+            assert_eq!(following.said().await, number + 1);
+        }
+    };
+    let (rebuilt, ()) = tokio::join!(rebuild, reading);
+    rebuilt.unwrap();
+    assert_eq!(following.said().await, 3200);
+    let after = generation(&mut following.store.read().await.unwrap()).await;
+    assert_ne!(after, before);
+    assert_eq!(world.generation().await, after);
+    assert_eq!(
+        following.projector.views()[0].generation,
+        feeding.projector.views()[0].generation
+    );
+    following.stop().await;
+    feeding.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_follows_knows_when_something_erased_is_gone() {
+    let world = world().await;
+    let feeding = world.start(Default::default()).await;
+    feeding.ready().await;
+    let following = world.start(Default::default()).await;
+    let key = world.say("secret", "the quincunx lies under the oak").await;
+    assert_eq!(following.said().await, 1);
+    assert!(world.stands("quincunx").await);
+    let position = world.erase("secret", key).await;
+    following.scrubbed(position).await;
+    assert!(!world.stands("quincunx").await);
+    following.stop().await;
+    feeding.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_follows_serves_as_soon_as_it_starts() {
+    let world = world().await;
+    world.say_all(numbered(0, 10)).await;
+    let feeding = world.start(Default::default()).await;
+    feeding.ready().await;
+    // It looks up what was announced last.
+    until("nothing was announced", async || {
+        let node = world.start(Default::default()).await;
+        let ready = node.projector.ready();
+        if ready {
+            assert_eq!(node.said().await, 10);
+        }
+        node.stop().await;
+        ready
+    })
+    .await;
+    feeding.stop().await;
+}
