@@ -41,9 +41,9 @@ pub enum MemberOrder {
 impl MemberOrder {
     fn sql(self) -> &'static str {
         match self {
-            Self::Username => " ORDER BY c.username, c.id",
-            Self::UsernameDescending => " ORDER BY c.username DESC, c.id DESC",
-            Self::Name => " ORDER BY c.name, c.username, c.id",
+            Self::Username => " ORDER BY c.username NULLS FIRST, c.id",
+            Self::UsernameDescending => " ORDER BY c.username DESC NULLS LAST, c.id DESC",
+            Self::Name => " ORDER BY c.name NULLS FIRST, c.username NULLS FIRST, c.id",
         }
     }
 }
@@ -102,7 +102,7 @@ pub async fn online(tables: &mut AnyConnection, room: &RoomId) -> Result<Vec<Mem
     sql::query(
         "SELECT c.id, c.username, c.name, c.nickname, c.presence, c.updated, m.roles \
          FROM member m JOIN account c ON c.id = m.account \
-         WHERE m.room = $1 AND c.active = 1 AND c.presence <> 'offline' ORDER BY c.username",
+         WHERE m.room = $1 AND c.active = 1 AND c.presence <> 'offline' ORDER BY c.username NULLS FIRST",
     )
     .bind(room.as_str().to_owned())
     .fetch_all(tables)

@@ -112,10 +112,10 @@ impl RoomOrder {
 
     fn sql(self, descending: bool) -> &'static str {
         match (self, descending) {
-            (Self::Name, false) => " ORDER BY r.name, r.id",
-            (Self::Name, true) => " ORDER BY r.name DESC, r.id DESC",
-            (Self::ShownName, false) => " ORDER BY r.fname, r.id",
-            (Self::ShownName, true) => " ORDER BY r.fname DESC, r.id DESC",
+            (Self::Name, false) => " ORDER BY r.name NULLS FIRST, r.id",
+            (Self::Name, true) => " ORDER BY r.name DESC NULLS LAST, r.id DESC",
+            (Self::ShownName, false) => " ORDER BY r.fname NULLS FIRST, r.id",
+            (Self::ShownName, true) => " ORDER BY r.fname DESC NULLS LAST, r.id DESC",
             (Self::Created, false) => " ORDER BY r.created, r.id",
             (Self::Created, true) => " ORDER BY r.created DESC, r.id DESC",
             (Self::Updated, false) => " ORDER BY r.updated, r.id",

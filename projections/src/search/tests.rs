@@ -3,11 +3,12 @@ use hansard_domain::message::{Content, Mentions, MessageEvent};
 use hansard_domain::room::{PruneReason, Pruned, RoomEvent};
 use hansard_domain::seal::Private;
 use hansard_domain::vault::KeyId;
-use sqlx::{AssertSqlSafe, Connection, Executor};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 
 use super::queries::find;
 use super::*;
-use crate::testing::{Story, dump, on_both_engines, shredded, tables, told};
+use crate::rows::Insert;
+use crate::testing::{place, tables_on, Story, dump, on_both_engines, shredded, tables, told};
 
 fn a_talk() -> Story {
     let mut story = Story::default();
@@ -156,6 +157,177 @@ async fn an_erased_word_is_in_no_byte_of_the_file() {
     for word in ["loader", "grub", "guide", "elsewhere", "idea"] {
         assert!(!stands(word), "{word}");
     }
+}
+
+/// What FTS5 makes of a text for each of these letters: in a word, and alone.
+async fn cut_by_fts5(letters: &[char]) -> Vec<Vec<String>> {
+    let mut tables = place(Dialect::Sqlite).await;
+    let schema = "CREATE VIRTUAL TABLE cut USING fts5(text, tokenize = 'unicode61 remove_diacritics 2');
+        CREATE VIRTUAL TABLE vocabulary USING fts5vocab('cut', 'instance')";
+    tables.execute(sqlx::raw_sql(schema)).await.unwrap();
+    let texts: Vec<_> = (0_i64..).zip(letters.iter().map(around)).collect();
+    Insert::into("cut", &["rowid", "text"])
+        .write(&mut tables, &texts, |(number, text), values| {
+            values.number(*number);
+            values.text(text);
+        })
+        .await
+        .unwrap();
+    let mut cut = vec![Vec::new(); letters.len()];
+    let terms = sqlx::query("SELECT doc, term FROM vocabulary ORDER BY doc, \"offset\"");
+    for row in terms.fetch_all(&mut tables).await.unwrap() {
+        cut[row.get::<i64, _>(0) as usize].push(row.get(1));
+    }
+    cut
+}
+
+fn around(letter: &char) -> String {
+    format!("x{letter}y {letter}")
+}
+
+#[tokio::test]
+async fn texts_are_cut_into_the_words_that_fts5_finds_in_them() {
+    // Latin, Greek, Cyrillic, punctuation, kana, a part of the Chinese characters and of the Korean
+    // ones. What FTS5's tables do not know yet is a part of words to it.
+    let unknown = ['\u{38b}', '\u{38d}', '\u{3a2}', '\u{3097}', '\u{3098}'];
+    // The one letter with two marks that it leaves as it is.
+    let left = ['Ǡ', 'ǡ'];
+    let letters: Vec<char> = ('\u{1}'..='\u{377}')
+        .chain('\u{384}'..='\u{527}')
+        .chain('\u{1e00}'..='\u{1eff}')
+        .chain('\u{2000}'..='\u{2064}')
+        .chain('\u{3041}'..='\u{30ff}')
+        .chain('\u{4e00}'..='\u{5dff}')
+        .chain('\u{ac00}'..='\u{afff}')
+        .chain('\u{f900}'..='\u{f9ff}')
+        .filter(|letter| !unknown.contains(letter) && !left.contains(letter))
+        .collect();
+    let cut = cut_by_fts5(&letters).await;
+    for (letter, expected) in letters.iter().zip(cut) {
+        let found: Vec<_> = super::words::words(&around(letter)).collect();
+        assert_eq!(found, expected, "{letter} {:x}", u32::from(*letter));
+    }
+}
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+
+    fn one<'a>(&mut self, among: &[&'a str]) -> &'a str {
+        among[self.below(among.len())]
+    }
+}
+
+const SAID: [&str; 28] = [
+    "boot", "Boot", "loader", "loaders", "install", "Installing", "grub", "grüb", "MÜLLER", "muller",
+    "naïve", "Straße", "ёлка", "Ёлка", "ΣΊΣΥΦΟΣ", "σίσυφος", "日本語", "e\u{301}te", "été", "x86_64",
+    "don't", "a-b", "42", "٤٢", "foo\0bar", "http://x.org/a?b=c", "😀", "_under_",
+];
+
+/// Everything that can be asked for, in many mixtures.
+fn questions(dice: &mut Dice) -> Vec<String> {
+    let mut questions = Vec::new();
+    for _ in 0..300 {
+        let mut parts = Vec::new();
+        for _ in 0..=dice.below(3) {
+            let (one, other) = (dice.one(&SAID), dice.one(&SAID));
+            let start: String = one.chars().take(1 + dice.below(3)).collect();
+            parts.push(match dice.below(12) {
+                0 => format!("{start}*"),
+                1 => format!("\"{one} {other}\""),
+                2 => format!("-{other}"),
+                3 => format!("-\"{one} {other}\""),
+                4 => format!("from:{}", dice.one(&["mary", "joe", "nobody"])),
+                5 => format!("has:{}", dice.one(&["link", "file", "image"])),
+                6 => format!("is:{}", dice.one(&["pinned", "thread"])),
+                7 => format!("{}:2023-11-1{}", dice.one(&["on", "before", "after"]), 4 + dice.below(2)),
+                8 => "order:asc".to_owned(),
+                9 => format!("{one}'{other} & | ! <-> :* \\ \""),
+                _ => one.to_owned(),
+            });
+        }
+        questions.push(parts.join(" "));
+    }
+    questions
+}
+
+fn a_long_talk(dice: &mut Dice) -> Story {
+    let mut story = Story::default();
+    for number in 0..400 {
+        let mut words: Vec<_> = (0..1 + dice.below(8)).map(|_| dice.one(&SAID)).collect();
+        if dice.below(4) == 0 {
+            words.push("boot loader");
+        }
+        let text = words.join(dice.one(&[" ", ", ", "\n", "-"]));
+        let sender = dice.one(&["mary", "joe"]);
+        let mut sent = story.message(dice.one(&["general", "other", "hidden"]), sender);
+        // Over two days.
+        sent.at.0 += number * 300_000;
+        let id = format!("m{number}");
+        let room = sent.room.clone();
+        story.wrote(&id, sent, &text);
+        let earlier = format!("m{}", dice.below(number as usize + 1));
+        let (by, at) = (UserId::new("mary"), story.now());
+        match dice.below(10) {
+            0 => drop(story.on(&earlier, MessageEvent::MessagePinned { room, by, at })),
+            1 => {
+                let content = Content {
+                    text: format!("{} {}", dice.one(&SAID), dice.one(&SAID)),
+                    urls: vec!["http://x.org".into()],
+                    ..Content::default()
+                };
+                let event = MessageEvent::MessageEdited {
+                    room,
+                    editor: by,
+                    mentions: Mentions::default(),
+                    content: Private::new(KeyId(3), content),
+                    at,
+                };
+                story.on(&earlier, event);
+            }
+            2 => {
+                let event = MessageEvent::MessageDeleted {
+                    room,
+                    by,
+                    erased: Some(KeyId(3)),
+                    show_deleted: false,
+                    at,
+                };
+                story.on(&earlier, event);
+            }
+            _ => {}
+        }
+    }
+    story
+}
+
+#[tokio::test]
+async fn either_database_finds_the_same() {
+    let mut dice = Dice(7);
+    let story = a_long_talk(&mut dice);
+    let mut lite = tables_on(Dialect::Sqlite, &SearchView, &story.entries, 50).await;
+    let mut postgres = tables_on(Dialect::Postgres, &SearchView, &story.entries, 70).await;
+    assert_eq!(
+        dump(&mut lite, &["entry"]).await,
+        dump(&mut postgres, &["entry"]).await
+    );
+    let rooms = [RoomId::new("general"), RoomId::new("other")];
+    let mut found = 0;
+    for text in questions(&mut dice) {
+        let question = Question::read(&text);
+        let senders: Vec<UserId> = question.from.iter().map(UserId::new).collect();
+        let page = (dice.below(3) as u64, 1 + dice.below(50) as u64);
+        let expected = find(&mut lite, &question, &rooms, &senders, page).await.unwrap();
+        let matches = find(&mut postgres, &question, &rooms, &senders, page).await.unwrap();
+        assert_eq!(matches, expected, "{text}");
+        found += usize::from(!matches.ids.is_empty());
+    }
+    assert!(found > 100, "{found}");
 }
 
 on_both_engines!(

@@ -52,22 +52,29 @@ fn fold(letter: char) -> char {
     if letter.is_ascii() {
         return letter.to_ascii_lowercase();
     }
-    let mut plain = letter;
-    let mut parts = 0;
-    decompose_canonical(letter, |part| {
+    let small = in_small(letter);
+    let (mut first, mut parts) = (small, 0);
+    decompose_canonical(small, |part| {
         if parts == 0 {
-            plain = part;
+            first = part;
         }
         parts += 1;
     });
-    if plain.is_ascii_alphabetic() {
-        return plain.to_ascii_lowercase();
+    if first.is_ascii_alphabetic() {
+        first.to_ascii_lowercase()
+    } else {
+        small
     }
-    // By way of the capital: two small letters can have one capital, as the two forms of sigma.
-    match letter {
-        'ı' => letter,
-        _ => single(letter.to_lowercase(), single(single(letter.to_uppercase(), letter).to_lowercase(), letter)),
+}
+
+/// By way of the capital: two small letters can have one capital, as the two forms of sigma.
+fn in_small(letter: char) -> char {
+    if letter == 'ı' {
+        return letter;
     }
+    let small = single(letter.to_lowercase(), letter);
+    let capital = single(small.to_uppercase(), small);
+    single(capital.to_lowercase(), small)
 }
 
 fn single(mut letters: impl Iterator<Item = char>, otherwise: char) -> char {
