@@ -410,6 +410,8 @@ impl Feed {
             generation.namespace().generation,
             generation.position(),
         );
+        // What the tables before had scrubbed says nothing of these.
+        self.scrubbed.send_replace(generation.scrubbed());
         self.publish(&generation);
         let told = self.told.clone();
         farewells.spawn(async move {

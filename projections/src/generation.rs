@@ -9,6 +9,7 @@ use hansard_domain::log::Position;
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::RoomEvent;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::engine::{Engine, Namespace, Purpose};
 use crate::sql::{self, Dialect};
@@ -43,6 +44,8 @@ pub struct Generation {
     unscrubbed: bool,
     /// What was erased up to here is being scrubbed, by the engine's own mark.
     scrubbing: Option<(Position, i64)>,
+    /// The part of it that goes on beside the feeding, where it takes long.
+    beside: Option<AbortOnDropHandle<Result<(), ViewError>>>,
     /// Everything that was erased up to here is gone.
     scrubbed: Position,
 }
@@ -89,6 +92,7 @@ impl Generation {
             saved: Position::START,
             unscrubbed: false,
             scrubbing: None,
+            beside: None,
             scrubbed: Position::START,
         })
     }
@@ -136,6 +140,7 @@ impl Generation {
             // Whether the process that erased something lived to scrub it is not known.
             unscrubbed: true,
             scrubbing: None,
+            beside: None,
             scrubbed: Position::START,
         }))
     }
@@ -206,7 +211,8 @@ impl Generation {
     }
 
     /// Sees to it that what was erased stands nowhere in the tables any more. Does nothing while a
-    /// reader is in the way; [`Self::unscrubbed`] tells.
+    /// reader is in the way, and may have to be called again until it is done; [`Self::unscrubbed`]
+    /// tells.
     pub async fn scrub(&mut self) -> Result<(), ViewError> {
         let (position, mark) = match self.scrubbing {
             Some(begun) => begun,
@@ -217,11 +223,30 @@ impl Generation {
             self.scrubbing = Some((position, mark));
             self.unscrubbed = false;
         }
-        if self.engine.scrub(&mut self.tables, mark).await? {
-            self.scrubbed = position;
-            self.scrubbing = None;
+        if self.beside.is_none() && self.engine.scrub(&mut self.tables, mark).await? {
+            let (engine, namespace) = (self.engine.clone(), self.namespace.clone());
+            let rest = match engine {
+                Engine::Sqlite(_) => None,
+                Engine::Postgres(database) => Some(tokio::spawn(async move {
+                    database.vacuum(&namespace).await
+                })),
+            };
+            match rest {
+                Some(rest) => self.beside = Some(AbortOnDropHandle::new(rest)),
+                None => self.end_scrubbing(position),
+            }
+        }
+        if let Some(rest) = self.beside.take_if(|rest| rest.is_finished()) {
+            rest.await
+                .map_err(|error| ViewError::Unavailable(error.to_string()))??;
+            self.end_scrubbing(position);
         }
         Ok(())
+    }
+
+    fn end_scrubbing(&mut self, position: Position) {
+        self.scrubbed = position;
+        self.scrubbing = None;
     }
 
     /// Fails if the tables are damaged. Reads all of them: a second or two for a million messages.
@@ -231,6 +256,7 @@ impl Generation {
 
     /// Closes the tables, keeping them.
     pub async fn close(mut self) -> Result<(), ViewError> {
+        drop(self.beside.take());
         if self.saved < self.position {
             move_checkpoint(&mut self.tables, self.term, self.saved, self.position).await?;
         }
@@ -238,7 +264,8 @@ impl Generation {
     }
 
     /// Closes the tables and deletes them.
-    pub async fn discard(self) -> Result<(), ViewError> {
+    pub async fn discard(mut self) -> Result<(), ViewError> {
+        drop(self.beside.take());
         // They are about to be deleted: an error in closing them changes nothing.
         let _ = self.tables.close().await;
         self.engine.remove(&self.namespace).await

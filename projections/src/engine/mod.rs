@@ -148,8 +148,8 @@ impl Engine {
         }
     }
 
-    /// Leaves what was deleted up to a mark nowhere that the engine has in its hands. `false` while
-    /// a reader is in the way.
+    /// Leaves what was deleted up to a mark nowhere that the engine has in its hands, or tells that
+    /// [`Database::vacuum`] can do so. `false` while a reader is in the way.
     pub async fn scrub(&self, tables: &mut AnyConnection, mark: i64) -> Result<bool, ViewError> {
         match self {
             Self::Sqlite(files) => files.scrub(tables).await,

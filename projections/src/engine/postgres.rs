@@ -267,6 +267,8 @@ impl Database {
         Ok(row.try_get(0)?)
     }
 
+    /// Whether nobody sees any more what was deleted up to a mark, so that it can be
+    /// [vacuumed](Self::vacuum).
     pub async fn scrub(&self, tables: &mut AnyConnection, mark: i64) -> Result<bool, ViewError> {
         // Rows stay for everybody whose snapshot is no younger.
         let seen = sql::query(
@@ -282,16 +284,20 @@ impl Database {
         .bind(mark)
         .fetch_one(&mut *tables)
         .await?;
-        if seen.try_get::<i64, _>(0)? > 0 {
-            return Ok(false);
-        }
+        Ok(seen.try_get::<i64, _>(0)? == 0)
+    }
+
+    /// Leaves nothing in the tables of a generation that nobody sees any more. Takes as long as
+    /// reading their indexes.
+    pub async fn vacuum(&self, namespace: &Namespace) -> Result<(), ViewError> {
+        let mut tables = self.connect(namespace, Purpose::Feed).await?;
         // FREEZE waits for the pages that somebody reads instead of passing over them.
-        let names = self.names(tables).await?;
+        let names = self.names(&mut tables).await?;
         let vacuum = format!("VACUUM (FREEZE, INDEX_CLEANUP ON, TRUNCATE OFF) {names}");
         tables
             .execute(sqlx::raw_sql(AssertSqlSafe(vacuum)))
             .await?;
-        Ok(true)
+        Ok(tables.close().await?)
     }
 
     pub async fn check(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {

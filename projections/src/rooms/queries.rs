@@ -214,7 +214,7 @@ pub async fn removed_since(
     tables: &mut AnyConnection,
     after: Timestamp,
 ) -> Result<Vec<(RoomId, Timestamp)>, ViewError> {
-    sql::query("SELECT room, at FROM removed WHERE at > $1 ORDER BY at")
+    sql::query("SELECT room, at FROM removed WHERE at > $1 ORDER BY at, room")
         .bind(after.0)
         .fetch_all(tables)
         .await?

@@ -24,10 +24,17 @@ pub fn postgres_url() -> String {
 /// The server ends with this process, and its directory with it.
 fn start() -> String {
     let directory = tempfile::tempdir().unwrap().keep();
+    script(&["start", directory.to_str().unwrap(), &process()])
+}
+
+fn process() -> String {
+    std::process::id().to_string()
+}
+
+/// What the script prints.
+pub fn script(arguments: &[&str]) -> String {
     let output = Command::new(SCRIPT)
-        .arg("start")
-        .arg(&directory)
-        .arg(std::process::id().to_string())
+        .args(arguments)
         .output()
         .unwrap_or_else(|error| panic!("cannot run {SCRIPT}: {error}"));
     assert!(
