@@ -1,6 +1,5 @@
 //! The views that this server has, and how handlers reach them.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use hansard_domain::journal::Journal;
@@ -14,7 +13,7 @@ use hansard_projections::rooms::Rooms;
 use hansard_projections::search::{Search, SearchView};
 use hansard_projections::statistics::Statistics;
 use hansard_projections::subscriptions::Subscriptions;
-use hansard_projections::{Projector, Store, View, ViewError};
+use hansard_projections::{Location, Projector, Store, View, ViewError};
 use tokio_util::sync::CancellationToken;
 
 /// Every view, by what its queries are asked of.
@@ -49,14 +48,14 @@ pub fn all() -> Vec<Arc<dyn View>> {
 }
 
 impl Views {
-    /// Opens the views in a directory and begins to feed them. Those that have to be built answer
-    /// with an error until they are.
+    /// Opens the views where they are kept, and begins to feed them or to follow the node that does.
+    /// Those that have to be built answer with an error until they are.
     pub async fn start(
         journal: Arc<Journal>,
-        directory: impl AsRef<Path>,
+        location: impl Into<Location>,
         stop: CancellationToken,
     ) -> Result<Self, ViewError> {
-        let projector = Projector::start(journal, directory, all(), stop).await?;
+        let projector = Projector::start(journal, location, all(), stop).await?;
         let store = |view: &dyn View| {
             projector
                 .store(view.name())

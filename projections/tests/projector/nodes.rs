@@ -155,15 +155,23 @@ async fn a_node_that_lost_the_lock_unknowingly_changes_nothing() {
     let stuck = world.start(view.clone()).await;
     stuck.ready().await;
     world.say("m1", "hello").await;
-    // It is about to change the tables.
-    while view.gate.as_ref().unwrap().available_permits() > 0 {
-        tokio::task::yield_now().await;
-    }
     let following = world.start(Default::default()).await;
-
-    // Another node begins its term while the first one still believes in its own.
     let (url, prefix) = world.database();
     let mut connection = PgConnection::connect(url).await.unwrap();
+    until("nothing is fed", async || {
+        // It is about to change the tables.
+        let begun = "SELECT count(*) FROM pg_stat_activity \
+                     WHERE starts_with(application_name, $1) AND state = 'idle in transaction'";
+        let begun: i64 = sqlx::query_scalar(begun)
+            .bind(&prefix)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        begun == 1
+    })
+    .await;
+
+    // Another node begins its term while the first one is in the middle of that.
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                WHERE application_name = $1 \
                AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')";
