@@ -187,10 +187,7 @@ impl Feed {
         }
     }
 
-    async fn open(
-        &mut self,
-        farewells: &mut JoinSet<()>,
-    ) -> Result<Option<Generation>, ViewError> {
+    async fn open(&mut self, farewells: &mut JoinSet<()>) -> Result<Option<Generation>, ViewError> {
         let Some(number) = self.catalog.serving().await?.remove(self.view.name()) else {
             return Ok(None);
         };
@@ -198,7 +195,11 @@ impl Feed {
         let Some(generation) = opened else {
             return Ok(None);
         };
-        self.serve(generation.namespace().clone(), generation.position(), farewells)?;
+        self.serve(
+            generation.namespace().clone(),
+            generation.position(),
+            farewells,
+        )?;
         self.store.place(generation.position());
         Ok(Some(generation))
     }

@@ -227,9 +227,11 @@ impl Generation {
             let (engine, namespace) = (self.engine.clone(), self.namespace.clone());
             let rest = match engine {
                 Engine::Sqlite(_) => None,
-                Engine::Postgres(database) => Some(tokio::spawn(async move {
-                    database.vacuum(&namespace).await
-                })),
+                Engine::Postgres(database) => {
+                    Some(tokio::spawn(
+                        async move { database.vacuum(&namespace).await },
+                    ))
+                }
             };
             match rest {
                 Some(rest) => self.beside = Some(AbortOnDropHandle::new(rest)),
@@ -286,13 +288,12 @@ async fn move_checkpoint(
             .await?;
         return Ok(());
     };
-    let moved =
-        sql::query("UPDATE checkpoint SET position = $1 WHERE term = $2 AND position = $3")
-            .bind(to.0 as i64)
-            .bind(term)
-            .bind(from.0 as i64)
-            .execute(tables)
-            .await?;
+    let moved = sql::query("UPDATE checkpoint SET position = $1 WHERE term = $2 AND position = $3")
+        .bind(to.0 as i64)
+        .bind(term)
+        .bind(from.0 as i64)
+        .execute(tables)
+        .await?;
     if moved.rows_affected() == 1 {
         Ok(())
     } else {

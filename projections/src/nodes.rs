@@ -407,12 +407,14 @@ async fn look(
         r#"SELECT state FROM "{}".announced"#,
         database.catalog_schema()
     );
-    let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(connection).await?;
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .fetch_one(connection)
+        .await?;
     Ok(serde_json::from_str(&row.try_get::<String, _>(0)?)?)
 }
 
 async fn answer<T>(asked: impl Future<Output = Result<T, ViewError>>) -> Result<T, ViewError> {
-    timeout(PATIENCE * 2, asked).await.map_err(|_| {
-        ViewError::Unavailable("the PostgreSQL server does not answer".to_owned())
-    })?
+    timeout(PATIENCE * 2, asked)
+        .await
+        .map_err(|_| ViewError::Unavailable("the PostgreSQL server does not answer".to_owned()))?
 }

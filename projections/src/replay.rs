@@ -42,11 +42,12 @@ pub async fn build_until(
         let namespace = generation.namespace().clone();
         generation.close().await?;
         if let Some(before) = serving.get(&namespace.view) {
-            engine.remove(&Namespace {
-                view: namespace.view,
-                generation: *before,
-            })
-            .await?;
+            engine
+                .remove(&Namespace {
+                    view: namespace.view,
+                    generation: *before,
+                })
+                .await?;
         }
     }
     catalog.close().await?;

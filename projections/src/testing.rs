@@ -203,12 +203,12 @@ pub(crate) use on_both_engines;
 
 /// A connection to a place for tables that nobody else uses.
 pub async fn place(dialect: Dialect) -> AnyConnection {
+    static DATABASE: OnceCell<Engine> = OnceCell::const_new();
+    static NEXT: AtomicU64 = AtomicU64::new(1);
     sqlx::any::install_default_drivers();
     if dialect == Dialect::Sqlite {
         return AnyConnection::connect("sqlite::memory:").await.unwrap();
     }
-    static DATABASE: OnceCell<Engine> = OnceCell::const_new();
-    static NEXT: AtomicU64 = AtomicU64::new(1);
     let database = DATABASE
         .get_or_init(async || {
             let location = Location::parse(&postgres::postgres_url());

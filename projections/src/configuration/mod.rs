@@ -157,7 +157,5 @@ mod tests {
         assert_eq!(changes.of("delete-c"), founded);
     }
 
-    on_both_engines!(
-        a_change_is_as_old_as_the_last_one_and_a_default_as_the_workspace,
-    );
+    on_both_engines!(a_change_is_as_old_as_the_last_one_and_a_default_as_the_workspace,);
 }

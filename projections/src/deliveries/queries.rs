@@ -58,7 +58,7 @@ impl Deliveries {
         let total: i64 = sql::query(AssertSqlSafe(count))
             .bind(integration)
             .bind(state)
-            .fetch_one(&mut *tables)
+            .fetch_one(&mut tables)
             .await?
             .try_get(0)?;
         let page = format!("SELECT * FROM delivery WHERE {which} {order} LIMIT $3 OFFSET $4");
@@ -67,7 +67,7 @@ impl Deliveries {
             .bind(state)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-            .fetch_all(&mut *tables)
+            .fetch_all(&mut tables)
             .await?;
         Ok(Page {
             deliveries: rows.iter().map(Delivery::read).collect::<Result<_, _>>()?,
@@ -81,7 +81,7 @@ impl Deliveries {
         let mut tables = self.store.read().await?;
         let row = sql::query("SELECT * FROM delivery WHERE id = $1")
             .bind(id.as_str())
-            .fetch_optional(&mut *tables)
+            .fetch_optional(&mut tables)
             .await?;
         row.as_ref().map(Delivery::read).transpose()
     }

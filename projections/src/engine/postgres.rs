@@ -205,7 +205,11 @@ impl Database {
         Ok(connection)
     }
 
-    async fn open_schema(&self, schema: &str, purpose: Purpose) -> Result<AnyConnection, ViewError> {
+    async fn open_schema(
+        &self,
+        schema: &str,
+        purpose: Purpose,
+    ) -> Result<AnyConnection, ViewError> {
         let mut connection = within(self.any_options()?.connect()).await?;
         connection
             .execute(sqlx::raw_sql(AssertSqlSafe(settings(schema, purpose))))
@@ -294,9 +298,7 @@ impl Database {
         // FREEZE waits for the pages that somebody reads instead of passing over them.
         let names = self.names(&mut tables).await?;
         let vacuum = format!("VACUUM (FREEZE, INDEX_CLEANUP ON, TRUNCATE OFF) {names}");
-        tables
-            .execute(sqlx::raw_sql(AssertSqlSafe(vacuum)))
-            .await?;
+        tables.execute(sqlx::raw_sql(AssertSqlSafe(vacuum))).await?;
         Ok(tables.close().await?)
     }
 

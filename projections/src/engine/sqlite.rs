@@ -21,29 +21,29 @@ const IDLE: Duration = Duration::from_mins(2);
 
 fn pragmas(purpose: Purpose) -> &'static str {
     match purpose {
-            // Nothing to go back to: what fails is thrown away. Sorting for the indexes spills to
-            // a temporary file instead of filling the memory.
-            Purpose::Build => {
-                "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
+        // Nothing to go back to: what fails is thrown away. Sorting for the indexes spills to
+        // a temporary file instead of filling the memory.
+        Purpose::Build => {
+            "PRAGMA page_size = 4096; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; \
                  PRAGMA secure_delete = ON; \
                  PRAGMA foreign_keys = OFF; PRAGMA cache_size = -65536"
-            }
-            // After power loss the tables are as of an earlier checkpoint, never torn. Readers
-            // are waited for only where the write-ahead log is emptied, and events wait meanwhile.
-            Purpose::Feed => {
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+        }
+        // After power loss the tables are as of an earlier checkpoint, never torn. Readers
+        // are waited for only where the write-ahead log is emptied, and events wait meanwhile.
+        Purpose::Feed => {
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
                  PRAGMA secure_delete = ON; \
                  PRAGMA foreign_keys = OFF; PRAGMA cell_size_check = ON; \
                  PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; \
                  PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432; \
                  PRAGMA busy_timeout = 20"
-            }
-            Purpose::Query => {
-                "PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096; \
+        }
+        Purpose::Query => {
+            "PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4096; \
                  PRAGMA cell_size_check = ON; PRAGMA busy_timeout = 2000"
-            }
         }
     }
+}
 
 /// See the module. Cheap to clone.
 #[derive(Debug, Clone)]

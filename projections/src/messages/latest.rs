@@ -28,7 +28,7 @@ impl Messages {
                  ORDER BY at DESC, position DESC LIMIT 1",
             )
             .bind(room.to_string())
-            .fetch_optional(&mut *reading)
+            .fetch_optional(&mut reading)
             .await?;
             if let Some(row) = newest {
                 ids.push(MessageId::new(row.try_get::<String, _>(0)?));

@@ -328,7 +328,7 @@ impl Messages {
             .bind(before.0)
             .bind(i64::from(history.threads))
             .bind(joined(&history.hidden))
-            .fetch_one(&mut *reading)
+            .fetch_one(&mut reading)
             .await?;
         let count: i64 = row.try_get(0)?;
         if count == 0 {
@@ -341,7 +341,7 @@ impl Messages {
             .bind(before.0)
             .bind(i64::from(history.threads))
             .bind(joined(&history.hidden))
-            .fetch_optional(&mut *reading)
+            .fetch_optional(&mut reading)
             .await?;
         Ok(Unread {
             first: first.map(|row| row.try_get(0)).transpose()?,
@@ -527,7 +527,7 @@ impl Messages {
         let rows = sql::query(EACH_THREAD)
             .bind(viewer.to_string())
             .bind(room.to_string())
-            .fetch_all(&mut *reading)
+            .fetch_all(&mut reading)
             .await?;
         let text = text.to_lowercase();
         let mut chosen = Vec::new();
@@ -632,7 +632,7 @@ impl Messages {
         .bind(since.0)
         .bind(slice.limit())
         .bind(slice.skip())
-        .fetch_all(&mut *reading)
+        .fetch_all(&mut reading)
         .await?;
         let all = sql::query("SELECT count(*) FROM deleted WHERE room = $1 AND at > $2");
         let total = count(&mut reading, all.bind(room.to_string()).bind(since.0)).await?;
@@ -650,7 +650,7 @@ impl Messages {
             sql::query("SELECT id, at FROM deleted WHERE thread = $1 AND at > $2 ORDER BY at, id")
                 .bind(parent.to_string())
                 .bind(since.0)
-                .fetch_all(&mut *reading)
+                .fetch_all(&mut reading)
                 .await?;
         deleted(&rows)
     }
@@ -665,7 +665,7 @@ impl Messages {
         let row = sql::query(SINGLE)
             .bind(viewer.to_string())
             .bind(id.to_string())
-            .fetch_optional(&mut *reading)
+            .fetch_optional(&mut reading)
             .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(MessageHead {
@@ -739,7 +739,7 @@ impl Messages {
         .bind(i64::from(criteria.ignore_threads))
         .bind(joined(&criteria.users))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&mut *reading)
+        .fetch_all(&mut reading)
         .await?;
         rows.iter().map(pruned).collect()
     }

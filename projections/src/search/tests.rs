@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use super::queries::find;
 use super::*;
 use crate::rows::Insert;
-use crate::testing::{place, tables_on, Story, dump, on_both_engines, shredded, tables, told};
+use crate::testing::{Story, dump, on_both_engines, place, shredded, tables, tables_on, told};
 
 fn a_talk() -> Story {
     let mut story = Story::default();
@@ -162,10 +162,11 @@ async fn an_erased_word_is_in_no_byte_of_the_file() {
 /// What FTS5 makes of a text for each of these letters: in a word, and alone.
 async fn cut_by_fts5(letters: &[char]) -> Vec<Vec<String>> {
     let mut tables = place(Dialect::Sqlite).await;
-    let schema = "CREATE VIRTUAL TABLE cut USING fts5(text, tokenize = 'unicode61 remove_diacritics 2');
+    let schema =
+        "CREATE VIRTUAL TABLE cut USING fts5(text, tokenize = 'unicode61 remove_diacritics 2');
         CREATE VIRTUAL TABLE vocabulary USING fts5vocab('cut', 'instance')";
     tables.execute(sqlx::raw_sql(schema)).await.unwrap();
-    let texts: Vec<_> = (0_i64..).zip(letters.iter().map(around)).collect();
+    let texts: Vec<_> = (0_i64..).zip(letters.iter().copied().map(around)).collect();
     Insert::into("cut", &["rowid", "text"])
         .write(&mut tables, &texts, |(number, text), values| {
             values.number(*number);
@@ -181,7 +182,7 @@ async fn cut_by_fts5(letters: &[char]) -> Vec<Vec<String>> {
     cut
 }
 
-fn around(letter: &char) -> String {
+fn around(letter: char) -> String {
     format!("x{letter}y {letter}")
 }
 
@@ -204,7 +205,7 @@ async fn texts_are_cut_into_the_words_that_fts5_finds_in_them() {
         .collect();
     let cut = cut_by_fts5(&letters).await;
     for (letter, expected) in letters.iter().zip(cut) {
-        let found: Vec<_> = super::words::words(&around(letter)).collect();
+        let found: Vec<_> = words::words(&around(*letter)).collect();
         assert_eq!(found, expected, "{letter} {:x}", u32::from(*letter));
     }
 }
@@ -214,7 +215,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % limit
     }
 
@@ -224,9 +228,34 @@ impl Dice {
 }
 
 const SAID: [&str; 28] = [
-    "boot", "Boot", "loader", "loaders", "install", "Installing", "grub", "grüb", "MÜLLER", "muller",
-    "naïve", "Straße", "ёлка", "Ёлка", "ΣΊΣΥΦΟΣ", "σίσυφος", "日本語", "e\u{301}te", "été", "x86_64",
-    "don't", "a-b", "42", "٤٢", "foo\0bar", "http://x.org/a?b=c", "😀", "_under_",
+    "boot",
+    "Boot",
+    "loader",
+    "loaders",
+    "install",
+    "Installing",
+    "grub",
+    "grüb",
+    "MÜLLER",
+    "muller",
+    "naïve",
+    "Straße",
+    "ёлка",
+    "Ёлка",
+    "ΣΊΣΥΦΟΣ",
+    "σίσυφος",
+    "日本語",
+    "e\u{301}te",
+    "été",
+    "x86_64",
+    "don't",
+    "a-b",
+    "42",
+    "٤٢",
+    "foo\0bar",
+    "http://x.org/a?b=c",
+    "😀",
+    "_under_",
 ];
 
 /// Everything that can be asked for, in many mixtures.
@@ -245,7 +274,11 @@ fn questions(dice: &mut Dice) -> Vec<String> {
                 4 => format!("from:{}", dice.one(&["mary", "joe", "nobody"])),
                 5 => format!("has:{}", dice.one(&["link", "file", "image"])),
                 6 => format!("is:{}", dice.one(&["pinned", "thread"])),
-                7 => format!("{}:2023-11-1{}", dice.one(&["on", "before", "after"]), 4 + dice.below(2)),
+                7 => format!(
+                    "{}:2023-11-1{}",
+                    dice.one(&["on", "before", "after"]),
+                    4 + dice.below(2)
+                ),
                 8 => "order:asc".to_owned(),
                 9 => format!("{one}'{other} & | ! <-> :* \\ \""),
                 _ => one.to_owned(),
@@ -259,7 +292,7 @@ fn questions(dice: &mut Dice) -> Vec<String> {
 fn a_long_talk(dice: &mut Dice) -> Story {
     let mut story = Story::default();
     for number in 0..400 {
-        let mut words: Vec<_> = (0..1 + dice.below(8)).map(|_| dice.one(&SAID)).collect();
+        let mut words: Vec<_> = (0..=dice.below(8)).map(|_| dice.one(&SAID)).collect();
         if dice.below(4) == 0 {
             words.push("boot loader");
         }
@@ -322,8 +355,12 @@ async fn either_database_finds_the_same() {
         let question = Question::read(&text);
         let senders: Vec<UserId> = question.from.iter().map(UserId::new).collect();
         let page = (dice.below(3) as u64, 1 + dice.below(50) as u64);
-        let expected = find(&mut lite, &question, &rooms, &senders, page).await.unwrap();
-        let matches = find(&mut postgres, &question, &rooms, &senders, page).await.unwrap();
+        let expected = find(&mut lite, &question, &rooms, &senders, page)
+            .await
+            .unwrap();
+        let matches = find(&mut postgres, &question, &rooms, &senders, page)
+            .await
+            .unwrap();
         assert_eq!(matches, expected, "{text}");
         found += usize::from(!matches.ids.is_empty());
     }

@@ -45,7 +45,9 @@ fn in_word(letter: char) -> bool {
 fn is_mark(letter: char) -> bool {
     // All that can be set on a letter so that the two are one.
     ('\u{300}'..='\u{331}').contains(&letter)
-        && ('A'..='Z').chain('a'..='z').any(|latin| compose(latin, letter).is_some())
+        && ('A'..='Z')
+            .chain('a'..='z')
+            .any(|latin| compose(latin, letter).is_some())
 }
 
 fn fold(letter: char) -> char {

@@ -110,7 +110,12 @@ async fn another_node_feeds_within_seconds_when_the_one_that_fed_dies() {
         }
         assert_eq!(said_at_last(&following.node).await, count);
         // In the middle of something.
-        world.say_all(numbered(count as usize * 1000, count as usize * 1000 + 2000)).await;
+        world
+            .say_all(numbered(
+                count as usize * 1000,
+                count as usize * 1000 + 2000,
+            ))
+            .await;
         count += 2000;
         feeding.kill();
         let killed = Instant::now();
@@ -306,7 +311,9 @@ async fn views_go_on_where_they_were_when_the_server_crashed() {
     second.ready().await;
     let mut count = 0;
     for round in 1..=2 {
-        world.say_all(numbered(round * 10_000, round * 10_000 + 3000)).await;
+        world
+            .say_all(numbered(round * 10_000, round * 10_000 + 3000))
+            .await;
         count += 3000;
         // In the middle of it, or just after.
         server.crash();

@@ -5,17 +5,13 @@
 use std::process::Command;
 use std::sync::OnceLock;
 
-const SCRIPT: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../tests/services/postgres.sh"
-);
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/services/postgres.sh");
 
 /// A URL for views whose schemas' names nobody else uses.
 pub fn postgres_url() -> String {
     static SERVER: OnceLock<String> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        std::env::var("HANSARD_TEST_POSTGRES_URL").unwrap_or_else(|_| start())
-    });
+    let server = SERVER
+        .get_or_init(|| std::env::var("HANSARD_TEST_POSTGRES_URL").unwrap_or_else(|_| start()));
     let separator = if server.contains('?') { '&' } else { '?' };
     let name = uuid::Uuid::now_v7().simple().to_string();
     format!("{server}{separator}schema=t{}", &name[16..])
