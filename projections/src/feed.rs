@@ -256,7 +256,9 @@ impl Feed {
             return Ok(());
         };
         let applied = Position(announced.applied);
-        match announced.generation {
+        // Tables of another version are none that this node's queries could read.
+        let same = announced.version == self.view.version();
+        match announced.generation.filter(|_| same) {
             Some(generation) => {
                 let view = self.view.name().to_owned();
                 self.serve(Namespace { view, generation }, applied, farewells)?;

@@ -10,6 +10,10 @@
 //! notification comes. The others say how far their readers wait, so that what they wait for is not
 //! gathered any longer.
 //!
+//! While nodes are replaced by those of another version, a view that has changed is answered by the
+//! nodes whose version is that of the one that feeds; to the others it is being built, until they are
+//! replaced, too, or one of them feeds.
+//!
 //! Views in SQLite belong to one node, which feeds and tells nobody.
 
 use std::collections::BTreeMap;
@@ -68,6 +72,8 @@ pub struct Announcement {
 /// What is announced of one view.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announced {
+    /// Of the view, as the node knows it that feeds.
+    pub version: u32,
     /// The one that serves; none while the first is being built.
     pub generation: Option<u64>,
     pub applied: u64,

@@ -67,6 +67,7 @@ impl Lane {
     /// What other nodes have to know of it.
     pub fn announced(&self) -> Announced {
         Announced {
+            version: self.view.version(),
             generation: self.store.is_serving().then(|| self.store.generation()),
             applied: self.store.applied().0,
             scrubbed: self.scrubbed.borrow().0,

@@ -273,6 +273,30 @@ async fn a_node_that_follows_serves_as_soon_as_it_starts() {
     feeding.stop().await;
 }
 
+#[tokio::test]
+async fn a_node_of_another_version_answers_once_it_feeds() {
+    let world = world().await;
+    world.say_all(numbered(0, 10)).await;
+    let old = world.start(Default::default()).await;
+    old.ready().await;
+    let changed = Sayings {
+        version: 2,
+        ..Default::default()
+    };
+    let new = world.start(Arc::new(changed)).await;
+    old.projector.rebuild(&["sayings"]).await.unwrap();
+    assert!(!new.projector.ready());
+    assert!(matches!(
+        new.store.read().await,
+        Err(ViewError::Building(_))
+    ));
+    assert_eq!(old.said().await, 10);
+    old.stop().await;
+    new.ready().await;
+    assert_eq!(new.said().await, 10);
+    new.stop().await;
+}
+
 /// A server of the test's own, which ends with the process at the latest.
 struct Server {
     directory: TempDir,
