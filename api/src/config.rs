@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
+use hansard_projections::Location;
 use serde::{Deserialize, Serialize};
 
 /// How log lines look.
@@ -43,6 +44,8 @@ pub enum ViewStore {
     /// Files in the data directory.
     #[default]
     Sqlite,
+    /// A database that several nodes read, by its URL.
+    Postgres(String),
 }
 
 /// A store that is none.
@@ -53,7 +56,7 @@ pub enum UnknownStore {
          kafka://broker1,broker2/topic"
     )]
     Log,
-    #[error("views are kept in sqlite")]
+    #[error("views are kept in sqlite or postgres://user:password@host/database")]
     Views,
 }
 
@@ -74,8 +77,9 @@ impl FromStr for ViewStore {
     type Err = UnknownStore;
 
     fn from_str(text: &str) -> Result<Self, UnknownStore> {
-        match text {
-            "sqlite" => Ok(Self::Sqlite),
+        match text.split_once("://").map(|(scheme, _)| scheme) {
+            None if text == "sqlite" => Ok(Self::Sqlite),
+            Some("postgres" | "postgresql") => Ok(Self::Postgres(text.to_owned())),
             _ => Err(UnknownStore::Views),
         }
     }
@@ -122,6 +126,15 @@ impl ViewStore {
     fn text(&self) -> &str {
         match self {
             Self::Sqlite => "sqlite",
+            Self::Postgres(url) => url,
+        }
+    }
+
+    /// Where that is; files lie in this directory.
+    pub fn location(&self, directory: PathBuf) -> Location {
+        match self {
+            Self::Sqlite => Location::Directory(directory),
+            Self::Postgres(url) => Location::Postgres(url.clone()),
         }
     }
 }
@@ -151,7 +164,7 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<LogStore>,
 
-    /// Where the views are kept: sqlite [default: sqlite]
+    /// Where the views are kept: sqlite or postgres://user:password@host/database [default: sqlite]
     #[arg(long, global = true, value_name = "STORE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     views: Option<ViewStore>,

@@ -68,8 +68,8 @@ impl Export {
 
         let stop = CancellationToken::new();
         let views: Vec<Arc<dyn View>> = vec![Arc::new(MessagesView)];
-        let projector =
-            Projector::start(journal.clone(), workspace.data.views(), views, stop.clone()).await?;
+        let location = config.views.location(workspace.data.views());
+        let projector = Projector::start(journal.clone(), location, views, stop.clone()).await?;
         projector.until_ready().await;
         let store = projector.store(MessagesView.name());
         let messages = store.ok_or_else(|| ViewError::Unknown(MessagesView.name().to_owned()))?;

@@ -12,7 +12,7 @@ use hansard_domain::journal::Journal;
 use hansard_domain::log::Position;
 use hansard_infra::data_dir::DataDirError;
 use hansard_projections::rebuild::{Progress, Told};
-use hansard_projections::{Projector, View, replay};
+use hansard_projections::{Location, Projector, View, replay};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
@@ -75,7 +75,10 @@ impl Replay {
                     .collect();
                 build_into(&journal, into.clone(), until, told).await?;
             }
-            None => rebuild(&journal, workspace.data.views(), views).await?,
+            None => {
+                let location = config.views.location(workspace.data.views());
+                rebuild(&journal, location, views).await?;
+            }
         }
         let seconds = since.elapsed().as_secs_f64();
         println!(
@@ -134,12 +137,12 @@ async fn build_into(
 /// Builds the next generation of views in the data directory, and lets it serve from the next start.
 async fn rebuild(
     journal: &Arc<Journal>,
-    directory: PathBuf,
+    location: Location,
     views: Vec<Arc<dyn View>>,
 ) -> Result<(), Box<dyn Error>> {
     let names: Vec<_> = views.iter().map(|view| view.name()).collect();
     let stop = CancellationToken::new();
-    let projector = Projector::start(journal.clone(), directory, views, stop.clone()).await?;
+    let projector = Projector::start(journal.clone(), location, views, stop.clone()).await?;
     let bars = Bars::new(names.iter().copied());
     let progress = || {
         let states = projector.views();

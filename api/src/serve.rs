@@ -66,7 +66,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let stop_views = CancellationToken::new();
     let views = Views::start(
         workspace.journal.clone(),
-        workspace.data.views(),
+        config.views.location(workspace.data.views()),
         stop_views.clone(),
     )
     .await?;

@@ -26,8 +26,15 @@ pub fn of_this_run() -> (Vec<(String, String)>, usize) {
         "kafka" => kafka_url(),
         _ => panic!("HANSARD_TEST_ON: there is no {wanted}"),
     };
+    // Shared by nodes in one database, or each node's own.
+    let views = if store == "postgres" {
+        log.as_str()
+    } else {
+        "sqlite"
+    };
     let environment = [
         ("HANSARD_LOG", log.as_str()),
+        ("HANSARD_VIEWS", views),
         ("HANSARD_MASTER_KEY", MASTER_KEY),
         ("HANSARD_CLUSTER_SECRET", SECRET),
     ];

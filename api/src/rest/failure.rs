@@ -234,9 +234,9 @@ impl From<ViewError> for Failure {
                 tracing::error!(%error, "a view does not answer");
                 Self::unavailable("The view is unavailable, try again [error-unavailable]")
             }
-            ViewError::Elsewhere => Self::unavailable(
-                "Another node feeds the views, ask that one [error-another-node]",
-            ),
+            ViewError::Elsewhere => {
+                Self::unavailable("Another node feeds the views, ask that one [error-another-node]")
+            }
             ViewError::Unknown(_) => Self::not_found(&error.to_string()),
             ViewError::Row(_) => {
                 tracing::error!(%error, "a view answers nonsense");
