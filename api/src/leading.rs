@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use hansard_commands::bootstrap;
 use hansard_commands::bus::Commands;
 use hansard_commands::eraser::Eraser;
 use hansard_commands::integration::dispatch::Dispatcher;
@@ -27,6 +28,8 @@ pub struct Duties {
     pub index: Arc<Index>,
     pub state: Arc<dyn StateStore>,
     pub sender: Arc<dyn WebhookSender>,
+    /// Settings that the environment sets: id and value.
+    pub settings: Vec<(String, String)>,
 }
 
 /// What the duties tell of themselves; while another node does them, nothing.
@@ -105,7 +108,11 @@ impl Duties {
     fn term(&self, told: Told, end: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
         let (commands, index) = (self.commands.clone(), self.index.clone());
         let (state, sender) = (self.state.clone(), self.sender.clone());
+        let settings = self.settings.clone();
         async move {
+            if let Err(error) = bootstrap::overwrite_settings(&commands, settings).await {
+                tracing::error!(%error, "the settings of the environment are not set");
+            }
             let dispatcher = Dispatcher::new(commands.clone(), sender);
             let dispatching = tokio::spawn(dispatcher.run(end.clone()));
             let webhooks = policy::start(

@@ -16,7 +16,7 @@ use hansard_commands::policy::{self, RunningPolicy};
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
 use hansard_domain::id::{RandomIds, SystemClock};
-use hansard_domain::log::Position;
+use hansard_domain::log::{Position, Role};
 use hansard_infra::http_out::HttpWebhookSender;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -80,6 +80,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         index: index.clone(),
         state: workspace.shared.clone(),
         sender: Arc::new(HttpWebhookSender::new()?),
+        settings: overwritten(),
     };
     let leading = Leading::start(duties, leads, running.stop_policies.clone());
 
@@ -189,7 +190,11 @@ async fn set_up(
             }
         }
         if commands.model().workspace_id().is_some() {
-            return Ok(());
+            // Where all nodes write the settings can be set by any; else by the one that leads.
+            return match commands.journal().role() {
+                Role::Follower => Ok(()),
+                Role::Sole | Role::Shared => Ok(set_up_here(commands, config).await?),
+            };
         }
         tokio::time::sleep(FOUNDING).await;
     }
@@ -211,10 +216,16 @@ async fn set_up_here(commands: &Commands, config: &Config) -> Result<(), Bootstr
             made.username, made.password
         );
     }
-    let overwritten = std::env::vars().filter_map(|(name, value)| {
-        Some((name.strip_prefix("OVERWRITE_SETTING_")?.to_owned(), value))
-    });
-    bootstrap::overwrite_settings(commands, overwritten.collect()).await
+    bootstrap::overwrite_settings(commands, overwritten()).await
+}
+
+/// The settings that the environment sets.
+fn overwritten() -> Vec<(String, String)> {
+    std::env::vars()
+        .filter_map(|(name, value)| {
+            Some((name.strip_prefix("OVERWRITE_SETTING_")?.to_owned(), value))
+        })
+        .collect()
 }
 
 /// The write side at work.

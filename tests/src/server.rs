@@ -348,9 +348,19 @@ fn http_client() -> reqwest::Client {
     reqwest::Client::new()
 }
 
+/// A port below those that the system gives to connections, which could take it at any moment. Each is
+/// given out once in a process; processes begin at different ones.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("the port's address").port()
+    const PORTS: std::ops::Range<u32> = 10_000..30_000;
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let start = u64::from(std::process::id()) * 97;
+    (0..1_000)
+        .map(|_| {
+            let number = start + NEXT.fetch_add(1, Ordering::Relaxed);
+            (PORTS.start + (number % PORTS.len() as u64) as u32) as u16
+        })
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 #[derive(Debug, Clone)]

@@ -155,11 +155,13 @@ pub fn client_address(headers: &HeaderMap, extensions: &Extensions, proxies: usi
     if proxies == 0 {
         return peer;
     }
-    let forwarded = headers
-        .get("x-forwarded-for")
-        .and_then(|forwarded| forwarded.to_str().ok());
+    // A proxy may add a line of its own instead of to the line that is there.
+    let forwarded = headers.get_all("x-forwarded-for").iter().rev();
     forwarded
-        .and_then(|forwarded| forwarded.rsplit(',').nth(proxies - 1)?.trim().parse().ok())
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.rsplit(','))
+        .nth(proxies - 1)
+        .and_then(|address| address.trim().parse().ok())
         .unwrap_or(peer)
 }
 
@@ -182,5 +184,15 @@ mod tests {
         assert_eq!(told("6.6.6.6, 1.2.3.4, 5.6.7.8", 2), "1.2.3.4");
         assert_eq!(told("1.2.3.4", 2), "127.0.0.1");
         assert_eq!(told("garbage", 1), "127.0.0.1");
+
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", "6.6.6.6".parse().unwrap());
+        headers.append("x-forwarded-for", "1.2.3.4".parse().unwrap());
+        let client = client_address(&headers, &Extensions::new(), 1);
+        assert_eq!(
+            client.to_string(),
+            "1.2.3.4",
+            "the proxy's own line comes last"
+        );
     }
 }

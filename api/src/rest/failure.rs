@@ -211,7 +211,7 @@ impl From<CommandError> for Failure {
             } => Self::forbidden_because(&format!("{reason} [{code}]")),
             CommandError::Denied { code, reason, .. } => Self::refused(&code, &reason),
             CommandError::NotLoggedIn => Self::not_logged_in(),
-            CommandError::Conflict(_) => Self::refused("error-conflict", &error.to_string()),
+            CommandError::Conflict(_) => Self::unavailable(&format!("{error} [error-conflict]")),
             CommandError::Follower => Self::elsewhere(),
             CommandError::Busy | CommandError::OutOfKeys => Self::busy(),
             // What the log says of itself is for the operator; the committer has logged it.
