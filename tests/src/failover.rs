@@ -66,7 +66,7 @@ impl Nodes {
     }
 
     /// The same user, at one node alone.
-    fn at(&self, node: usize, user: &Client) -> Client {
+    pub fn at(&self, node: usize, user: &Client) -> Client {
         self.nodes[node].client(user.user_id(), user.token())
     }
 

@@ -39,8 +39,19 @@ pub struct Load {
     room: String,
     stop: CancellationToken,
     clients: Vec<JoinHandle<Noted>>,
-    /// When the attempt began that was acknowledged last, of all that were.
-    went_through: watch::Receiver<Instant>,
+    went_through: watch::Receiver<WentThrough>,
+}
+
+/// What was acknowledged so far.
+#[derive(Clone, Copy)]
+struct WentThrough {
+    messages: usize,
+    /// When the attempt began that began last.
+    last: Instant,
+    /// The greatest position that an answer told.
+    written: u64,
+    /// The greatest position that was asked for by a read which was answered and not behind.
+    shown: u64,
 }
 
 struct Noted {
@@ -54,7 +65,12 @@ impl Load {
         let room = admin.channel("parliament").await;
         let nodes: Arc<[String]> = nodes.into();
         let stop = CancellationToken::new();
-        let (tell, went_through) = watch::channel(Instant::now());
+        let (tell, went_through) = watch::channel(WentThrough {
+            messages: 0,
+            last: Instant::now(),
+            written: 0,
+            shown: 0,
+        });
         let began = Instant::now();
         let mut tasks = Vec::new();
         for number in 0..clients {
@@ -97,12 +113,34 @@ impl Load {
     pub async fn goes_on(&self, after: &str, limit: Duration) -> Duration {
         let now = Instant::now();
         let mut went_through = self.went_through.clone();
-        let goes_on = went_through.wait_for(|attempt| *attempt > now);
+        let goes_on = went_through.wait_for(|went| went.last > now);
         let went = tokio::time::timeout(limit, goes_on).await;
         let took = now.elapsed();
         assert!(went.is_ok(), "{after}: no message went through in {took:?}");
         println!("{after}: the next message went through after {took:.1?}");
         took
+    }
+
+    /// Waits until a read shows everything that is acknowledged by now; fails if that takes longer
+    /// than a limit.
+    pub async fn shows(&self, after: &str, limit: Duration) {
+        let now = Instant::now();
+        let mut went_through = self.went_through.clone();
+        let written = went_through.borrow().written;
+        let shows = went_through.wait_for(|went| went.shown >= written);
+        let shows = tokio::time::timeout(limit, shows).await;
+        let took = now.elapsed();
+        assert!(shows.is_ok(), "{after}: no read was up to date in {took:?}");
+        println!("{after}: a read was up to date after {took:.1?}");
+    }
+
+    /// Waits until so many more messages were acknowledged.
+    pub async fn talk(&self, messages: usize) {
+        let mut went_through = self.went_through.clone();
+        let wanted = went_through.borrow().messages + messages;
+        let talked = went_through.wait_for(|went| went.messages >= wanted);
+        let talked = tokio::time::timeout(PERSISTENCE, talked).await;
+        assert!(talked.is_ok(), "{messages} more do not go through");
     }
 
     /// Lets everybody finish what they are at, and collects what they noted.
@@ -136,7 +174,7 @@ struct Member {
     /// Messages of anybody's.
     heard_of: Vec<String>,
     dice: StdRng,
-    tell: watch::Sender<Instant>,
+    tell: watch::Sender<WentThrough>,
     noted: Noted,
 }
 
@@ -181,10 +219,10 @@ impl Member {
                 let position = answer.position.unwrap_or_default();
                 self.since = self.since.max(position);
                 self.heard_of.push(id.clone());
-                self.tell.send_if_modified(|last| {
-                    let later = answer.attempt > *last;
-                    *last = answer.attempt.max(*last);
-                    later
+                self.tell.send_modify(|went| {
+                    went.messages += 1;
+                    went.last = answer.attempt.max(went.last);
+                    went.written = went.written.max(position);
                 });
                 Outcome::Acknowledged(Acknowledged {
                     at,
@@ -248,6 +286,10 @@ impl Member {
                 }
             }
         };
+        if !answer.behind {
+            self.tell
+                .send_modify(|went| went.shown = went.shown.max(since));
+        }
         self.noted.reads.push(Read {
             client: self.number,
             asked,
