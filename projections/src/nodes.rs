@@ -2,8 +2,9 @@
 //!
 //! The one that feeds holds an advisory lock of its session, so the lock is free when the connection
 //! ends: at once when the node stops or dies, within some eight seconds when its machine or the network
-//! is gone. The others try for it twice a second. That a node which lost it without knowing changes
-//! nothing more is not the lock's matter; see [`postgres`](crate::engine::postgres).
+//! is gone, or when it stands still. The others try for it twice a second. That a node which lost it
+//! without knowing changes nothing more is not the lock's matter; see
+//! [`postgres`](crate::engine::postgres).
 //!
 //! The node that feeds announces how far each view is and which generation serves, whenever that
 //! changes and at least five times a second: by `NOTIFY`, and in a row that is looked up where no
@@ -39,6 +40,10 @@ const BEAT: Duration = Duration::from_millis(500);
 
 /// A database whose answer is late by this much is taken for gone.
 const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// A node that stands still, its connections open, loses the lock: the server ends a session that has
+/// not been heard of for ten beats.
+const STANDSTILL: &str = "SET idle_session_timeout TO '5s'";
 
 /// How often the node that feeds announces at least, and the others look where they heard nothing.
 const ANNOUNCE: Duration = Duration::from_millis(200);
@@ -214,6 +219,7 @@ impl Nodes {
             Some(seat) => seat,
             None => database.plain().await?,
         };
+        answer(async { Ok(seat.execute(STANDSTILL).await?) }).await?;
         if *self.duty.borrow() != Duty::Feed {
             while !answer(self.take_over(database, &mut seat)).await? {
                 sleep(BEAT).await;

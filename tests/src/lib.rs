@@ -2,6 +2,8 @@
 
 pub mod conformance;
 pub mod crash;
+pub mod failover;
+pub mod history;
 pub mod kafka;
 pub mod load;
 pub mod server;

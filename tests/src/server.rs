@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// On answers to writes, and on requests that are to see them.
-const POSITION: &str = "Hansard-Position";
+pub const POSITION: &str = "Hansard-Position";
 
 pub const ADMIN: &str = "admin";
 pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
@@ -107,13 +107,22 @@ impl Server {
         server
     }
 
+    /// Launches one node of several on a log that all are given; whoever launched them all waits
+    /// until they are ready. Other than with [`Server::start_with`] each is a server by itself.
+    pub fn launch_node(options: Options) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut server = Self::node(directory, options);
+        server.launch();
+        server
+    }
+
     fn node(directory: TempDir, options: Options) -> Self {
         Self {
             directory,
             port: free_port(),
             options,
             process: None,
-            http: http_client(),
+            http: http(),
             others: Vec::new(),
             seen: Arc::default(),
         }
@@ -235,6 +244,13 @@ impl Server {
         self.others.iter_mut().for_each(Self::kill);
     }
 
+    /// Sends the process a signal, `-STOP` or `-CONT`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
     /// Asks the process to stop, as an operator does, and waits for it; other nodes stop first.
     pub async fn stop(&mut self) -> ExitStatus {
         for other in &mut self.others {
@@ -278,16 +294,7 @@ impl Server {
     }
 
     pub async fn login(&self, user: &str, password: &str) -> Client {
-        let answer = self
-            .anonymous()
-            .post("login", json!({ "user": user, "password": password }))
-            .await
-            .expect_ok();
-        let data = &answer["data"];
-        self.client(
-            data["userId"].as_str().unwrap(),
-            data["authToken"].as_str().unwrap(),
-        )
+        self.anonymous().login(user, password).await
     }
 
     /// A client that is not logged in.
@@ -316,22 +323,7 @@ impl Server {
 
     /// Makes a user with a password and logs it in.
     pub async fn user(&self, username: &str) -> Client {
-        let password = format!("{username}'s own secret");
-        self.admin()
-            .await
-            .post(
-                "users.create",
-                json!({
-                    "username": username,
-                    "name": username,
-                    "email": format!("{username}@example.org"),
-                    "password": password,
-                    "verified": true,
-                }),
-            )
-            .await
-            .expect_ok();
-        self.login(username, &password).await
+        self.admin().await.member(username).await
     }
 }
 
@@ -342,7 +334,7 @@ impl Drop for Server {
 }
 
 /// reqwest wants to know who does its cryptography before it speaks, even where there is none to do.
-fn http_client() -> reqwest::Client {
+pub fn http() -> reqwest::Client {
     // An error means that another test of this process said so already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::new()
@@ -419,13 +411,51 @@ impl Client {
             .map_or("", |session| session.token.as_str())
     }
 
+    /// The position of the last write that this client, or another of its server, was told of.
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Somebody else, at the same nodes.
+    async fn login(&self, user: &str, password: &str) -> Self {
+        let nobody = Self {
+            session: None,
+            ..self.clone()
+        };
+        let body = json!({ "user": user, "password": password });
+        let answer = nobody.post("login", body).await.expect_ok();
+        let told = |name: &str| answer["data"][name].as_str().unwrap().to_owned();
+        let session = Session {
+            user_id: told("userId"),
+            token: told("authToken"),
+        };
+        Self {
+            session: Some(session),
+            ..nobody
+        }
+    }
+
+    /// Makes a user with a password, as an administrator may, and logs it in.
+    pub async fn member(&self, username: &str) -> Self {
+        let password = format!("{username}'s own secret");
+        let user = json!({
+            "username": username,
+            "name": username,
+            "email": format!("{username}@example.org"),
+            "password": password,
+            "verified": true,
+        });
+        self.post("users.create", user).await.expect_ok();
+        self.login(username, &password).await
+    }
+
     /// A request to any path, with the session's headers.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let node = &self.nodes[turn % self.nodes.len()];
         let mut request = self.http.request(method, format!("{node}{path}"));
         if self.nodes.len() > 1 {
-            request = request.header(POSITION, self.seen.load(Ordering::Relaxed));
+            request = request.header(POSITION, self.seen());
         }
         match &self.session {
             Some(session) => request

@@ -32,14 +32,19 @@ pub fn of_this_run() -> (Vec<(String, String)>, usize) {
     } else {
         "sqlite"
     };
+    (of_a_node(&log, views), nodes)
+}
+
+/// The environment of every node of a workspace that keeps its log and its views there.
+pub fn of_a_node(log: &str, views: &str) -> Vec<(String, String)> {
     let environment = [
-        ("HANSARD_LOG", log.as_str()),
+        ("HANSARD_LOG", log),
         ("HANSARD_VIEWS", views),
         ("HANSARD_MASTER_KEY", MASTER_KEY),
         ("HANSARD_CLUSTER_SECRET", SECRET),
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    (environment.into(), nodes)
+    environment.into()
 }
 
 /// The URL of a topic that nobody else uses.

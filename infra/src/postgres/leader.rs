@@ -3,8 +3,10 @@
 //!
 //! The lock belongs to a session, so it is free when the leader's connection ends: at once when the
 //! node stops or dies, within some eight seconds when its machine or the network is gone (the server
-//! finds that out by TCP's keepalives). The leader asks on that connection all the time whether it
-//! still holds the lock, so that a node that is cut off stops leading before another one begins.
+//! finds that out by TCP's keepalives) or when it stands still. The leader asks on that connection all
+//! the time whether it still holds the lock, so that a node that is cut off stops leading before
+//! another one begins. One that stood still may take itself for the leader for an instant after it
+//! goes on, until it is told that its connection is gone.
 
 use std::time::Duration;
 
@@ -20,6 +22,10 @@ const BEAT: Duration = Duration::from_millis(500);
 
 /// A leader whose answer is late by this much no longer takes itself for one.
 const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// A node that stands still, its connections open, loses the lock: the server ends a session that has
+/// not been heard of for ten beats.
+const STANDSTILL: &str = "SET idle_session_timeout TO '5s'";
 
 /// The candidacy of one node for one thing to lead in. It ends, and the lock with it, when dropped.
 pub struct Leadership {
@@ -87,6 +93,8 @@ impl Candidate {
     /// Tries for the lock, and then keeps it for as long as the connection lasts.
     async fn hold_office(&self) -> Result<(), sqlx::Error> {
         let mut connection = self.database.connect().await?;
+        let still = sqlx::raw_sql(STANDSTILL);
+        within(PATIENCE, still.execute(&mut connection)).await??;
         while !within(PATIENCE, self.take(&mut connection)).await?? {
             sleep(BEAT).await;
         }
