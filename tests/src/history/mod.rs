@@ -208,7 +208,9 @@ impl History {
     pub fn longest_pause(&self) -> Duration {
         let mut answers: Vec<Moment> = self.sent.iter().filter_map(Sent::answered).collect();
         answers.sort_unstable();
-        let pauses = answers.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+        let pauses = answers
+            .windows(2)
+            .map(|pair| pair[1].saturating_sub(pair[0]));
         pauses.max().unwrap_or_default()
     }
 }

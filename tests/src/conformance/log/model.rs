@@ -99,7 +99,14 @@ pub async fn random_schedule(under_test: &mut dyn LogUnderTest) {
                 let mut ahead = BTreeMap::new();
                 for _ in 0..random.random_range(1..6) {
                     if !past.is_empty() && random.random_bool(0.15) {
-                        commits.extend(past.choose(&mut random).cloned());
+                        commits.extend(past.choose(&mut random).cloned().map(|mut commit| {
+                            // What was never recorded is recorded now, if at all: times never go
+                            // back along the log.
+                            if model.retried(&commit).is_none() {
+                                commit.metadata.at = Timestamp(now);
+                            }
+                            commit
+                        }));
                     } else {
                         commits.push(some_commit(&mut random, &model, &mut ahead, now));
                     }
