@@ -185,14 +185,30 @@ pub fn recorded(app: &App, entry: &Entry, sender: &UserId) -> Result<String, Fai
 pub async fn said(app: &App, viewer: &UserId, said: &Said) -> Result<String, Failure> {
     match said {
         Said::New(entry) => recorded(app, entry, viewer),
-        Said::Already(id) => Ok(seen(app, viewer, id).await?.json),
+        Said::Already(id) => {
+            let views = app.views.projector.views();
+            let behind = views.iter().any(|view| view.name == VIEW && view.lag > 0);
+            match app.views.messages.single(viewer, id).await? {
+                Some(message) => Ok(message.json),
+                // It is on the record, and the view may only not show it yet.
+                None if behind => Err(Failure::busy()),
+                None => Err(nothing()),
+            }
+        }
     }
 }
+
+/// The view that shows messages.
+const VIEW: &str = "messages";
 
 /// A message that the viewer may see; otherwise what Rocket.Chat says to that, which is nothing.
 pub async fn seen(app: &App, viewer: &UserId, id: &MessageId) -> Result<MessageHead, Failure> {
     let message = app.views.messages.single(viewer, id).await?;
-    message.ok_or_else(|| Failure::with_body(serde_json::json!({ "success": false })))
+    message.ok_or_else(nothing)
+}
+
+fn nothing() -> Failure {
+    Failure::with_body(serde_json::json!({ "success": false }))
 }
 
 /// A time as clients write it: ISO 8601, or milliseconds.
