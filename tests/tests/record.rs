@@ -179,7 +179,10 @@ async fn the_log_is_read_page_by_page_without_its_secrets() {
         .map(|event| event["position"].as_u64().unwrap())
         .collect();
     assert!(positions.is_sorted_by(|earlier, later| earlier < later));
-    assert_eq!(events[0]["type"], "WorkspaceFounded");
+    // Where nodes elect the one that writes, its election comes before all else.
+    let mut kinds = events.iter().map(|event| &event["type"]);
+    let first = kinds.find(|kind| *kind != "WriterElected");
+    assert_eq!(first.unwrap(), "WorkspaceFounded");
     let sent = events
         .iter()
         .find(|event| event["stream"] == format!("message-{}", said["_id"].as_str().unwrap()));
@@ -390,7 +393,8 @@ async fn statistics_count_what_there_is() {
     assert_eq!(more("totalUsers"), 1);
     assert_eq!(more("totalChannels"), 1);
     assert!(more("totalChannelMessages") >= 1);
-    assert!(after["process"]["uptime"].as_f64() > before["process"]["uptime"].as_f64());
+    // Of the node that answers.
+    assert!(after["process"]["uptime"].as_f64() > Some(0.0));
     assert!(after["os"]["totalmem"].as_u64().unwrap() > 0);
     let refused = mary.get("statistics").await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
