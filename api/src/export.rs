@@ -10,7 +10,6 @@ use clap::{Args, ValueEnum};
 use hansard_commands::model::WriteModel;
 use hansard_commands::snapshot::Snapshots;
 use hansard_domain::id::{RoomId, Timestamp, UserId};
-use hansard_infra::state::StateFiles;
 use hansard_projections::messages::{Filter, Messages, MessagesView, Order, Slice};
 use hansard_projections::{Projector, View, ViewError};
 use serde::Deserialize;
@@ -57,8 +56,7 @@ impl Export {
     pub async fn run(self, config: &Config) -> Result<(), Box<dyn Error>> {
         let workspace = Workspace::open(config).await?;
         let journal = &workspace.journal;
-        let state = Arc::new(StateFiles::new(workspace.data.state()));
-        let model = Snapshots::open(state, journal)
+        let model = Snapshots::open(workspace.own.clone(), journal)
             .await?
             .restore(journal)
             .await?;

@@ -11,7 +11,6 @@ use hansard_domain::log::{EventLog, LogError, Role};
 use hansard_domain::vault::VaultError;
 use hansard_infra::data_dir::{DataDir, DataDirError};
 use hansard_infra::http_out::HttpOutError;
-
 use hansard_infra::log::kafka::{self, KafkaConfig, KafkaLog, Progress};
 use hansard_infra::log::postgres::PostgresLog;
 use hansard_infra::log::sqlite::{OpenError, SqliteLog};

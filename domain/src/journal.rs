@@ -80,8 +80,6 @@ pub struct Journal {
     recent: Mutex<Recent>,
     head: watch::Sender<Position>,
     role: watch::Receiver<Role>,
-    /// Held by whoever publishes, so that what others wrote is published once and in order.
-    tail: tokio::sync::Mutex<()>,
     /// The time of the newest event: times never go back along the log.
     newest: AtomicI64,
 }
@@ -108,7 +106,6 @@ impl Journal {
         let role = log.role();
         Ok(Arc::new(Self {
             role,
-            tail: tokio::sync::Mutex::new(()),
             log,
             keys: Arc::new(Keyring::new(vault)),
             recent: Mutex::new(recent),
@@ -200,7 +197,6 @@ impl Journal {
             }
         }
 
-        let _tail = self.tail.lock().await;
         let mut outcomes = if commits.is_empty() {
             Vec::new().into_iter()
         } else {
@@ -254,9 +250,8 @@ impl Journal {
     }
 
     /// Reads what was recorded after the head that is known here, and publishes it: what other nodes
-    /// wrote, or an append left whose answer was lost.
+    /// wrote, or an append left whose answer was lost. Only the task that appends may.
     pub async fn catch_up(&self) -> Result<Vec<Batch>, JournalError> {
-        let _tail = self.tail.lock().await;
         let mut found = Vec::new();
         let mut pages = self.log.all(self.head());
         while let Some(page) = pages.next().await {
