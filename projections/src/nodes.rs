@@ -9,7 +9,7 @@
 //! The node that feeds announces how far each view is and which generation serves, whenever that
 //! changes and at least five times a second: by `NOTIFY`, and in a row that is looked up where no
 //! notification comes. The others say how far their readers wait, so that what they wait for is not
-//! gathered any longer.
+//! gathered any longer, and what they were asked to rebuild, until it is announced as being built.
 //!
 //! While nodes are replaced by those of another version, a view that has changed is answered by the
 //! nodes whose version is that of the one that feeds; to the others it is being built, until they are
@@ -17,11 +17,12 @@
 //!
 //! Views in SQLite belong to one node, which feeds and tells nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hansard_domain::log::Position;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
@@ -93,6 +94,8 @@ enum Message {
     Announcement(Announcement),
     /// How far readers of other nodes wait, by view.
     Wanted(BTreeMap<String, u64>),
+    /// Views that are to be rebuilt.
+    Rebuild(BTreeSet<String>),
 }
 
 /// See the module. What one node knows of the others, and they of it.
@@ -101,6 +104,26 @@ pub struct Nodes {
     heard: watch::Sender<Announcement>,
     /// Something is to be told the others.
     news: Arc<Notify>,
+    /// The views that this node was asked to have rebuilt, and by how many.
+    orders: Mutex<BTreeMap<&'static str, usize>>,
+}
+
+/// A view is to be rebuilt by the node that feeds, which is told so until this is dropped.
+pub struct Order<'a> {
+    nodes: &'a Nodes,
+    view: &'static str,
+}
+
+impl Drop for Order<'_> {
+    fn drop(&mut self) {
+        let mut orders = self.nodes.orders.lock();
+        if let Some(count) = orders.get_mut(self.view) {
+            *count -= 1;
+            if *count == 0 {
+                orders.remove(self.view);
+            }
+        }
+    }
 }
 
 /// The connection that holds the lock, or tries for it. `None` where no other node could.
@@ -113,6 +136,7 @@ impl Nodes {
             duty: watch::Sender::new(Duty::Feed),
             heard: watch::Sender::default(),
             news: Arc::default(),
+            orders: Mutex::default(),
         });
         let Engine::Postgres(database) = engine else {
             return Ok((nodes, None));
@@ -136,6 +160,13 @@ impl Nodes {
 
     pub fn news(&self) -> Arc<Notify> {
         self.news.clone()
+    }
+
+    /// Has the node that feeds, if it is another one, told to rebuild a view.
+    pub fn order(&self, view: &'static str) -> Order<'_> {
+        *self.orders.lock().entry(view).or_default() += 1;
+        self.news.notify_one();
+        Order { nodes: self, view }
     }
 
     /// Returns when what is known of the views is no older than this call.
@@ -263,7 +294,14 @@ impl Nodes {
                         }
                     }
                 }
-                Ok(Message::Wanted(_)) => {}
+                Ok(Message::Rebuild(views)) if *self.duty.borrow() == Duty::Feed => {
+                    for view in views {
+                        if let Some(lane) = lanes.get(view.as_str()) {
+                            lane.begin_rebuild();
+                        }
+                    }
+                }
+                Ok(Message::Wanted(_) | Message::Rebuild(_)) => {}
                 Err(error) => tracing::debug!(%error, "a notification that means nothing"),
             }
         }
@@ -319,12 +357,21 @@ impl Nodes {
         if !wanted.is_empty() && (wanted != said.wanted || said.asked.elapsed() > TICK) {
             said.wanted.clone_from(&wanted);
             said.asked = Instant::now();
-            let payload = serde_json::to_string(&Message::Wanted(wanted))?;
-            sqlx::query("SELECT pg_notify($1, $2)")
-                .bind(database.catalog_schema())
-                .bind(payload)
-                .execute(said.connection(database).await?)
-                .await?;
+            said.tell(database, Message::Wanted(wanted)).await?;
+        }
+        let orders: BTreeSet<_> = {
+            let orders = self.orders.lock();
+            let waiting = |view: &&&str| lanes[**view].announced().building.is_none();
+            orders
+                .keys()
+                .filter(waiting)
+                .map(|view| (*view).to_owned())
+                .collect()
+        };
+        if !orders.is_empty() && (orders != said.orders || said.ordered.elapsed() > TICK) {
+            said.orders.clone_from(&orders);
+            said.ordered = Instant::now();
+            said.tell(database, Message::Rebuild(orders)).await?;
         }
         if said.looked.elapsed() >= ANNOUNCE {
             said.looked = Instant::now();
@@ -342,6 +389,8 @@ struct Said {
     announced: Instant,
     wanted: BTreeMap<String, u64>,
     asked: Instant,
+    orders: BTreeSet<String>,
+    ordered: Instant,
     looked: Instant,
 }
 
@@ -354,6 +403,8 @@ impl Default for Said {
             announced: now,
             wanted: BTreeMap::new(),
             asked: now,
+            orders: BTreeSet::new(),
+            ordered: now,
             looked: now,
         }
     }
@@ -371,6 +422,16 @@ impl Said {
         self.connection
             .as_mut()
             .ok_or_else(|| ViewError::Unavailable("there is no connection".to_owned()))
+    }
+
+    async fn tell(&mut self, database: &Database, message: Message) -> Result<(), ViewError> {
+        let payload = serde_json::to_string(&message)?;
+        sqlx::query("SELECT pg_notify($1, $2)")
+            .bind(database.catalog_schema())
+            .bind(payload)
+            .execute(self.connection(database).await?)
+            .await?;
+        Ok(())
     }
 
     /// Announces what has changed; nothing new now and then, too.

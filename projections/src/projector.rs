@@ -24,15 +24,17 @@ use crate::view::{View, ViewError};
 /// After a rebuild that failed, while its view has nothing to answer from.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How many rebuilds that were asked for wait for one that runs; who asks then waits, too.
-const WAITING: usize = 8;
+/// How long the node that feeds the views is given to take a rebuild on: a few seconds more than
+/// another node needs to take its place.
+const TAKING_ON: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// See the module. Stops when its token is cancelled; [`Self::stopped`] waits for that.
 pub struct Projector {
     journal: Arc<Journal>,
     lanes: Arc<Lanes>,
     nodes: Arc<Nodes>,
-    rebuilds: mpsc::Sender<Request>,
+    rebuilds: mpsc::UnboundedSender<Request>,
     tasks: TaskTracker,
 }
 
@@ -61,9 +63,26 @@ pub(crate) struct Lane {
     scrubbed: watch::Receiver<Position>,
     told: Told,
     adoptions: mpsc::Sender<Adopt>,
+    rebuilds: mpsc::UnboundedSender<Request>,
 }
 
 impl Lane {
+    /// Has the view rebuilt on this node, unless it is being or about to be.
+    pub fn begin_rebuild(&self) {
+        let begun = self.told.send_if_modified(|told| {
+            let idle = told.is_none();
+            if idle {
+                *told = Some(Progress::start(self.store.head()));
+            }
+            idle
+        });
+        if begun {
+            let views = vec![self.view.name()];
+            // Nobody waits for it, and a projector that has stopped rebuilds nothing.
+            let _ = self.rebuilds.send(Request { views, done: None });
+        }
+    }
+
     /// What other nodes have to know of it.
     pub fn announced(&self) -> Announced {
         Announced {
@@ -78,7 +97,7 @@ impl Lane {
 
 struct Request {
     views: Vec<&'static str>,
-    done: oneshot::Sender<Result<(), ViewError>>,
+    done: Option<oneshot::Sender<Result<(), ViewError>>>,
 }
 
 impl Projector {
@@ -102,6 +121,7 @@ impl Projector {
 
         let (tasks, feeds) = (TaskTracker::new(), TaskTracker::new());
         let (repairs, damaged) = mpsc::unbounded_channel();
+        let (rebuilds, requests) = mpsc::unbounded_channel();
         let mut lanes = Lanes::new();
         for view in views {
             let store = Store::new(view.name(), journal.clone(), nodes.news());
@@ -129,6 +149,7 @@ impl Projector {
                 scrubbed: scrubbed.subscribe(),
                 told: told.clone(),
                 adoptions,
+                rebuilds: rebuilds.clone(),
             };
             lanes.insert(view.name(), lane);
             let mut feed = Feed {
@@ -155,7 +176,6 @@ impl Projector {
         feeds.close();
 
         let lanes = Arc::new(lanes);
-        let (rebuilds, requests) = mpsc::channel(WAITING);
         let rebuilder = Rebuilder {
             journal: journal.clone(),
             engine: engine.clone(),
@@ -223,19 +243,49 @@ impl Projector {
     pub async fn rebuild(&self, views: &[&str]) -> Result<(), ViewError> {
         let views = views
             .iter()
-            .map(|view| {
-                let lane = self.lanes.get(view);
-                lane.map(|lane| lane.view.name())
-                    .ok_or_else(|| ViewError::Unknown((*view).to_owned()))
-            })
-            .collect::<Result<_, _>>()?;
+            .map(|view| Ok(self.lane(view)?.view.name()))
+            .collect::<Result<_, ViewError>>()?;
         let (done, outcome) = oneshot::channel();
         let stopped = || ViewError::Unavailable("the projector has stopped".to_owned());
+        let done = Some(done);
         self.rebuilds
             .send(Request { views, done })
-            .await
             .map_err(|_| stopped())?;
         outcome.await.map_err(|_| stopped())?
+    }
+
+    /// Has a view rebuilt by whatever node feeds it, unless it is being. Returns when that node has
+    /// taken it on, with [`ViewError::Elsewhere`] where none has within ten seconds;
+    /// [`Self::views`] tells how far it is.
+    pub async fn begin_rebuild(&self, view: &str) -> Result<(), ViewError> {
+        let lane = self.lane(view)?;
+        let (mut duty, mut told) = (self.nodes.duty(), lane.told.subscribe());
+        let before = lane.store.generation();
+        let _order = self.nodes.order(lane.view.name());
+        let taken_on = async {
+            loop {
+                if *duty.borrow_and_update() == Duty::Feed {
+                    return lane.begin_rebuild();
+                }
+                // A small one may have been done before it was heard of.
+                if told.borrow_and_update().is_some() || lane.store.generation() > before {
+                    return;
+                }
+                tokio::select! {
+                    _ = duty.changed() => {}
+                    _ = told.changed() => {}
+                    () = tokio::time::sleep(LOOK) => {}
+                }
+            }
+        };
+        tokio::time::timeout(TAKING_ON, taken_on)
+            .await
+            .map_err(|_| ViewError::Elsewhere)
+    }
+
+    fn lane(&self, view: &str) -> Result<&Lane, ViewError> {
+        let lane = self.lanes.get(view);
+        lane.ok_or_else(|| ViewError::Unknown(view.to_owned()))
     }
 
     /// Returns when what was erased up to a position stands in no file of any view any more; call
@@ -316,7 +366,7 @@ struct Rebuilder {
 impl Rebuilder {
     async fn run(
         self,
-        mut requests: mpsc::Receiver<Request>,
+        mut requests: mpsc::UnboundedReceiver<Request>,
         mut damaged: mpsc::UnboundedReceiver<&'static str>,
         stop: CancellationToken,
     ) {
@@ -352,7 +402,7 @@ impl Rebuilder {
                     () = stop.cancelled() => return,
                     outcome = self.rebuild(&request.views) => {
                         // Whoever asked may have gone.
-                        let _ = request.done.send(outcome);
+                        let _ = request.done.map(|done| done.send(outcome));
                     }
                 },
             }
@@ -361,6 +411,10 @@ impl Rebuilder {
 
     async fn rebuild(&self, views: &[&'static str]) -> Result<(), ViewError> {
         if *self.duty.borrow() == Duty::Follow {
+            // What the node that feeds is building it announces.
+            for view in views {
+                self.lanes[view].told.send_replace(None);
+            }
             return Err(ViewError::Elsewhere);
         }
         let first_error = Mutex::new(None);

@@ -95,6 +95,10 @@ impl Store {
         *self.shared.applied.borrow()
     }
 
+    pub(crate) fn head(&self) -> Position {
+        self.shared.journal.head()
+    }
+
     /// Has everything up to a position taken in without waiting for more.
     pub(crate) fn want(&self, position: Position) {
         if raise(&self.shared.wanted, position) {

@@ -330,6 +330,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            eprintln!(
+                "the server of the test that failed said:\n{}",
+                self.output()
+            );
+        }
     }
 }
 

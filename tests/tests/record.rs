@@ -319,6 +319,8 @@ async fn views_tell_how_they_are_and_are_rebuilt() {
         assert!(view["lag"].is_u64() && view["version"].is_u64());
         (view["generation"].as_u64(), view["state"] == "serving")
     };
+    // What is being built already is not begun anew.
+    eventually("the audit is built", async || generation().await.1).await;
     let (before, _) = generation().await;
     let rebuild = admin
         .request(Method::POST, "/api/hansard/v1/views/audit/rebuild")

@@ -99,7 +99,9 @@ async fn views(caller: Caller, State(app): State<App>) -> Answer<ViewsAnswer> {
 /// Build a view again.
 ///
 /// It serves meanwhile, and the new tables take over once they hold everything; `GET
-/// /api/hansard/v1/views` tells how far that is. Needs `manage-views`.
+/// /api/hansard/v1/views` tells how far that is. One that is being built already is not begun anew.
+/// Views that nodes share are rebuilt by the node that feeds them, whichever is asked; where each node
+/// has views of its own, that of the node that is asked is rebuilt. Needs `manage-views`.
 #[utoipa::path(
     post, path = "/api/hansard/v1/views/{view}/rebuild", tag = "record",
     params(("view" = String, Path, description = "Its name.")),
@@ -114,22 +116,11 @@ async fn rebuild(
     Path(name): Path<String>,
 ) -> Result<(StatusCode, Json<Success<ViewAnswer>>), Failure> {
     require(&app, &caller, PERMISSION).await?;
-    let view = app
-        .views
-        .projector
-        .views()
-        .into_iter()
+    let projector = &app.views.projector;
+    projector.begin_rebuild(&name).await?;
+    let mut views = projector.views().into_iter();
+    let view = views
         .find(|view| view.name == name)
         .ok_or_else(|| Failure::not_found("There is no such view"))?;
-    // One that is being built holds everything when it is done; a second run would add nothing.
-    if view.rebuild.is_none() {
-        let projector = app.views.projector.clone();
-        tokio::spawn(async move {
-            // The projector waits for it when the server stops.
-            if let Err(error) = projector.rebuild(&[view.name]).await {
-                tracing::warn!(view = view.name, %error, "a view was not rebuilt");
-            }
-        });
-    }
     Ok((StatusCode::ACCEPTED, Json(answer(view.into())?)))
 }

@@ -2,7 +2,8 @@
 //!
 //! Whatever changes something is handed on at once; what only looks is tried here first, and handed
 //! on if it turns out to record something (an auditor's look), or to need a session that this node
-//! has not heard of. While no node writes, a request waits for one that does.
+//! has not heard of. So is what changes this node's own views alone. While no node writes, a request
+//! waits for one that does.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -24,6 +25,9 @@ use crate::cluster::{CLIENT, Cluster, FOLLOWS, PATIENCE, SECRET};
 
 /// How long a request waits before it is tried again.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The paths of requests that concern the views of the node that is asked.
+const OWN_VIEWS: &str = "/api/hansard/v1/views/";
 
 /// What belongs to a connection and not to what goes through it.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -72,7 +76,8 @@ pub async fn hand_on(State(app): State<App>, mut request: Request, next: Next) -
     };
     let kept = Kept { parts, body };
     let looks = kept.parts.method.is_safe();
-    if looks || app.commands.journal().role() != Role::Follower {
+    let here_first = looks || kept.parts.uri.path().starts_with(OWN_VIEWS);
+    if here_first || app.commands.journal().role() != Role::Follower {
         let response = next.clone().run(kept.clone().into()).await;
         if response.extensions().get::<Elsewhere>().is_none() {
             return response;

@@ -1,5 +1,6 @@
 //! Event logs: the stores that keep the promises of [`hansard_domain::log`].
 
+mod batch;
 pub mod kafka;
 pub mod memory;
 pub mod postgres;

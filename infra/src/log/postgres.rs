@@ -9,7 +9,6 @@
 //! Who follows is [woken](heard) by the notification that each batch sends, and should none come, by
 //! asking for the newest position twice a second.
 
-mod batch;
 mod heard;
 mod reader;
 mod writer;

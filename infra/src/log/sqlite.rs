@@ -26,6 +26,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::batch::EventRow;
 use super::{closed, unfold};
 use crate::sqlite::{Failure, failure, options};
 
@@ -117,7 +118,7 @@ impl SqliteLog {
     }
 
     /// Writes events at the positions they have, but for those that are here already.
-    pub(super) async fn fill(&self, rows: Vec<writer::EventRow>) -> Result<(), LogError> {
+    pub(super) async fn fill(&self, rows: Vec<EventRow>) -> Result<(), LogError> {
         let (answer, answered) = oneshot::channel();
         let request = writer::Request::Fill { rows, answer };
         self.writer.send(request).await.map_err(|_| closed())?;

@@ -238,6 +238,42 @@ async fn every_node_answers_from_the_tables_that_a_rebuild_made() {
 }
 
 #[tokio::test]
+async fn a_node_that_follows_has_a_view_rebuilt_by_the_one_that_feeds() {
+    let world = world().await;
+    world.say_all(numbered(0, 3000)).await;
+    let feeding = world.start(Default::default()).await;
+    feeding.ready().await;
+    let following = world.start(Default::default()).await;
+    following.ready().await;
+    let before = world.generation().await;
+    for node in [&following, &feeding] {
+        node.projector.begin_rebuild("sayings").await.unwrap();
+    }
+    until("it is not rebuilt", async || {
+        let views = following.projector.views();
+        views[0].rebuild.is_none() && world.generation().await != before
+    })
+    .await;
+    let after = world.generation().await;
+    assert_eq!(following.said().await, 3000);
+    assert_eq!(
+        generation(&mut following.store.read().await.unwrap()).await,
+        after
+    );
+    let unknown = following.projector.begin_rebuild("nothing").await;
+    assert!(matches!(unknown, Err(ViewError::Unknown(name)) if name == "nothing"));
+
+    // Whoever feeds when it is taken on does it.
+    feeding.stop().await;
+    following.projector.begin_rebuild("sayings").await.unwrap();
+    until("it is not rebuilt", async || {
+        following.projector.views()[0].rebuild.is_none() && world.generation().await != after
+    })
+    .await;
+    following.stop().await;
+}
+
+#[tokio::test]
 async fn a_node_that_follows_knows_when_something_erased_is_gone() {
     let world = world().await;
     let feeding = world.start(Default::default()).await;

@@ -10,7 +10,7 @@ use hansard_domain::log::{NewEvent, StreamId};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use uuid::Uuid;
 
-use crate::log::sqlite::writer::{Envelope, EventRow};
+use crate::log::batch::{Envelope, EventRow};
 
 pub fn headers(row: &EventRow) -> OwnedHeaders {
     let envelope = &row.envelope;

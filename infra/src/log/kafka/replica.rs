@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use super::config::KafkaConfig;
 use super::feed::Feed;
 use super::{reason, record};
+use crate::log::batch::EventRow;
 use crate::log::sqlite::SqliteLog;
-use crate::log::sqlite::writer::EventRow;
 
 /// Events are written together up to about these sizes.
 const BATCH_EVENTS: usize = 4096;

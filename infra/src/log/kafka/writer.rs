@@ -22,8 +22,9 @@ use super::context::Quiet;
 use super::election::{Campaign, follow};
 use super::replica::Progress;
 use super::{reason, record};
+use crate::log::batch::{BATCH_BYTES, BATCH_EVENTS, EventRow, size};
 use crate::log::sqlite::SqliteLog;
-use crate::log::sqlite::writer::{Answer, BATCH_BYTES, BATCH_EVENTS, EventRow, size};
+use crate::log::sqlite::writer::Answer;
 
 /// The key of the marker in the topic of keys, which takes no record without one.
 pub const MARKER: &str = "marker";

@@ -10,13 +10,9 @@ use sqlx::{PgConnection, Row};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use super::batch::{Batch, EventRow};
+use super::super::batch::{BATCH_BYTES, BATCH_EVENTS, Batch, EventRow, size};
 use super::{announce, refused};
 use crate::postgres::{Database, number, within};
-
-/// A batch takes no further request once it has this many events or payload bytes.
-const BATCH_EVENTS: usize = 4096;
-const BATCH_BYTES: usize = 8 << 20;
 
 /// How long it may take until it is this node's turn to write, with a new connection if need be.
 const TURN: Duration = Duration::from_secs(5);
@@ -207,17 +203,6 @@ fn is_stopping(error: &sqlx::Error) -> bool {
     matches!(code.as_deref(), Some("57P01" | "57P02" | "57P05" | "25P03"))
 }
 
-fn size(commits: &[Commit]) -> (usize, usize) {
-    let events = commits
-        .iter()
-        .flat_map(|commit| &commit.appends)
-        .flat_map(|append| &append.events);
-    // 200 bytes are what a row has around its payload, roughly.
-    events.fold((0, 0), |(count, bytes), event| {
-        (count + 1, bytes + event.payload.len() + 200)
-    })
-}
-
 /// Tells the batch what stands in the streams it touches.
 async fn look_up(
     connection: &mut PgConnection,
@@ -298,12 +283,9 @@ async fn insert(
         .bind(column(rows, |row| row.event.kind.as_str()))
         .bind(column(rows, |row| i32::from(row.event.schema)))
         .bind(column(rows, |row| row.envelope.at))
-        .bind(column(rows, |row| row.envelope.actor.as_str()))
+        .bind(column(rows, |row| &*row.envelope.actor))
         .bind(column(rows, |row| row.envelope.correlation.as_deref()))
-        .bind(column(rows, |row| {
-            let causation = row.envelope.causation.as_ref();
-            causation.map(|id| id.as_bytes().as_slice())
-        }))
+        .bind(column(rows, |row| row.envelope.causation.as_deref()))
         .bind(column(rows, |row| row.envelope.origin.as_deref()))
         .bind(column(rows, |row| row.event.payload.as_str()))
         .bind(channel)

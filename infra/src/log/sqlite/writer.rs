@@ -4,25 +4,20 @@
 //! which commits go in; a batch then costs a lookup of the streams it does not know, a few inserts
 //! of many rows, and one flush.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use hansard_domain::log::{
-    Commit, Conflict, LogError, NewEvent, Position, Recorded, StreamId, Version,
-};
+use hansard_domain::log::{Commit, Conflict, LogError, Position, Recorded, StreamId};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
 use sqlx::{Arguments, ConnectOptions, Connection, Row, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use super::super::batch::{BATCH_BYTES, BATCH_EVENTS, Batch, EventRow, size};
 use crate::sqlite::{Failure, failure};
-
-/// A batch takes no further request once it has this many events or payload bytes.
-pub const BATCH_EVENTS: usize = 4096;
-pub const BATCH_BYTES: usize = 8 << 20;
 
 /// Streams whose version is kept in memory; up to twice as many while the older half is forgotten.
 const KNOWN_STREAMS: usize = 50_000;
@@ -213,9 +208,12 @@ impl Writer {
         let head = *self.head.borrow();
         let (batch, outcomes) = self.decide(connection, commits).await?;
         let last = batch.next_position() - 1;
+        let versions: Vec<_> = batch
+            .versions()
+            .map(|(stream, version)| (stream.clone(), version))
+            .collect();
         insert(connection, batch.rows).await?;
-        for (stream, state) in batch.streams {
-            let version = state.version();
+        for (stream, version) in versions {
             self.known.learn(stream, version);
         }
         if last > head.0 {
@@ -230,19 +228,33 @@ impl Writer {
         connection: &mut SqliteConnection,
         commits: Vec<Commit>,
     ) -> Result<(Batch, Vec<Result<Recorded, Conflict>>), sqlx::Error> {
-        let head = *self.head.borrow();
+        let mut batch = Batch::new(*self.head.borrow(), &commits);
         let named = commits.iter().flat_map(|commit| &commit.appends);
-        let streams = self
-            .lookup(connection, named.map(|append| &append.stream))
-            .await?;
-        let mut batch = Batch::new(head, streams);
-        let mut outcomes = Vec::with_capacity(commits.len());
-        for commit in commits {
-            outcomes.push(match batch.conflict(&commit) {
-                None => Ok(batch.take(commit)),
-                Some(conflict) => batch.earlier(connection, &commit).await?.ok_or(conflict),
-            });
+        let versions = self.lookup(connection, named.map(|append| &append.stream));
+        for (stream, version) in versions.await? {
+            batch.stored(&stream, version);
         }
+        // There are some only where a client sends again what it sent before.
+        for taken in batch.overlaps(&commits) {
+            let found = sqlx::query_as::<_, (i64, Vec<u8>, i64)>(
+                "SELECT version, id, position FROM events
+                 WHERE stream = ? AND version > ? AND version <= ?",
+            )
+            .bind(taken.stream.as_str())
+            .bind(taken.after as i64)
+            .bind(taken.last as i64)
+            .fetch_all(&mut *connection)
+            .await?;
+            for (version, id, position) in found {
+                let id =
+                    Uuid::from_slice(&id).map_err(|error| sqlx::Error::Decode(error.into()))?;
+                batch.standing(&taken.stream, version as u64, id, Position(position as u64));
+            }
+        }
+        let outcomes = commits
+            .into_iter()
+            .map(|commit| batch.decide(commit))
+            .collect();
         Ok((batch, outcomes))
     }
 
@@ -280,10 +292,7 @@ impl Writer {
                 .lookup(&mut connection, rows.iter().map(|row| &row.stream))
                 .await?;
             for row in &rows {
-                let version = &mut streams
-                    .entry(row.stream.clone())
-                    .or_insert_with(|| StreamState::at(0))
-                    .stored;
+                let version = streams.entry(row.stream.clone()).or_default();
                 if row.position <= last || row.version != *version + 1 {
                     return Ok(Err(LogError::Damaged {
                         position: Position(row.position),
@@ -303,8 +312,8 @@ impl Writer {
         self.connection = Some(connection);
         match written {
             Ok(Ok(streams)) => {
-                for (stream, state) in streams {
-                    self.known.learn(stream, state.stored);
+                for (stream, version) in streams {
+                    self.known.learn(stream, version);
                 }
                 self.head.send_if_modified(|head| {
                     let moved = head.0 != last;
@@ -324,7 +333,7 @@ impl Writer {
         &self,
         connection: &mut SqliteConnection,
         named: impl Iterator<Item = &'a StreamId>,
-    ) -> Result<HashMap<StreamId, StreamState>, sqlx::Error> {
+    ) -> Result<HashMap<StreamId, u64>, sqlx::Error> {
         let mut streams = HashMap::new();
         let mut unknown = Vec::new();
         for stream in named {
@@ -335,7 +344,7 @@ impl Writer {
             if known.is_none() {
                 unknown.push(stream.as_str());
             }
-            streams.insert(stream.clone(), StreamState::at(known.unwrap_or_default()));
+            streams.insert(stream.clone(), known.unwrap_or_default());
         }
         if unknown.is_empty() {
             return Ok(streams);
@@ -352,7 +361,7 @@ impl Writer {
         for row in found {
             let stream = StreamId::from_name(row.try_get(0)?);
             let version = row.try_get::<i64, _>(1)? as u64;
-            streams.insert(stream, StreamState::at(version));
+            streams.insert(stream, version);
         }
         Ok(streams)
     }
@@ -463,17 +472,6 @@ async fn checkpoint(connection: &mut SqliteConnection, sql: &'static str) {
     }
 }
 
-pub fn size(commits: &[Commit]) -> (usize, usize) {
-    let events = commits
-        .iter()
-        .flat_map(|commit| &commit.appends)
-        .flat_map(|append| &append.events);
-    // 200 bytes are what a row has around its payload, roughly.
-    events.fold((0, 0), |(count, bytes), event| {
-        (count + 1, bytes + event.payload.len() + 200)
-    })
-}
-
 /// Versions of the streams met lately, in two halves: when the newer is full the older is dropped.
 #[derive(Default)]
 struct Versions {
@@ -494,177 +492,6 @@ impl Versions {
             self.older = std::mem::take(&mut self.newer);
         }
         self.newer.insert(stream, version);
-    }
-}
-
-/// A stream as the batch leaves it.
-struct StreamState {
-    /// Its version in the file.
-    stored: u64,
-    /// The events that the batch adds.
-    added: Vec<(Uuid, Position)>,
-}
-
-impl StreamState {
-    fn at(stored: u64) -> Self {
-        Self {
-            stored,
-            added: Vec::new(),
-        }
-    }
-
-    fn version(&self) -> u64 {
-        self.stored + self.added.len() as u64
-    }
-}
-
-/// What the events of a commit have in common, as it is bound.
-pub struct Envelope {
-    pub at: i64,
-    pub actor: Arc<str>,
-    pub correlation: Option<Arc<str>>,
-    pub causation: Option<Arc<[u8]>>,
-    pub origin: Option<Arc<str>>,
-}
-
-pub struct EventRow {
-    pub position: u64,
-    pub stream: StreamId,
-    pub version: u64,
-    pub event: NewEvent,
-    pub envelope: Arc<Envelope>,
-    /// How many events of its commit follow.
-    pub following: u32,
-}
-
-/// Decided, not yet written.
-struct Batch {
-    first: u64,
-    streams: HashMap<StreamId, StreamState>,
-    rows: Vec<EventRow>,
-}
-
-impl Batch {
-    fn new(head: Position, streams: HashMap<StreamId, StreamState>) -> Self {
-        Self {
-            first: head.0 + 1,
-            streams,
-            rows: Vec::new(),
-        }
-    }
-
-    fn next_position(&self) -> u64 {
-        self.first + self.rows.len() as u64
-    }
-
-    /// The first stream of a commit that is not at the version it should be.
-    fn conflict(&self, commit: &Commit) -> Option<Conflict> {
-        let mut named = HashSet::new();
-        commit.appends.iter().find_map(|append| {
-            // Named twice, against the rules of the port; let in, it could fail the whole batch.
-            let twice = commit.appends.len() > 1 && !named.insert(&append.stream);
-            let actual = match self.streams.get(&append.stream) {
-                _ if twice => append.expected.0 + 1,
-                state => state.map_or(0, StreamState::version),
-            };
-            (actual != append.expected.0).then(|| Conflict {
-                stream: append.stream.clone(),
-                expected: append.expected,
-                actual: Version(actual),
-            })
-        })
-    }
-
-    /// Takes in a commit that does not conflict.
-    fn take(&mut self, commit: Commit) -> Recorded {
-        let Commit { appends, metadata } = commit;
-        let envelope = Arc::new(Envelope {
-            at: metadata.at.0,
-            actor: metadata.actor.to_string().into(),
-            correlation: metadata.correlation.as_deref().map(Into::into),
-            causation: metadata.causation.map(|id| id.as_bytes().as_slice().into()),
-            origin: metadata.origin.map(Into::into),
-        });
-        let mut positions = Vec::new();
-        let mut following: usize = appends.iter().map(|append| append.events.len()).sum();
-        for append in appends {
-            let mut version = append.expected;
-            let mut added = Vec::with_capacity(append.events.len());
-            for event in append.events {
-                version = version.next();
-                following -= 1;
-                let position = self.next_position();
-                positions.push(Position(position));
-                added.push((event.id, Position(position)));
-                self.rows.push(EventRow {
-                    position,
-                    stream: append.stream.clone(),
-                    version: version.0,
-                    event,
-                    envelope: envelope.clone(),
-                    following: following as u32,
-                });
-            }
-            if let Some(state) = self.streams.get_mut(&append.stream) {
-                state.added.append(&mut added);
-            }
-        }
-        Recorded { positions }
-    }
-
-    /// Where the commit stands already, if every one of its events does, under the same id at the
-    /// place where it would have come to stand: then this is a retry.
-    async fn earlier(
-        &self,
-        connection: &mut SqliteConnection,
-        commit: &Commit,
-    ) -> Result<Option<Recorded>, sqlx::Error> {
-        let mut positions = Vec::new();
-        for append in &commit.appends {
-            let Some(state) = self.streams.get(&append.stream) else {
-                return Ok(None);
-            };
-            let last = append.expected.0 + append.events.len() as u64;
-            if state.version() < last {
-                return Ok(None);
-            }
-            let stored = last.min(state.stored).saturating_sub(append.expected.0);
-            let mut standing = Vec::with_capacity(append.events.len());
-            if stored > 0 {
-                let found = sqlx::query_as::<_, (Vec<u8>, i64)>(
-                    "SELECT id, position FROM events
-                     WHERE stream = ? AND version > ? ORDER BY version LIMIT ?",
-                )
-                .bind(append.stream.as_str())
-                .bind(append.expected.0 as i64)
-                .bind(stored as i64)
-                .fetch_all(&mut *connection)
-                .await?;
-                for (id, position) in found {
-                    let id =
-                        Uuid::from_slice(&id).map_err(|error| sqlx::Error::Decode(error.into()))?;
-                    standing.push((id, Position(position as u64)));
-                }
-            }
-            let from = append.expected.0.saturating_sub(state.stored) as usize;
-            standing.extend(state.added.iter().skip(from));
-            let same = append
-                .events
-                .iter()
-                .zip(&standing)
-                .all(|(event, (id, _))| event.id == *id);
-            if !same || standing.len() < append.events.len() {
-                return Ok(None);
-            }
-            positions.extend(
-                standing
-                    .into_iter()
-                    .take(append.events.len())
-                    .map(|(_, position)| position),
-            );
-        }
-        // A commit without events has nothing to be known by.
-        Ok((!positions.is_empty()).then_some(Recorded { positions }))
     }
 }
 

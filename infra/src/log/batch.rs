@@ -1,4 +1,5 @@
-//! Which commits of a batch go in, and where their events come to stand.
+//! Which commits of a batch go in, and where their events come to stand: the same for every log that
+//! decides itself.
 //!
 //! Decided in memory, from the versions that the streams have and from the events that stand already
 //! where commits of the batch want to stand: those are retries, or too late.
@@ -14,10 +15,10 @@ use uuid::Uuid;
 /// What the events of a commit have in common, as it is bound.
 pub struct Envelope {
     pub at: i64,
-    pub actor: String,
-    pub correlation: Option<String>,
-    pub causation: Option<Uuid>,
-    pub origin: Option<String>,
+    pub actor: Arc<str>,
+    pub correlation: Option<Arc<str>>,
+    pub causation: Option<Arc<[u8]>>,
+    pub origin: Option<Arc<str>>,
 }
 
 pub struct EventRow {
@@ -26,6 +27,24 @@ pub struct EventRow {
     pub version: u64,
     pub event: NewEvent,
     pub envelope: Arc<Envelope>,
+    /// How many events of its commit follow.
+    pub following: u32,
+}
+
+/// A batch takes no further request once it has this many events or payload bytes.
+pub const BATCH_EVENTS: usize = 4096;
+pub const BATCH_BYTES: usize = 8 << 20;
+
+/// How many events there are, and about how many bytes they take.
+pub fn size(commits: &[Commit]) -> (usize, usize) {
+    let events = commits
+        .iter()
+        .flat_map(|commit| &commit.appends)
+        .flat_map(|append| &append.events);
+    // 200 bytes are what a row has around its payload, roughly.
+    events.fold((0, 0), |(count, bytes), event| {
+        (count + 1, bytes + event.payload.len() + 200)
+    })
 }
 
 /// A stream as the batch leaves it.
@@ -61,7 +80,8 @@ pub struct Overlap {
 
 /// Decided, not yet written.
 pub struct Batch {
-    first: u64,
+    /// The position of the first event that it adds.
+    pub first: u64,
     streams: HashMap<StreamId, StreamState>,
     pub rows: Vec<EventRow>,
 }
@@ -114,6 +134,12 @@ impl Batch {
         }
     }
 
+    /// The streams that the batch touches, with the versions that it leaves them at.
+    pub fn versions(&self) -> impl Iterator<Item = (&StreamId, u64)> {
+        let streams = self.streams.iter();
+        streams.map(|(stream, state)| (stream, state.version()))
+    }
+
     /// The position after the last event.
     pub fn next_position(&self) -> u64 {
         self.first + self.rows.len() as u64
@@ -149,17 +175,19 @@ impl Batch {
         let Commit { appends, metadata } = commit;
         let envelope = Arc::new(Envelope {
             at: metadata.at.0,
-            actor: metadata.actor.to_string(),
-            correlation: metadata.correlation.map(Into::into),
-            causation: metadata.causation,
-            origin: metadata.origin,
+            actor: metadata.actor.to_string().into(),
+            correlation: metadata.correlation.as_deref().map(Into::into),
+            causation: metadata.causation.map(|id| id.as_bytes().as_slice().into()),
+            origin: metadata.origin.map(Into::into),
         });
         let mut positions = Vec::new();
+        let mut following: usize = appends.iter().map(|append| append.events.len()).sum();
         for append in appends {
             let mut version = append.expected;
             let mut added = Vec::with_capacity(append.events.len());
             for event in append.events {
                 version = version.next();
+                following -= 1;
                 let position = self.next_position();
                 positions.push(Position(position));
                 added.push((event.id, Position(position)));
@@ -169,6 +197,7 @@ impl Batch {
                     version: version.0,
                     event,
                     envelope: envelope.clone(),
+                    following: following as u32,
                 });
             }
             if let Some(state) = self.streams.get_mut(&append.stream) {
