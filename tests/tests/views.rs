@@ -197,7 +197,11 @@ async fn damaged_views_are_rebuilt_at_start_and_serve_again() {
         );
         if damage == "deleted" {
             // They may be there again before anybody asks, but not after it says that it is ready.
-            assert_eq!(answers.all().await, before, "it was ready without its views");
+            assert_eq!(
+                answers.all().await,
+                before,
+                "it was ready without its views"
+            );
         }
         // Damage deep in a file is found while the view serves, and the view is withdrawn then.
         let what = format!("{damage}: the answers are those of before");
