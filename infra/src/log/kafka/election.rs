@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A node's membership. Ends when it is dropped, and another member is chosen at once.
 pub struct Campaign {
     held: watch::Receiver<bool>,
+    /// To say that the partition counts for nothing any more; none once the campaign ends.
+    hold: Option<watch::Sender<bool>>,
     again: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
 }
@@ -39,14 +41,16 @@ impl Campaign {
     pub fn start(config: &KafkaConfig, role: watch::Sender<Role>) -> Result<Self, KafkaError> {
         let (hold, held) = watch::channel(false);
         let topic = config.writer_topic();
-        let consumer: BaseConsumer<Member> = config
-            .campaigning()
-            .create_with_context(Member { hold, role })?;
+        let consumer: BaseConsumer<Member> = config.campaigning().create_with_context(Member {
+            hold: hold.clone(),
+            role,
+        })?;
         consumer.subscribe(&[&topic])?;
         let again = Arc::new(AtomicBool::new(false));
         let stop = Arc::new(AtomicBool::new(false));
         let campaign = Self {
             held,
+            hold: Some(hold),
             again: again.clone(),
             stop: stop.clone(),
         };
@@ -62,16 +66,21 @@ impl Campaign {
         self.held.clone()
     }
 
-    /// Gives the partition back and joins anew.
+    /// Gives the partition back and joins anew. It counts as given back at once, so that nobody takes
+    /// over by it in the moment until it is.
     pub fn again(&self) {
+        if let Some(hold) = &self.hold {
+            hold.send_if_modified(|held| std::mem::replace(held, false));
+        }
         self.again.store(true, Ordering::Relaxed);
     }
 
     /// Waits until the group was left.
-    pub async fn end(self) {
+    pub async fn end(mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.hold = None;
         let mut held = self.held.clone();
-        // The thread ends, and the sender with it.
+        // The thread ends, and the last sender with it.
         while held.changed().await.is_ok() {}
     }
 }
