@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hansard_commands::account::login::FailedLogins;
 use hansard_commands::bus::Commands;
 use hansard_commands::retention::Status;
-use hansard_infra::log::kafka::Progress;
+use hansard_infra::log::Progress;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::Value;
 use tokio::sync::watch;

@@ -35,6 +35,8 @@ pub enum LogStore {
     Postgres(String),
     /// A topic, by its URL.
     Kafka(String),
+    /// A stream of an EventStoreDB, by its URL.
+    EventStore(String),
 }
 
 /// Where the views are kept.
@@ -52,13 +54,16 @@ pub enum ViewStore {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownStore {
     #[error(
-        "a log is kept in sqlite, postgres://user:password@host/database or \
-         kafka://broker1,broker2/topic"
+        "a log is kept in sqlite, postgres://user:password@host/database, \
+         kafka://broker1,broker2/topic or esdb://user:password@host/stream"
     )]
     Log,
     #[error("views are kept in sqlite or postgres://user:password@host/database")]
     Views,
 }
+
+/// The schemes of its URLs, old name and new; each may be followed by `+discover`.
+const EVENT_STORE: [&str; 3] = ["esdb", "kurrentdb", "kurrent"];
 
 impl FromStr for LogStore {
     type Err = UnknownStore;
@@ -68,6 +73,9 @@ impl FromStr for LogStore {
             None if text == "sqlite" => Ok(Self::Sqlite),
             Some("postgres" | "postgresql") => Ok(Self::Postgres(text.to_owned())),
             Some("kafka") => Ok(Self::Kafka(text.to_owned())),
+            Some(scheme) if EVENT_STORE.contains(&scheme.trim_end_matches("+discover")) => {
+                Ok(Self::EventStore(text.to_owned()))
+            }
             _ => Err(UnknownStore::Log),
         }
     }
@@ -117,7 +125,7 @@ impl LogStore {
     fn text(&self) -> &str {
         match self {
             Self::Sqlite => "sqlite",
-            Self::Postgres(url) | Self::Kafka(url) => url,
+            Self::Postgres(url) | Self::Kafka(url) | Self::EventStore(url) => url,
         }
     }
 }
@@ -158,8 +166,8 @@ pub struct Flags {
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<PathBuf>,
 
-    /// Where the event log is kept: sqlite, postgres://user:password@host/database or
-    /// kafka://broker1,broker2/topic [default: sqlite]
+    /// Where the event log is kept: sqlite, postgres://user:password@host/database,
+    /// kafka://broker1,broker2/topic or esdb://user:password@host/stream [default: sqlite]
     #[arg(long, global = true, value_name = "STORE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<LogStore>,

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use hansard_commands::state::StateStore;
 use hansard_domain::journal::{Journal, JournalError};
 use hansard_domain::log::{EventLog, LogError, Role};
-use hansard_domain::vault::VaultError;
+use hansard_domain::vault::{KeyVault, VaultError};
 use hansard_infra::data_dir::{DataDir, DataDirError};
 use hansard_infra::http_out::HttpOutError;
-use hansard_infra::log::kafka::{self, KafkaConfig, KafkaLog, Progress};
+use hansard_infra::log::Progress;
+use hansard_infra::log::eventstore::{self, EventStoreConfig, EventStoreLog};
+use hansard_infra::log::kafka::{self, KafkaConfig, KafkaLog};
 use hansard_infra::log::postgres::PostgresLog;
 use hansard_infra::log::sqlite::{OpenError, SqliteLog};
 use hansard_infra::postgres::leader::Leadership;
@@ -23,17 +26,21 @@ use hansard_infra::vault::master_key::{MasterKey, MasterKeyError};
 use hansard_infra::vault::postgres::PostgresVault;
 use hansard_infra::vault::sqlite::SqliteVault;
 use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::cluster::{Cluster, SecretError};
-use crate::config::{Config, LogStore};
+use crate::config::{Config, LogStore, ViewStore};
 
 /// Holds the master key itself, in hexadecimal, where it is not in a file.
 const MASTER_KEY: &str = "HANSARD_MASTER_KEY";
 
 /// Holds the secret that nodes know each other by, where it is not in a file.
 const SECRET: &str = "HANSARD_CLUSTER_SECRET";
+
+/// The secret that keys are named by, so that a log knows that they are its own.
+const KEYS_NAME: &str = "name";
 
 /// How often it is told how far the log is copied, where no terminal shows it.
 const TELL: Duration = Duration::from_secs(5);
@@ -76,6 +83,10 @@ pub enum OpenWorkspaceError {
     Topic(#[from] kafka::ConfigError),
     #[error(transparent)]
     Kafka(#[from] kafka::OpenError),
+    #[error(transparent)]
+    Stream(#[from] eventstore::ConfigError),
+    #[error(transparent)]
+    EventStore(#[from] eventstore::OpenError),
     #[error("cannot copy the log: {0}")]
     NotCopied(#[from] LogError),
     #[error("other nodes can't reach this one at {0}; say with --advertise at which URL they can")]
@@ -94,26 +105,87 @@ pub struct Workspace {
     pub shared: Arc<dyn StateStore>,
     /// Where nodes elect the one that writes.
     pub cluster: Option<Arc<Cluster>>,
-    stores: Stores,
+    log: Log,
+    beside: Beside,
 }
 
-/// What is open.
-enum Stores {
+/// The log, as it is opened.
+enum Log {
+    Sqlite(Arc<SqliteLog>),
+    Postgres(Arc<PostgresLog>),
+    Kafka(Arc<KafkaLog>),
+    EventStore(Arc<EventStoreLog>),
+}
+
+/// What is open beside the log: the keys, and what says who leads.
+enum Beside {
+    /// Nobody else is there to lead.
     Files {
-        log: Arc<SqliteLog>,
         vault: Arc<SqliteVault>,
         leads: watch::Sender<bool>,
     },
     Postgres {
         database: Database,
-        log: Arc<PostgresLog>,
         leadership: Leadership,
     },
+    /// Who writes leads.
     Kafka {
-        log: Arc<KafkaLog>,
         vault: Arc<KafkaVault>,
         leads: watch::Sender<bool>,
     },
+}
+
+/// Keys, and where state is kept that all who have these keys share.
+struct Keys {
+    vault: Arc<dyn KeyVault>,
+    shared: Arc<dyn StateStore>,
+    beside: Beside,
+}
+
+impl Keys {
+    async fn in_files(
+        data: &DataDir,
+        master: MasterKey,
+        own: &Arc<dyn StateStore>,
+    ) -> Result<Self, OpenWorkspaceError> {
+        let vault = SqliteVault::open(data.vault(), master);
+        let vault = vault.await.map_err(|source| OpenWorkspaceError::Vault {
+            path: data.vault(),
+            source,
+        })?;
+        let vault = Arc::new(vault);
+        Ok(Self {
+            vault: vault.clone(),
+            shared: own.clone(),
+            beside: Beside::Files {
+                vault,
+                leads: watch::Sender::new(true),
+            },
+        })
+    }
+
+    async fn in_postgres(
+        database: Database,
+        master: MasterKey,
+    ) -> Result<Self, OpenWorkspaceError> {
+        let vault = PostgresVault::open(&database, master).await;
+        let vault = vault.map_err(OpenWorkspaceError::SharedVault)?;
+        Ok(Self {
+            vault: Arc::new(vault),
+            shared: Arc::new(PostgresState::new(&database)),
+            beside: Beside::Postgres {
+                leadership: Leadership::campaign(&database, "policies"),
+                database,
+            },
+        })
+    }
+
+    /// A name for these keys, the same whenever and by whomever they are opened. It tells nothing of
+    /// them.
+    async fn name(&self) -> Result<String, VaultError> {
+        let own = self.vault.secret(KEYS_NAME).await?;
+        Ok(BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(own.0)))
+    }
 }
 
 impl Workspace {
@@ -121,48 +193,21 @@ impl Workspace {
         let data = DataDir::open(&config.data)?;
         let own: Arc<dyn StateStore> = Arc::new(StateFiles::new(data.state()));
         let master = master_key(config, &data)?;
-        match &config.log {
+        let mut elected = None;
+        let (events, keys, log): (Arc<dyn EventLog>, _, _) = match &config.log {
             LogStore::Sqlite => {
-                let vault = SqliteVault::open(data.vault(), master);
-                let vault = vault.await.map_err(|source| OpenWorkspaceError::Vault {
-                    path: data.vault(),
-                    source,
-                })?;
-                let vault = Arc::new(vault);
+                let keys = Keys::in_files(&data, master, &own).await?;
                 let log = Arc::new(SqliteLog::open(data.log()).await?);
-                Ok(Self {
-                    journal: Journal::open(log.clone(), vault.clone()).await?,
-                    data,
-                    shared: own.clone(),
-                    own,
-                    cluster: None,
-                    stores: Stores::Files {
-                        log,
-                        vault,
-                        leads: watch::Sender::new(true),
-                    },
-                })
+                (log.clone(), keys, Log::Sqlite(log))
             }
             LogStore::Postgres(url) => {
                 let database = Database::open(url).await?;
-                let vault = PostgresVault::open(&database, master).await;
-                let vault = vault.map_err(OpenWorkspaceError::SharedVault)?;
+                let keys = Keys::in_postgres(database.clone(), master).await?;
                 let log = Arc::new(PostgresLog::open(&database).await?);
-                Ok(Self {
-                    journal: Journal::open(log.clone(), Arc::new(vault)).await?,
-                    data,
-                    own,
-                    shared: Arc::new(PostgresState::new(&database)),
-                    cluster: None,
-                    stores: Stores::Postgres {
-                        leadership: Leadership::campaign(&database, "policies"),
-                        database,
-                        log,
-                    },
-                })
+                (log.clone(), keys, Log::Postgres(log))
             }
             LogStore::Kafka(url) => {
-                let cluster = cluster(config)?;
+                elected = Some(Arc::new(cluster(config)?));
                 let topic = KafkaConfig::from_url(url)?;
                 let log = Arc::new(KafkaLog::open(topic, data.log()).await?);
                 let filling = tokio::spawn(show(log.progress()));
@@ -172,54 +217,85 @@ impl Workspace {
                 let vault = Arc::new(vault.map_err(OpenWorkspaceError::SharedVault)?);
                 let (leads, _) = watch::channel(false);
                 tokio::spawn(lead(log.role(), leads.clone()));
-                Ok(Self {
-                    journal: Journal::open(log.clone(), vault.clone()).await?,
-                    data,
+                let keys = Keys {
+                    vault: vault.clone(),
                     shared: own.clone(),
-                    own,
-                    cluster: Some(Arc::new(cluster)),
-                    stores: Stores::Kafka { log, vault, leads },
-                })
+                    beside: Beside::Kafka { vault, leads },
+                };
+                (log.clone(), keys, Log::Kafka(log))
             }
-        }
+            LogStore::EventStore(url) => {
+                let stream = EventStoreConfig::from_url(url)?;
+                // The server can't forget a key for good before it is scavenged, so it keeps none.
+                let keys = match &config.views {
+                    ViewStore::Postgres(url) => {
+                        Keys::in_postgres(Database::open(url).await?, master).await?
+                    }
+                    ViewStore::Sqlite => Keys::in_files(&data, master, &own).await?,
+                };
+                let name = keys.name().await.map_err(OpenWorkspaceError::SharedVault)?;
+                let log = Arc::new(EventStoreLog::open(&stream, data.log(), &name).await?);
+                let filling = tokio::spawn(show(log.progress()));
+                log.caught_up().await?;
+                filling.abort();
+                (log.clone(), keys, Log::EventStore(log))
+            }
+        };
+        Ok(Self {
+            journal: Journal::open(events, keys.vault).await?,
+            data,
+            own,
+            shared: keys.shared,
+            cluster: elected,
+            log,
+            beside: keys.beside,
+        })
     }
 
     /// Tells whether this node does what only one of them does.
     pub fn leads(&self) -> watch::Receiver<bool> {
-        match &self.stores {
-            Stores::Files { leads, .. } | Stores::Kafka { leads, .. } => leads.subscribe(),
-            Stores::Postgres { leadership, .. } => leadership.leads(),
+        match &self.beside {
+            Beside::Files { leads, .. } | Beside::Kafka { leads, .. } => leads.subscribe(),
+            Beside::Postgres { leadership, .. } => leadership.leads(),
         }
     }
 
-    /// Closes the files, and lets others lead.
+    /// Closes what is open, and lets others lead.
     pub async fn close(self) {
-        match self.stores {
-            Stores::Files { log, vault, .. } => {
-                log.close().await;
-                vault.close().await;
-            }
-            Stores::Postgres {
+        // Who leads may write until the end; keys in Kafka are written through the log.
+        let keys = match self.beside {
+            Beside::Files { vault, .. } => Some(Ok(vault)),
+            Beside::Postgres {
                 database,
-                log,
                 leadership,
             } => {
                 leadership.resign().await;
-                log.close().await;
-                database.close().await;
+                Some(Err(database))
             }
-            Stores::Kafka { log, vault, .. } => {
+            Beside::Kafka { vault, .. } => {
                 vault.close().await;
-                log.close().await;
+                None
             }
+        };
+        match self.log {
+            Log::Sqlite(log) => log.close().await,
+            Log::Postgres(log) => log.close().await,
+            Log::Kafka(log) => log.close().await,
+            Log::EventStore(log) => log.close().await,
+        }
+        match keys {
+            Some(Ok(vault)) => vault.close().await,
+            Some(Err(database)) => database.close().await,
+            None => {}
         }
     }
 
     /// How many events the local copy of the log is behind, about; `None` where there is no copy.
     pub fn copying(&self) -> Option<watch::Receiver<Progress>> {
-        match &self.stores {
-            Stores::Kafka { log, .. } => Some(log.progress()),
-            Stores::Files { .. } | Stores::Postgres { .. } => None,
+        match &self.log {
+            Log::Kafka(log) => Some(log.progress()),
+            Log::EventStore(log) => Some(log.progress()),
+            Log::Sqlite(_) | Log::Postgres(_) => None,
         }
     }
 }

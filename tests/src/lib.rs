@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod crash;
+pub mod esdb;
 pub mod failover;
 pub mod history;
 pub mod kafka;

@@ -3,6 +3,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::runtime::Runtime;
+
+use crate::esdb::Esdb;
 use crate::kafka::Brokers;
 use crate::services::postgres_url;
 
@@ -24,15 +27,16 @@ pub fn of_this_run() -> (Vec<(String, String)>, usize) {
         }
         "postgres" => postgres_url(),
         "kafka" => kafka_url(),
+        "esdb" => esdb_url(),
         _ => panic!("HANSARD_TEST_ON: there is no {wanted}"),
     };
-    // Shared by nodes in one database, or each node's own.
-    let views = if store == "postgres" {
-        log.as_str()
-    } else {
-        "sqlite"
+    // Shared by nodes in one database, or each node's own; keys of a log in EventStoreDB go with them.
+    let views = match store {
+        "postgres" => log.clone(),
+        "esdb" if nodes > 1 => postgres_url(),
+        _ => "sqlite".to_owned(),
     };
-    (of_a_node(&log, views), nodes)
+    (of_a_node(&log, &views), nodes)
 }
 
 /// The environment of every node of a workspace that keeps its log and its views there.
@@ -59,4 +63,21 @@ fn kafka_url() -> String {
     });
     let number = TOPICS.fetch_add(1, Ordering::Relaxed);
     format!("kafka://{servers}/log-{}-{number}", std::process::id())
+}
+
+/// The URL of a stream that nobody else uses, on a stand-in that lasts as long as the process.
+fn esdb_url() -> String {
+    static SERVER: OnceLock<(Runtime, Esdb)> = OnceLock::new();
+    static STREAMS: AtomicU64 = AtomicU64::new(0);
+    let (_, server) = SERVER.get_or_init(|| {
+        // Neither is done in a test's own runtime, which ends with the test.
+        let started = std::thread::spawn(|| {
+            let runtime = Runtime::new().expect("threads for the stand-in");
+            let server = runtime.block_on(Esdb::start());
+            (runtime, server)
+        });
+        started.join().expect("the stand-in starts")
+    });
+    let number = STREAMS.fetch_add(1, Ordering::Relaxed);
+    format!("esdb://{}/log-{number}?tls=false", server.address())
 }

@@ -32,7 +32,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use config::{ConfigError, KafkaConfig, PASSWORD_VARIABLE};
-pub use replica::Progress;
 
 pub(crate) use feed::Feed;
 pub(crate) use writer::{KeyRecord, MARKER};
@@ -40,8 +39,8 @@ pub(crate) use writer::{KeyRecord, MARKER};
 use self::config::PATIENCE;
 use self::replica::Copying;
 use self::writer::{Request, Writer};
-use super::closed;
 use super::sqlite::{self, SqliteLog};
+use super::{Progress, closed};
 
 /// Appends that may wait for the writer; whoever comes after waits for a place.
 const WAITING_APPENDS: usize = 1024;

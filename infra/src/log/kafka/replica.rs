@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::config::KafkaConfig;
 use super::feed::Feed;
 use super::{reason, record};
+use crate::log::Progress;
 use crate::log::batch::EventRow;
 use crate::log::sqlite::SqliteLog;
 
@@ -18,29 +19,6 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// How often the end of the topic is asked for.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How far the local copy is. Offsets count more than events: the end of each transaction has one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// All before this offset is in the copy.
-    pub applied: u64,
-    /// The offset after the last record of the topic, as it was lately.
-    pub end: u64,
-    /// Whether nothing was left to copy when it was last looked.
-    pub at_end: bool,
-    /// Whether the brokers answered when they were last asked.
-    pub reachable: bool,
-}
-
-impl Progress {
-    /// About how many events are missing.
-    pub fn lag(&self) -> u64 {
-        if self.at_end {
-            return 0;
-        }
-        self.end.saturating_sub(self.applied)
-    }
-}
 
 pub struct Copying {
     pub config: KafkaConfig,

@@ -53,6 +53,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether a commit conflicts.
+    pub fn refuses(&self) -> bool {
+        self.outcomes.iter().any(Result::is_err)
+    }
+
     /// Puts the events where they came to stand: one position for each.
     pub fn settle(
         mut self,
