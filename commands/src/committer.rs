@@ -259,8 +259,8 @@ impl Committer {
         }
         let alone = !shared
             || recorded()
-                .next()
-                .is_none_or(|first| first.position.0 == base.position.0 + 1);
+                .zip(base.position.0 + 1..)
+                .all(|(entry, next)| entry.position.0 == next);
         let mut overtaken = HashSet::new();
         let mut model = if alone && outcomes.iter().all(Result::is_ok) {
             decided

@@ -221,30 +221,33 @@ impl Journal {
         // Of a commit that was recorded by an earlier try others have heard already.
         let head = self.head();
         published.retain(|entry| entry.position > head);
-        if let Some(first) = published.first().map(|entry| entry.position)
+        let last = published.iter().map(|entry| entry.position).max();
+        let dense = published
+            .iter()
+            .zip(head.0 + 1..)
+            .all(|(entry, next)| entry.position.0 == next);
+        if let Some(last) = last
             && self.role() == Role::Shared
-            && first.0 > head.0 + 1
+            && !dense
         {
-            self.publish_until(first).await?;
+            // What others recorded stands before or between these.
+            self.publish_to(last).await?;
+            return Ok(batches);
         }
         self.publish(published);
         Ok(batches)
     }
 
-    /// Publishes what others recorded before a position.
-    async fn publish_until(&self, end: Position) -> Result<(), JournalError> {
+    /// Publishes all that stands in the log up to a position.
+    async fn publish_to(&self, end: Position) -> Result<(), JournalError> {
         let mut pages = self.log.all(self.head());
         while let Some(page) = pages.next().await {
             let mut page = page?;
-            let before = page.partition_point(|event| event.position < end);
-            let last = before < page.len();
-            page.truncate(before);
-            if !page.is_empty() {
-                self.publish(open(&self.keys, page).await?.to_vec());
-            }
-            if last {
+            page.truncate(page.partition_point(|event| event.position <= end));
+            if page.is_empty() {
                 break;
             }
+            self.publish(open(&self.keys, page).await?.to_vec());
         }
         Ok(())
     }

@@ -5,45 +5,20 @@
 //!
 //! The events that it leaves in the database stand in the schema `log_rate`.
 
+mod shared;
+
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
-use hansard_domain::id::{Clock, Ids, RandomIds, SystemClock};
-use hansard_domain::log::{
-    Actor, Append, Commit, EventLog, Metadata, NewEvent, Position, StreamId, Version,
-};
+use hansard_domain::id::{Clock, SystemClock};
+use hansard_domain::log::{EventLog, Position};
 use hansard_infra::log::postgres::PostgresLog;
 use hansard_infra::log::sqlite::SqliteLog;
 use hansard_infra::postgres::Database;
 
-/// A sent message as it stands sealed in the log: a stream of its own, some 350 bytes.
-fn message() -> Commit {
-    let now = SystemClock.now();
-    let event = NewEvent {
-        id: RandomIds.event_id(now),
-        kind: "MessageSent".into(),
-        schema: 1,
-        payload: format!(r#"{{"room":"GENERAL","sealed":"{}"}}"#, "x".repeat(320)),
-    };
-    let append = Append {
-        stream: StreamId::new("message", RandomIds.id(now)),
-        expected: Version::NONE,
-        events: vec![event],
-    };
-    let metadata = Metadata {
-        at: now,
-        actor: Actor::User("rocketcat".into()),
-        correlation: Some("01998d5a-7c1e".into()),
-        causation: None,
-        origin: Some("y".repeat(120)),
-    };
-    Commit {
-        appends: vec![append],
-        metadata,
-    }
-}
+use self::shared::message;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -65,6 +65,8 @@ pub struct Feed {
     /// Up to where everything that was erased is gone from the serving tables.
     pub scrubbed: watch::Sender<Position>,
     pub told: Told,
+    /// Of the rebuild on the node that feeds.
+    pub heard: Told,
     pub nodes: Arc<Nodes>,
     pub duty: watch::Receiver<Duty>,
     /// The term of the node whose announcements were heeded last.
@@ -276,7 +278,7 @@ impl Feed {
         }
         self.term = announcement.term;
         let building = announced.building.map(Position);
-        self.told.send_if_modified(|told| {
+        self.heard.send_if_modified(|told| {
             let before = told.map(|progress| progress.position);
             let (since, head) = (Instant::now().into_std(), self.journal.head());
             *told = building.map(|position| Progress {

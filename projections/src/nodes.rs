@@ -361,7 +361,7 @@ impl Nodes {
         }
         let orders: BTreeSet<_> = {
             let orders = self.orders.lock();
-            let waiting = |view: &&&str| lanes[**view].announced().building.is_none();
+            let waiting = |view: &&&str| !lanes[**view].is_rebuilt_elsewhere();
             orders
                 .keys()
                 .filter(waiting)

@@ -29,12 +29,19 @@ const PAUSE: Duration = Duration::from_secs(2);
 const TAKING_ON: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
+/// No node has it.
+const NO_TERM: i64 = -1;
+
 /// See the module. Stops when its token is cancelled; [`Self::stopped`] waits for that.
 pub struct Projector {
     journal: Arc<Journal>,
     lanes: Arc<Lanes>,
     nodes: Arc<Nodes>,
+    engine: Engine,
+    /// Each view stands in it once at most, but for those that this process asks for itself.
     rebuilds: mpsc::UnboundedSender<Request>,
+    /// The term that this node has taken away for what an earlier one left behind.
+    tidied: watch::Receiver<i64>,
     tasks: TaskTracker,
 }
 
@@ -61,7 +68,10 @@ pub(crate) struct Lane {
     view: Arc<dyn View>,
     pub store: Store,
     scrubbed: watch::Receiver<Position>,
+    /// The rebuild on this node.
     told: Told,
+    /// The rebuild on the node that feeds, while this one follows.
+    heard: Told,
     adoptions: mpsc::Sender<Adopt>,
     rebuilds: mpsc::UnboundedSender<Request>,
 }
@@ -81,6 +91,19 @@ impl Lane {
             // Nobody waits for it, and a projector that has stopped rebuilds nothing.
             let _ = self.rebuilds.send(Request { views, done: None });
         }
+    }
+
+    /// The rebuild on whatever node feeds.
+    fn rebuild(&self, duty: Duty) -> Option<Progress> {
+        match duty {
+            Duty::Feed => *self.told.borrow(),
+            Duty::Follow => *self.heard.borrow(),
+        }
+    }
+
+    /// Whether the node that feeds is building it, as far as this one has heard.
+    pub fn is_rebuilt_elsewhere(&self) -> bool {
+        self.heard.borrow().is_some()
     }
 
     /// What other nodes have to know of it.
@@ -116,8 +139,11 @@ impl Projector {
         let feeds_here = *nodes.duty().borrow() == Duty::Feed;
         let serving = catalog.serving().await?;
         if feeds_here {
-            remove_others(&engine, &views, &serving).await?;
+            let known = |name: &str| views.iter().any(|view| view.name() == name);
+            remove_others(&engine, known, &serving).await?;
         }
+        let term = if feeds_here { term(&engine) } else { NO_TERM };
+        let (tidied, tidied_in) = watch::channel(term);
 
         let (tasks, feeds) = (TaskTracker::new(), TaskTracker::new());
         let (repairs, damaged) = mpsc::unbounded_channel();
@@ -142,12 +168,13 @@ impl Projector {
             }
             let (adoptions, orders) = mpsc::channel(1);
             let scrubbed = watch::Sender::new(Position::START);
-            let told = Told::default();
+            let (told, heard) = (Told::default(), Told::default());
             let lane = Lane {
                 view: view.clone(),
                 store: store.clone(),
                 scrubbed: scrubbed.subscribe(),
                 told: told.clone(),
+                heard: heard.clone(),
                 adoptions,
                 rebuilds: rebuilds.clone(),
             };
@@ -162,6 +189,7 @@ impl Projector {
                 repairs: repairs.clone(),
                 scrubbed,
                 told,
+                heard,
                 nodes: nodes.clone(),
                 duty: nodes.duty(),
                 term: 0,
@@ -179,12 +207,14 @@ impl Projector {
         let rebuilder = Rebuilder {
             journal: journal.clone(),
             engine: engine.clone(),
+            catalog,
             lanes: lanes.clone(),
             duty: nodes.duty(),
+            tidied,
         };
         let talking = nodes
             .clone()
-            .run(engine, seat, lanes.clone(), feeds, stop.clone());
+            .run(engine.clone(), seat, lanes.clone(), feeds, stop.clone());
         tasks.spawn(talking);
         tasks.spawn(rebuilder.run(requests, damaged, stop));
         tasks.close();
@@ -192,7 +222,9 @@ impl Projector {
             journal,
             lanes,
             nodes,
+            engine,
             rebuilds,
+            tidied: tidied_in,
             tasks,
         }))
     }
@@ -220,6 +252,7 @@ impl Projector {
     /// How each view is doing, by name.
     pub fn views(&self) -> Vec<ViewState> {
         let head = self.journal.head();
+        let duty = *self.nodes.duty().borrow();
         self.lanes
             .values()
             .map(|lane| {
@@ -231,7 +264,7 @@ impl Projector {
                     serving: lane.store.is_serving(),
                     position,
                     lag: head.0.saturating_sub(position.0),
-                    rebuild: *lane.told.borrow(),
+                    rebuild: lane.rebuild(duty),
                 }
             })
             .collect()
@@ -259,7 +292,7 @@ impl Projector {
     /// [`Self::views`] tells how far it is.
     pub async fn begin_rebuild(&self, view: &str) -> Result<(), ViewError> {
         let lane = self.lane(view)?;
-        let (mut duty, mut told) = (self.nodes.duty(), lane.told.subscribe());
+        let (mut duty, mut heard) = (self.nodes.duty(), lane.heard.subscribe());
         let before = lane.store.generation();
         let _order = self.nodes.order(lane.view.name());
         let taken_on = async {
@@ -268,12 +301,12 @@ impl Projector {
                     return lane.begin_rebuild();
                 }
                 // A small one may have been done before it was heard of.
-                if told.borrow_and_update().is_some() || lane.store.generation() > before {
+                if heard.borrow_and_update().is_some() || lane.store.generation() > before {
                     return;
                 }
                 tokio::select! {
                     _ = duty.changed() => {}
-                    _ = told.changed() => {}
+                    _ = heard.changed() => {}
                     () = tokio::time::sleep(LOOK) => {}
                 }
             }
@@ -296,18 +329,36 @@ impl Projector {
         }
         self.nodes.up_to_date().await;
         for lane in self.lanes.values() {
+            let stopped = |_| ViewError::Unavailable("the projector has stopped".to_owned());
             let mut scrubbed = lane.scrubbed.clone();
-            let mut told = lane.told.subscribe();
-            let gone = async {
-                scrubbed.wait_for(|scrubbed| *scrubbed >= position).await?;
-                told.wait_for(|building| building.is_none_or(|it| it.position >= position))
-                    .await?;
-                Ok::<_, watch::error::RecvError>(())
-            };
-            gone.await
-                .map_err(|_| ViewError::Unavailable("the projector has stopped".to_owned()))?;
+            let gone = scrubbed.wait_for(|scrubbed| *scrubbed >= position).await;
+            gone.map_err(stopped)?;
+            self.passed(lane, position).await.map_err(stopped)?;
         }
         Ok(())
+    }
+
+    /// Returns when no tables are being built, or left half built by a node that died, that an event
+    /// at this position or before may have got into and that don't have what came after.
+    async fn passed(&self, lane: &Lane, position: Position) -> Result<(), watch::error::RecvError> {
+        let (mut told, mut heard) = (lane.told.subscribe(), lane.heard.subscribe());
+        let (mut duty, mut tidied) = (self.nodes.duty(), self.tidied.clone());
+        loop {
+            let feeds = *duty.borrow_and_update();
+            let tidy = feeds == Duty::Follow || *tidied.borrow_and_update() == term(&self.engine);
+            told.mark_unchanged();
+            heard.mark_unchanged();
+            let building = lane.rebuild(feeds);
+            if tidy && building.is_none_or(|building| building.position >= position) {
+                return Ok(());
+            }
+            tokio::select! {
+                changed = duty.changed() => changed?,
+                changed = tidied.changed() => changed?,
+                changed = told.changed() => changed?,
+                changed = heard.changed() => changed?,
+            }
+        }
     }
 
     /// Returns when every view is closed, after the token was cancelled.
@@ -316,15 +367,20 @@ impl Projector {
     }
 }
 
-/// Deletes what a rebuild left that was not finished.
+/// The number of this node's term; the same for good where no other node could feed.
+fn term(engine: &Engine) -> i64 {
+    engine.term().unwrap_or_default()
+}
+
+/// Deletes what rebuilds left that were not finished.
 async fn remove_others(
     engine: &Engine,
-    views: &[Arc<dyn View>],
+    known: impl Fn(&str) -> bool,
     serving: &BTreeMap<String, u64>,
 ) -> Result<(), ViewError> {
     for namespace in engine.namespaces().await? {
-        let known = views.iter().any(|view| view.name() == namespace.view);
-        if known && serving.get(&namespace.view) != Some(&namespace.generation) {
+        let serves = serving.get(&namespace.view) == Some(&namespace.generation);
+        if known(&namespace.view) && !serves {
             engine.remove(&namespace).await?;
         }
     }
@@ -359,13 +415,16 @@ async fn open(engine: &Engine, view: &Arc<dyn View>, number: Option<u64>) -> Opt
 struct Rebuilder {
     journal: Arc<Journal>,
     engine: Engine,
+    catalog: Arc<Catalog>,
     lanes: Arc<Lanes>,
     duty: watch::Receiver<Duty>,
+    /// The term in which what an earlier one left behind was taken away.
+    tidied: watch::Sender<i64>,
 }
 
 impl Rebuilder {
     async fn run(
-        self,
+        mut self,
         mut requests: mpsc::UnboundedReceiver<Request>,
         mut damaged: mpsc::UnboundedReceiver<&'static str>,
         stop: CancellationToken,
@@ -376,9 +435,21 @@ impl Rebuilder {
             while let Ok(view) = damaged.try_recv() {
                 owed.insert(view);
             }
-            // Whoever feeds builds what is missing.
-            if *self.duty.borrow() == Duty::Follow {
-                owed.clear();
+            let duty = *self.duty.borrow_and_update();
+            match duty {
+                // Whoever feeds builds what is missing.
+                Duty::Follow => owed.clear(),
+                Duty::Feed => tokio::select! {
+                    () = stop.cancelled() => return,
+                    tidied = self.tidy() => if let Err(error) = tidied {
+                        tracing::warn!(%error, "what another node left behind can't be deleted yet");
+                        tokio::select! {
+                            () = stop.cancelled() => return,
+                            () = tokio::time::sleep(PAUSE) => {}
+                        }
+                        continue;
+                    }
+                },
             }
             // A rebuild that was asked for may have come first.
             owed.retain(|view| !self.lanes[view].store.is_serving());
@@ -397,6 +468,7 @@ impl Rebuilder {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
+                Ok(()) = self.duty.changed() => {}
                 Some(view) = damaged.recv() => drop(owed.insert(view)),
                 Some(request) = requests.recv() => tokio::select! {
                     () = stop.cancelled() => return,
@@ -411,7 +483,6 @@ impl Rebuilder {
 
     async fn rebuild(&self, views: &[&'static str]) -> Result<(), ViewError> {
         if *self.duty.borrow() == Duty::Follow {
-            // What the node that feeds is building it announces.
             for view in views {
                 self.lanes[view].told.send_replace(None);
             }
@@ -446,6 +517,19 @@ impl Rebuilder {
             }
         }
         first_error.into_inner().map_or(Ok(()), Err)
+    }
+
+    /// Deletes what the node that fed before this one was building when it died.
+    async fn tidy(&self) -> Result<(), ViewError> {
+        let term = term(&self.engine);
+        if *self.tidied.borrow() == term {
+            return Ok(());
+        }
+        let serving = self.catalog.serving().await?;
+        let known = |name: &str| self.lanes.contains_key(name);
+        remove_others(&self.engine, known, &serving).await?;
+        self.tidied.send_replace(term);
+        Ok(())
     }
 
     async fn create(&self, lane: &Lane) -> Result<Generation, ViewError> {

@@ -6,18 +6,13 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use hansard_domain::id::Timestamp;
-use hansard_domain::log::{
-    Actor, Append, Commit, EventLog, LogError, Metadata, NewEvent, Position, Recorded, StoredEvent,
-    StreamId, Version,
-};
+use hansard_domain::log::{Commit, EventLog, LogError, Position, Recorded, StoredEvent};
 use hansard_infra::log::eventstore::{EventStoreConfig, EventStoreLog, OpenError};
-use hansard_tests::conformance::log::{self, LogFactory, LogUnderTest};
+use hansard_tests::conformance::log::{self, LogFactory, LogUnderTest, commit_to as commit, event};
 use hansard_tests::esdb::{Esdb, Stored};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -110,35 +105,6 @@ async fn it_keeps_the_promises_of_the_log_on_a_real_server() {
     }
 }
 
-fn event(payload: &str) -> NewEvent {
-    static EVENTS: AtomicUsize = AtomicUsize::new(1);
-    NewEvent {
-        id: Uuid::from_u128(EVENTS.fetch_add(1, Ordering::Relaxed) as u128),
-        kind: "Happened".into(),
-        schema: 1,
-        payload: payload.to_owned(),
-    }
-}
-
-fn commit(stream: &str, expected: u64, events: &[NewEvent]) -> Commit {
-    let append = Append {
-        stream: StreamId::from_name(stream),
-        expected: Version(expected),
-        events: events.to_vec(),
-    };
-    let metadata = Metadata {
-        at: Timestamp(1),
-        actor: Actor::System,
-        correlation: None,
-        causation: None,
-        origin: None,
-    };
-    Commit {
-        appends: vec![append],
-        metadata,
-    }
-}
-
 async fn write(log: &EventStoreLog, commit: &Commit) -> Result<Recorded, LogError> {
     let mut outcomes = log.append(vec![commit.clone()]).await?;
     Ok(outcomes.remove(0).unwrap())
@@ -206,7 +172,7 @@ async fn an_event_stands_in_the_stream_as_it_is() {
     assert_eq!(stored.data, event.payload.as_bytes());
     let metadata: serde_json::Value = serde_json::from_slice(&stored.metadata).unwrap();
     assert_eq!(metadata["stream"], "room-a");
-    assert_eq!(metadata["actor"], "system");
+    assert_eq!(metadata["actor"], "user:mary");
 }
 
 #[tokio::test(flavor = "multi_thread")]

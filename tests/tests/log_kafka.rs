@@ -7,17 +7,13 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use hansard_domain::id::Timestamp;
-use hansard_domain::log::{
-    Actor, Append, Commit, EventLog, LogError, Metadata, NewEvent, Position, Role, StoredEvent,
-    StreamId, Version,
-};
+use hansard_domain::log::{Commit, EventLog, LogError, Position, Role, StoredEvent};
 use hansard_domain::vault::{KeyVault, VaultError};
 use hansard_infra::log::kafka::{KafkaConfig, KafkaLog, OpenError};
 use hansard_infra::log::sqlite::SqliteLog;
 use hansard_infra::vault::kafka::KafkaVault;
 use hansard_infra::vault::master_key::MasterKey;
-use hansard_tests::conformance::log::{LogFactory, LogUnderTest};
+use hansard_tests::conformance::log::{LogFactory, LogUnderTest, commit_to as commit, event};
 use hansard_tests::conformance::vault::VaultUnderTest;
 use hansard_tests::conformance::{log, vault};
 use hansard_tests::kafka::Brokers;
@@ -27,7 +23,6 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, Producer};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 /// One broker for all tests that leave it as it is; it ends with the last of them.
 fn broker() -> Arc<Brokers> {
@@ -159,34 +154,6 @@ async fn kafka_keeps_the_promises_of_the_vault() {
     };
     under_test.reopen().await;
     vault::run(&mut under_test).await;
-}
-
-fn event(payload: impl Into<String>) -> NewEvent {
-    NewEvent {
-        id: Uuid::from_u128(rand::random()),
-        kind: "Happened".into(),
-        schema: 1,
-        payload: payload.into(),
-    }
-}
-
-fn commit(stream: &str, expected: u64, events: &[NewEvent]) -> Commit {
-    let append = Append {
-        stream: StreamId::from_name(stream),
-        expected: Version(expected),
-        events: events.to_vec(),
-    };
-    let metadata = Metadata {
-        at: Timestamp(1_700_000_000_000),
-        actor: Actor::User("mary".into()),
-        correlation: None,
-        causation: None,
-        origin: None,
-    };
-    Commit {
-        appends: vec![append],
-        metadata,
-    }
 }
 
 async fn write(log: &KafkaLog, commit: &Commit) -> Result<Position, LogError> {

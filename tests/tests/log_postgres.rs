@@ -8,10 +8,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use hansard_commands::state::StateStore;
-use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
-    Actor, Append, Commit, EventLog, LogError, Metadata, NewEvent, Position, Recorded, StoredEvent,
-    StreamId, Version,
+    Commit, EventLog, LogError, Position, Recorded, StoredEvent, StreamId, Version,
 };
 use hansard_domain::vault::{KeyId, KeyVault, VaultError};
 use hansard_infra::log::postgres::PostgresLog;
@@ -20,7 +18,7 @@ use hansard_infra::postgres::{Database, OpenError};
 use hansard_infra::state::postgres::PostgresState;
 use hansard_infra::vault::master_key::MasterKey;
 use hansard_infra::vault::postgres::PostgresVault;
-use hansard_tests::conformance::log::{LogFactory, LogUnderTest};
+use hansard_tests::conformance::log::{LogFactory, LogUnderTest, commit_to, event};
 use hansard_tests::conformance::vault::VaultUnderTest;
 use hansard_tests::conformance::{log, vault};
 use hansard_tests::services::{Postgres, in_schema, postgres_url};
@@ -28,7 +26,6 @@ use sqlx::{Connection, PgConnection};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use uuid::Uuid;
 
 /// Logs in schemas of their own.
 struct Schemas {
@@ -125,28 +122,7 @@ async fn postgres_keeps_the_promises_of_the_vault() {
 }
 
 fn commit(stream: &str, expected: u64) -> Commit {
-    let event = NewEvent {
-        id: Uuid::from_u128(rand::random()),
-        kind: "Happened".into(),
-        schema: 1,
-        payload: "{}".to_owned(),
-    };
-    let append = Append {
-        stream: StreamId::from_name(stream),
-        expected: Version(expected),
-        events: vec![event],
-    };
-    let metadata = Metadata {
-        at: Timestamp(1_700_000_000_000),
-        actor: Actor::System,
-        correlation: None,
-        causation: None,
-        origin: None,
-    };
-    Commit {
-        appends: vec![append],
-        metadata,
-    }
+    commit_to(stream, expected, &[event("{}")])
 }
 
 async fn write(log: &dyn EventLog, commit: Commit) -> Result<Recorded, LogError> {

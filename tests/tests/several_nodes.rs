@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::future::join_all;
 use hansard_commands::bus::Commands;
 use hansard_commands::caller::Caller;
@@ -14,12 +15,16 @@ use hansard_commands::state::{StateError, StateStore};
 use hansard_domain::account::{AccountCommand, AccountKind, Profile, Registration};
 use hansard_domain::claim::Namespace;
 use hansard_domain::event::Event;
-use hansard_domain::id::{RandomIds, RoleId, SystemClock, UserId};
+use hansard_domain::id::{RandomIds, RoleId, SystemClock, Timestamp, UserId};
 use hansard_domain::journal::Journal;
-use hansard_domain::log::{Position, Role, StreamId, Version};
+use hansard_domain::log::{
+    Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, Role, StreamId, Version,
+};
 use hansard_domain::node::NodeEvent;
 use hansard_infra::log::memory::MemoryLog;
 use hansard_infra::vault::memory::MemoryVault;
+use parking_lot::Mutex;
+use tokio::sync::watch;
 
 /// Keeps nothing: every node begins with the whole log.
 struct Nothing;
@@ -37,9 +42,11 @@ impl StateStore for Nothing {
 
 /// A node, on a log that it shares.
 async fn node(log: &MemoryLog, vault: &MemoryVault, address: Option<&str>) -> Commands {
-    let journal = Journal::open(Arc::new(log.clone()), Arc::new(vault.clone()))
-        .await
-        .unwrap();
+    node_on(Arc::new(log.clone()), vault, address).await
+}
+
+async fn node_on(log: Arc<dyn EventLog>, vault: &MemoryVault, address: Option<&str>) -> Commands {
+    let journal = Journal::open(log, Arc::new(vault.clone())).await.unwrap();
     let snapshots = Snapshots::open(Arc::new(Nothing), &journal).await.unwrap();
     let model = snapshots.restore(&journal).await.unwrap();
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(RandomIds));
@@ -90,7 +97,7 @@ async fn grant(node: &Commands, role: &'static str) -> Result<(), CommandError> 
 async fn agree(one: &Commands, other: &Commands) {
     let head = one.journal().head().max(other.journal().head());
     for node in [one, other] {
-        tokio::time::timeout(Duration::from_secs(5), node.model_at(head))
+        tokio::time::timeout(Duration::from_mins(1), node.model_at(head))
             .await
             .expect("the node hears of what the other wrote");
     }
@@ -170,7 +177,7 @@ async fn followers_hear_in_order_of_what_any_node_wrote() {
     for outcome in join_all(wrote).await {
         outcome.unwrap();
     }
-    let heard = tokio::time::timeout(Duration::from_secs(5), listening)
+    let heard = tokio::time::timeout(Duration::from_mins(1), listening)
         .await
         .expect("each registration is two events")
         .unwrap();
@@ -202,7 +209,7 @@ async fn a_follower_decides_nothing_until_it_is_elected_and_says_so_on_the_recor
         "{refused:?}"
     );
     second.set_role(Role::Sole);
-    tokio::time::timeout(Duration::from_secs(5), async {
+    tokio::time::timeout(Duration::from_mins(1), async {
         while register(&west, "bob".into(), "bob".into()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -228,4 +235,91 @@ async fn a_follower_decides_nothing_until_it_is_elected_and_says_so_on_the_recor
         .collect();
     assert_eq!(elections.len(), 2);
     assert!(elections.values().all(|version| *version == Version(1)));
+}
+
+/// A node's log that writes a batch by two appends, between which another node writes once.
+struct Straddling {
+    log: MemoryLog,
+    other: Mutex<Option<Commands>>,
+}
+
+#[async_trait]
+impl EventLog for Straddling {
+    fn role(&self) -> watch::Receiver<Role> {
+        self.log.role()
+    }
+
+    async fn moved(&self, after: Position) -> Result<Position, LogError> {
+        self.log.moved(after).await
+    }
+
+    async fn append(
+        &self,
+        mut commits: Vec<Commit>,
+    ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
+        let rest = commits.split_off(1);
+        let mut outcomes = self.log.append(commits).await?;
+        let other = self.other.lock().take_if(|_| !rest.is_empty());
+        if let Some(other) = other {
+            let between = register(&other, "between".to_owned(), "between".to_owned()).await;
+            between.expect("the other node writes");
+        }
+        outcomes.extend(self.log.append(rest).await?);
+        Ok(outcomes)
+    }
+
+    fn stream(&self, stream: &StreamId, after: Version) -> EventPages {
+        self.log.stream(stream, after)
+    }
+
+    fn all(&self, after: Position) -> EventPages {
+        self.log.all(after)
+    }
+
+    fn follow(&self, after: Position) -> EventPages {
+        self.log.follow(after)
+    }
+
+    async fn head(&self) -> Result<Position, LogError> {
+        self.log.head().await
+    }
+
+    async fn position_at(&self, at: Timestamp) -> Result<Position, LogError> {
+        self.log.position_at(at).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_node_writes_between_the_commits_of_a_batch_is_heard_of() {
+    let (log, vault) = (MemoryLog::new(), MemoryVault::new());
+    let west = node(&log.on_another_node(Role::Shared), &vault, None).await;
+    let straddling = Straddling {
+        log: log.on_another_node(Role::Shared),
+        other: Mutex::new(Some(west.clone())),
+    };
+    let straddling = Arc::new(straddling);
+    let east = node_on(straddling.clone(), &vault, None).await;
+    let start = east.journal().head();
+    let mut followed = east.journal().follow(start);
+
+    let wanted = (0..50).map(|number| register(&east, format!("e{number}"), format!("n{number}")));
+    for outcome in join_all(wanted).await {
+        outcome.unwrap();
+    }
+    assert!(straddling.other.lock().is_none(), "it came to that");
+    agree(&east, &west).await;
+    for node in [&east, &west] {
+        let model = node.model();
+        for name in ["between", "n0", "n49"] {
+            assert!(model.user_by_name(name).is_some(), "{name}");
+        }
+    }
+    let head = east.journal().head();
+    let mut heard = Vec::new();
+    while heard.last() != Some(&head) {
+        let batch = followed.next().await.unwrap().unwrap();
+        heard.extend(batch.iter().map(|entry| entry.position));
+    }
+    let all: Vec<_> = (start.0 + 1..=head.0).map(Position).collect();
+    assert_eq!(heard, all);
 }

@@ -101,7 +101,8 @@ async fn views(caller: Caller, State(app): State<App>) -> Answer<ViewsAnswer> {
 /// It serves meanwhile, and the new tables take over once they hold everything; `GET
 /// /api/hansard/v1/views` tells how far that is. One that is being built already is not begun anew.
 /// Views that nodes share are rebuilt by the node that feeds them, whichever is asked; where each node
-/// has views of its own, that of the node that is asked is rebuilt. Needs `manage-views`.
+/// has views of its own, that of the node that is asked is rebuilt. If the node dies that builds it, ask
+/// again. Needs `manage-views`.
 #[utoipa::path(
     post, path = "/api/hansard/v1/views/{view}/rebuild", tag = "record",
     params(("view" = String, Path, description = "Its name.")),

@@ -31,22 +31,6 @@ pub struct EventRow {
     pub following: u32,
 }
 
-/// A batch takes no further request once it has this many events or payload bytes.
-pub const BATCH_EVENTS: usize = 4096;
-pub const BATCH_BYTES: usize = 8 << 20;
-
-/// How many events there are, and about how many bytes they take.
-pub fn size(commits: &[Commit]) -> (usize, usize) {
-    let events = commits
-        .iter()
-        .flat_map(|commit| &commit.appends)
-        .flat_map(|append| &append.events);
-    // 200 bytes are what a row has around its payload, roughly.
-    events.fold((0, 0), |(count, bytes), event| {
-        (count + 1, bytes + event.payload.len() + 200)
-    })
-}
-
 /// A stream as the batch leaves it.
 #[derive(Default)]
 struct StreamState {

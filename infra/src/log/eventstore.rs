@@ -17,6 +17,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
@@ -25,19 +26,21 @@ use hansard_domain::log::{
     Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, Role, StreamId, Version,
 };
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 pub use config::{ConfigError, EventStoreConfig};
 
 use self::copying::Copying;
 use self::server::{Failure, Server};
-use self::writer::{Request, Writer};
+use self::writer::{BATCH_BYTES, Writer};
+use super::queue::{Asking, queue};
 use super::sqlite::{self, SqliteLog};
 use super::{Progress, closed};
 
-/// Appends that may wait for the writer; whoever comes after waits for a place.
-const WAITING_APPENDS: usize = 1024;
+/// How long a copy may stand still that somebody waits for.
+const STANDSTILL: Duration = Duration::from_secs(10);
 
 /// The property of the stream that names the keys its events are sealed with.
 const KEYS: &str = "hansardKeys";
@@ -93,7 +96,7 @@ impl From<Failure> for OpenError {
 pub struct EventStoreLog {
     server: Server,
     replica: Arc<SqliteLog>,
-    requests: mpsc::Sender<Request>,
+    writer: Asking,
     role: watch::Receiver<Role>,
     progress: watch::Receiver<Progress>,
     wake: Arc<Notify>,
@@ -133,26 +136,29 @@ impl EventStoreLog {
         });
         let wake = Arc::new(Notify::new());
         let (stop, stopped) = watch::channel(());
+        let (tell_partial, partial) = watch::channel(false);
         let copying = Copying {
             server: server.clone(),
             replica: replica.clone(),
             progress: announce,
+            partial: tell_partial,
             wake: wake.clone(),
             stop: stopped,
         };
         let copying = tokio::spawn(copying.run());
-        let (requests, asked) = mpsc::channel(WAITING_APPENDS);
+        let (asking, queue) = queue(BATCH_BYTES);
         let writer = Writer {
             server: server.clone(),
             replica: replica.clone(),
             progress: progress.clone(),
+            partial,
             wake: wake.clone(),
         };
-        tokio::spawn(writer.run(asked));
+        tokio::spawn(writer.run(queue));
         Ok(Self {
             server,
             replica,
-            requests,
+            writer: asking,
             role: watch::channel(Role::Shared).1,
             progress,
             wake,
@@ -174,11 +180,7 @@ impl EventStoreLog {
 
     /// Finishes what waits and closes the copy.
     pub async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if self.requests.send(Request::Close { done }).await.is_ok() {
-            // The writer answers or is gone; either way it writes no more.
-            let _ = closed.await;
-        }
+        self.writer.close().await;
         self.stop.send_replace(());
         let copying = self.copying.lock().take();
         if let Some(copying) = copying
@@ -210,21 +212,39 @@ async fn end(server: &Server) -> Result<u64, LogError> {
     end.map_err(|failure| LogError::Unavailable(failure.to_string()))
 }
 
-/// Waits until so many events of the stream are copied.
+/// Waits until so many events of the stream are copied, as long as it goes on.
 async fn copied(
     mut progress: watch::Receiver<Progress>,
     wake: &Notify,
     end: u64,
 ) -> Result<(), LogError> {
     wake.notify_one();
-    let copied = progress.wait_for(|progress| progress.applied >= end).await;
-    copied.map(drop).map_err(|_| closed())
+    let (mut furthest, mut since) = (0, Instant::now());
+    loop {
+        let applied = progress.borrow_and_update().applied;
+        if applied >= end {
+            return Ok(());
+        }
+        if applied > furthest {
+            (furthest, since) = (applied, Instant::now());
+        }
+        match timeout_at(since + STANDSTILL, progress.changed()).await {
+            Ok(changed) => changed.map_err(|_| closed())?,
+            Err(_) => {
+                return Err(LogError::Unavailable(
+                    "the local copy of the stream stands still".to_owned(),
+                ));
+            }
+        }
+    }
 }
 
 /// Refuses a stream that deletes events or whose events are sealed with other keys; names the keys of
 /// one that has none.
 async fn claim(server: &Server, stream: &str, keys: &str) -> Result<(), OpenError> {
     loop {
+        // In this order: whoever adds the first event has named its keys before.
+        let end = server.end().await?;
         let (mut rules, changes) = server.rules().await?;
         let deleting = [
             (rules.max_count.is_some(), "$maxCount"),
@@ -241,7 +261,7 @@ async fn claim(server: &Server, stream: &str, keys: &str) -> Result<(), OpenErro
                 let stream = stream.to_owned();
                 return Err(OpenError::OtherKeys { stream });
             }
-            None if server.end().await? > 0 => {
+            None if end > 0 => {
                 let stream = stream.to_owned();
                 return Err(OpenError::Foreign { stream });
             }
@@ -283,8 +303,8 @@ async fn matches(server: &Server, stream: &str, replica: &SqliteLog) -> Result<u
         let copied = replica.all(last).try_next().await;
         let copied = copied.map_err(OpenError::Unreadable)?;
         let copied = copied.and_then(|page| page.first().map(|event| event.event.id));
-        let there = server.read(last.0).await?;
-        let there = there.first().and_then(|event| record::read(event).ok());
+        let there = server.at(last.0).await?;
+        let there = there.and_then(|event| record::read(&event).ok());
         if there.map(|piece| piece.row.event.id) != copied {
             return Err(recreated(format!(
                 "they differ in the event at revision {}",
@@ -311,10 +331,7 @@ impl EventLog for EventStoreLog {
         &self,
         commits: Vec<Commit>,
     ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request::Append { commits, answer };
-        self.requests.send(request).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        self.writer.append(commits).await
     }
 
     fn stream(&self, stream: &StreamId, after: Version) -> EventPages {

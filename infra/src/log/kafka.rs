@@ -28,7 +28,7 @@ use hansard_domain::log::{
 };
 use parking_lot::Mutex;
 use rdkafka::error::KafkaError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use config::{ConfigError, KafkaConfig, PASSWORD_VARIABLE};
@@ -38,12 +38,10 @@ pub(crate) use writer::{KeyRecord, MARKER};
 
 use self::config::PATIENCE;
 use self::replica::Copying;
-use self::writer::{Request, Writer};
+use self::writer::{WriteKeys, Writer};
+use super::queue::{Asking, BATCH_BYTES, queue};
 use super::sqlite::{self, SqliteLog};
 use super::{Progress, closed};
-
-/// Appends that may wait for the writer; whoever comes after waits for a place.
-const WAITING_APPENDS: usize = 1024;
 
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +87,7 @@ pub struct KafkaLog {
     config: KafkaConfig,
     cluster: String,
     replica: Arc<SqliteLog>,
-    requests: mpsc::Sender<Request>,
+    writer: Asking<WriteKeys>,
     role: watch::Receiver<Role>,
     term: watch::Receiver<Option<u64>>,
     progress: watch::Receiver<Progress>,
@@ -130,7 +128,7 @@ impl KafkaLog {
         };
         let copying = tokio::spawn(copying.run());
 
-        let (requests, asked) = mpsc::channel(WAITING_APPENDS);
+        let (asking, queue) = queue(BATCH_BYTES);
         let (tell_role, role) = watch::channel(Role::Follower);
         let (tell_term, term) = watch::channel(None);
         let writer = Writer {
@@ -140,12 +138,12 @@ impl KafkaLog {
             progress: progress.clone(),
             term: tell_term,
         };
-        tokio::spawn(writer.run(asked));
+        tokio::spawn(writer.run(queue));
         Ok(Self {
             config,
             cluster,
             replica,
-            requests,
+            writer: asking,
             role,
             term,
             progress,
@@ -174,11 +172,7 @@ impl KafkaLog {
 
     /// Lets another node write, if this one does, and closes the copy.
     pub async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if self.requests.send(Request::Close { done }).await.is_ok() {
-            // The writer answers or is gone; either way it writes no more.
-            let _ = closed.await;
-        }
+        self.writer.close().await;
         self.stop.send_replace(());
         let copying = self.copying.lock().take();
         if let Some(copying) = copying
@@ -209,14 +203,13 @@ impl KafkaLog {
         term: u64,
         records: Vec<KeyRecord>,
     ) -> Result<u64, LogError> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request::Keys {
-            term,
-            records,
-            answer,
-        };
-        self.requests.send(request).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        self.writer
+            .ask(|answer| WriteKeys {
+                term,
+                records,
+                answer,
+            })
+            .await
     }
 }
 
@@ -294,10 +287,7 @@ impl EventLog for KafkaLog {
         &self,
         commits: Vec<Commit>,
     ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request::Append { commits, answer };
-        self.requests.send(request).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        self.writer.append(commits).await
     }
 
     fn stream(&self, stream: &StreamId, after: Version) -> EventPages {

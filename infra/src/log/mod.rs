@@ -5,6 +5,7 @@ pub mod eventstore;
 pub mod kafka;
 pub mod memory;
 pub mod postgres;
+mod queue;
 pub mod sqlite;
 
 use std::sync::Arc;

@@ -18,19 +18,18 @@ use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
     Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, Role, StreamId, Version,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use self::writer::Writer;
+use super::queue::{Asking, BATCH_BYTES, queue};
 use super::{closed, unfold};
 use crate::postgres::{Database, Failure, OpenError, advice, failure};
-
-/// Appends that may wait for the writer; whoever comes after waits for a place.
-const WAITING_APPENDS: usize = 1024;
 
 /// See the module.
 pub struct PostgresLog {
     database: Database,
-    writer: mpsc::Sender<writer::Request>,
+    writer: Asking,
     /// The newest position that this node knows of.
     newest: watch::Sender<Position>,
     /// What keeps `newest` new; it ends with the log.
@@ -41,9 +40,8 @@ impl PostgresLog {
     /// Opens the log in this database.
     pub async fn open(database: &Database) -> Result<Self, OpenError> {
         let newest = watch::channel(reader::head(database).await?).0;
-        let (appends, requests) = mpsc::channel(WAITING_APPENDS);
-        let writer = writer::Writer::new(database.clone(), newest.clone());
-        tokio::spawn(writer.run(requests));
+        let (writer, queue) = queue(BATCH_BYTES);
+        tokio::spawn(Writer::new(database.clone(), newest.clone()).run(queue));
 
         let mut listening = JoinSet::new();
         listening.spawn(heard::ask(database.clone(), newest.clone()));
@@ -52,7 +50,7 @@ impl PostgresLog {
         }
         Ok(Self {
             database: database.clone(),
-            writer: appends,
+            writer,
             newest,
             _listening: listening,
         })
@@ -60,12 +58,7 @@ impl PostgresLog {
 
     /// Finishes what waits; appends fail from then on.
     pub async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        let request = writer::Request::Close { done };
-        if self.writer.send(request).await.is_ok() {
-            // The writer answers or is gone; either way it writes no more.
-            let _ = closed.await;
-        }
+        self.writer.close().await;
     }
 }
 
@@ -101,10 +94,7 @@ impl EventLog for PostgresLog {
         &self,
         commits: Vec<Commit>,
     ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
-        let (answer, answered) = oneshot::channel();
-        let request = writer::Request::Append { commits, answer };
-        self.writer.send(request).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        self.writer.append(commits).await
     }
 
     fn stream(&self, stream: &StreamId, after: Version) -> EventPages {

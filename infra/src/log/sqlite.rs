@@ -24,14 +24,13 @@ use hansard_domain::log::{
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 
+use self::writer::Writer;
 use super::batch::EventRow;
+use super::queue::{Asking, BATCH_BYTES, queue};
 use super::{closed, unfold};
 use crate::sqlite::{Failure, failure, options};
-
-/// Appends that may wait for the writer; whoever comes after waits for a place.
-const WAITING_APPENDS: usize = 1024;
 
 /// Connections that read. More would not read faster: a page is decoded on the caller's core.
 const READERS: u32 = 4;
@@ -89,7 +88,7 @@ const OWN: &str = "of this file itself";
 
 /// See the module.
 pub struct SqliteLog {
-    writer: mpsc::Sender<writer::Request>,
+    writer: Asking<writer::Request>,
     readers: SqlitePool,
     head: watch::Receiver<Position>,
 }
@@ -111,18 +110,16 @@ impl SqliteLog {
 
     /// Decides about commits without writing them. What it tells holds until the next fill.
     pub(super) async fn plan(&self, commits: Vec<Commit>) -> Result<writer::Plan, LogError> {
-        let (answer, answered) = oneshot::channel();
-        let request = writer::Request::Plan { commits, answer };
-        self.writer.send(request).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        self.writer
+            .ask(|answer| writer::Request::Plan { commits, answer })
+            .await
     }
 
     /// Writes events at the positions they have, but for those that are here already.
     pub(super) async fn fill(&self, rows: Vec<EventRow>) -> Result<(), LogError> {
-        let (answer, answered) = oneshot::channel();
-        let request = writer::Request::Fill { rows, answer };
-        self.writer.send(request).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        self.writer
+            .ask(|answer| writer::Request::Fill { rows, answer })
+            .await
     }
 
     pub(super) fn watch_head(&self) -> watch::Receiver<Position> {
@@ -163,11 +160,11 @@ impl SqliteLog {
             .await
             .map_err(unavailable)?;
 
-        let (appends, requests) = mpsc::channel(WAITING_APPENDS);
+        let (writer, queue) = queue(BATCH_BYTES);
         let (announce, head) = watch::channel(head);
-        tokio::spawn(writer::Writer::new(writing, announce).run(requests));
+        tokio::spawn(Writer::new(writing, announce).run(queue));
         Ok(Self {
-            writer: appends,
+            writer,
             readers,
             head,
         })
@@ -175,16 +172,7 @@ impl SqliteLog {
 
     /// Finishes what waits and closes the file; appends and followers fail from then on.
     pub async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if self
-            .writer
-            .send(writer::Request::Close { done })
-            .await
-            .is_ok()
-        {
-            // The writer answers or is gone; either way it writes no more.
-            let _ = closed.await;
-        }
+        self.writer.close().await;
         self.readers.close().await;
     }
 
@@ -294,10 +282,7 @@ impl EventLog for SqliteLog {
         &self,
         commits: Vec<Commit>,
     ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
-        let (answer, answered) = oneshot::channel();
-        let request = writer::Request::Append { commits, answer };
-        self.writer.send(request).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        self.writer.append(commits).await
     }
 
     fn stream(&self, stream: &StreamId, after: Version) -> EventPages {

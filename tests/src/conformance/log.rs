@@ -122,7 +122,7 @@ pub async fn run(factory: &dyn LogFactory) {
 }
 
 /// An event with a fresh id.
-fn event(payload: impl Into<String>) -> NewEvent {
+pub fn event(payload: impl Into<String>) -> NewEvent {
     let id = Uuid::from_u128(rand::random());
     NewEvent {
         id,
@@ -143,6 +143,11 @@ fn append(stream: &str, expected: u64, events: &[NewEvent]) -> Append {
 
 fn commit(appends: impl IntoIterator<Item = Append>) -> Commit {
     commit_at(1_700_000_000_000, appends)
+}
+
+/// A commit of events of one stream.
+pub fn commit_to(stream: &str, expected: u64, events: &[NewEvent]) -> Commit {
+    commit([append(stream, expected, events)])
 }
 
 fn commit_at(at: i64, appends: impl IntoIterator<Item = Append>) -> Commit {

@@ -7,7 +7,7 @@ use kurrentdb::ClientSettings;
 /// The stream of a log whose URL names none.
 const STREAM: &str = "hansard";
 
-/// Which node of a cluster is asked, where the URL does not say: only the leader knows what was just
+/// Which node of a cluster is asked, whatever the URL says: only the leader knows what was just
 /// written.
 const LEADER: &str = "nodePreference=leader";
 
@@ -45,17 +45,15 @@ impl EventStoreConfig {
             None => (address, ""),
         };
         let stream = if stream.is_empty() { STREAM } else { stream };
+        // Nothing of it is repeated: what stands there may be a part of a password.
         if stream.contains('/') || stream.starts_with('$') {
-            return Err(wrong(&format!(
-                "names the stream '{stream}', which can't be one"
-            )));
+            return Err(wrong("names a stream that can't be one"));
         }
-        let prefers = query
+        let prefers = |setting: &&str| setting.to_lowercase().starts_with("nodepreference=");
+        let settings: Vec<_> = query
             .split('&')
-            .any(|setting| setting.to_lowercase().starts_with("nodepreference="));
-        let settings: Vec<_> = [query, if prefers { "" } else { LEADER }]
-            .into_iter()
-            .filter(|part| !part.is_empty())
+            .filter(|setting| !setting.is_empty() && !prefers(setting))
+            .chain([LEADER])
             .collect();
         let settings = format!("{scheme}://{address}?{}", settings.join("&"));
         let settings = settings
@@ -103,11 +101,11 @@ mod tests {
             parsed("esdb://one:2113,two:2113?tls=false&nodePreference=leader")
         );
         let config =
-            EventStoreConfig::from_url("esdb://me:secret@one?nodePreference=follower").unwrap();
+            EventStoreConfig::from_url("esdb://me:secret@one?nodePreference=random").unwrap();
         assert_eq!(config.stream(), STREAM);
         assert_eq!(
             config.settings(),
-            parsed("esdb://me:secret@one?nodePreference=follower")
+            parsed("esdb://me:secret@one?nodePreference=leader")
         );
         assert_eq!(format!("{config:?}"), "the stream hansard");
     }
@@ -118,6 +116,7 @@ mod tests {
             "one:2113",
             "esdb://me:secret@one/$all",
             "esdb://me:secret@one/a/b",
+            "esdb://me:a/secret/c?d@one",
             "http://me:secret@one",
         ] {
             let refused = EventStoreConfig::from_url(url).unwrap_err().to_string();

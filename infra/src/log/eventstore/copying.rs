@@ -22,6 +22,9 @@ use crate::log::sqlite::SqliteLog;
 /// is seen here that much later at most.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// A page with more events than others write in a moment.
+const FEW: usize = 200;
+
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -29,6 +32,8 @@ pub struct Copying {
     pub server: Server,
     pub replica: Arc<SqliteLog>,
     pub progress: watch::Sender<Progress>,
+    /// Whether a commit has begun that is not whole yet.
+    pub partial: watch::Sender<bool>,
     /// Told when there is something to copy.
     pub wake: Arc<Notify>,
     /// Changes, or has nobody left who could change it, when it is time to end.
@@ -74,6 +79,13 @@ impl Copying {
     /// Copies a page; whether there was one.
     async fn step(&self, parts: &mut Parts, next: u64) -> Result<bool, String> {
         let read = self.server.read(next).await;
+        // Where there is more than a page it is worth knowing how much more.
+        let behind = read.as_ref().is_ok_and(|page| page.len() > FEW);
+        let end = if behind {
+            self.server.end().await.ok()
+        } else {
+            None
+        };
         let reachable = read.is_ok();
         self.progress.send_if_modified(|progress| {
             std::mem::replace(&mut progress.reachable, reachable) != reachable
@@ -85,13 +97,16 @@ impl Copying {
             return Ok(false);
         };
         let whole = take(parts, &events, next)?;
+        let partial = !parts.events.is_empty();
+        self.partial
+            .send_if_modified(|was| std::mem::replace(was, partial) != partial);
         if !whole.is_empty() {
             let filled = self.replica.fill(whole).await;
             filled.map_err(|error| error.to_string())?;
         }
         self.progress.send_modify(|progress| {
             progress.applied = last + 1;
-            progress.end = progress.end.max(last + 1);
+            progress.end = progress.end.max(last + 1).max(end.unwrap_or_default());
             progress.at_end = false;
         });
         Ok(true)
@@ -118,6 +133,11 @@ impl Parts {
         } = piece;
         let whole = row.following == 0 && pieces == 0;
         match self.events.last_mut() {
+            // A commit begins; what stands here of another one was overtaken.
+            _ if first && commit == row.event.id => {
+                self.events.clear();
+                self.events.push(row);
+            }
             // The next piece of the last event.
             Some(last) if !first && last.event.id == row.event.id && self.pieces == pieces + 1 => {
                 last.event.payload.push_str(&row.event.payload);
@@ -132,13 +152,10 @@ impl Parts {
             {
                 self.events.push(row);
             }
+            // The end of a commit that was overtaken, which has begun before.
             _ => {
                 self.events.clear();
-                // The end of a commit that was overtaken, which has begun before.
-                if !first || commit != row.event.id {
-                    return None;
-                }
-                self.events.push(row);
+                return None;
             }
         }
         (self.commit, self.pieces) = (commit, pieces);

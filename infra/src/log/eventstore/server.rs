@@ -20,8 +20,9 @@ use super::config::EventStoreConfig;
 /// How long the server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Events that are read at once.
+/// Events that are read at once, and about how many bytes of them.
 const PAGE: usize = 1000;
+const PAGE_BYTES: usize = 4 << 20;
 
 /// How old a client must be that is replaced by another one: each leaves a task behind.
 const CLIENT_AGE: Duration = Duration::from_secs(2);
@@ -88,25 +89,23 @@ impl Server {
         question: impl AsyncFnOnce(Client) -> Result<T, Error>,
     ) -> Result<T, Failure> {
         let client = self.client.lock().0.clone();
-        let answer = match timeout(PATIENCE, question(client)).await {
+        let failure = match timeout(PATIENCE, question(client)).await {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) => error,
-            Err(_) => return Err(Failure::Unknown("no answer in time".to_owned())),
+            Ok(Err(error)) => Failure::from(error),
+            Err(_) => Failure::Unknown("no answer in time".to_owned()),
         };
-        if matches!(
-            answer,
-            Error::ConnectionClosed | Error::GrpcConnectionError(_)
-        ) {
+        // The client stays with a node that is gone, although a cluster has another leader by now.
+        if matches!(failure, Failure::Unknown(_)) {
             let mut client = self.client.lock();
             if client.1.elapsed() > CLIENT_AGE {
                 *client = (connect(self.settings.clone())?, Instant::now());
             }
         }
-        Err(answer.into())
+        Err(failure)
     }
 
     /// Adds events behind `next` others, all or none of them, if there are exactly so many. Those that
-    /// stand there already by their ids are not added again.
+    /// stand there already by their ids are not added again: the same ids are the same events.
     pub async fn append(&self, next: u64, events: Vec<EventData>) -> Result<(), Failure> {
         let options = AppendToStreamOptions::default().stream_state(state(next));
         self.ask(async |client| {
@@ -119,19 +118,19 @@ impl Server {
 
     /// The events from a revision on, up to a page; none where the stream ends.
     pub async fn read(&self, from: u64) -> Result<Vec<RecordedEvent>, Failure> {
-        let options = ReadStreamOptions::default()
-            .position(StreamPosition::Position(from))
-            .forwards()
-            .max_count(PAGE);
-        self.page(&self.stream, options).await
+        self.page(&self.stream, forwards(StreamPosition::Position(from), PAGE))
+            .await
+    }
+
+    /// The event at a revision.
+    pub async fn at(&self, revision: u64) -> Result<Option<RecordedEvent>, Failure> {
+        let options = forwards(StreamPosition::Position(revision), 1);
+        Ok(self.page(&self.stream, options).await?.pop())
     }
 
     /// The first event that is left of the stream.
     pub async fn first(&self) -> Result<Option<RecordedEvent>, Failure> {
-        let options = ReadStreamOptions::default()
-            .position(StreamPosition::Start)
-            .forwards()
-            .max_count(1);
+        let options = forwards(StreamPosition::Start, 1);
         Ok(self.page(&self.stream, options).await?.pop())
     }
 
@@ -154,22 +153,24 @@ impl Server {
         stream: &str,
         options: ReadStreamOptions,
     ) -> Result<Vec<RecordedEvent>, Failure> {
-        self.ask(async |client| {
-            let mut found = Vec::new();
-            let mut events = match client.read_stream(stream, &options).await {
-                Ok(events) => events,
-                Err(Error::ResourceNotFound) => return Ok(found),
-                Err(error) => return Err(error),
-            };
-            loop {
-                match events.next().await {
-                    Ok(Some(event)) => found.extend(event.event),
-                    Ok(None) | Err(Error::ResourceNotFound) => return Ok(found),
-                    Err(error) => return Err(error),
+        let mut events = self
+            .ask(async |client| client.read_stream(stream, &options).await)
+            .await?;
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while bytes < PAGE_BYTES {
+            // The page may come slowly, as long as it comes.
+            match self.ask(async |_| Ok(events.next().await)).await {
+                Ok(Ok(Some(event))) => {
+                    bytes += event.event.as_ref().map_or(0, |event| event.data.len());
+                    found.extend(event.event);
                 }
+                Ok(Ok(None) | Err(Error::ResourceNotFound)) => break,
+                _ if !found.is_empty() => break,
+                Ok(Err(error)) => return Err(error.into()),
+                Err(failure) => return Err(failure),
             }
-        })
-        .await
+        }
+        Ok(found)
     }
 
     /// What is laid down for the stream, and how often that was changed.
@@ -200,6 +201,13 @@ fn connect(settings: ClientSettings) -> Result<Client, Failure> {
     // An error means that it is chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::new(settings).map_err(|error| Failure::Unknown(error.to_string()))
+}
+
+fn forwards(from: StreamPosition<u64>, count: usize) -> ReadStreamOptions {
+    ReadStreamOptions::default()
+        .position(from)
+        .forwards()
+        .max_count(count)
 }
 
 fn state(events: u64) -> StreamState {

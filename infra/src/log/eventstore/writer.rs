@@ -10,108 +10,79 @@ use std::time::Duration;
 
 use hansard_domain::log::{Commit, LogError, Position};
 use kurrentdb::EventData;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::record::{self, Written};
 use super::server::{Failure, Server};
-use crate::log::batch::{BATCH_EVENTS, EventRow, size};
+use crate::log::batch::EventRow;
+use crate::log::queue::{Answer, Queue, Work};
 use crate::log::sqlite::SqliteLog;
-use crate::log::sqlite::writer::{Answer, Plan};
+use crate::log::sqlite::writer::Plan;
 use crate::log::{Progress, closed};
 
 /// How many bytes one append may have; servers take 1,048,576 unless they are told otherwise
 /// (`MaxAppendSize`).
 const APPEND_BYTES: usize = 960_000;
 
+/// A batch takes no further append once it has this many bytes, so that it is mostly one append.
+pub const BATCH_BYTES: usize = APPEND_BYTES / 2;
+
 /// How long a batch may take in all before its outcome is given up as unknown.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long another node's commit of several appends is waited for.
+const COURTESY: Duration = Duration::from_millis(200);
+
 /// The pause after an append that was not answered.
 const PAUSE: Duration = Duration::from_millis(200);
-
-pub enum Request {
-    Append {
-        commits: Vec<Commit>,
-        answer: oneshot::Sender<Answer>,
-    },
-    Close {
-        done: oneshot::Sender<()>,
-    },
-}
 
 pub struct Writer {
     pub server: Server,
     pub replica: Arc<SqliteLog>,
     pub progress: watch::Receiver<Progress>,
+    /// Whether somebody's commit has begun that is not whole yet.
+    pub partial: watch::Receiver<bool>,
     /// To tell the one who copies that there is something.
     pub wake: Arc<Notify>,
 }
 
 impl Writer {
     /// Works until it is told to close or nobody is left who could ask.
-    pub async fn run(self, mut requests: mpsc::Receiver<Request>) {
-        // What did not fit to the batch before it.
-        let mut next = None;
-        loop {
-            let first = match next.take() {
-                Some(request) => Some(request),
-                None => requests.recv().await,
-            };
-            let (commits, answer) = match first {
-                None => return,
-                Some(Request::Close { done }) => {
-                    let _ = done.send(());
-                    return;
-                }
-                Some(Request::Append { commits, answer }) => (commits, answer),
-            };
-            let (mut events, mut bytes) = size(&commits);
-            let mut waiting = vec![(commits.len(), answer)];
-            let mut batch = commits;
-            while events < BATCH_EVENTS && bytes < APPEND_BYTES / 2 {
-                match requests.try_recv() {
-                    Ok(Request::Append { commits, answer }) => {
-                        let size = size(&commits);
-                        events += size.0;
-                        bytes += size.1;
-                        waiting.push((commits.len(), answer));
-                        batch.extend(commits);
+    pub async fn run(self, mut queue: Queue) {
+        let closed = loop {
+            match queue.next().await {
+                Work::Batch(batch) => {
+                    let written = self.append(batch.commits).await;
+                    if let Err(error) = &written {
+                        tracing::warn!(%error, "a batch was not written to the event log");
                     }
-                    other => {
-                        next = other.ok();
-                        break;
-                    }
+                    batch.waiting.hear(written);
                 }
+                Work::Own(never) => match never {},
+                Work::Close(done) => break done,
             }
-            // Whoever asked may have gone; what was written stays.
-            match self.append(batch).await {
-                Ok(outcomes) => {
-                    let mut outcomes = outcomes.into_iter();
-                    for (count, answer) in waiting {
-                        let _ = answer.send(Ok(outcomes.by_ref().take(count).collect()));
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a batch was not written to the event log");
-                    for (_, answer) in waiting {
-                        let _ = answer.send(Err(error.clone()));
-                    }
-                }
-            }
+        };
+        if let Some(done) = closed {
+            // Nobody may wait any more.
+            let _ = done.send(());
         }
     }
 
     async fn append(&self, commits: Vec<Commit>) -> Answer {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            // Whoever writes into the middle of a commit makes it begin anew.
+            let mut partial = self.partial.clone();
+            let _ = timeout(COURTESY, partial.wait_for(|partial| !partial)).await;
             let (next, plan) = self.plan(&commits, deadline).await?;
             if plan.rows.is_empty() {
                 return Ok(plan.settle(&[]).0);
             }
-            let (pieces, positions) = pieces(next, &plan.rows)?;
-            let end = next + pieces.len() as u64;
-            match self.write(next, pieces, deadline).await {
+            let (commits, positions) = commits_of(next, &plan.rows)?;
+            let pieces: usize = commits.iter().map(Vec::len).sum();
+            let end = next + pieces as u64;
+            match self.write(next, commits, deadline).await {
                 Ok(()) => {
                     self.copied(end, deadline).await?;
                     return Ok(plan.settle(&positions).0);
@@ -150,22 +121,28 @@ impl Writer {
         }
     }
 
-    /// Writes events behind the first `next` of the stream.
+    /// Writes commits behind the first `next` events of the stream: several by one append where they
+    /// fit, one by several where it does not.
     async fn write(
         &self,
         next: u64,
-        pieces: Vec<Written>,
+        commits: Vec<Vec<Written>>,
         deadline: Instant,
     ) -> Result<(), Failure> {
         let (mut at, mut bytes, mut events) = (next, 0, Vec::new());
-        for Written { event, size } in pieces {
-            if bytes + size > APPEND_BYTES && !events.is_empty() {
-                let count = events.len() as u64;
-                self.send(at, std::mem::take(&mut events), deadline).await?;
-                (at, bytes) = (at + count, 0);
+        for commit in commits {
+            let size: usize = commit.iter().map(|piece| piece.size).sum();
+            let mut cut = bytes + size > APPEND_BYTES;
+            for Written { event, size } in commit {
+                if (cut || bytes + size > APPEND_BYTES) && !events.is_empty() {
+                    let count = events.len() as u64;
+                    self.send(at, std::mem::take(&mut events), deadline).await?;
+                    (at, bytes) = (at + count, 0);
+                }
+                cut = false;
+                bytes += size;
+                events.push(event);
             }
-            bytes += size;
-            events.push(event);
         }
         self.send(at, events, deadline).await
     }
@@ -205,19 +182,25 @@ impl Writer {
     }
 }
 
-/// What events are written as behind the first `next` of the stream, and the positions they get: that
-/// of its last piece each.
-fn pieces(next: u64, rows: &[EventRow]) -> Result<(Vec<Written>, Vec<Position>), LogError> {
-    let mut pieces = Vec::with_capacity(rows.len());
+/// What the commits of events are written as behind the first `next` of the stream, and the positions
+/// that the events get: that of its last piece each.
+fn commits_of(
+    next: u64,
+    rows: &[EventRow],
+) -> Result<(Vec<Vec<Written>>, Vec<Position>), LogError> {
+    let mut commits = Vec::new();
     let mut positions = Vec::with_capacity(rows.len());
-    let mut commit = None;
-    for row in rows {
-        let written = record::write(row, *commit.get_or_insert(row.event.id));
-        pieces.extend(written.map_err(|error| LogError::Unavailable(error.to_string()))?);
-        positions.push(Position(next + pieces.len() as u64));
-        if row.following == 0 {
-            commit = None;
+    let mut place = next;
+    for commit in rows.chunk_by(|row, _| row.following > 0) {
+        let mut pieces = Vec::with_capacity(commit.len());
+        for row in commit {
+            let written = record::write(row, commit[0].event.id);
+            let written = written.map_err(|error| LogError::Unavailable(error.to_string()))?;
+            place += written.len() as u64;
+            positions.push(Position(place));
+            pieces.extend(written);
         }
+        commits.push(pieces);
     }
-    Ok((pieces, positions))
+    Ok((commits, positions))
 }

@@ -15,16 +15,16 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::config::{KafkaConfig, PATIENCE};
 use super::context::Quiet;
 use super::election::{Campaign, follow};
 use super::{reason, record};
 use crate::log::Progress;
-use crate::log::batch::{BATCH_BYTES, BATCH_EVENTS, EventRow, size};
+use crate::log::batch::EventRow;
+use crate::log::queue::{Gathered, Queue, Work};
 use crate::log::sqlite::SqliteLog;
-use crate::log::sqlite::writer::Answer;
 
 /// The key of the marker in the topic of keys, which takes no record without one.
 pub const MARKER: &str = "marker";
@@ -46,37 +46,12 @@ pub struct KeyRecord {
     pub value: Option<Vec<u8>>,
 }
 
-pub enum Request {
-    Append {
-        commits: Vec<Commit>,
-        answer: oneshot::Sender<Answer>,
-    },
-    /// Writes to the topic of keys if the marker is still the same, and tells the offset after it.
-    Keys {
-        term: u64,
-        records: Vec<KeyRecord>,
-        answer: oneshot::Sender<Result<u64, LogError>>,
-    },
-    Close {
-        done: oneshot::Sender<()>,
-    },
-}
-
-impl Request {
-    fn refuse(self, why: LogError) -> Option<oneshot::Sender<()>> {
-        // Nobody may wait any more.
-        match self {
-            Self::Append { answer, .. } => {
-                let _ = answer.send(Err(why));
-                None
-            }
-            Self::Keys { answer, .. } => {
-                let _ = answer.send(Err(why));
-                None
-            }
-            Self::Close { done } => Some(done),
-        }
-    }
+/// What it is asked besides appending: to write to the topic of keys if the marker is still the same,
+/// and to tell the offset after it.
+pub struct WriteKeys {
+    pub term: u64,
+    pub records: Vec<KeyRecord>,
+    pub answer: oneshot::Sender<Result<u64, LogError>>,
 }
 
 pub struct Writer {
@@ -115,10 +90,10 @@ impl Failure {
 
 impl Writer {
     /// Works until it is told to close or nobody is left who could ask.
-    pub async fn run(self, mut requests: mpsc::Receiver<Request>) {
+    pub async fn run(self, mut queue: Queue<WriteKeys>) {
         let campaign = tokio::select! {
             campaign = self.campaign() => campaign,
-            closed = self.refuse(&mut requests, None) => {
+            closed = self.refuse(&mut queue, None) => {
                 if let Some(done) = closed {
                     let _ = done.send(());
                 }
@@ -129,13 +104,13 @@ impl Writer {
         let closed = loop {
             let producer = tokio::select! {
                 producer = self.win(&campaign) => producer,
-                closed = self.refuse(&mut requests, Some(&held)) => break closed,
+                closed = self.refuse(&mut queue, Some(&held)) => break closed,
             };
             tracing::info!(
                 topic = self.config.topic(),
                 "this node writes the event log"
             );
-            let ended = self.serve(&producer, &mut requests, &campaign).await;
+            let ended = self.serve(&producer, &mut queue, &campaign).await;
             follow(&self.role);
             self.term.send_replace(None);
             // Its destruction waits for its threads.
@@ -177,11 +152,11 @@ impl Writer {
     /// Answers those who ask while this node does not write; ends with a request to close.
     async fn refuse(
         &self,
-        requests: &mut mpsc::Receiver<Request>,
+        queue: &mut Queue<WriteKeys>,
         held: Option<&watch::Receiver<bool>>,
     ) -> Option<oneshot::Sender<()>> {
         loop {
-            let request = requests.recv().await?;
+            let work = queue.next().await;
             let why = if held.is_some_and(|held| *held.borrow()) {
                 LogError::Unavailable("this node is about to write the event log".to_owned())
             } else if self.progress.borrow().reachable {
@@ -189,8 +164,13 @@ impl Writer {
             } else {
                 LogError::Unavailable("no broker answers".to_owned())
             };
-            if let Some(done) = request.refuse(why) {
-                return Some(done);
+            match work {
+                Work::Batch(batch) => batch.waiting.hear(Err(why)),
+                Work::Own(WriteKeys { answer, .. }) => {
+                    // Nobody may wait any more.
+                    let _ = answer.send(Err(why));
+                }
+                Work::Close(done) => return done,
             }
         }
     }
@@ -258,51 +238,27 @@ impl Writer {
     async fn serve(
         &self,
         producer: &Transactions,
-        requests: &mut mpsc::Receiver<Request>,
+        queue: &mut Queue<WriteKeys>,
         campaign: &Campaign,
     ) -> Ended {
         let mut held = campaign.held();
-        // What did not fit to the batch before it.
-        let mut next = None;
         loop {
-            let first = match next.take() {
-                Some(request) => Some(request),
-                None => tokio::select! {
-                    biased;
-                    _ = held.wait_for(|held| !held) => return Ended::Lost,
-                    request = requests.recv() => request,
-                },
+            let work = tokio::select! {
+                biased;
+                _ = held.wait_for(|held| !held) => return Ended::Lost,
+                work = queue.next() => work,
             };
-            let outcome = match first {
-                None => return Ended::Closed(None),
-                Some(Request::Close { done }) => return Ended::Closed(Some(done)),
-                Some(Request::Keys { term, answer, .. }) if *self.term.borrow() != Some(term) => {
+            let outcome = match work {
+                Work::Close(done) => return Ended::Closed(done),
+                Work::Own(WriteKeys { term, answer, .. }) if *self.term.borrow() != Some(term) => {
                     // Decided in another time of writing; others may have written since.
                     let _ = answer.send(Err(LogError::Follower));
                     Ok(())
                 }
-                Some(Request::Keys {
+                Work::Own(WriteKeys {
                     records, answer, ..
                 }) => self.write_keys(producer, records, answer).await,
-                Some(Request::Append { commits, answer }) => {
-                    let (mut events, mut bytes) = size(&commits);
-                    let mut batch = vec![(commits, answer)];
-                    while events < BATCH_EVENTS && bytes < BATCH_BYTES {
-                        match requests.try_recv() {
-                            Ok(Request::Append { commits, answer }) => {
-                                let size = size(&commits);
-                                events += size.0;
-                                bytes += size.1;
-                                batch.push((commits, answer));
-                            }
-                            other => {
-                                next = other.ok();
-                                break;
-                            }
-                        }
-                    }
-                    self.write(producer, batch).await
-                }
+                Work::Batch(batch) => self.write(producer, batch).await,
             };
             let Err(failure) = outcome else { continue };
             tracing::warn!(
@@ -318,33 +274,14 @@ impl Writer {
             if failure.producer == ProducerState::Fenced {
                 campaign.again();
             }
-            if let Some(request) = next.take()
-                && let Some(done) = request.refuse(failure.answer())
-            {
-                return Ended::Closed(Some(done));
-            }
             return Ended::Lost;
         }
     }
 
-    async fn write(
-        &self,
-        producer: &Transactions,
-        batch: Vec<(Vec<Commit>, oneshot::Sender<Answer>)>,
-    ) -> Result<(), Failure> {
-        let mut commits = Vec::new();
-        let mut waiting = Vec::with_capacity(batch.len());
-        for (asked, answer) in batch {
-            waiting.push((asked.len(), answer));
-            commits.extend(asked);
-        }
-        // Whoever asked may have gone; what was written stays.
-        match self.append(producer, commits).await {
+    async fn write(&self, producer: &Transactions, batch: Gathered) -> Result<(), Failure> {
+        match self.append(producer, batch.commits).await {
             Ok(outcomes) => {
-                let mut outcomes = outcomes.into_iter();
-                for (count, answer) in waiting {
-                    let _ = answer.send(Ok(outcomes.by_ref().take(count).collect()));
-                }
+                batch.waiting.hear(Ok(outcomes));
                 Ok(())
             }
             Err(failure) => {
@@ -352,9 +289,7 @@ impl Writer {
                 if failure.producer != ProducerState::Usable {
                     follow(&self.role);
                 }
-                for (_, answer) in waiting {
-                    let _ = answer.send(Err(failure.answer()));
-                }
+                batch.waiting.hear(Err(failure.answer()));
                 Err(failure)
             }
         }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use hansard_domain::log::{Commit, Conflict, Position, Recorded, StreamId};
 use sqlx::{PgConnection, Row};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::super::batch::{BATCH_BYTES, BATCH_EVENTS, Batch, EventRow, size};
+use super::super::batch::{Batch, EventRow};
+use super::super::queue::{Queue, Work};
 use super::{announce, refused};
 use crate::postgres::{Database, number, within};
 
@@ -20,18 +21,6 @@ const TURN: Duration = Duration::from_secs(5);
 /// How long writing may take once it is. An append that is given up has an unknown outcome, hence
 /// more than a disk needs that is merely busy.
 const WRITING: Duration = Duration::from_secs(10);
-
-pub type Answer = Result<Vec<Result<Recorded, Conflict>>, hansard_domain::log::LogError>;
-
-pub enum Request {
-    Append {
-        commits: Vec<Commit>,
-        answer: oneshot::Sender<Answer>,
-    },
-    Close {
-        done: oneshot::Sender<()>,
-    },
-}
 
 pub struct Writer {
     database: Database,
@@ -59,36 +48,21 @@ impl Writer {
     }
 
     /// Works until it is told to close or nobody is left who could ask.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        let mut closed = None;
-        while closed.is_none() {
-            let Some(first) = requests.recv().await else {
-                break;
-            };
-            let mut batch = Vec::new();
-            let (mut events, mut bytes) = (0, 0);
-            let mut next = Some(first);
-            while let Some(request) = next.take() {
-                match request {
-                    Request::Append { commits, answer } => {
-                        let size = size(&commits);
-                        events += size.0;
-                        bytes += size.1;
-                        batch.push((commits, answer));
-                    }
-                    Request::Close { done } => {
-                        closed = Some(done);
-                        break;
-                    }
+    pub async fn run(mut self, mut queue: Queue) {
+        let closed = loop {
+            match queue.next().await {
+                Work::Batch(batch) => {
+                    let written = self.append(batch.commits).await.map_err(|error| {
+                        let error = refused(&error);
+                        tracing::error!(%error, "an append to the event log failed");
+                        error
+                    });
+                    batch.waiting.hear(written);
                 }
-                if events < BATCH_EVENTS && bytes < BATCH_BYTES {
-                    next = requests.try_recv().ok();
-                }
+                Work::Own(never) => match never {},
+                Work::Close(done) => break done,
             }
-            if !batch.is_empty() {
-                self.write(batch).await;
-            }
-        }
+        };
         if let Some(connection) = self.connection.take()
             && let Err(error) = sqlx::Connection::close(connection).await
         {
@@ -97,31 +71,6 @@ impl Writer {
         if let Some(done) = closed {
             // Nobody may wait any more.
             let _ = done.send(());
-        }
-    }
-
-    async fn write(&mut self, batch: Vec<(Vec<Commit>, oneshot::Sender<Answer>)>) {
-        let mut commits = Vec::new();
-        let mut waiting = Vec::with_capacity(batch.len());
-        for (asked, answer) in batch {
-            waiting.push((asked.len(), answer));
-            commits.extend(asked);
-        }
-        // Whoever asked may have gone; what was written stays.
-        match self.append(commits).await {
-            Ok(outcomes) => {
-                let mut outcomes = outcomes.into_iter();
-                for (count, answer) in waiting {
-                    let _ = answer.send(Ok(outcomes.by_ref().take(count).collect()));
-                }
-            }
-            Err(error) => {
-                let error = refused(&error);
-                tracing::error!(%error, "an append to the event log failed");
-                for (_, answer) in waiting {
-                    let _ = answer.send(Err(error.clone()));
-                }
-            }
         }
     }
 

@@ -12,23 +12,19 @@ use std::time::Duration;
 use hansard_domain::log::{Commit, Conflict, LogError, Position, Recorded, StreamId};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
 use sqlx::{Arguments, ConnectOptions, Connection, Row, SqliteConnection};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::super::batch::{BATCH_BYTES, BATCH_EVENTS, Batch, EventRow, size};
+use super::super::batch::{Batch, EventRow};
+use super::super::queue::{Gathered, Queue, Work};
 use crate::sqlite::{Failure, failure};
 
 /// Streams whose version is kept in memory; up to twice as many while the older half is forgotten.
 const KNOWN_STREAMS: usize = 50_000;
 
-pub type Answer = Result<Vec<Result<Recorded, Conflict>>, LogError>;
-
+/// What it is asked besides appending.
 pub enum Request {
-    Append {
-        commits: Vec<Commit>,
-        answer: oneshot::Sender<Answer>,
-    },
     /// Decides which commits go in, and writes nothing.
     Plan {
         commits: Vec<Commit>,
@@ -38,9 +34,6 @@ pub enum Request {
     Fill {
         rows: Vec<EventRow>,
         answer: oneshot::Sender<Result<(), LogError>>,
-    },
-    Close {
-        done: oneshot::Sender<()>,
     },
 }
 
@@ -107,51 +100,20 @@ impl Writer {
     }
 
     /// Works until it is told to close or nobody is left who could ask.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        let mut closed = None;
-        while closed.is_none() {
-            let mut other = None;
-            let Some(first) = requests.recv().await else {
-                break;
-            };
-            let mut batch = Vec::new();
-            let (mut events, mut bytes) = (0, 0);
-            let mut next = Some(first);
-            while let Some(request) = next.take() {
-                match request {
-                    Request::Append { commits, answer } => {
-                        let size = size(&commits);
-                        events += size.0;
-                        bytes += size.1;
-                        batch.push((commits, answer));
-                    }
-                    Request::Close { done } => {
-                        closed = Some(done);
-                        break;
-                    }
-                    Request::Plan { .. } | Request::Fill { .. } => {
-                        other = Some(request);
-                        break;
-                    }
-                }
-                if events < BATCH_EVENTS && bytes < BATCH_BYTES {
-                    next = requests.try_recv().ok();
-                }
-            }
-            if !batch.is_empty() {
-                self.write(batch, bytes).await;
-            }
+    pub async fn run(mut self, mut queue: Queue<Request>) {
+        let closed = loop {
             // Whoever asked may have gone.
-            match other {
-                Some(Request::Plan { commits, answer }) => {
+            match queue.next().await {
+                Work::Batch(batch) => self.write(batch).await,
+                Work::Own(Request::Plan { commits, answer }) => {
                     let _ = answer.send(self.plan(commits).await);
                 }
-                Some(Request::Fill { rows, answer }) => {
+                Work::Own(Request::Fill { rows, answer }) => {
                     let _ = answer.send(self.fill(rows).await);
                 }
-                _ => {}
+                Work::Close(done) => break done,
             }
-        }
+        };
         if let Some(task) = self.checkpoint.take()
             && let Err(error) = task.await
         {
@@ -169,28 +131,15 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, batch: Vec<(Vec<Commit>, oneshot::Sender<Answer>)>, bytes: usize) {
-        let mut commits = Vec::new();
-        let mut waiting = Vec::with_capacity(batch.len());
-        for (asked, answer) in batch {
-            waiting.push((asked.len(), answer));
-            commits.extend(asked);
-        }
-        // Whoever asked may have gone; what was written stays.
-        match self.append(commits).await {
-            Ok(outcomes) => {
-                let mut outcomes = outcomes.into_iter();
-                for (count, answer) in waiting {
-                    let _ = answer.send(Ok(outcomes.by_ref().take(count).collect()));
-                }
-                self.checkpoint(bytes).await;
-            }
-            Err(error) => {
-                let error = self.failed(&error).await;
-                for (_, answer) in waiting {
-                    let _ = answer.send(Err(error.clone()));
-                }
-            }
+    async fn write(&mut self, batch: Gathered) {
+        let written = match self.append(batch.commits).await {
+            Ok(outcomes) => Ok(outcomes),
+            Err(error) => Err(self.failed(&error).await),
+        };
+        let done = written.is_ok();
+        batch.waiting.hear(written);
+        if done {
+            self.checkpoint(batch.bytes).await;
         }
     }
 
