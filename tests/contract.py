@@ -184,7 +184,7 @@ def ask(case, label, server, headers, secured, valid, findings):
         if streams(operation):
             # The head of an endless answer is looked at, and its first bytes.
             arguments = case.as_transport_kwargs(base_url=server.url, headers=headers)
-            with requests.request(**arguments, stream=True, timeout=(PATIENCE, 1)) as response:
+            with requests.request(**arguments, stream=True, timeout=PATIENCE) as response:
                 status, text = response.status_code, ""
                 if "text/event-stream" not in response.headers.get("Content-Type", ""):
                     text = response.text

@@ -104,7 +104,8 @@ shift 2
 case "$command" in
   start) start "$@" ;;
   stop) stop "$@" ;;
-  freeze) kill -STOP $(processes) ;;
+  # The one that starts the others first.
+  freeze) kill -STOP "$(head -1 "$dir/data/postmaster.pid")"; kill -STOP $(processes) || true ;;
   thaw) kill -CONT $(processes) ;;
   *) fail "there is no command '$command'" ;;
 esac

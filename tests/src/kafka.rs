@@ -63,6 +63,23 @@ impl Brokers {
         pid.trim().parse().expect("a process id")
     }
 
+    /// What Kafka says of the only partition of a topic, of the form `Name: value`.
+    pub fn partition(&self, topic: &str, name: &str) -> String {
+        let class = "org.apache.kafka.tools.TopicCommand";
+        let told = self.tool(class, &["--describe", "--topic", topic]);
+        let partition = told.lines().find(|line| line.contains("Partition: 0"));
+        let mut fields = partition.unwrap_or_default().split('\t');
+        let value = fields.find_map(|field| field.trim().strip_prefix(name)?.strip_prefix(": "));
+        value
+            .unwrap_or_else(|| panic!("no {name} in {told}"))
+            .to_owned()
+    }
+
+    /// Whether so many brokers have all of a topic.
+    pub fn in_sync(&self, topic: &str, count: usize) -> bool {
+        self.partition(topic, "Isr").split(',').count() == count
+    }
+
     /// Runs a program of Kafka's own against these brokers, and returns what it prints.
     pub fn tool(&self, class: &str, arguments: &[&str]) -> String {
         let mut all = vec![class, "--bootstrap-server", &self.servers];

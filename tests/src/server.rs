@@ -32,6 +32,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// On answers to writes, and on requests that are to see them.
 pub const POSITION: &str = "Hansard-Position";
 
+/// On answers that events are missing from.
+const LAG: &str = "Hansard-Lag";
+
 pub const ADMIN: &str = "admin";
 pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
 
@@ -383,6 +386,8 @@ pub struct Client {
 pub struct Answer {
     pub status: StatusCode,
     pub body: Value,
+    /// Whether events were missing from it.
+    pub behind: bool,
 }
 
 impl Answer {
@@ -473,8 +478,7 @@ impl Client {
 
     /// `GET /api/v1/<operation>`, the query string with it.
     pub async fn get(&self, operation: &str) -> Answer {
-        self.answer(self.request(Method::GET, &format!("/api/v1/{operation}")))
-            .await
+        self.get_path(&format!("/api/v1/{operation}")).await
     }
 
     /// `POST /api/v1/<operation>` with a JSON body.
@@ -486,9 +490,16 @@ impl Client {
         .await
     }
 
-    /// `GET` of any path.
+    /// `GET` of any path. An answer that says that it is behind, as a busy machine's may be, is asked
+    /// for again.
     pub async fn get_path(&self, path: &str) -> Answer {
-        self.answer(self.request(Method::GET, path)).await
+        let started = Instant::now();
+        loop {
+            let answer = self.answer(self.request(Method::GET, path)).await;
+            if !answer.behind || started.elapsed() > PATIENCE {
+                return answer;
+            }
+        }
     }
 
     /// The answer to a request of this client.
@@ -499,9 +510,11 @@ impl Client {
             self.seen.fetch_max(position, Ordering::Relaxed);
         }
         let status = response.status();
+        let behind = response.headers().contains_key(LAG);
         let body = response.bytes().await.expect("the answer is whole");
         Answer {
             status,
+            behind,
             body: serde_json::from_slice(&body).unwrap_or_default(),
         }
     }
@@ -526,6 +539,24 @@ impl Client {
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let started = Instant::now();
     while !condition().await {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{what}: still not after {PATIENCE:?}"
+        );
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// What is found at last: a node hears a moment later of what others did, and reads tell of no position.
+pub async fn at_last<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
         assert!(
             started.elapsed() < PATIENCE,
             "{what}: still not after {PATIENCE:?}"

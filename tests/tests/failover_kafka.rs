@@ -67,28 +67,16 @@ async fn killed_and_frozen_writers_and_killed_brokers_lose_nothing() {
     println!("somebody wrote again after {longest:.1?} at the latest; later than promised: {late}");
 }
 
-/// What Kafka says of the log's partition, of the form `Name: value`.
-fn partition(brokers: &Brokers, name: &str) -> String {
-    let class = "org.apache.kafka.tools.TopicCommand";
-    let told = brokers.tool(class, &["--describe", "--topic", TOPIC]);
-    let partition = told.lines().find(|line| line.contains("Partition: 0"));
-    let mut fields = partition.unwrap_or_default().split('\t');
-    let value = fields.find_map(|field| field.trim().strip_prefix(name)?.strip_prefix(": "));
-    value
-        .unwrap_or_else(|| panic!("no {name} in {told}"))
-        .to_owned()
-}
-
 /// The number of the broker that leads the partition.
 fn leader(brokers: &Brokers) -> usize {
-    let leader = partition(brokers, "Leader");
+    let leader = brokers.partition(TOPIC, "Leader");
     leader.parse().expect("a broker's number")
 }
 
 /// Waits until every broker has all of the log.
 async fn in_sync(brokers: &Brokers) {
     eventually("all brokers are in sync", || async {
-        tokio::task::block_in_place(|| partition(brokers, "Isr").split(',').count() == 3)
+        tokio::task::block_in_place(|| brokers.in_sync(TOPIC, 3))
     })
     .await;
 }

@@ -105,6 +105,11 @@ async fn on_a_full_disk_messages_are_refused_whole_until_there_is_room_again() {
     eventually("messages are taken again", again).await;
     said.insert("after".to_owned());
 
+    eventually("all of it is shown", async || {
+        texts(&admin, &room).await.len() >= said.len()
+    })
+    .await;
+
     for restarted in [false, true] {
         if restarted {
             server.kill();

@@ -202,7 +202,7 @@ async fn a_stream_of_others_is_not_written() {
     server.intrude(node.config.stream(), foreign);
     let mut progress = node.log.progress();
     let stuck = progress.wait_for(|progress| progress.lag() > 0);
-    timeout(Duration::from_secs(10), stuck)
+    timeout(Duration::from_mins(1), stuck)
         .await
         .unwrap()
         .unwrap();

@@ -17,6 +17,7 @@ use hansard_tests::conformance::log::{LogFactory, LogUnderTest, commit_to as com
 use hansard_tests::conformance::vault::VaultUnderTest;
 use hansard_tests::conformance::{log, vault};
 use hansard_tests::kafka::Brokers;
+use hansard_tests::server::eventually;
 use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -43,8 +44,8 @@ fn fresh(brokers: &Brokers) -> KafkaConfig {
     KafkaConfig::parse(&format!("kafka://{}/log-{number}", brokers.servers())).unwrap()
 }
 
-/// The longest that nobody may write after a node is gone.
-const FAIL_OVER: Duration = Duration::from_secs(15);
+/// The longest that nobody may write after a node is gone, on a machine that does other things as well.
+const FAIL_OVER: Duration = Duration::from_mins(1);
 
 /// A node's handle to a log, with a copy of its own.
 struct Node {
@@ -219,8 +220,12 @@ async fn one_node_writes_and_the_next_takes_over() {
     }
     assert_eq!(followed, all(&writer.log).await);
     assert_eq!(*other.log.role().borrow(), Role::Follower);
-    let progress = *other.log.progress().borrow();
-    assert!(progress.lag() <= 2, "{progress:?}");
+    let mut progress = other.log.progress();
+    let near = progress.wait_for(|progress| progress.lag() <= 2);
+    tokio::time::timeout(FAIL_OVER, near)
+        .await
+        .unwrap()
+        .unwrap();
 
     let expected = all(&writer.log).await;
     // Not closed: as if its process had ended.
@@ -278,14 +283,14 @@ async fn a_changing_writer_loses_nothing() {
     let config = fresh(&brokers);
     let mut acknowledged = Vec::new();
     let mut node = Node::open(&config).await;
+    node.become_writer().await;
     let mut version = 0;
     for _ in 0..3 {
         let next = Node::open(&config).await;
-        node.become_writer().await;
         let until = Instant::now() + Duration::from_secs(1);
         while Instant::now() < until {
             let commit = commit("room-a", version, &[event(version.to_string())]);
-            write(&node.log, &commit).await.unwrap();
+            write_at_last(&node.log, &commit).await;
             acknowledged.push(commit.appends[0].events[0].id);
             version += 1;
         }
@@ -332,7 +337,7 @@ async fn a_broker_that_restarts_is_waited_for() {
         "{refused:?}"
     );
     assert!(
-        asked.elapsed() < Duration::from_secs(12),
+        asked.elapsed() < Duration::from_secs(30),
         "{:?}",
         asked.elapsed()
     );
@@ -499,7 +504,16 @@ async fn a_copy_of_something_else_is_refused() {
         .unwrap();
     let deleted = admin.delete_topics(&[config.topic()], &AdminOptions::new());
     deleted.await.unwrap()[0].as_ref().unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let metadata = || {
+        admin
+            .inner()
+            .fetch_metadata(Some(config.topic()), FAIL_OVER)
+    };
+    eventually("the topic is gone", async || {
+        let metadata = tokio::task::block_in_place(metadata).unwrap();
+        metadata.topics()[0].error().is_some()
+    })
+    .await;
     let anew = Node::open(&config).await;
     let recreated = KafkaLog::open(config.clone(), &path).await.err().unwrap();
     assert!(

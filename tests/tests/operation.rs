@@ -21,7 +21,7 @@ fn server_command(server: &Server, arguments: &[&str], environment: &[(&str, &st
         vec!["--data".into(), fresh]
     };
     Command::new("timeout")
-        .arg("10")
+        .arg("60")
         .arg(binary())
         .args(arguments)
         .args(data)

@@ -11,6 +11,7 @@ mod retries;
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -167,7 +168,20 @@ fn commit_at(at: i64, appends: impl IntoIterator<Item = Append>) -> Commit {
 type Outcome = Result<Recorded, Conflict>;
 
 async fn write(log: &dyn EventLog, commit: Commit) -> Outcome {
-    let mut outcomes = log.append(vec![commit]).await.expect("the log works");
+    let started = Instant::now();
+    let mut outcomes = loop {
+        match log.append(vec![commit.clone()]).await {
+            Ok(outcomes) => break outcomes,
+            // One that nodes write in turn may do without a writer for a moment; the same again is the
+            // same append.
+            Err(LogError::Follower | LogError::Unavailable(_))
+                if started.elapsed() < Duration::from_secs(30) =>
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => panic!("the log does not work: {error}"),
+        }
+    };
     assert_eq!(outcomes.len(), 1, "one outcome a commit");
     outcomes.remove(0)
 }

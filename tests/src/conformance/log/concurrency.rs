@@ -184,7 +184,7 @@ pub async fn waking(under_test: &mut dyn LogUnderTest) {
             .await
             .unwrap();
         let written = Instant::now();
-        let waiting = tokio::time::timeout(Duration::from_secs(10), wakings.recv());
+        let waiting = tokio::time::timeout(Duration::from_mins(1), wakings.recv());
         let (seen, at) = waiting.await.expect("the follower wakes").unwrap();
         assert_eq!(seen, Version(version + 1));
         fastest = fastest.min(at.saturating_duration_since(written));

@@ -55,7 +55,7 @@ pub async fn hearing(under_test: &mut dyn LogUnderTest) {
         );
         let position = recorded.await.unwrap().positions[0];
         for handle in [hearer, writer] {
-            let moved = timeout(Duration::from_secs(10), handle.moved(head)).await;
+            let moved = timeout(Duration::from_mins(1), handle.moved(head)).await;
             let newest = moved.expect("a node hears of it").unwrap();
             assert_eq!(newest, position);
             let read = collect(handle.all(head)).await;
