@@ -9,7 +9,9 @@ mod catalog;
 mod engine;
 mod feed;
 mod generation;
+mod lane;
 mod nodes;
+mod rebuilder;
 
 pub mod accounts;
 pub mod audit;

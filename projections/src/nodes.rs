@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::Engine;
 use crate::engine::postgres::Database;
-use crate::projector::Lanes;
+use crate::lane::Lanes;
 use crate::view::ViewError;
 
 /// How often the node that feeds makes sure that it may, and the others try.
