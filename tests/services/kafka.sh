@@ -175,7 +175,9 @@ tool() {
     local java lib
     java=$(java_program)
     lib=$(fetch)
-    "$java" -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+    # Quick to start, unless it is to be quick for long.
+    # shellcheck disable=SC2086
+    "$java" ${KAFKA_TOOL_JVM:--Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1} \
         -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$lib/*" "$@"
 }
 
