@@ -117,6 +117,17 @@ enum Log {
     EventStore(Arc<EventStoreLog>),
 }
 
+impl Log {
+    async fn close(&self) {
+        match self {
+            Self::Sqlite(log) => log.close().await,
+            Self::Postgres(log) => log.close().await,
+            Self::Kafka(log) => log.close().await,
+            Self::EventStore(log) => log.close().await,
+        }
+    }
+}
+
 /// What is open beside the log: the keys, and what says who leads.
 enum Beside {
     /// Nobody else is there to lead.
@@ -210,9 +221,7 @@ impl Workspace {
                 elected = Some(Arc::new(cluster(config)?));
                 let topic = KafkaConfig::from_url(url)?;
                 let log = Arc::new(KafkaLog::open(topic, data.log()).await?);
-                let filling = tokio::spawn(show(log.progress()));
-                log.caught_up().await?;
-                filling.abort();
+                filled(log.progress(), log.caught_up()).await?;
                 let vault = KafkaVault::open(log.clone(), data.vault(), master).await;
                 let vault = Arc::new(vault.map_err(OpenWorkspaceError::SharedVault)?);
                 let (leads, _) = watch::channel(false);
@@ -235,9 +244,7 @@ impl Workspace {
                 };
                 let name = keys.name().await.map_err(OpenWorkspaceError::SharedVault)?;
                 let log = Arc::new(EventStoreLog::open(&stream, data.log(), &name).await?);
-                let filling = tokio::spawn(show(log.progress()));
-                log.caught_up().await?;
-                filling.abort();
+                filled(log.progress(), log.caught_up()).await?;
                 (log.clone(), keys, Log::EventStore(log))
             }
         };
@@ -262,31 +269,25 @@ impl Workspace {
 
     /// Closes what is open, and lets others lead.
     pub async fn close(self) {
-        // Who leads may write until the end; keys in Kafka are written through the log.
-        let keys = match self.beside {
-            Beside::Files { vault, .. } => Some(Ok(vault)),
+        let Self { log, beside, .. } = self;
+        match beside {
+            Beside::Files { vault, .. } => {
+                log.close().await;
+                vault.close().await;
+            }
             Beside::Postgres {
                 database,
                 leadership,
             } => {
                 leadership.resign().await;
-                Some(Err(database))
+                log.close().await;
+                database.close().await;
             }
+            // Its keys are written through the log.
             Beside::Kafka { vault, .. } => {
                 vault.close().await;
-                None
+                log.close().await;
             }
-        };
-        match self.log {
-            Log::Sqlite(log) => log.close().await,
-            Log::Postgres(log) => log.close().await,
-            Log::Kafka(log) => log.close().await,
-            Log::EventStore(log) => log.close().await,
-        }
-        match keys {
-            Some(Ok(vault)) => vault.close().await,
-            Some(Err(database)) => database.close().await,
-            None => {}
         }
     }
 
@@ -309,6 +310,17 @@ async fn lead(mut role: watch::Receiver<Role>, leads: watch::Sender<bool>) {
             return;
         }
     }
+}
+
+/// Waits until a local copy of the log is filled, and shows how far it is.
+async fn filled(
+    progress: watch::Receiver<Progress>,
+    caught_up: impl Future<Output = Result<(), LogError>>,
+) -> Result<(), LogError> {
+    let showing = tokio::spawn(show(progress));
+    let caught_up = caught_up.await;
+    showing.abort();
+    caught_up
 }
 
 /// Shows how far the local copy of the log is, as long as it is being filled.

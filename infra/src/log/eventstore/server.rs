@@ -89,7 +89,12 @@ impl Server {
         question: impl AsyncFnOnce(Client) -> Result<T, Error>,
     ) -> Result<T, Failure> {
         let client = self.client.lock().0.clone();
-        let failure = match timeout(PATIENCE, question(client)).await {
+        self.hear(question(client)).await
+    }
+
+    /// Waits for an answer for a while.
+    async fn hear<T>(&self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        let failure = match timeout(PATIENCE, answer).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => Failure::from(error),
             Err(_) => Failure::Unknown("no answer in time".to_owned()),
@@ -159,14 +164,19 @@ impl Server {
         let (mut found, mut bytes) = (Vec::new(), 0);
         while bytes < PAGE_BYTES {
             // The page may come slowly, as long as it comes.
-            match self.ask(async |_| Ok(events.next().await)).await {
-                Ok(Ok(Some(event))) => {
+            let next = async {
+                match events.next().await {
+                    Err(Error::ResourceNotFound) => Ok(None),
+                    next => next,
+                }
+            };
+            match self.hear(next).await {
+                Ok(Some(event)) => {
                     bytes += event.event.as_ref().map_or(0, |event| event.data.len());
                     found.extend(event.event);
                 }
-                Ok(Ok(None) | Err(Error::ResourceNotFound)) => break,
-                _ if !found.is_empty() => break,
-                Ok(Err(error)) => return Err(error.into()),
+                Ok(None) => break,
+                Err(_) if !found.is_empty() => break,
                 Err(failure) => return Err(failure),
             }
         }
