@@ -119,17 +119,56 @@ async fn all(log: &EventStoreLog) -> Vec<StoredEvent> {
 async fn what_was_not_answered_is_written_once() {
     let server = Esdb::start().await;
     let node = Node::open(fresh(&server.url())).await;
-    for number in 0..5 {
-        if number % 2 == 0 {
-            server.lose_answers(2);
-        } else {
-            server.refuse_appends(2);
+    for number in 0..6 {
+        match number % 3 {
+            0 => server.lose_answers(2),
+            1 => server.refuse_appends(2),
+            _ => server.cut_answers(2),
         }
         let recorded = write(&node.log, &commit("room-a", number, &[event("{}")])).await;
         assert_eq!(recorded.unwrap().positions, [Position(number + 1)]);
     }
-    assert_eq!(all(&node.log).await.len(), 5);
-    assert_eq!(server.events(node.config.stream()).len(), 5);
+    assert_eq!(all(&node.log).await.len(), 6);
+    assert_eq!(server.events(node.config.stream()).len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_nothing_is_asked_again() {
+    let server = Esdb::start().await;
+    let node = Node::open(fresh(&server.url())).await;
+    // Whoever copies may be one of those that are not answered.
+    server.hang(2);
+    let written = write(&node.log, &commit("room-a", 0, &[event("{}")])).await;
+    if let Err(error) = &written {
+        assert!(matches!(error, LogError::Unavailable(_)), "{error}");
+    }
+    let next = timeout(Duration::from_mins(1), write_again(&node.log)).await;
+    next.expect("it goes on");
+}
+
+/// Writes to a stream of its own until it works.
+async fn write_again(log: &EventStoreLog) {
+    let commit = commit("room-b", 0, &[event("{}")]);
+    while write(log, &commit).await.is_err() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_told() {
+    let server = Esdb::start().await;
+    // hansard:right
+    server.demand_authorization("Basic aGFuc2FyZDpyaWdodA==");
+    let url = |password: &str| {
+        server
+            .url()
+            .replace("esdb://", &format!("esdb://hansard:{password}@"))
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log.db");
+    let refused = EventStoreLog::open(&fresh(&url("wrong")), &path, KEYS).await;
+    let told = refused.err().unwrap().to_string();
+    assert!(told.contains("does not let this user"), "{told}");
+    assert!(!told.contains("wrong"), "{told}");
+    Node::open(fresh(&url("right"))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
