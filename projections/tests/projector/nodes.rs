@@ -82,13 +82,19 @@ impl Mortal {
     }
 }
 
-#[tokio::test]
-async fn every_node_reads_what_was_committed_before_it_asked() {
-    let world = world().await;
+/// A node that feeds and one that follows.
+async fn two(world: &World) -> (Running, Running) {
     let feeding = world.start(Default::default()).await;
     feeding.ready().await;
     let following = world.start(Default::default()).await;
     following.ready().await;
+    (feeding, following)
+}
+
+#[tokio::test]
+async fn every_node_reads_what_was_committed_before_it_asked() {
+    let world = world().await;
+    let (feeding, following) = two(&world).await;
     let mut waits = Vec::new();
     for count in 1..=50 {
         world.say(&format!("m{count}"), "hello").await;
@@ -212,10 +218,7 @@ async fn a_node_that_lost_the_lock_unknowingly_changes_nothing() {
 async fn every_node_answers_from_the_tables_that_a_rebuild_made() {
     let world = world().await;
     world.say_all(numbered(0, 3000)).await;
-    let feeding = world.start(Default::default()).await;
-    feeding.ready().await;
-    let following = world.start(Default::default()).await;
-    following.ready().await;
+    let (feeding, following) = two(&world).await;
     let before = generation(&mut following.store.read().await.unwrap()).await;
     assert!(matches!(
         following.projector.rebuild(&["sayings"]).await,
@@ -297,10 +300,7 @@ async fn a_rebuild_dies_with_its_node_and_leaves_nothing() {
 async fn a_node_that_follows_has_a_view_rebuilt_by_the_one_that_feeds() {
     let world = world().await;
     world.say_all(numbered(0, 3000)).await;
-    let feeding = world.start(Default::default()).await;
-    feeding.ready().await;
-    let following = world.start(Default::default()).await;
-    following.ready().await;
+    let (feeding, following) = two(&world).await;
     let before = world.generation().await;
     for node in [&following, &feeding] {
         node.projector.begin_rebuild("sayings").await.unwrap();
@@ -324,9 +324,7 @@ async fn a_node_that_follows_has_a_view_rebuilt_by_the_one_that_feeds() {
 #[tokio::test]
 async fn a_node_that_follows_knows_when_something_erased_is_gone() {
     let world = world().await;
-    let feeding = world.start(Default::default()).await;
-    feeding.ready().await;
-    let following = world.start(Default::default()).await;
+    let (feeding, following) = two(&world).await;
     let key = world.say("secret", "the quincunx lies under the oak").await;
     assert_eq!(following.said().await, 1);
     assert!(world.stands("quincunx").await);
