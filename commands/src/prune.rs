@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::log::Position;
 use hansard_domain::message::Message;
 use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomCommand};
@@ -18,9 +18,6 @@ use crate::room::MessageIndex;
 
 /// How many messages one `ChannelPruned` names at most.
 const CHUNK: usize = 10_000;
-
-/// The earliest time that Rocket.Chat's clients send: the first of January of the year 1.
-pub const BEGINNING: Timestamp = Timestamp(-62_135_596_800_000);
 
 /// Knows which messages were deleted from a room by people and left something behind: their text,
 /// where history is kept, or a place holder.

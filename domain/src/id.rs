@@ -6,7 +6,7 @@
 //! [`MAX_ID`] characters.
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{Datelike, Timelike};
 use compact_str::CompactString;
@@ -104,6 +104,18 @@ ids! {
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// The earliest time that a client can name: the first moment of the year 1.
+    pub const EARLIEST: Self = Self(-62_135_596_800_000);
+
+    /// The latest time that a client can name: the last millisecond of the year 9999.
+    pub const LATEST: Self = Self(253_402_300_799_999);
+
+    /// A time that a client names in milliseconds since 1970; `None` outside of the years 1 to 9999,
+    /// where nothing ever happens and dates can't be written.
+    pub fn of_millis(millis: i64) -> Option<Self> {
+        Some(Self(millis)).filter(|at| (Self::EARLIEST..=Self::LATEST).contains(at))
+    }
+
     /// ISO 8601 in UTC with milliseconds, as Rocket.Chat writes every date:
     /// `2026-01-31T12:00:00.000Z`.
     pub fn iso(self) -> String {
@@ -130,27 +142,48 @@ impl Timestamp {
         iso.iter().copied().map(char::from).collect()
     }
 
-    /// Reads an ISO 8601 date and time (with an offset), or a date alone (its midnight in UTC).
+    /// Reads an ISO 8601 date and time (with an offset), or a date alone (its midnight in UTC), in the
+    /// years 1 to 9999.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        chrono::DateTime::parse_from_rfc3339(text)
-            .map(|at| Self(at.timestamp_millis()))
-            .ok()
-            .or_else(|| {
+        let millis = match chrono::DateTime::parse_from_rfc3339(text) {
+            Ok(at) => at.timestamp_millis(),
+            Err(_) => {
                 let date: chrono::NaiveDate = text.parse().ok()?;
-                Some(Self(
-                    date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis(),
-                ))
-            })
+                date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_millis()
+            }
+        };
+        Self::of_millis(millis)
     }
 
-    pub fn plus(self, duration: std::time::Duration) -> Self {
-        Self(self.0.saturating_add(duration.as_millis() as i64))
+    /// So much later, at most as late as a number can say.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(millis(duration)))
     }
 
-    pub fn minus(self, duration: std::time::Duration) -> Self {
-        Self(self.0.saturating_sub(duration.as_millis() as i64))
+    /// So much earlier, at most as early as a number can say.
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(duration)))
     }
+
+    /// The millisecond after it.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// The millisecond before it.
+    pub fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    /// Whether it is further from another time than a duration, in either direction.
+    pub fn is_further_than(self, duration: Duration, from: Self) -> bool {
+        u128::from(self.0.abs_diff(from.0)) > duration.as_millis()
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Tells the time; a port, so that tests and simulations own it.
@@ -247,5 +280,34 @@ mod tests {
         assert_eq!(Timestamp::parse(&at.iso()), Some(at));
         assert_eq!(Timestamp::parse("1970-01-02"), Some(Timestamp(86_400_000)));
         assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn a_time_that_nobody_can_mean_is_none() {
+        for at in [Timestamp::EARLIEST, Timestamp::LATEST] {
+            assert_eq!(Timestamp::parse(&at.iso()), Some(at));
+            assert_eq!(Timestamp::of_millis(at.0), Some(at));
+        }
+        for millis in [
+            i64::MIN,
+            i64::MAX,
+            Timestamp::EARLIEST.0 - 1,
+            Timestamp::LATEST.0 + 1,
+        ] {
+            assert_eq!(Timestamp::of_millis(millis), None, "{millis}");
+        }
+        for text in ["+262142-01-01", "-0001-12-31", "0001-01-01T00:00:00+14:00"] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_end_where_numbers_end() {
+        let (first, last) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
+        assert_eq!((last.next(), first.previous()), (last, first));
+        assert_eq!(first.plus(Duration::MAX), Timestamp(-1));
+        assert_eq!(last.minus(Duration::MAX), Timestamp(0));
+        assert!(last.is_further_than(Duration::from_secs(u64::MAX / 1000), first));
+        assert!(!Timestamp(5).is_further_than(Duration::from_millis(3), Timestamp(2)));
     }
 }

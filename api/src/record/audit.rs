@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use hansard_commands::model::WriteModel;
-use hansard_domain::id::Timestamp;
 use hansard_domain::log::Position;
 use hansard_projections::audit::{self, AuditFilter, AuditRow, Order, Outcome};
 use serde::{Deserialize, Serialize};
@@ -210,7 +209,7 @@ impl AuditQuery {
         // Positions and times go the same way along the log, so that times need no index.
         let journal = app.commands.journal();
         if let Some(since) = time("since", self.since.as_deref())? {
-            let before = Timestamp(since.0.saturating_sub(1));
+            let before = since.previous();
             let after = journal.position_at(before).await.map_err(unavailable)?;
             filter.after = filter.after.max(Some(after));
         }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use hansard_commands::message::Said;
 use hansard_domain::account::Author;
 use hansard_domain::event::Entry;
-use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_projections::messages::{Found, MessageHead, Order, Slice, message_json};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -209,11 +209,6 @@ pub async fn seen(app: &App, viewer: &UserId, id: &MessageId) -> Result<MessageH
 
 fn nothing() -> Failure {
     Failure::with_body(serde_json::json!({ "success": false }))
-}
-
-/// A time as clients write it: ISO 8601, or milliseconds.
-pub fn time(text: &str) -> Option<Timestamp> {
-    Timestamp::parse(text).or_else(|| text.trim().parse().ok().map(Timestamp))
 }
 
 /// Refuses somebody who may not see a room.

@@ -17,6 +17,7 @@ pub mod message_shape;
 pub mod paging;
 pub mod query;
 pub mod rate_limit;
+pub mod time;
 
 #[macro_use]
 pub mod rooms;

@@ -7,7 +7,6 @@ use hansard_domain::room::{PruneCriteria, Room, RoomKind};
 use serde::Serialize;
 
 use crate::model::WriteModel;
-use crate::prune::BEGINNING;
 
 /// What is pruned from a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -74,7 +73,7 @@ impl RoomPolicy {
     pub fn criteria(&self, now: Timestamp) -> PruneCriteria {
         PruneCriteria {
             latest: now.minus(Duration::from_millis(self.max_age)),
-            oldest: BEGINNING,
+            oldest: Timestamp::EARLIEST,
             inclusive: true,
             exclude_pinned: self.exclude_pinned,
             ignore_discussion: self.ignore_discussion,

@@ -580,7 +580,7 @@ impl Messages {
             .bind(viewer.to_string())
             .bind(room.to_string())
             .bind(since.0)
-            .bind(since.0.saturating_sub(SKEW))
+            .bind(since.minus(SKEW).0)
             .bind(slice.limit());
         found(&mut reading, query).await
     }
@@ -789,9 +789,13 @@ pub(super) async fn history_page(
     room: &RoomId,
     history: &History,
 ) -> Result<Found, ViewError> {
-    let inside = i64::from(!history.inclusive);
-    let oldest = history.oldest.map_or(i64::MIN, |at| at.0 + inside);
-    let latest = history.latest.map_or(i64::MAX, |at| at.0 - inside);
+    let inclusive = history.inclusive;
+    let oldest = history
+        .oldest
+        .map_or(i64::MIN, |at| if inclusive { at } else { at.next() }.0);
+    let latest = history
+        .latest
+        .map_or(i64::MAX, |at| if inclusive { at } else { at.previous() }.0);
     let query = sql::query(HISTORY)
         .bind(viewer.to_string())
         .bind(room.to_string())

@@ -1,5 +1,7 @@
 //! A row of the table `message`, and how it is read and written.
 
+use std::time::Duration;
+
 use hansard_domain::event::Entry;
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::log::Position;
@@ -38,7 +40,7 @@ pub(super) struct Row {
 
 /// A message can show a time other than that of its event by so much before it counts as changed
 /// (clients that catch up look so far back).
-pub(super) const SKEW: i64 = 60_000;
+pub(super) const SKEW: Duration = Duration::from_secs(60);
 
 pub(super) const WRITE: Insert = Insert::into(
     "message",
@@ -97,7 +99,7 @@ impl Row {
             Some(content) => wire::sent(&id, sent, content, entry)?,
             None => wire::sent(&id, sent, &Content::default(), entry)?,
         };
-        let late = (entry.at.0 - sent.at.0).abs() > SKEW;
+        let late = entry.at.is_further_than(SKEW, sent.at);
         Ok(Self {
             room: sent.room.clone(),
             at: sent.at,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hansard_domain::account::{AccountEvent, Profile};
 use hansard_domain::event::{Entry, Event};
@@ -21,7 +22,7 @@ use crate::view::ViewError;
 
 /// Messages whose time is further from their recording are imports: they count, but nobody has
 /// just spoken.
-const IMPORTED: u64 = 60_000;
+const IMPORTED: Duration = Duration::from_secs(60);
 
 const ROOM: Insert = Insert::into(
     "room",
@@ -158,7 +159,7 @@ impl Gathered {
                 let activity = self.activity(&sent.room);
                 activity.messages += 1;
                 let in_thread_only = sent.thread.as_ref().is_some_and(|thread| !thread.shown);
-                let now = sent.at.0.abs_diff(entry.at.0) <= IMPORTED;
+                let now = !sent.at.is_further_than(IMPORTED, entry.at);
                 if sent.system.is_none() && !in_thread_only && now {
                     activity.spoken = activity.spoken.max(sent.at);
                 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hansard_domain::account::AccountEvent;
 use hansard_domain::event::{Entry, Event};
@@ -22,7 +23,7 @@ use crate::sql;
 use crate::view::ViewError;
 
 /// Messages whose time is further from their recording are imports: nobody has to read them.
-const IMPORTED: u64 = 60_000;
+const IMPORTED: Duration = Duration::from_secs(60);
 
 const ROOM: Insert = Insert::into(
     "room",
@@ -232,7 +233,7 @@ impl Gathered {
     fn count(&mut self, entry: &Entry, sent: &Sent) {
         let counted = sent.thread.is_none();
         let shown = sent.thread.as_ref().is_none_or(|thread| thread.shown);
-        let imported = sent.at.0.abs_diff(entry.at.0) > IMPORTED;
+        let imported = sent.at.is_further_than(IMPORTED, entry.at);
         if sent.system.is_some() || imported || !shown {
             return;
         }

@@ -13,7 +13,8 @@ use crate::app::App;
 use crate::rest::body::Body;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{Message, MessageAnswer, Written, said, time};
+use crate::rest::message_shape::{Message, MessageAnswer, Written, said};
+use crate::rest::time::time_in;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -106,7 +107,7 @@ impl MessageToSend {
             custom_fields: self.custom_fields,
             thread: self.tmid.as_deref().map(id).transpose()?,
             shown: self.tshow.unwrap_or(false),
-            at: self.ts.as_ref().and_then(shown_time),
+            at: self.ts.as_ref().map(shown_time).transpose()?.flatten(),
             groupable: self.groupable.unwrap_or(true),
             ..Outgoing::default()
         })
@@ -117,13 +118,16 @@ fn id(given: &str) -> Result<MessageId, Failure> {
     MessageId::parse(given).map_err(|error| Failure::invalid_params(&error.to_string()))
 }
 
-fn shown_time(value: &Value) -> Option<Timestamp> {
-    match value {
-        Value::String(text) => time(text),
-        Value::Number(number) => number.as_i64().map(Timestamp),
-        Value::Object(date) => date.get("$date")?.as_i64().map(Timestamp),
-        _ => None,
+/// What is not a time is not one to show; a number that no clock shows is refused.
+fn shown_time(value: &Value) -> Result<Option<Timestamp>, Failure> {
+    let at = time_in(value);
+    if at.is_none() && (value.is_number() || value.is_object()) {
+        return Err(Failure::refused(
+            "error-message-ts-out-of-sync",
+            "Message timestamp is out of sync",
+        ));
     }
+    Ok(at)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -14,8 +14,9 @@ use crate::rest::answer::{Answer, Success, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{Message, Written, require_access, time};
+use crate::rest::message_shape::{Message, Written, require_access};
 use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::time::time;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

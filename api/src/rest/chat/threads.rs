@@ -15,9 +15,10 @@ use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{
-    Message, MessagesAnswer, Written, order, project, require_access, time,
+    Message, MessagesAnswer, Written, order, project, require_access,
 };
 use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::time::time;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()

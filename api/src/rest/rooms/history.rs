@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::rest::failure::Failure;
 use crate::rest::paging::{Direction, Paging};
+use crate::rest::time::{time, time_in};
 
 /// Which part of a room's history.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
@@ -80,8 +81,8 @@ pub async fn history(
             .clone()
             .or_else(|| serde_json::from_value(model.setting("Hide_System_Messages")).ok());
         History {
-            latest: asked.latest.as_deref().map(time).transpose()?,
-            oldest: asked.oldest.as_deref().map(time).transpose()?,
+            latest: bound(asked.latest.as_deref())?,
+            oldest: bound(asked.oldest.as_deref())?,
             inclusive: asked.inclusive.unwrap_or_default(),
             slice: Slice {
                 offset: paging.offset,
@@ -163,10 +164,15 @@ fn expanded(kinds: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-fn time(text: &str) -> Result<Timestamp, Failure> {
-    Timestamp::parse(text)
-        .or_else(|| text.trim().parse().ok().map(Timestamp))
-        .ok_or_else(|| Failure::refused("error-invalid-date", "Invalid date"))
+/// A bound; none where nothing stands.
+fn bound(text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
+    let text = text.map(str::trim).filter(|text| !text.is_empty());
+    text.map(|text| time(text).ok_or_else(invalid_date))
+        .transpose()
+}
+
+fn invalid_date() -> Failure {
+    Failure::refused("error-invalid-date", "Invalid date")
 }
 
 fn raw(json: String) -> Result<Box<RawValue>, Failure> {
@@ -216,13 +222,12 @@ fn filter(query: &Map<String, Value>) -> Result<Filter, Failure> {
             "ts" => {
                 let bounds = wanted.as_object().ok_or_else(|| unknown(name))?;
                 for (bound, at) in bounds {
-                    let at = at.get("$date").unwrap_or(at);
-                    let at = time(at.as_str().ok_or_else(|| unknown(name))?)?;
+                    let at = time_in(at).ok_or_else(invalid_date)?;
                     match bound.as_str() {
                         "$gte" => filter.oldest = Some(at),
-                        "$gt" => filter.oldest = Some(Timestamp(at.0 + 1)),
+                        "$gt" => filter.oldest = Some(at.next()),
                         "$lte" => filter.latest = Some(at),
-                        "$lt" => filter.latest = Some(Timestamp(at.0 - 1)),
+                        "$lt" => filter.latest = Some(at.previous()),
                         _ => return Err(unknown(bound)),
                     }
                 }

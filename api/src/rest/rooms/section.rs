@@ -2,7 +2,7 @@
 
 pub use hansard_commands::room::RoomRole;
 use hansard_commands::room::{self, Changes, NewRoom};
-use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::{Room, RoomKind};
 use hansard_projections::rooms::{self as view, MemberOrder, Paging as Stretch, RoomFilter};
 use hansard_projections::subscriptions;
@@ -930,7 +930,7 @@ pub async fn counters(
     let mut counters = Counters::default();
     if let Some(own) = own.filter(|own| own.open) {
         let from = own.seen.unwrap_or(own.since);
-        let before = Timestamp(from.0 - 1);
+        let before = from.previous();
         let unread = app.views.messages.count_between(id, before, latest).await?;
         counters.joined = true;
         counters.unreads = Some(unread);
