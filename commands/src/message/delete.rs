@@ -3,11 +3,15 @@
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::message::{Message, MessageCommand};
 
-use super::on_message;
+use super::{check_sight, on_message};
+use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::WriteModel;
+
+/// With it one deletes whatever anybody said, whenever.
+const FORCE: &str = "force-delete-message";
 
 #[derive(Debug, Clone)]
 pub struct Deletion {
@@ -34,11 +38,8 @@ pub async fn delete(
         ))
     };
     on_message(commands, &deletion.message, missing, async |message| {
-        if message.room != deletion.room {
-            return Err(CommandError::plain(
-                "The room id provided does not match where the message is from.",
-            ));
-        }
+        let claimed = deletion.room.clone();
+        let missing = missing();
         let asking = caller.user_id()?.clone();
         let id = deletion.message.clone();
         let (as_author, has_replies) = (deletion.as_author, deletion.has_replies);
@@ -46,10 +47,22 @@ pub async fn delete(
             .run(caller, move |decision| {
                 let (model, caller) = (decision.model(), decision.caller());
                 let room = Some(&message.room);
+                // Who may delete whatever is said need not be in the room.
+                if !model.allows(caller, FORCE, room) {
+                    let purpose = Purpose::Participation;
+                    check_sight(model, caller, &message.room, purpose, not_allowed, || {
+                        missing.clone()
+                    })?;
+                }
+                if message.room != claimed {
+                    return Err(CommandError::plain(
+                        "The room id provided does not match where the message is from.",
+                    ));
+                }
                 let by = if as_author && message.sender != asking {
                     model.require_or(
                         caller,
-                        "force-delete-message",
+                        FORCE,
                         room,
                         "",
                         "Unauthorized. You must have the permission \"force-delete-message\" to \
@@ -84,7 +97,7 @@ fn may_delete(
 ) -> Result<(), CommandError> {
     let room = Some(&message.room);
     let has = |permission| model.permitted(by, permission, room);
-    if has("force-delete-message") {
+    if has(FORCE) {
         return Ok(());
     }
     let own = *by == message.sender && has("delete-own-message");
@@ -92,10 +105,7 @@ fn may_delete(
     let age = (now.0.saturating_sub(message.at.0) + 30_000) / 60_000;
     let late = minutes > 0 && age > minutes && !has("bypass-time-limit-edit-and-delete");
     if !model.flag("Message_AllowDeleting") || late || !(own || has("delete-message")) {
-        return Err(CommandError::denied(
-            "error-action-not-allowed",
-            "Not allowed",
-        ));
+        return Err(not_allowed());
     }
     let read_only = model
         .room(&message.room)
@@ -106,4 +116,8 @@ fn may_delete(
         ));
     }
     Ok(())
+}
+
+fn not_allowed() -> CommandError {
+    CommandError::denied("error-action-not-allowed", "Not allowed")
 }

@@ -5,7 +5,8 @@ use hansard_domain::message::{Message, MessageCommand};
 use serde_json::{Map, Value};
 
 use super::send::{check_room, check_size};
-use super::{custom_fields, invalid_message, on_message, text};
+use super::{check_sight, custom_fields, invalid_message, on_message, text};
+use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
@@ -33,13 +34,22 @@ pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<()
         ))
     };
     on_message(commands, &edit.message, missing, async |message| {
+        let editor = caller.user_id()?.clone();
+        let model = commands.model();
+        // Before anything is told of the message.
+        check_sight(
+            &model,
+            caller,
+            &message.room,
+            Purpose::Participation,
+            || CommandError::denied("", "error-not-allowed"),
+            missing,
+        )?;
         if message.room != edit.room {
             return Err(CommandError::plain(
                 "The room id provided does not match where the message is from.",
             ));
         }
-        let editor = caller.user_id()?.clone();
-        let model = commands.model();
         // The text under a file is its description.
         let described = message
             .content
@@ -63,7 +73,7 @@ pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<()
         content
             .attachments
             .retain(|attachment| attachment.get("message_link").is_none());
-        let mentions = text::mention(&model, &mut content);
+        let mentions = text::mention(&model, caller, &mut content);
         if let Some(fields) = &edit.custom_fields {
             content.custom_fields = fields.clone();
         }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::message::{Content, Message, MessageCommand, MessageEvent};
+use hansard_domain::room::Room;
 use hansard_domain::subscription::SubscriptionCommand;
 use serde_json::json;
 
-use super::{invalid_message, may_write, on_message};
+use super::{check_sight, invalid_message, may_write, on_message};
+use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
-use crate::model::WriteModel;
+use crate::model::{Versioned, WriteModel};
 
 /// The longest name of an emoji.
 const MAX_EMOJI: usize = 100;
@@ -43,10 +45,7 @@ pub async fn react(
         commands
             .run(caller, move |decision| {
                 let model = decision.model();
-                let room = model
-                    .room(&message.room)
-                    .ok_or_else(|| CommandError::refused("error-not-allowed", "Not allowed"))?;
-                check_access(model, &user, &message.room)?;
+                let room = readable(model, decision.caller(), &message.room)?;
                 if !is_name {
                     return Err(CommandError::refused(
                         "error-not-allowed",
@@ -175,10 +174,7 @@ fn may_pin(
             format!("Message {doing} not allowed"),
         ));
     }
-    let member = model
-        .room(&message.room)
-        .is_some_and(|room| room.is_member(user));
-    if !member {
+    if !readable(model, caller, &message.room)?.is_member(user) {
         return Err(CommandError::refused(
             "error-invalid-message",
             format!("Message you are {doing} was not found"),
@@ -190,8 +186,7 @@ fn may_pin(
         Some(&message.room),
         "not-authorized",
         "Not Authorized",
-    )?;
-    check_access(model, user, &message.room)
+    )
 }
 
 /// Stars a message for the caller alone, or takes the star back. Nothing happens for somebody who is
@@ -214,13 +209,10 @@ pub async fn star(
                         "Message starring not allowed",
                     ));
                 }
-                let room = model
-                    .room(&message.room)
-                    .ok_or_else(|| CommandError::refused("error-not-allowed", "Not allowed"))?;
+                let room = readable(model, decision.caller(), &message.room)?;
                 if !room.is_member(&user) {
                     return Ok(());
                 }
-                check_access(model, &user, &message.room)?;
                 let command = MessageCommand::Star {
                     user: user.clone(),
                     star,
@@ -253,9 +245,14 @@ pub async fn follow(
         let id = parent.clone();
         commands
             .run(caller, move |decision| {
-                if !decision.model().can_access(Some(&user), &message.room) {
-                    return Err(CommandError::denied("error-not-allowed", "not-allowed"));
-                }
+                check_sight(
+                    decision.model(),
+                    decision.caller(),
+                    &message.room,
+                    Purpose::Messages,
+                    || CommandError::denied("error-not-allowed", "not-allowed"),
+                    invalid_message,
+                )?;
                 let command = MessageCommand::Follow {
                     user: user.clone(),
                     follow,
@@ -284,7 +281,8 @@ pub async fn report(
         let (id, reason) = (id.clone(), reason.clone());
         commands
             .run(caller, move |decision| {
-                if !decision.model().can_access(Some(&user), &message.room) {
+                let (model, caller) = (decision.model(), decision.caller());
+                if !model.sees(caller, &message.room, Purpose::Messages) {
                     return Err(CommandError::plain("error-invalid-message_id"));
                 }
                 let command = MessageCommand::Report {
@@ -328,11 +326,14 @@ pub async fn ignore_user(
         .map(|_| ())
 }
 
-fn check_access(model: &WriteModel, user: &UserId, room: &RoomId) -> Result<(), CommandError> {
-    if model.can_access(Some(user), room) {
-        return Ok(());
-    }
-    Err(CommandError::denied("not-authorized", "Not Authorized"))
+/// The room of a message that the caller may read.
+fn readable<'m>(
+    model: &'m WriteModel,
+    caller: &Caller,
+    room: &RoomId,
+) -> Result<&'m Versioned<Room>, CommandError> {
+    let refused = || CommandError::denied("not-authorized", "Not Authorized");
+    check_sight(model, caller, room, Purpose::Messages, refused, not_found)
 }
 
 fn not_found() -> CommandError {

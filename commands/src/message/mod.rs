@@ -13,7 +13,7 @@ mod post;
 mod send;
 mod text;
 
-use hansard_domain::id::{MessageId, UserId};
+use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::message::Message;
 use hansard_domain::room::Room;
 use serde_json::Value;
@@ -23,7 +23,9 @@ pub use self::edit::{Edit, edit};
 pub use self::marks::{Reaction, follow, ignore_user, pin, react, report, star, unpin};
 pub use self::post::{Post, Posted, Target, post, resolve};
 pub use self::send::{Outgoing, Said, send};
+use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
+use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
 
@@ -55,6 +57,26 @@ where
     }
 }
 
+/// Refuses somebody who may not see a message's room for a purpose. Who knows of the room is told that
+/// it may not; to others the message is not there.
+fn check_sight<'m>(
+    model: &'m WriteModel,
+    caller: &Caller,
+    room: &RoomId,
+    purpose: Purpose,
+    refused: impl FnOnce() -> CommandError,
+    missing: impl FnOnce() -> CommandError,
+) -> Result<&'m Versioned<Room>, CommandError> {
+    if let Some(sight) = model.sight(caller, room, purpose) {
+        return Ok(sight.room);
+    }
+    Err(if model.sees(caller, room, Purpose::Existence) {
+        refused()
+    } else {
+        missing()
+    })
+}
+
 /// A message that is there, or the error that says it is not.
 fn invalid_message() -> CommandError {
     CommandError::refused("error-invalid-message", "Invalid message")
@@ -65,7 +87,7 @@ fn invalid_message() -> CommandError {
 fn may_write(
     model: &WriteModel,
     user: &UserId,
-    room_id: &hansard_domain::id::RoomId,
+    room_id: &RoomId,
     room: &Room,
 ) -> Result<(), CommandError> {
     if room.archived {

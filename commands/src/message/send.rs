@@ -8,7 +8,8 @@ use hansard_domain::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::message::{Content, Mentions, MessageEvent, Sent, ThreadReply};
 use serde_json::{Map, Value};
 
-use super::{attachment, custom_fields, may_write, text};
+use super::{attachment, check_sight, custom_fields, may_write, text};
+use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::decision::Decision;
@@ -172,7 +173,7 @@ pub(super) async fn prepare(
         content.urls = text::links(&content.text);
         content.previews = message.previews;
     }
-    let mentions = text::mention(&model, &mut content);
+    let mentions = text::mention(&model, caller, &mut content);
     if let Some(thread) = &mut thread {
         let called = mentions.users.iter();
         thread.followers.extend(called.cloned());
@@ -270,12 +271,14 @@ pub(super) fn check_room(
     sender: &UserId,
     room: &RoomId,
 ) -> Result<(), CommandError> {
-    let Some(found) = model.room(room) else {
-        return Err(CommandError::plain("error-invalid-room"));
-    };
-    if !caller.is_trusted() && !model.can_access(Some(sender), room) {
-        return Err(CommandError::denied("", "error-not-allowed"));
-    }
+    let found = check_sight(
+        model,
+        caller,
+        room,
+        Purpose::Participation,
+        || CommandError::denied("", "error-not-allowed"),
+        || CommandError::plain("error-invalid-room"),
+    )?;
     if found.switches.encrypted
         && model.flag("E2E_Enable")
         && !model.flag("E2E_Allow_Unencrypted_Messages")

@@ -10,6 +10,8 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::person;
+use crate::authorization::sight::Purpose;
+use crate::caller::Caller;
 use crate::model::WriteModel;
 
 /// What names are made of where the workspace's setting is no regular expression.
@@ -94,8 +96,9 @@ pub fn links(text: &str) -> Vec<String> {
     links
 }
 
-/// Finds whom and which rooms the content's text mentions and writes them into it.
-pub fn mention(model: &WriteModel, content: &mut Content) -> Mentions {
+/// Finds whom the content's text mentions, and which rooms that its author knows of, and writes them
+/// into it.
+pub fn mention(model: &WriteModel, author: &Caller, content: &mut Content) -> Mentions {
     let (mut everybody, mut users, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
     let mut mentions = Mentions::default();
     let text = &content.text;
@@ -119,7 +122,7 @@ pub fn mention(model: &WriteModel, content: &mut Content) -> Mentions {
             }
         }
         for found in pattern.room.captures_iter(text) {
-            if let Some(room) = room(model, &found[1]) {
+            if let Some(room) = room(model, author, &found[1]) {
                 push(&mut rooms, room);
             }
         }
@@ -142,9 +145,9 @@ fn user(model: &WriteModel, name: &str) -> Option<UserId> {
     (model.account(id)?.profile.username == name).then(|| id.clone())
 }
 
-fn room(model: &WriteModel, name: &str) -> Option<Value> {
+fn room(model: &WriteModel, author: &Caller, name: &str) -> Option<Value> {
     let id = model.room_by_name(name)?;
-    let room = model.room(id)?;
+    let room = model.sight(author, id, Purpose::Existence)?.room;
     let meant = room.kind != RoomKind::Direct && room.details.name == name;
     meant.then(|| json!({ "_id": id, "name": room.details.name, "fname": room.details.fname }))
 }

@@ -6,7 +6,7 @@ use hansard_domain::id::RoomId;
 use hansard_domain::log::Position;
 use hansard_domain::room::{PruneCriteria, Pruned, RoomCommand, RoomKind};
 
-use super::{existing, not_allowed};
+use super::existing;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
@@ -34,12 +34,7 @@ pub async fn archive(
             let caller = decision.caller();
             let me = caller.user_id()?.clone();
             let model = decision.model();
-            if existing(model, &room)?.kind == RoomKind::Direct {
-                return Err(CommandError::refused(
-                    "error-direct-message-room",
-                    "rooms type: d can not be archived",
-                ));
-            }
+            let found = existing(model, &room)?;
             model.require_or(
                 caller,
                 "archive-room",
@@ -47,6 +42,12 @@ pub async fn archive(
                 "error-not-authorized",
                 "Not authorized",
             )?;
+            if found.kind == RoomKind::Direct {
+                return Err(CommandError::refused(
+                    "error-direct-message-room",
+                    "rooms type: d can not be archived",
+                ));
+            }
             decision.room(&room, RoomCommand::Archive)?;
             decision.system_message(&room, "room-archived", &me, "")?;
             Ok(())
@@ -100,9 +101,13 @@ pub async fn delete(
             RoomKind::Group => "delete-p",
             RoomKind::Direct => "delete-d",
         };
-        if !model.allows(caller, permission, Some(&room)) {
-            return Err(not_allowed());
-        }
+        model.require_or(
+            caller,
+            permission,
+            Some(&room),
+            "error-not-allowed",
+            "Not allowed",
+        )?;
         let name = found.details.name.clone();
         decision.room(&room, RoomCommand::Delete)?;
         if !name.is_empty() {

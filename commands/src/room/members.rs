@@ -3,7 +3,8 @@
 use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::{Entry, Room, RoomCommand, RoomKind};
 
-use super::{existing, invalid_user, not_allowed, username};
+use super::{existing, invalid_user, known, not_allowed, refusal, username};
+use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::decision::Decision;
@@ -22,8 +23,9 @@ pub async fn join(
             let caller = decision.caller();
             let user = caller.user_id()?.clone();
             let model = decision.model();
-            let found = existing(model, &room)?;
-            if found.kind == RoomKind::Direct || !model.can_access(Some(&user), &room) {
+            let found = known(model, caller, &room)?;
+            let seen = model.sees(caller, &room, Purpose::Participation);
+            if found.kind == RoomKind::Direct || !seen {
                 return Err(not_allowed());
             }
             check_code(model, caller, found, code.as_deref())?;
@@ -100,10 +102,11 @@ pub async fn invite(
             let found = existing(model, &room)?;
             let anywhere = match found.kind {
                 RoomKind::Direct => {
-                    return Err(CommandError::refused(
+                    let refused = CommandError::refused(
                         "error-cant-invite-for-direct-room",
                         "Can't invite user to direct rooms",
-                    ));
+                    );
+                    return Err(refusal(model, caller, &room, refused));
                 }
                 RoomKind::Channel => "add-user-to-any-c-room",
                 RoomKind::Group => "add-user-to-any-p-room",
@@ -111,7 +114,7 @@ pub async fn invite(
             let here = found.is_member(&me)
                 && model.allows(caller, "add-user-to-joined-room", Some(&room));
             if !here && !model.allows(caller, anywhere, None) {
-                return Err(not_allowed());
+                return Err(refusal(model, caller, &room, not_allowed()));
             }
             if users.iter().any(|user| model.account(user).is_none()) {
                 return Err(CommandError::refused(
@@ -173,7 +176,7 @@ pub async fn leave(commands: &Commands, caller: &Caller, room: RoomId) -> Result
             let caller = decision.caller();
             let user = caller.user_id()?.clone();
             let model = decision.model();
-            let found = existing(model, &room)?;
+            let found = known(model, caller, &room)?;
             let permission = match found.kind {
                 RoomKind::Direct => return Err(not_allowed()),
                 RoomKind::Channel => "leave-c",
@@ -232,7 +235,7 @@ pub async fn kick(
                 RoomKind::Group => "kick-user-from-any-p-room",
             };
             let any = model.allows(caller, from_any, None);
-            if !any && !model.can_access(Some(&me), &room) {
+            if !any && !model.sees(caller, &room, Purpose::Particulars) {
                 return Err(CommandError::denied(
                     "error-room-not-found",
                     "The required \"roomId\" or \"roomName\" param provided does not match any group",

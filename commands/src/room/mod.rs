@@ -24,14 +24,44 @@ pub use name::name_exists;
 pub use roles::{RoomRole, grant_role, revoke_role};
 pub use settings::{Changes, Retention, change};
 
+use crate::authorization::NO_ROOM;
+use crate::authorization::sight::Purpose;
+use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
 
-/// A room that is there.
+/// A room that is there, whoever asks: what follows must not tell of it before it asks for a permission.
 fn existing<'a>(model: &'a WriteModel, room: &RoomId) -> Result<&'a Versioned<Room>, CommandError> {
-    model
-        .room(room)
-        .ok_or_else(|| CommandError::refused("error-invalid-room", "Invalid room"))
+    model.room(room).ok_or_else(no_room)
+}
+
+/// A room that the caller knows of.
+fn known<'a>(
+    model: &'a WriteModel,
+    caller: &Caller,
+    room: &RoomId,
+) -> Result<&'a Versioned<Room>, CommandError> {
+    let sight = model.sight(caller, room, Purpose::Existence);
+    sight.map(|sight| sight.room).ok_or_else(no_room)
+}
+
+/// What somebody is told who may not do something with a room: that, or, if it does not know of the
+/// room, that there is none.
+fn refusal(
+    model: &WriteModel,
+    caller: &Caller,
+    room: &RoomId,
+    refused: CommandError,
+) -> CommandError {
+    if model.sees(caller, room, Purpose::Existence) {
+        return refused;
+    }
+    no_room()
+}
+
+fn no_room() -> CommandError {
+    let (code, reason) = NO_ROOM;
+    CommandError::denied(code, reason)
 }
 
 fn not_allowed() -> CommandError {

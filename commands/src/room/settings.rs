@@ -5,7 +5,8 @@ use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::{RetentionOverride, Room, RoomCommand, RoomKind, RoomSwitches};
 use serde_json::{Map, Value};
 
-use super::{existing, name, not_allowed};
+use super::{existing, name, not_allowed, refusal};
+use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::decision::Decision;
@@ -84,9 +85,11 @@ fn permitted(
     let caller = decision.caller();
     let model = decision.model();
     if !model.allows(caller, "edit-room", Some(id)) {
-        // In a conversation each may switch encryption, and nothing else.
-        if room.kind != RoomKind::Direct || changes.encrypted.is_none() {
-            return Err(refused("Editing room is not allowed"));
+        // In a conversation each who takes part may switch encryption, and nothing else.
+        let takes_part = model.sees(caller, id, Purpose::Participation);
+        if room.kind != RoomKind::Direct || changes.encrypted.is_none() || !takes_part {
+            let refused = refused("Editing room is not allowed");
+            return Err(refusal(model, caller, id, refused));
         }
         changes = Changes {
             encrypted: changes.encrypted,

@@ -1,14 +1,19 @@
 //! Who may do what: permission × role × scope, with Rocket.Chat's names.
 //!
 //! A use case asks here before it commands; nothing else decides. The server itself and its policies
-//! are not asked.
+//! are not asked. What somebody sees of a room is a question of its own: [`sight`].
+
+pub mod sight;
 
 use hansard_domain::id::{RoomId, UserId};
-use hansard_domain::room::RoomKind;
 
+use self::sight::Purpose;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::WriteModel;
+
+/// What is said of a room that is not there: code and reason.
+pub const NO_ROOM: (&str, &str) = ("error-invalid-room", "Invalid room");
 
 impl WriteModel {
     /// Whether a user has a permission: through a role of the workspace, or, where a room is given,
@@ -33,32 +38,6 @@ impl WriteModel {
                 .user
                 .as_ref()
                 .is_some_and(|user| self.permitted(user, permission, room))
-    }
-
-    /// Whether somebody may see a room and what is said in it: its members, and everybody who may
-    /// see channels where it is one. A discussion is seen by whoever sees the room it is about.
-    pub fn can_access(&self, user: Option<&UserId>, room: &RoomId) -> bool {
-        let Some(found) = self.room(room) else {
-            return false;
-        };
-        if found.kind == RoomKind::Channel {
-            let seen = match user {
-                Some(user) => self.permitted(user, "view-c-room", None),
-                None => self.flag("Accounts_AllowAnonymousRead"),
-            };
-            if seen {
-                return true;
-            }
-        }
-        let member = user
-            .filter(|user| found.is_member(user))
-            .is_some_and(|user| {
-                self.permitted(user, "view-joined-room", None)
-                    || self.permitted(user, &format!("view-{}-room", found.kind.letter()), None)
-            });
-        let parent = found.parent.as_ref().map(|parent| &parent.room);
-        // A discussion's parent is no discussion, so this goes one step.
-        member || parent.is_some_and(|parent| parent != room && self.can_access(user, parent))
     }
 
     /// Refuses (403) a caller without a permission.
@@ -95,7 +74,8 @@ impl WriteModel {
         ))
     }
 
-    /// Refuses (400) a caller without a permission, with the operation's own code and reason.
+    /// Refuses (400) a caller without a permission, with the operation's own code and reason; one that
+    /// does not know of the room is told that there is none.
     pub fn require_or(
         &self,
         caller: &Caller,
@@ -108,6 +88,9 @@ impl WriteModel {
             return Ok(());
         }
         caller.user_id()?;
+        // Who does not know of the room learns nothing of it.
+        let known = room.is_none_or(|room| self.sees(caller, room, Purpose::Existence));
+        let (code, reason) = if known { (code, reason) } else { NO_ROOM };
         Err(CommandError::Denied {
             code: code.into(),
             reason: reason.to_owned(),
