@@ -61,6 +61,7 @@ where
     }
 
     fn decide(&mut self, decision: &mut Decision<'_>) -> Result<(), CommandError> {
+        decision.check_caller()?;
         self.answer = Some((self.decide)(decision)?);
         Ok(())
     }

@@ -32,6 +32,7 @@ use hansard_domain::vault::{DataKey, KeyId};
 use hansard_domain::workspace::{WORKSPACE, WorkspaceEvent};
 use tokio::task::coop::unconstrained;
 
+use crate::account::token;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
@@ -85,6 +86,19 @@ impl<'a> Decision<'a> {
 
     pub fn caller(&self) -> &'a Caller {
         self.caller
+    }
+
+    /// Refuses a caller whose session ended after its request was let in: logged out, deactivated or
+    /// deleted a moment ago.
+    pub(crate) fn check_caller(&self) -> Result<(), CommandError> {
+        let Some(token) = &self.caller.token else {
+            return Ok(());
+        };
+        let holder = token::holder(self.model(), token, self.now);
+        if holder == self.caller.user {
+            return Ok(());
+        }
+        Err(CommandError::NotLoggedIn)
     }
 
     /// The time that this decision's events are recorded with.

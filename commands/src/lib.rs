@@ -14,6 +14,7 @@ mod committer;
 pub mod decision;
 pub mod eraser;
 pub mod error;
+pub mod inspection;
 pub mod integration;
 pub mod message;
 pub mod model;

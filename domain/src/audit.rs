@@ -23,6 +23,18 @@ pub enum AuditEvent {
     },
     /// Somebody tried to log in under a name that nobody has.
     UnknownLoginFailed { name: Private<String> },
+    /// Somebody saw by right of a permission what it would not have seen of rooms as a member.
+    RoomsInspected {
+        /// What was asked, in Rocket.Chat's name of the operation (`im.messages.others`).
+        action: String,
+        permission: String,
+        /// The room that was looked into; none for a list of rooms.
+        room: Option<RoomId>,
+        /// Whose rooms or counters were asked for, where they were not the caller's own.
+        user: Option<UserId>,
+        /// How many rooms or messages were shown.
+        shown: u64,
+    },
     /// Somebody looked at the audit or at the log.
     RecordInspected {
         /// `audit`, `events`, `stream`.
@@ -52,7 +64,7 @@ impl Confidential for AuditEvent {
         match self {
             Self::UnknownLoginFailed { name } => visit(name),
             Self::RecordInspected { filter, .. } => visit(filter),
-            Self::CommandDenied { .. } => {}
+            Self::CommandDenied { .. } | Self::RoomsInspected { .. } => {}
         }
     }
 }

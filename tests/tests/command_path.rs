@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use hansard_commands::account::{login, status, token};
 use hansard_commands::bus::{Commands, Done};
 use hansard_commands::caller::Caller;
 use hansard_commands::decision::Decision;
@@ -14,7 +15,7 @@ use hansard_commands::policy::{self, Policy};
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
 use hansard_commands::state::{StateError, StateStore};
-use hansard_domain::account::{AccountCommand, AccountKind, Profile, Registration};
+use hansard_domain::account::{AccountCommand, AccountKind, Presence, Profile, Registration};
 use hansard_domain::audit::AuditEvent;
 use hansard_domain::claim::Namespace;
 use hansard_domain::event::Event;
@@ -307,6 +308,29 @@ async fn a_denied_command_is_on_the_record() {
             room: None,
         })
     );
+}
+
+#[tokio::test]
+async fn whose_session_ended_a_moment_ago_changes_nothing_any_more() {
+    let bench = Bench::new().await;
+    let mary = bench.register("mary").await.unwrap().answer;
+    let opened = token::issue(&bench.commands, &Caller::system("test"), mary.clone())
+        .await
+        .unwrap();
+    // What the door made of a request that it let in.
+    let let_in = Caller {
+        token: Some(opened.token.hash()),
+        ..Caller::user(mary.clone(), "users.setStatus")
+    };
+    let busy = || {
+        let (presence, text) = (Some(Presence::Busy), None);
+        status::set_status(&bench.commands, &let_in, mary.clone(), presence, text)
+    };
+    busy().await.unwrap();
+
+    login::log_out(&bench.commands, &let_in).await.unwrap();
+    let refused = busy().await.unwrap_err();
+    assert!(matches!(refused, CommandError::NotLoggedIn), "{refused}");
 }
 
 #[tokio::test]

@@ -117,7 +117,7 @@ async fn a_private_group_is_there_for_its_members_only() {
         .get(&format!("rooms.info?roomId={room}"))
         .await
         .expect_error(400);
-    assert_eq!(error, "Not Allowed");
+    assert_eq!(error, "error-room-not-found");
     let invite = json!({ "roomId": room, "userId": joe.user_id() });
     let error = mary
         .post("groups.invite", invite.clone())

@@ -1,6 +1,7 @@
 //! `rooms.cleanHistory`: prunes a room.
 
 use axum::extract::State;
+use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::prune::{self, CleanHistory, Messages};
 use hansard_domain::id::{RoomId, Timestamp};
 use hansard_domain::room::PruneCriteria;
@@ -72,7 +73,7 @@ async fn clean_history(
     State(app): State<App>,
     Body(request): Body<CleanHistoryRequest>,
 ) -> Answer<CleanedHistory> {
-    let room = request.room(&app)?;
+    let room = request.room(&app, &caller)?;
     let criteria = PruneCriteria {
         latest: required("latest", request.latest.as_deref())?,
         oldest: required("oldest", request.oldest.as_deref())?,
@@ -104,7 +105,8 @@ async fn clean_history(
 }
 
 impl CleanHistoryRequest {
-    fn room(&self, app: &App) -> Result<RoomId, Failure> {
+    /// The room that is meant, if the caller knows of it or may prune every one.
+    fn room(&self, app: &App, caller: &Caller) -> Result<RoomId, Failure> {
         let model = app.commands.model();
         let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
         let room = match (given(&self.room_id), given(&self.room_name)) {
@@ -117,7 +119,11 @@ impl CleanHistoryRequest {
                 ));
             }
         };
-        let room = room.ok_or_else(|| {
+        let reached = |room: &RoomId| {
+            model.sees(caller, room, Purpose::Existence)
+                || model.allows(caller, "clean-channel-history", Some(room))
+        };
+        let room = room.filter(reached).ok_or_else(|| {
             Failure::refused(
                 "error-room-not-found",
                 "The required \"roomId\" or \"roomName\" param provided does not match any channel",

@@ -5,6 +5,7 @@
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::message::Said;
 use hansard_domain::account::Author;
 use hansard_domain::event::Entry;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::caller::Caller;
 use super::failure::Failure;
 use super::paging::{Direction, Paging};
 use crate::app::App;
@@ -201,27 +203,51 @@ pub async fn said(app: &App, viewer: &UserId, said: &Said) -> Result<String, Fai
 /// The view that shows messages.
 const VIEW: &str = "messages";
 
-/// A message that the viewer may see; otherwise what Rocket.Chat says to that, which is nothing.
+/// A message as its viewer, who may read it, sees it. What Rocket.Chat says of one that is not there is
+/// nothing.
 pub async fn seen(app: &App, viewer: &UserId, id: &MessageId) -> Result<MessageHead, Failure> {
     let message = app.views.messages.single(viewer, id).await?;
     message.ok_or_else(nothing)
 }
 
-fn nothing() -> Failure {
+pub fn nothing() -> Failure {
     Failure::with_body(serde_json::json!({ "success": false }))
 }
 
-/// Refuses somebody who may not see a room.
-pub fn require_access(
+/// Refuses somebody who may not read what is said in a room.
+pub fn require_readable(
     app: &App,
-    viewer: &UserId,
+    caller: &Caller,
     room: &RoomId,
-    refusal: impl Fn() -> Failure,
+    refusal: impl FnOnce() -> Failure,
 ) -> Result<(), Failure> {
-    if app.commands.model().can_access(Some(viewer), room) {
+    if app.commands.model().sees(caller, room, Purpose::Messages) {
         return Ok(());
     }
     Err(refusal())
+}
+
+/// A message that the caller may read. Who knows of its room is told that it may not; to others it is
+/// not there.
+pub async fn readable(
+    app: &App,
+    caller: &Caller,
+    id: &MessageId,
+    refused: impl FnOnce() -> Failure,
+    missing: impl FnOnce() -> Failure,
+) -> Result<MessageHead, Failure> {
+    let Some(message) = app.views.messages.single(caller.user(), id).await? else {
+        return Err(missing());
+    };
+    let model = app.commands.model();
+    if model.sees(caller, &message.room, Purpose::Messages) {
+        return Ok(message);
+    }
+    Err(if model.sees(caller, &message.room, Purpose::Existence) {
+        refused()
+    } else {
+        missing()
+    })
 }
 
 /// Logs what should not happen: the view's JSON is our own.

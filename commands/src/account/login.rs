@@ -329,11 +329,13 @@ fn check_may_log_in(model: &WriteModel, user: &UserId) -> Result<(), LoginError>
     Ok(())
 }
 
-/// The caller of a login is the user who logs in, from where the request came.
+/// The caller of a login is the user who logs in, from where the request came; the session that the
+/// request may have come with is not that of the login.
 fn as_user(caller: &Caller, user: &UserId) -> Caller {
     Caller {
         actor: Actor::User(user.clone()),
         user: Some(user.clone()),
+        token: None,
         ..caller.clone()
     }
 }

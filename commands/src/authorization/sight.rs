@@ -378,6 +378,9 @@ mod tests {
         assert_eq!(world.seers("p", P::Messages), ["guest-in"]);
         world.grant("view-joined-room", &[]);
         assert_eq!(world.seers("p", P::Messages), [""; 0]);
-        assert_eq!(world.seers("p", P::Existence), ["member", "guest-in", "gone"]);
+        assert_eq!(
+            world.seers("p", P::Existence),
+            ["member", "guest-in", "gone"]
+        );
     }
 }

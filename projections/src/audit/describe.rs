@@ -307,6 +307,20 @@ fn audit(event: &AuditEvent) -> Description<'_> {
         AuditEvent::UnknownLoginFailed { .. } => {
             Description::of("operation", "login").ended(Outcome::Failed)
         }
+        AuditEvent::RoomsInspected {
+            action,
+            permission,
+            room,
+            user,
+            shown,
+        } => Description {
+            room: room.as_ref().map(AsRef::as_ref),
+            ..Description::of("operation", action).with(json!({
+                "permission": permission,
+                "user": user,
+                "shown": shown,
+            }))
+        },
         AuditEvent::RecordInspected { what, shown, .. } => {
             Description::of("record", what).with(json!({ "shown": shown }))
         }

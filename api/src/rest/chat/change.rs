@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::rest::body::{Body, Params};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{MessageAnswer, MessageAuthor, Written, require_access, seen};
+use crate::rest::message_shape::{MessageAnswer, MessageAuthor, Written, nothing, readable, seen};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -46,14 +46,9 @@ async fn get_message(
             "The \"msgId\" query parameter must be provided.",
         ));
     };
-    let nothing = || Failure::with_body(serde_json::json!({ "success": false }));
-    let message = seen(&app, caller.user(), &message_id(&id, nothing)?).await?;
-    require_access(
-        &app,
-        caller.user(),
-        &message.room,
-        not_allowed("Not allowed"),
-    )?;
+    let id = message_id(&id, nothing)?;
+    let refused = not_allowed("Not allowed");
+    let message = readable(&app, &caller, &id, refused, nothing).await?;
     Ok(Written::new().json("message", &message.json))
 }
 

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{MessagesAnswer, Written, order, project, require_access};
+use crate::rest::message_shape::{MessagesAnswer, Written, order, project, require_readable};
 use crate::rest::paging::{Paging, PagingParams};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -51,7 +51,7 @@ async fn pinned(
     paging: Paging,
 ) -> Result<Written, Failure> {
     let room = asked.room("error-roomId-param-not-provided")?;
-    require_access(&app, caller.user(), &room, not_allowed("Not allowed"))?;
+    require_readable(&app, &caller, &room, not_allowed("Not allowed"))?;
     let messages = &app.views.messages;
     let found = messages
         .pinned(caller.user(), &room, (&paging).into())
@@ -72,7 +72,7 @@ async fn starred(
     paging: Paging,
 ) -> Result<Written, Failure> {
     let room = asked.room("error-invalid-params")?;
-    require_access(&app, caller.user(), &room, refusal)?;
+    require_readable(&app, &caller, &room, refusal)?;
     let order = order(&paging, Order::NewestFirst);
     let messages = &app.views.messages;
     let found = messages
@@ -94,7 +94,7 @@ async fn mentioned(
     paging: Paging,
 ) -> Result<Written, Failure> {
     let room = asked.room("error-invalid-params")?;
-    require_access(&app, caller.user(), &room, refusal)?;
+    require_readable(&app, &caller, &room, refusal)?;
     let order = order(&paging, Order::NewestFirst);
     let messages = &app.views.messages;
     let found = messages

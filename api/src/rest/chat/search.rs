@@ -1,6 +1,7 @@
 //! `chat.search`.
 
 use axum::extract::State;
+use hansard_commands::authorization::sight::Purpose;
 use hansard_domain::id::{RoomId, UserId};
 use hansard_projections::messages::Order;
 use hansard_projections::search::Question;
@@ -14,7 +15,7 @@ use crate::app::App;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{Message, Written, project, require_access};
+use crate::rest::message_shape::{Message, Written, project, require_readable};
 use crate::rest::paging::{Paging, PagingParams};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -64,12 +65,12 @@ async fn search(
         "The required \"searchText\" query param is missing.",
     )?;
     let room = RoomId::new(room);
-    require_access(&app, caller.user(), &room, not_allowed("Not allowed"))?;
+    require_readable(&app, &caller, &room, not_allowed("Not allowed"))?;
     let question = Question::read(text);
     if question.is_empty() {
         return Ok(Written::new().json("messages", "[]"));
     }
-    let rooms = rooms(&app, caller.user(), room, &question);
+    let rooms = rooms(&app, &caller, room, &question);
     let senders = senders(&app, caller.user(), &question);
     let count = paging.count.unwrap_or(u64::MAX);
     let matches = app
@@ -91,8 +92,8 @@ async fn search(
     Ok(Written::new().json("messages", &found.json))
 }
 
-/// The room, or those that the question names and the caller may see.
-fn rooms(app: &App, viewer: &UserId, room: RoomId, question: &Question) -> Vec<RoomId> {
+/// The room, or those that the question names and the caller may read.
+fn rooms(app: &App, caller: &Caller, room: RoomId, question: &Question) -> Vec<RoomId> {
     if question.rooms.is_empty() {
         return vec![room];
     }
@@ -103,7 +104,7 @@ fn rooms(app: &App, viewer: &UserId, room: RoomId, question: &Question) -> Vec<R
         by_id.or_else(|| model.room_by_name(name).cloned())
     });
     named
-        .filter(|room| model.can_access(Some(viewer), room))
+        .filter(|room| model.sees(caller, room, Purpose::Messages))
         .collect()
 }
 

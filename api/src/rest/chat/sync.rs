@@ -14,7 +14,7 @@ use crate::rest::answer::{Answer, Success, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{Message, Written, require_access};
+use crate::rest::message_shape::{Message, Written, require_readable};
 use crate::rest::paging::{Paging, PagingParams};
 use crate::rest::time::time;
 
@@ -86,7 +86,7 @@ async fn sync_messages(
         )
     })?;
     let room = RoomId::new(room);
-    require_access(&app, caller.user(), &room, not_allowed("Not allowed"))?;
+    require_readable(&app, &caller, &room, not_allowed("Not allowed"))?;
     let messages = &app.views.messages;
     let updated = messages.updated(caller.user(), &room, since, None).await?;
     let (deleted, _) = messages.deleted(&room, since, Default::default()).await?;
@@ -146,7 +146,7 @@ async fn deleted_messages(
         Failure::refused("The \"since\" query parameter must be a valid date.", "")
     })?;
     let room = RoomId::new(room);
-    require_access(&app, caller.user(), &room, not_allowed("Not allowed"))?;
+    require_readable(&app, &caller, &room, not_allowed("Not allowed"))?;
     let messages = &app.views.messages;
     let (deleted, total) = messages.deleted(&room, since, (&paging).into()).await?;
     let id = |gone: &hansard_projections::messages::Deleted| DeletedId {

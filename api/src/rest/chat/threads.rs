@@ -15,7 +15,7 @@ use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{
-    Message, MessagesAnswer, Written, order, project, require_access,
+    Message, MessagesAnswer, Written, order, project, readable, require_readable,
 };
 use crate::rest::paging::{Paging, PagingParams};
 use crate::rest::time::time;
@@ -64,7 +64,7 @@ async fn threads(
 ) -> Result<Written, Failure> {
     require_threads(&app)?;
     let room = RoomId::new(&asked.rid);
-    require_access(&app, caller.user(), &room, not_allowed("Not Allowed"))?;
+    require_readable(&app, &caller, &room, not_allowed("Not Allowed"))?;
     let kind = match asked.kind.as_deref() {
         Some("following") => ThreadKind::Following,
         Some("unread") => {
@@ -173,7 +173,7 @@ async fn sync_threads(
     )?;
     let since = since(asked.updated_since.as_deref())?;
     let room = RoomId::new(room);
-    require_access(&app, caller.user(), &room, not_allowed("Not Allowed"))?;
+    require_readable(&app, &caller, &room, not_allowed("Not Allowed"))?;
     let messages = &app.views.messages;
     let updated = messages
         .threads_updated(caller.user(), &room, since)
@@ -254,13 +254,6 @@ fn since(given: Option<&str>) -> Result<Timestamp, Failure> {
 async fn parent(app: &App, caller: &Caller, tmid: &str) -> Result<MessageId, Failure> {
     let missing = || Failure::refused("error-invalid-message", "Invalid Message");
     let id = message_id(tmid, missing)?;
-    let message = app.views.messages.single(caller.user(), &id).await?;
-    let message = message.ok_or_else(missing)?;
-    require_access(
-        app,
-        caller.user(),
-        &message.room,
-        not_allowed("Not Allowed"),
-    )?;
+    readable(app, caller, &id, not_allowed("Not Allowed"), missing).await?;
     Ok(id)
 }

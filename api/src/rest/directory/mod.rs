@@ -1,8 +1,8 @@
 //! `directory` and `spotlight`: finding people and rooms.
 
 use axum::extract::State;
+use hansard_commands::authorization::sight::{Purpose, Right};
 use hansard_commands::model::WriteModel;
-use hansard_domain::id::RoomId;
 use hansard_domain::room::RoomKind;
 use hansard_projections::accounts::{self, Filter, Order, Page, Search, SearchFields, User as Row};
 use hansard_projections::rooms::{self, Paging as Stretch, Room, RoomFilter, RoomOrder};
@@ -125,10 +125,10 @@ async fn channels(
     let (all, _) = rooms::by_filter(&mut tables, &filter, Stretch::ALL).await?;
     let open: Vec<Room> = all
         .into_iter()
-        .filter(|room| match room.kind {
-            RoomKind::Channel => true,
-            RoomKind::Group => is_member(&model, caller, &room.id),
-            RoomKind::Direct => false,
+        .filter(|room| room.kind != RoomKind::Direct)
+        .filter(|room| {
+            let sight = model.sight(caller, &room.id, Purpose::Particulars);
+            sight.is_some_and(|sight| matches!(sight.right, Right::Membership | Right::Openness))
         })
         .collect();
     let total = open.len() as u64;
@@ -139,12 +139,6 @@ async fn channels(
         wire
     });
     Ok((result.collect(), total))
-}
-
-fn is_member(model: &WriteModel, caller: &Caller, room: &RoomId) -> bool {
-    model
-        .room(room)
-        .is_some_and(|room| room.is_member(caller.user()))
 }
 
 /// Where `Accounts_SearchFields` says to look.
@@ -168,20 +162,22 @@ async fn users(
     by: &str,
     descending: bool,
 ) -> Result<Part, Failure> {
+    let model = app.commands.model();
+    let may = |permission| model.allows(caller, permission, None);
+    let emails = may("view-full-other-user-info");
     let order = match by {
         "name" => Order::Name,
         "username" => Order::Username,
         "createdAt" => Order::CreatedAt,
-        "email" => Order::Email,
+        // To those who are not shown addresses, their order is not shown either.
+        "email" if emails => Order::Email,
+        "email" => Order::Name,
         "bio" => Order::Bio,
         _ => return Err(invalid()),
     };
-    let model = app.commands.model();
-    let may = |permission| model.allows(caller, permission, None);
     if !may("view-outside-room") || !may("view-d-room") {
         return Err(invalid());
     }
-    let emails = may("view-full-other-user-info");
     let filter = Filter {
         active: Some(true),
         search: (!text.is_empty()).then(|| Search {
@@ -310,9 +306,10 @@ async fn spot_rooms(
     };
     let mut tables = app.views.rooms.read().await?;
     let (all, _) = rooms::by_filter(&mut tables, &filter, Stretch::ALL).await?;
-    let outside = all
-        .iter()
-        .filter(|room| !is_member(model, caller, &room.id) && !room.archived);
+    let outside = all.iter().filter(|room| !room.archived).filter(|room| {
+        let sight = model.sight(caller, &room.id, Purpose::Particulars);
+        sight.is_some_and(|sight| sight.right == Right::Openness)
+    });
     let rooms = outside.take(SPOTLIGHT_ROOMS).map(|room| {
         let mut wire = room.wire();
         wire.retain(|name, _| SHOWN.contains(&name.as_str()));

@@ -1,6 +1,7 @@
 //! `groups.*`: private groups, which only their members see.
 
 use axum::extract::State;
+use hansard_commands::authorization::sight::ADMINISTRATION;
 use hansard_domain::room::RoomKind;
 use hansard_projections::rooms::RoomFilter;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use super::body::{Body, Params};
 use super::caller::Caller;
 use super::failure::Failure;
 use super::paging::{Paging, PagingParams};
-use super::rooms::{RoomList, rooms, shape};
+use super::rooms::{RoomList, administered, rooms, shape};
 use crate::app::App;
 
 section_endpoints!("groups", Section::Groups, GroupAnswer);
@@ -109,24 +110,21 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
     answer(GroupsAnswer::of(list, &paging))
 }
 
-/// All private groups. Needs `view-room-administration`.
+/// All private groups, without what is said in those that the caller may not read. Needs
+/// `view-room-administration`; what it shows that the caller is not in goes on the audit.
 #[utoipa::path(
     get, path = "/api/v1/groups.listAll", operation_id = "groups.listAll", tag = "groups",
     params(PagingParams), responses((status = 200, body = Success<GroupsAnswer>), Failure)
 )]
 async fn list_all(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<GroupsAnswer> {
-    if !app
-        .commands
-        .model()
-        .allows(&caller, "view-room-administration", None)
-    {
+    if !app.commands.model().allows(&caller, ADMINISTRATION, None) {
         return Err(Failure::forbidden_because("unauthorized"));
     }
     let filter = RoomFilter {
         kind: Some(RoomKind::Group),
         ..RoomFilter::default()
     };
-    let list = rooms(&app, caller.user(), filter, &paging).await?;
+    let list = administered(&app, &caller, filter, &paging).await?;
     answer(GroupsAnswer::of(list, &paging))
 }
 

@@ -1,6 +1,8 @@
 //! `im.*` and `dm.*`: direct conversations, under both names.
 
 use axum::extract::State;
+use hansard_commands::authorization::sight::{ADMINISTRATION, Purpose};
+use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::room::{self, Changes};
 use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::RoomKind;
@@ -18,8 +20,8 @@ use super::failure::Failure;
 use super::paging::{Paging, PagingParams};
 use super::rooms::section::{self as shared, Counters, CountersParams, Members};
 use super::rooms::{
-    HistoryAnswer, HistoryParams, MembersParams, MessageListAnswer, RoomList, history, messages,
-    rooms, shape,
+    HistoryAnswer, HistoryParams, MembersParams, MessageListAnswer, RoomList, administered,
+    history, messages, rooms, shape,
 };
 use crate::app::App;
 
@@ -95,8 +97,14 @@ fn not_provided(where_: &str) -> Failure {
     Failure::refused("error-room-param-not-provided", &reason)
 }
 
-/// The conversation that is meant; one with somebody that there is none with yet is opened.
-async fn find(app: &App, caller: &Caller, wanted: &DirectRef) -> Result<RoomId, Failure> {
+/// The conversation that is meant, if the caller may see it for the purpose; one with somebody that
+/// there is none with yet is opened.
+async fn find(
+    app: &App,
+    caller: &Caller,
+    wanted: &DirectRef,
+    purpose: Purpose,
+) -> Result<RoomId, Failure> {
     let name = wanted.room_id.as_deref().or(wanted.username.as_deref());
     let Some(name) = name else {
         return Err(Failure::refused(
@@ -118,8 +126,8 @@ async fn find(app: &App, caller: &Caller, wanted: &DirectRef) -> Result<RoomId, 
                 .cloned(),
             None => Some(RoomId::new(name)).filter(|id| {
                 model
-                    .room(id)
-                    .is_some_and(|room| room.kind == RoomKind::Direct)
+                    .sight(caller, id, purpose)
+                    .is_some_and(|sight| sight.room.kind == RoomKind::Direct)
             }),
         };
         let username =
@@ -137,15 +145,8 @@ async fn find(app: &App, caller: &Caller, wanted: &DirectRef) -> Result<RoomId, 
     }
 }
 
-/// The conversation that is meant, which the caller may see.
-async fn find_seen(app: &App, caller: &Caller, wanted: &DirectRef) -> Result<RoomId, Failure> {
-    let room = find(app, caller, wanted).await?;
-    require_access(app, caller, &room)?;
-    Ok(room)
-}
-
-fn require_access(app: &App, caller: &Caller, room: &RoomId) -> Result<(), Failure> {
-    if app.commands.model().can_access(Some(caller.user()), room) {
+fn require(app: &App, caller: &Caller, room: &RoomId, purpose: Purpose) -> Result<(), Failure> {
+    if app.commands.model().sees(caller, room, purpose) {
         return Ok(());
     }
     Err(unauthorized())
@@ -161,12 +162,12 @@ async fn by_id(
     let room = room
         .filter(|room| !room.is_empty())
         .ok_or_else(|| not_provided(where_))?;
-    require_access(app, caller, &RoomId::new(room))?;
+    require(app, caller, &RoomId::new(room), Purpose::Particulars)?;
     let wanted = DirectRef {
         room_id: Some(room.clone()),
         username: None,
     };
-    find(app, caller, &wanted).await
+    find(app, caller, &wanted, Purpose::Particulars).await
 }
 
 async fn create(app: &App, caller: &Caller, asked: Create) -> Result<DirectAnswer, Failure> {
@@ -191,14 +192,7 @@ async fn create(app: &App, caller: &Caller, asked: Create) -> Result<DirectAnswe
 }
 
 async fn delete(app: &App, caller: &Caller, wanted: &DirectRef) -> Result<(), Failure> {
-    let room = find(app, caller, wanted).await?;
-    let model = app.commands.model();
-    let seen = model.can_access(Some(caller.user()), &room)
-        || model.allows(caller, "view-room-administration", None);
-    drop(model);
-    if !seen {
-        return Err(Failure::refused("error-not-allowed", "Not allowed"));
-    }
+    let room = find(app, caller, wanted, Purpose::Administration).await?;
     let deleted = room::delete(&app.commands, caller, room).await?;
     app.erasure.follows(&app.commands, deleted).await;
     Ok(())
@@ -259,18 +253,14 @@ async fn list_everyone(
     caller: &Caller,
     paging: &Paging,
 ) -> Result<DirectsAnswer, Failure> {
-    if !app
-        .commands
-        .model()
-        .allows(caller, "view-room-administration", None)
-    {
+    if !app.commands.model().allows(caller, ADMINISTRATION, None) {
         return Err(unauthorized());
     }
     let filter = RoomFilter {
         kind: Some(RoomKind::Direct),
         ..RoomFilter::default()
     };
-    let found = rooms(app, caller.user(), filter, paging).await?;
+    let found = administered(app, caller, filter, paging).await?;
     Ok(DirectsAnswer::of(found, paging))
 }
 
@@ -298,7 +288,7 @@ async fn history_of(
         room_id: Some(room.clone()),
         username: None,
     };
-    let room = find(app, caller, &wanted).await?;
+    let room = find(app, caller, &wanted, Purpose::Existence).await?;
     history(app, caller.user(), &room, asked, false, paging).await
 }
 
@@ -308,7 +298,8 @@ async fn messages_of(
     wanted: &DirectRef,
     paging: &Paging,
 ) -> Result<MessageListAnswer, Failure> {
-    let room = find_seen(app, caller, wanted).await?;
+    let room = find(app, caller, wanted, Purpose::Existence).await?;
+    require(app, caller, &room, Purpose::Messages)?;
     messages(app, caller.user(), &room, paging).await
 }
 
@@ -318,7 +309,7 @@ async fn messages_of_others(
     wanted: &DirectRef,
     paging: &Paging,
 ) -> Result<MessageListAnswer, Failure> {
-    let room = {
+    let (room, right) = {
         let model = app.commands.model();
         if !model.flag("API_Enable_Direct_Message_History_EndPoint") {
             return Err(Failure::refused(
@@ -326,7 +317,7 @@ async fn messages_of_others(
                 "This endpoint is disabled",
             ));
         }
-        if !model.allows(caller, "view-room-administration", None) {
+        if !model.allows(caller, ADMINISTRATION, None) {
             return Err(unauthorized());
         }
         let room = wanted
@@ -340,18 +331,26 @@ async fn messages_of_others(
                 )
             })?;
         let id = RoomId::new(room);
-        if model
-            .room(&id)
-            .is_none_or(|room| room.kind != RoomKind::Direct)
-        {
-            return Err(Failure::refused(
+        let sight = model.sight(caller, &id, Purpose::Inspection);
+        let right = sight.map(|sight| sight.right).ok_or_else(|| {
+            Failure::refused(
                 "error-room-not-found",
                 &format!("No direct message room found by the id of: {room}"),
-            ));
-        }
-        id
+            )
+        })?;
+        (id, right)
     };
-    messages(app, caller.user(), &room, paging).await
+    let answer = messages(app, caller.user(), &room, paging).await?;
+    if right.is_audited() {
+        let inspection = Inspection {
+            permission: ADMINISTRATION,
+            room: Some(room),
+            user: None,
+            shown: answer.count(),
+        };
+        inspection::record(&app.commands, caller, inspection).await?;
+    }
+    Ok(answer)
 }
 
 async fn members_of(
@@ -361,7 +360,8 @@ async fn members_of(
     asked: &MembersParams,
     paging: &Paging,
 ) -> Result<Members, Failure> {
-    let room = find_seen(app, caller, wanted).await?;
+    let room = find(app, caller, wanted, Purpose::Existence).await?;
+    require(app, caller, &room, Purpose::Members)?;
     shared::members_of(app, &room, asked, paging).await
 }
 
@@ -374,8 +374,14 @@ async fn counters_of(
     let room = wanted.room_id.as_ref().filter(|room| !room.is_empty());
     let room = RoomId::new(room.ok_or_else(|| not_provided("Query"))?);
     let user = shared::counted(app, caller, asked)?;
-    if !app.commands.model().can_access(Some(&user), &room) {
+    let model = app.commands.model();
+    if model
+        .sight_of(Some(&user), &room, Purpose::Particulars)
+        .is_none()
+    {
         return Err(unauthorized());
     }
+    drop(model);
+    shared::inspected(app, caller, &room, &user).await?;
     shared::counters(app, caller, &room, &user).await
 }

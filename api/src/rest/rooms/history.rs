@@ -1,5 +1,6 @@
 //! What was said in a room.
 
+use hansard_commands::authorization::sight::Purpose;
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_projections::messages::{Filter, Found, History, Order, Slice};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,10 @@ pub struct HistoryAnswer {
     unread_not_loaded: Option<u64>,
 }
 
+/// What is said to those who ask for others' stars.
+const OTHERS_STARS: &str = "A star is shown to whoever set it: \"starred._id\" takes the id of the \
+                            caller alone";
+
 /// A page of messages.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessageListAnswer {
@@ -54,8 +59,14 @@ pub struct MessageListAnswer {
     total: u64,
 }
 
-/// A page of a room's history. 403 for whoever may not see it, and for those who may not look into
-/// channels that they are not in.
+impl MessageListAnswer {
+    /// How many messages there are on the page.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+/// A page of a room's history. 403 for whoever may not read it.
 pub async fn history(
     app: &App,
     viewer: &UserId,
@@ -66,15 +77,8 @@ pub async fn history(
 ) -> Result<HistoryAnswer, Failure> {
     let history = {
         let model = app.commands.model();
-        let found = model
-            .room(room)
-            .filter(|_| model.can_access(Some(viewer), room));
-        let found = found.ok_or_else(unauthorized)?;
-        let member = found.is_member(viewer);
-        let channel = found.kind == hansard_domain::room::RoomKind::Channel;
-        if channel && !member && !model.permitted(viewer, "preview-c-room", None) {
-            return Err(unauthorized());
-        }
+        let sight = model.sight_of(Some(viewer), room, Purpose::Messages);
+        let found = sight.ok_or_else(unauthorized)?.room;
         let hidden = found
             .switches
             .hidden_system_messages
@@ -113,7 +117,7 @@ pub async fn history(
     Ok(answer)
 }
 
-/// A page of all messages of a room, by `query`.
+/// A page of all messages of a room that the viewer may read, by `query`.
 pub async fn messages(
     app: &App,
     viewer: &UserId,
@@ -123,7 +127,7 @@ pub async fn messages(
     let filter = paging
         .query
         .as_ref()
-        .map(filter)
+        .map(|query| filter(query, viewer))
         .transpose()?
         .unwrap_or_default();
     let by_time = paging.sort.iter().find(|(name, _)| name == "ts");
@@ -206,7 +210,7 @@ fn projected(found: Found, paging: &Paging) -> Result<Found, Failure> {
 }
 
 /// The filters of messages that the view has an answer to.
-fn filter(query: &Map<String, Value>) -> Result<Filter, Failure> {
+fn filter(query: &Map<String, Value>, viewer: &UserId) -> Result<Filter, Failure> {
     let mut filter = Filter::default();
     for (name, wanted) in query {
         let text = || wanted.as_str().ok_or_else(|| unknown(name));
@@ -217,7 +221,13 @@ fn filter(query: &Map<String, Value>) -> Result<Filter, Failure> {
             "tmid" => filter.thread = Some(text()?.into()),
             "t" => filter.kinds = vec![text()?.to_owned()],
             "mentions._id" => filter.mentions = listed(wanted).ok_or_else(|| unknown(name))?,
-            "starred._id" => filter.starred_by = listed(wanted).ok_or_else(|| unknown(name))?,
+            "starred._id" => {
+                let asked = listed(wanted).ok_or_else(|| unknown(name))?;
+                if asked.iter().any(|id| id != viewer) {
+                    return Err(Failure::refused("error-invalid-query", OTHERS_STARS));
+                }
+                filter.starred_by = asked;
+            }
             "pinned" if *wanted == Value::Bool(true) => filter.pinned = true,
             "ts" => {
                 let bounds = wanted.as_object().ok_or_else(|| unknown(name))?;

@@ -1,11 +1,14 @@
 //! Lists of rooms.
 
+use hansard_commands::authorization::sight::{ADMINISTRATION, Purpose};
+use hansard_commands::inspection::{self, Inspection};
 use hansard_domain::id::UserId;
-use hansard_projections::rooms::{self, Paging as Stretch, RoomFilter, RoomOrder};
+use hansard_projections::rooms::{self, Paging as Stretch, Room as Found, RoomFilter, RoomOrder};
 use serde_json::{Map, Value};
 
 use super::shape;
 use crate::app::App;
+use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::paging::{Direction, Paging};
 use crate::rest::query::Query;
@@ -52,6 +55,42 @@ pub async fn rooms(
     filter: RoomFilter,
     paging: &Paging,
 ) -> Result<RoomList, Failure> {
+    let (found, total) = find(app, filter, paging).await?;
+    finished(app, viewer, found, total, paging).await
+}
+
+/// The rooms of a filter for somebody who administers rooms. If it would not see all of them
+/// otherwise, that goes on the audit.
+pub async fn administered(
+    app: &App,
+    caller: &Caller,
+    filter: RoomFilter,
+    paging: &Paging,
+) -> Result<RoomList, Failure> {
+    let (found, total) = find(app, filter, paging).await?;
+    let model = app.commands.model();
+    let shown = found
+        .iter()
+        .filter_map(|room| model.sight(caller, &room.id, Purpose::Administration))
+        .filter(|sight| sight.right.is_audited())
+        .count() as u64;
+    if shown > 0 {
+        let inspection = Inspection {
+            permission: ADMINISTRATION,
+            shown,
+            ..Inspection::default()
+        };
+        inspection::record(&app.commands, caller, inspection).await?;
+    }
+    finished(app, caller.user(), found, total, paging).await
+}
+
+/// A page of the rooms of a filter, and how many there are in all.
+async fn find(
+    app: &App,
+    filter: RoomFilter,
+    paging: &Paging,
+) -> Result<(Vec<Found>, usize), Failure> {
     let sort = paging.sort.iter().find_map(|(name, direction)| {
         Some((RoomOrder::parse(name)?, *direction == Direction::Descending))
     });
@@ -61,22 +100,17 @@ pub async fn rooms(
         descending,
         ..filter
     };
-    let mut list = match &paging.query {
-        Some(query) if !query.is_empty() => queried(app, viewer, &filter, query, paging).await?,
-        _ => paged(app, viewer, &filter, paging).await?,
-    };
-    if let Some(fields) = &paging.fields {
-        list.rooms.iter_mut().for_each(|room| fields.project(room));
+    match &paging.query {
+        Some(query) if !query.is_empty() => queried(app, &filter, query, paging).await,
+        _ => paged(app, &filter, paging).await,
     }
-    Ok(list)
 }
 
 async fn paged(
     app: &App,
-    viewer: &UserId,
     filter: &RoomFilter,
     paging: &Paging,
-) -> Result<RoomList, Failure> {
+) -> Result<(Vec<Found>, usize), Failure> {
     let stretch = Stretch {
         offset: i64::try_from(paging.offset).unwrap_or(i64::MAX),
         count: paging
@@ -85,22 +119,17 @@ async fn paged(
     };
     let mut reading = app.views.rooms.read().await?;
     let (found, total) = rooms::by_filter(&mut reading, filter, stretch).await?;
-    drop(reading);
-    Ok(RoomList {
-        rooms: shape::finished(app, viewer, found).await?,
-        total: usize::try_from(total).unwrap_or_default(),
-    })
+    Ok((found, usize::try_from(total).unwrap_or_default()))
 }
 
 /// A client's own filter is applied to the rooms as they would be answered, so it sees what the
 /// client sees and no more.
 async fn queried(
     app: &App,
-    viewer: &UserId,
     filter: &RoomFilter,
     query: &Map<String, Value>,
     paging: &Paging,
-) -> Result<RoomList, Failure> {
+) -> Result<(Vec<Found>, usize), Failure> {
     let mut reading = app.views.rooms.read().await?;
     let (found, _) = rooms::by_filter(&mut reading, filter, Stretch::ALL).await?;
     drop(reading);
@@ -110,6 +139,19 @@ async fn queried(
         .filter(|room| query.admits(&room.wire()))
         .collect();
     let total = passing.len();
-    let rooms = shape::finished(app, viewer, paging.slice(passing)).await?;
+    Ok((paging.slice(passing), total))
+}
+
+async fn finished(
+    app: &App,
+    viewer: &UserId,
+    found: Vec<Found>,
+    total: usize,
+    paging: &Paging,
+) -> Result<RoomList, Failure> {
+    let mut rooms = shape::finished(app, viewer, found).await?;
+    if let Some(fields) = &paging.fields {
+        rooms.iter_mut().for_each(|room| fields.project(room));
+    }
     Ok(RoomList { rooms, total })
 }

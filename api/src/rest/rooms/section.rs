@@ -1,5 +1,7 @@
 //! What `channels.*` and `groups.*` share: they differ in the kind of room and in what they call it.
 
+use hansard_commands::authorization::sight::{ADMINISTRATION, Purpose, Right};
+use hansard_commands::inspection::{self, Inspection};
 pub use hansard_commands::room::RoomRole;
 use hansard_commands::room::{self, Changes, NewRoom};
 use hansard_domain::id::{RoomId, UserId};
@@ -63,24 +65,17 @@ impl Section {
         )
     }
 
-    /// A room that the caller may know of, archived or not.
+    /// A room that the caller may see, archived or not.
     pub fn find(self, app: &App, caller: &Caller, wanted: &RoomRef) -> Result<Found, Failure> {
-        let found = self.find_unseen(app, wanted)?;
-        let visible = self == Self::Channels
-            || app
-                .commands
-                .model()
-                .can_access(Some(caller.user()), &found.id);
-        if visible {
-            Ok(found)
-        } else {
-            Err(self.not_found())
-        }
+        self.find_for(app, caller, wanted, Purpose::Particulars)
     }
 
-    /// A room that is not archived, which the caller may know of.
+    /// A room that is not archived, which the caller may see.
     pub fn find_live(self, app: &App, caller: &Caller, wanted: &RoomRef) -> Result<Found, Failure> {
-        let found = self.find(app, caller, wanted)?;
+        self.check_live(self.find(app, caller, wanted)?)
+    }
+
+    fn check_live(self, found: Found) -> Result<Found, Failure> {
         if found.room.archived {
             let (noun, name) = (self.noun(), found.name());
             let reason = format!("The {noun}, {name}, is archived");
@@ -89,7 +84,35 @@ impl Section {
         Ok(found)
     }
 
-    /// A room, whether the caller may know of it or not.
+    /// A room that the caller may see, or may do something in wherever it is (`permission`).
+    fn find_or_reach(
+        self,
+        app: &App,
+        caller: &Caller,
+        wanted: &RoomRef,
+        permission: &str,
+    ) -> Result<Found, Failure> {
+        if app.commands.model().allows(caller, permission, None) {
+            return self.find_unseen(app, wanted);
+        }
+        self.find(app, caller, wanted)
+    }
+
+    fn find_for(
+        self,
+        app: &App,
+        caller: &Caller,
+        wanted: &RoomRef,
+        purpose: Purpose,
+    ) -> Result<Found, Failure> {
+        let found = self.find_unseen(app, wanted)?;
+        if app.commands.model().sees(caller, &found.id, purpose) {
+            return Ok(found);
+        }
+        Err(self.not_found())
+    }
+
+    /// A room, whether the caller may see it or not.
     fn find_unseen(self, app: &App, wanted: &RoomRef) -> Result<Found, Failure> {
         if self == Self::Groups && wanted.is_missing() {
             return Err(Failure::refused(
@@ -218,7 +241,9 @@ pub async fn invite(
     let found = match section {
         Section::Channels => section.find_live(app, caller, &asked.room)?,
         // Whoever may add people to any group need not see it.
-        Section::Groups => section.find_unseen(app, &asked.room)?,
+        Section::Groups => {
+            section.find_or_reach(app, caller, &asked.room, "add-user-to-any-p-room")?
+        }
     };
     let users = asked.users.find(&app.commands.model())?;
     if users.is_empty() {
@@ -277,7 +302,9 @@ pub async fn kick(
 ) -> Result<RoomId, Failure> {
     let found = match section {
         Section::Channels => section.find_live(app, caller, &asked.room)?,
-        Section::Groups => section.find_unseen(app, &asked.room)?,
+        Section::Groups => {
+            section.find_or_reach(app, caller, &asked.room, "kick-user-from-any-p-room")?
+        }
     };
     let user = asked.user.find(&app.commands.model())?;
     room::kick(&app.commands, caller, found.id.clone(), user).await?;
@@ -739,9 +766,7 @@ pub async fn members(
         Section::Groups => section.find_live(app, caller, wanted)?,
     };
     let model = app.commands.model();
-    let listed = !found.room.switches.broadcast
-        || model.allows(caller, "view-broadcast-member-list", Some(&found.id));
-    if !listed {
+    if !model.sees(caller, &found.id, Purpose::Members) {
         return Err(Failure::forbidden_because("unauthorized"));
     }
     members_of(app, &found.id, asked, paging).await
@@ -798,13 +823,6 @@ pub async fn roles(
     wanted: &RoomRef,
 ) -> Result<Roles, Failure> {
     let found = section.find_live(app, caller, wanted)?;
-    if !app
-        .commands
-        .model()
-        .can_access(Some(caller.user()), &found.id)
-    {
-        return Err(Failure::refused("error-invalid-user", "Invalid user"));
-    }
     let holders = found
         .room
         .members
@@ -834,7 +852,7 @@ pub struct Online {
     online: Vec<Value>,
 }
 
-/// Who is online in the first room that `query` finds.
+/// Who is online in the first room that `query` finds among those whose members the caller may know.
 pub async fn online(
     app: &App,
     caller: &Caller,
@@ -843,26 +861,24 @@ pub async fn online(
 ) -> Result<Online, Failure> {
     let query = paging.query.as_ref().filter(|query| !query.is_empty());
     let query = query.ok_or_else(|| Failure::plain("Invalid query"))?;
+    let query = Query::read(query, list::MEMBERS)?;
     let mut reading = app.views.rooms.read().await?;
     let rooms = RoomFilter {
         kind: Some(section.kind()),
         ..RoomFilter::default()
     };
     let (rooms, _) = view::by_filter(&mut reading, &rooms, Stretch::ALL).await?;
-    let query = Query::read(query, list::MEMBERS)?;
+    let model = app.commands.model();
     let found = rooms
         .into_iter()
+        .filter(|room| model.sees(caller, &room.id, Purpose::Members))
         .find(|room| query.admits(&room.wire()))
         .map(|room| room.id);
-    let found = found.ok_or_else(|| {
-        Failure::plain(match section {
-            Section::Channels => "Channel does not exists",
-            Section::Groups => "Group does not exists",
-        })
+    // Whether there is such a group that the caller does not see is not told.
+    let found = found.ok_or_else(|| match section {
+        Section::Channels => Failure::plain("Channel does not exists"),
+        Section::Groups => Failure::refused("error-not-allowed", "Not Allowed"),
     })?;
-    if !app.commands.model().can_access(Some(caller.user()), &found) {
-        return Err(Failure::refused("error-not-allowed", "Not Allowed"));
-    }
     let online = view::online(&mut reading, &found).await?;
     let online = online
         .iter()
@@ -898,16 +914,37 @@ pub struct Counters {
 pub fn counted(app: &App, caller: &Caller, asked: &CountersParams) -> Result<UserId, Failure> {
     match &asked.user_id {
         None => Ok(caller.user().clone()),
-        Some(user)
-            if app
-                .commands
-                .model()
-                .allows(caller, "view-room-administration", None) =>
-        {
+        Some(user) if app.commands.model().allows(caller, ADMINISTRATION, None) => {
             Ok(UserId::new(user))
         }
         Some(_) => Err(Failure::forbidden_because("unauthorized")),
     }
+}
+
+/// Puts counters on the audit that the caller does not see as somebody who may see the room, or that
+/// are not its own.
+pub async fn inspected(
+    app: &App,
+    caller: &Caller,
+    room: &RoomId,
+    user: &UserId,
+) -> Result<(), Failure> {
+    let others = user != caller.user();
+    let sight = app
+        .commands
+        .model()
+        .sight(caller, room, Purpose::Administration)
+        .map(|sight| sight.right);
+    if !others && !sight.is_some_and(Right::is_audited) {
+        return Ok(());
+    }
+    let inspection = Inspection {
+        permission: ADMINISTRATION,
+        room: Some(room.clone()),
+        user: others.then(|| user.clone()),
+        shown: 1,
+    };
+    Ok(inspection::record(&app.commands, caller, inspection).await?)
 }
 
 /// The counters of a room for a user.
@@ -937,12 +974,7 @@ pub async fn counters(
         counters.unreads_from = Some(from.iso());
         counters.user_mentions = Some(own.user_mentions);
     }
-    if counters.joined
-        || app
-            .commands
-            .model()
-            .allows(caller, "view-room-administration", None)
-    {
+    if counters.joined || app.commands.model().allows(caller, ADMINISTRATION, None) {
         counters.msgs = Some(room.messages);
         counters.latest = Some(latest.iso());
         counters.members = Some(room.members);
@@ -961,15 +993,11 @@ pub async fn counters_in(
     let found = match section {
         Section::Channels => section.find_live(app, caller, wanted)?,
         Section::Groups => {
-            let found = section.find_unseen(app, wanted)?;
-            if found.room.archived {
-                return section
-                    .find_live(app, caller, wanted)
-                    .map(|_| Counters::default());
-            }
-            found
+            let found = section.find_for(app, caller, wanted, Purpose::Administration)?;
+            section.check_live(found)?
         }
     };
+    inspected(app, caller, &found.id, &user).await?;
     counters(app, caller, &found.id, &user).await
 }
 
@@ -997,13 +1025,12 @@ pub async fn messages_of(
         Section::Channels => section.find(app, caller, wanted)?,
         Section::Groups => section.find_live(app, caller, wanted)?,
     };
-    if section == Section::Channels {
-        let model = app.commands.model();
-        let only_joined = model.allows(caller, "view-joined-room", None);
-        let outside = only_joined && !found.room.is_member(caller.user());
-        if outside || !model.allows(caller, "view-c-room", None) {
-            return Err(Failure::forbidden_because("unauthorized"));
-        }
+    if !app
+        .commands
+        .model()
+        .sees(caller, &found.id, Purpose::Messages)
+    {
+        return Err(Failure::forbidden_because("unauthorized"));
     }
     history::messages(app, caller.user(), &found.id, paging).await
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use hansard_commands::authorization::sight::Purpose;
 use hansard_domain::id::{RoomId, UserId};
 use hansard_projections::rooms::{self, Room as Found};
 use serde::Serialize;
@@ -70,17 +71,23 @@ pub async fn room(app: &App, viewer: &UserId, id: &RoomId) -> Result<Map<String,
     room.ok_or_else(|| Failure::refused("error-invalid-room", "Invalid room"))
 }
 
-/// Rooms with what was said last in them.
+/// Rooms, with what was said last in those of them that the viewer may read.
 pub async fn finished(
     app: &App,
     viewer: &UserId,
     rooms: Vec<Found>,
 ) -> Result<Vec<Map<String, Value>>, Failure> {
     let mut last = HashMap::new();
-    if app.commands.model().flag("Store_Last_Message") {
+    let model = app.commands.model();
+    if model.flag("Store_Last_Message") {
+        let reads = |id| {
+            model
+                .sight_of(Some(viewer), id, Purpose::Messages)
+                .is_some()
+        };
         let spoken: Vec<_> = rooms
             .iter()
-            .filter(|room| room.spoken.is_some())
+            .filter(|room| room.spoken.is_some() && reads(&room.id))
             .map(|room| room.id.clone())
             .collect();
         last = app.views.messages.latest(viewer, &spoken).await?;

@@ -1,10 +1,15 @@
 //! `rooms.*` about one room or a caller's own.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
+use hansard_commands::authorization::sight::{ADMINISTRATION, Purpose};
+use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::room;
 use hansard_domain::id::{RoomId, Timestamp};
 use hansard_domain::room::RoomKind;
 use hansard_projections::rooms::{self as view, RoomFilter};
+use hansard_projections::subscriptions;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -36,8 +41,8 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(save_notification))
 }
 
-/// The room that is meant, if it is not archived.
-fn find(app: &App, wanted: &RoomRef) -> Result<RoomId, Failure> {
+/// The room that is meant, if the caller knows of it and it is not archived.
+fn find(app: &App, caller: &Caller, wanted: &RoomRef) -> Result<RoomId, Failure> {
     if wanted.is_missing() {
         return Err(Failure::refused(
             "error-roomid-param-not-provided",
@@ -45,8 +50,11 @@ fn find(app: &App, wanted: &RoomRef) -> Result<RoomId, Failure> {
         ));
     }
     let model = app.commands.model();
-    let id = wanted.find(&model);
-    let Some((id, room)) = id.and_then(|id| Some((id.clone(), model.room(&id)?))) else {
+    let known = wanted.find(&model).and_then(|id| {
+        let sight = model.sight(caller, &id, Purpose::Existence)?;
+        Some((id, sight.room))
+    });
+    let Some((id, room)) = known else {
         return Err(Failure::refused(
             "error-room-not-found",
             "The required \"roomId\" or \"roomName\" param provided does not match any channel",
@@ -77,7 +85,7 @@ struct RoomChanges {
     remove: Vec<Value>,
 }
 
-/// The rooms that the caller is in.
+/// The rooms that the caller is in, and those it was in that were deleted.
 #[utoipa::path(
     get, path = "/api/v1/rooms.get", operation_id = "rooms.get", tag = "rooms", params(Since),
     responses((status = 200, body = Success<RoomChanges>), Failure)
@@ -104,14 +112,34 @@ async fn get(
         None => Vec::new(),
     };
     drop(reading);
+    let left = match since {
+        Some(since) => left_since(&app, &caller, since).await?,
+        None => HashSet::new(),
+    };
     let remove = removed
         .into_iter()
+        .filter(|(room, _)| left.contains(room))
         .map(|(room, at)| json!({ "_id": room, "_deletedAt": at.iso() }))
         .collect();
     answer(RoomChanges {
         update: shape::finished(&app, caller.user(), found).await?,
         remove,
     })
+}
+
+/// The rooms that the caller ceased to be in after a time, those that were deleted among them.
+async fn left_since(
+    app: &App,
+    caller: &Caller,
+    since: Timestamp,
+) -> Result<HashSet<RoomId>, Failure> {
+    let mut reading = app.views.subscriptions.read().await?;
+    let ended = subscriptions::removed_since(&mut reading, caller.user(), since).await?;
+    let room = |(id, _): &(String, Timestamp)| {
+        let (room, _) = id.split_once('/')?;
+        Some(RoomId::new(room))
+    };
+    Ok(ended.iter().filter_map(room).collect())
 }
 
 /// A room.
@@ -132,8 +160,12 @@ async fn info(
     Params(wanted): Params<RoomRef>,
     paging: Paging,
 ) -> Answer<RoomAnswer> {
-    let id = find(&app, &wanted)?;
-    if !app.commands.model().can_access(Some(caller.user()), &id) {
+    let id = find(&app, &caller, &wanted)?;
+    if !app
+        .commands
+        .model()
+        .sees(&caller, &id, Purpose::Particulars)
+    {
         return Err(not_allowed());
     }
     let mut room = shape::room(&app, caller.user(), &id).await?;
@@ -198,11 +230,7 @@ struct AdminRooms {
 }
 
 fn require_administration(app: &App, caller: &Caller) -> Result<(), Failure> {
-    if app
-        .commands
-        .model()
-        .allows(caller, "view-room-administration", None)
-    {
+    if app.commands.model().allows(caller, ADMINISTRATION, None) {
         return Ok(());
     }
     Err(Failure::plain("error-not-authorized"))
@@ -247,7 +275,7 @@ async fn admin_rooms(
         name,
         ..RoomFilter::default()
     };
-    let found = list::rooms(&app, caller.user(), filter, &paging).await?;
+    let found = list::administered(&app, &caller, filter, &paging).await?;
     answer(AdminRooms {
         count: found.rooms.len(),
         rooms: found.rooms.into_iter().map(without_message).collect(),
@@ -288,8 +316,19 @@ async fn admin_room(
 ) -> Answer<BareRoom> {
     require_administration(&app, &caller)?;
     let id = RoomId::new(&asked.rid);
-    if app.commands.model().room(&id).is_none() {
-        return Err(not_allowed());
+    let right = app
+        .commands
+        .model()
+        .sight(&caller, &id, Purpose::Administration)
+        .map(|sight| sight.right);
+    if right.ok_or_else(not_allowed)?.is_audited() {
+        let inspection = Inspection {
+            permission: ADMINISTRATION,
+            room: Some(id.clone()),
+            user: None,
+            shown: 1,
+        };
+        inspection::record(&app.commands, &caller, inspection).await?;
     }
     answer(BareRoom(without_message(
         shape::room(&app, caller.user(), &id).await?,
@@ -317,7 +356,7 @@ async fn favorite(
     let favorite = asked
         .favorite
         .ok_or_else(|| Failure::plain("The 'favorite' param is required"))?;
-    let id = find(&app, &asked.room)?;
+    let id = find(&app, &caller, &asked.room)?;
     room::favour(&app.commands, &caller, id, favorite).await?;
     done()
 }
@@ -332,7 +371,7 @@ async fn leave(
     State(app): State<App>,
     Body(asked): Body<RoomRef>,
 ) -> Answer<Nothing> {
-    let id = find(&app, &asked)?;
+    let id = find(&app, &caller, &asked)?;
     room::leave(&app.commands, &caller, id).await?;
     done()
 }

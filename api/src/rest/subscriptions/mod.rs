@@ -15,6 +15,7 @@ use super::answer::{Answer, Nothing, Success, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
 use super::failure::Failure;
+use super::message_shape::{readable, require_readable};
 use crate::app::App;
 
 pub fn routes() -> OpenApiRouter<App> {
@@ -189,15 +190,17 @@ async fn unread(
     let (room, from) = match (asked.room_id, asked.first_unread_message) {
         (Some(room), _) => {
             let room = RoomId::new(room);
+            require_readable(&app, &caller, &room, nothing_unread)?;
             let from = last_message(&app, &caller, &room).await?;
             (room, from)
         }
         (None, Some(message)) => {
+            let not_allowed = || Failure::refused("error-action-not-allowed", "Not allowed");
             let id = MessageId::new(&message._id);
-            let found = app.views.messages.single(caller.user(), &id).await?;
-            let found = found.filter(|found| found.sender != *caller.user());
-            let found =
-                found.ok_or_else(|| Failure::refused("error-action-not-allowed", "Not allowed"))?;
+            let found = readable(&app, &caller, &id, not_allowed, not_allowed).await?;
+            if found.sender == *caller.user() {
+                return Err(not_allowed());
+            }
             (found.room, found.at)
         }
         (None, None) => {
@@ -231,10 +234,12 @@ async fn last_message(app: &App, caller: &Caller, room: &RoomId) -> Result<Times
     let at = messages
         .first()
         .and_then(|message| Timestamp::parse(message["ts"].as_str()?));
-    at.ok_or_else(|| {
-        Failure::refused(
-            "error-no-message-for-unread",
-            "There are no messages to mark unread",
-        )
-    })
+    at.ok_or_else(nothing_unread)
+}
+
+fn nothing_unread() -> Failure {
+    Failure::refused(
+        "error-no-message-for-unread",
+        "There are no messages to mark unread",
+    )
 }

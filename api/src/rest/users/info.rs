@@ -1,6 +1,7 @@
 //! Users as others see them: one, or a list.
 
 use axum::extract::State;
+use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{RoleId, UserId};
 use hansard_projections::accounts::{self, Filter, Order, Page, Search, SearchFields, User as Row};
@@ -27,6 +28,8 @@ pub fn routes() -> OpenApiRouter<App> {
 }
 
 const FULL_INFO: &str = "view-full-other-user-info";
+
+const OTHERS_ROOMS: &str = "view-other-user-channels";
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Shown {
@@ -66,13 +69,27 @@ async fn info(
         shown.services = Some(json!({ "password": row.has_password, "resume": {} }));
     }
     let rooms_wanted = matches!(&paging.fields, Some(Fields::Only(names)) if names.contains(&"userRooms".to_owned()));
-    let may_see_rooms = own || model.allows(&caller, "view-other-user-channels", None);
+    let may_see_rooms = own || model.allows(&caller, OTHERS_ROOMS, None);
     if rooms_wanted && may_see_rooms {
+        if !own {
+            inspected(&app, &caller, &user).await?;
+        }
         shown.rooms = Some(rooms_of(&app, &user).await?);
     }
     answer(Shown {
         user: shown.into_object(),
     })
+}
+
+/// Puts on the audit that somebody asked which rooms another user is in.
+async fn inspected(app: &App, caller: &Caller, user: &UserId) -> Result<(), Failure> {
+    let inspection = Inspection {
+        permission: OTHERS_ROOMS,
+        room: None,
+        user: Some(user.clone()),
+        shown: app.commands.model().rooms_of(user).count() as u64,
+    };
+    Ok(inspection::record(&app.commands, caller, inspection).await?)
 }
 
 /// The rooms a user is in, with what is unread in them.
@@ -158,17 +175,18 @@ fn check_may_list(model: &WriteModel, caller: &Caller) -> Result<(), Failure> {
     Ok(())
 }
 
-fn order(paging: &Paging) -> (Order, bool) {
+/// The order that is asked for; who does not see everything is not told by the order either.
+fn order(paging: &Paging, privileged: bool) -> (Order, bool) {
     let known = paging.sort.iter().find_map(|(name, direction)| {
         let order = match name.as_str() {
             "username" => Order::Username,
             "name" => Order::Name,
-            "emails" | "emails.address" | "email" => Order::Email,
             "bio" => Order::Bio,
             "active" => Order::Active,
             "status" => Order::Status,
-            "createdAt" => Order::CreatedAt,
-            "lastLogin" => Order::LastLogin,
+            "emails" | "emails.address" | "email" if privileged => Order::Email,
+            "createdAt" if privileged => Order::CreatedAt,
+            "lastLogin" if privileged => Order::LastLogin,
             _ => return None,
         };
         Some((order, *direction == Direction::Descending))
@@ -176,8 +194,8 @@ fn order(paging: &Paging) -> (Order, bool) {
     known.unwrap_or_default()
 }
 
-fn page(paging: &Paging) -> Page {
-    let (order, descending) = order(paging);
+fn page(paging: &Paging, privileged: bool) -> Page {
+    let (order, descending) = order(paging, privileged);
     Page {
         order,
         descending,
@@ -207,7 +225,7 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
         let everybody = Page {
             offset: 0,
             limit: None,
-            ..page(&paging)
+            ..page(&paging, privileged)
         };
         let (rows, _) = accounts::list(&mut tables, &Filter::default(), &everybody).await?;
         let users: Vec<_> = rows.iter().map(shown).collect();
@@ -218,7 +236,8 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
         let total = users.len() as u64;
         (paging.slice(users), total)
     } else {
-        let (rows, total) = accounts::list(&mut tables, &Filter::default(), &page(&paging)).await?;
+        let (rows, total) =
+            accounts::list(&mut tables, &Filter::default(), &page(&paging, privileged)).await?;
         (rows.iter().map(shown).collect(), total)
     };
     for user in &mut users {
@@ -267,7 +286,7 @@ struct ByStatus {
 
 /// Users by whether they may log in and ever did.
 ///
-/// Needs `view-d-room`.
+/// Needs `view-d-room`. Who does not have `view-full-other-user-info` sees what is public.
 #[utoipa::path(
     get, path = "/api/v1/users.listByStatus", tag = "users", params(ByStatus, PagingParams),
     responses((status = 200, body = Success<Users>), Failure)
@@ -320,11 +339,11 @@ async fn list_by_status(
         }),
     };
     let mut tables = app.views.accounts.read().await?;
-    let (rows, total) = accounts::list(&mut tables, &filter, &page(&paging)).await?;
+    let (rows, total) = accounts::list(&mut tables, &filter, &page(&paging, privileged)).await?;
     let users: Vec<_> = rows
         .iter()
         .map(|row| {
-            let mut user = object(&model, row, true);
+            let mut user = object(&model, row, privileged);
             user.retain(|name, _| LISTED.contains(&name.as_str()) || name == "reason");
             user
         })
