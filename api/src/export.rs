@@ -1,9 +1,10 @@
 //! `hansard export`: a room's messages as JSON Lines or CSV, the oldest first.
 
 use std::error::Error;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -17,10 +18,14 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::table::cell;
 use crate::workspace::Workspace;
 
 /// How many messages are read at a time.
 const PAGE: u64 = 1000;
+
+/// Who may read an exported file: its owner.
+const PRIVATE: u32 = 0o600;
 
 #[derive(Debug, Args)]
 pub struct Export {
@@ -82,12 +87,28 @@ impl Export {
         let Some(path) = &self.output else {
             return Ok(Box::new(BufWriter::new(io::stdout().lock())));
         };
-        let file = File::create(path).map_err(|source| ExportError::NotWritten {
+        let file = private(path).map_err(|source| ExportError::NotWritten {
             path: path.clone(),
             source,
         })?;
         Ok(Box::new(BufWriter::new(file)))
     }
+}
+
+/// Opens a file that only its owner may read, also if it was there before and others could.
+fn private(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(PRIVATE)
+        .open(path)?;
+    // A pipe or a device is not a place where an export is kept.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(PRIVATE))?;
+    }
+    Ok(file)
 }
 
 fn find(model: &WriteModel, named: &str) -> Option<RoomId> {
@@ -182,17 +203,20 @@ impl Writer {
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         match self {
             Self::Lines(lines) => writeln!(lines, "{}", row.get()),
-            Self::Table(table) => Ok(table.write_record([
-                columns.id.clone(),
-                columns.ts.clone(),
-                columns.u.id.clone(),
-                text(&columns.u.username),
-                text(&columns.u.name),
-                text(&columns.t),
-                text(&columns.tmid),
-                text(&columns.edited),
-                columns.msg.clone(),
-            ])?),
+            Self::Table(table) => {
+                let cells = [
+                    columns.id.clone(),
+                    columns.ts.clone(),
+                    columns.u.id.clone(),
+                    text(&columns.u.username),
+                    text(&columns.u.name),
+                    text(&columns.t),
+                    text(&columns.tmid),
+                    text(&columns.edited),
+                    columns.msg.clone(),
+                ];
+                Ok(table.write_record(cells.map(cell))?)
+            }
         }
     }
 

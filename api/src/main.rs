@@ -14,6 +14,7 @@ mod record;
 mod replay;
 mod rest;
 mod serve;
+mod table;
 mod views;
 mod workspace;
 

@@ -1,5 +1,7 @@
 //! The server as its operator meets it: start, refusals to start, stop, and what every request gets.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 use hansard_tests::server::{Options, Server, binary};
@@ -266,4 +268,24 @@ async fn a_rooms_messages_are_exported_oldest_first() {
         table.contains("\"second, \"\"quoted\"\"\nand broken\""),
         "{table}"
     );
+}
+
+#[tokio::test]
+async fn an_exported_table_holds_no_formula_and_is_read_by_its_owner_alone() {
+    let mut server = Server::start().await;
+    let admin = server.admin().await;
+    let formula = "=cmd|' /C calc'!A0";
+    admin.say("GENERAL", formula).await;
+    assert!(server.stop().await.success());
+    let file = server.data().with_file_name("general.csv");
+    std::fs::write(&file, "what stood here before").unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    let path = file.to_str().unwrap();
+    let output = server.hansard(&["export", "general", "--format", "csv", "--output", path]);
+    assert!(output.status.success(), "{output:?}");
+    let table = std::fs::read_to_string(&file).unwrap();
+    assert!(table.contains(&format!(",'{formula}\n")), "{table}");
+    assert!(!table.contains("what stood here before"), "{table}");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
