@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -178,7 +179,7 @@ pub struct Flags {
     views: Option<ViewStore>,
 
     /// The address that other nodes reach this one at, where they elect the one that writes
-    /// [default: http:// and the address that HTTP is served on]
+    /// [default: http:// (https:// with a certificate) and the address that HTTP is served on]
     #[arg(long, global = true, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     advertise: Option<String>,
@@ -224,6 +225,62 @@ pub struct Flags {
     #[arg(long, global = true, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     forwarded_count: Option<usize>,
+
+    /// The file with the server's certificate and its chain, as PEM: HTTPS is served instead of HTTP.
+    /// It is read again when it changes
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert: Option<PathBuf>,
+
+    /// The file with the certificate's private key, as PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_key: Option<PathBuf>,
+
+    /// Connections that are open at a time [default: 10000, or what the limit of open files allows]
+    #[arg(long, global = true, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_connections: Option<NonZeroUsize>,
+
+    /// Connections of one address (of one /64 network where it is IPv6) that are open at a time; with
+    /// --forwarded-count, requests of one client that are under way [default: an eighth of all]
+    #[arg(long, global = true, value_name = "N", value_parser = at_least_one::<NonZeroUsize>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections_per_address: Option<NonZeroUsize>,
+
+    /// The longest that the head of a request may take to arrive, in seconds [default: 10]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = at_least_one::<NonZeroU32>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header_timeout: Option<NonZeroU32>,
+
+    /// How long a body may keep the server waiting, in seconds; every KiB that arrives pays for one of
+    /// them [default: 10]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = at_least_one::<NonZeroU32>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_timeout: Option<NonZeroU32>,
+
+    /// How long a connection may be idle between two requests, in seconds; longer than a proxy in
+    /// front keeps its own open [default: 75]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = at_least_one::<NonZeroU32>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_timeout: Option<NonZeroU32>,
+
+    /// How long a client may refuse to take an answer, in seconds; every KiB that it takes pays for one
+    /// of them [default: 30]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = at_least_one::<NonZeroU32>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    write_timeout: Option<NonZeroU32>,
+
+    /// The address that /metrics is served on, instead of the one of everything else
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics_listen: Option<SocketAddr>,
+
+    /// The file with the token that /metrics asks for (Authorization: Bearer); without one it answers
+    /// this machine alone. HANSARD_METRICS_TOKEN may hold the token itself
+    #[arg(long, global = true, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics_token_file: Option<PathBuf>,
 }
 
 /// What holds.
@@ -248,6 +305,22 @@ pub struct Config {
     /// How many proxies stand in front: that many addresses at the end of `X-Forwarded-For` are
     /// theirs to tell. 0 takes the peer's address.
     pub forwarded_count: usize,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// None for as many as can be, up to a default.
+    pub max_connections: Option<NonZeroUsize>,
+    /// None for a part of all.
+    pub connections_per_address: Option<NonZeroUsize>,
+    /// Seconds.
+    header_timeout: NonZeroU32,
+    /// Seconds.
+    body_timeout: NonZeroU32,
+    /// Seconds.
+    idle_timeout: NonZeroU32,
+    /// Seconds.
+    write_timeout: NonZeroU32,
+    pub metrics_listen: Option<SocketAddr>,
+    pub metrics_token_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -266,6 +339,16 @@ impl Default for Config {
             body_limit: 10 << 20,
             request_timeout: 30,
             forwarded_count: 0,
+            tls_cert: None,
+            tls_key: None,
+            max_connections: None,
+            connections_per_address: None,
+            header_timeout: const { NonZeroU32::new(10).unwrap() },
+            body_timeout: const { NonZeroU32::new(10).unwrap() },
+            idle_timeout: const { NonZeroU32::new(75).unwrap() },
+            write_timeout: const { NonZeroU32::new(30).unwrap() },
+            metrics_listen: None,
+            metrics_token_file: None,
         }
     }
 }
@@ -302,6 +385,7 @@ impl Config {
     pub fn address(&self) -> String {
         match &self.advertise {
             Some(url) => url.trim_end_matches('/').to_owned(),
+            None if self.tls_cert.is_some() => format!("https://{}", self.listen),
             None => format!("http://{}", self.listen),
         }
     }
@@ -309,9 +393,35 @@ impl Config {
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_timeout)
     }
+
+    pub fn header_timeout(&self) -> Duration {
+        seconds(self.header_timeout)
+    }
+
+    pub fn body_timeout(&self) -> Duration {
+        seconds(self.body_timeout)
+    }
+
+    pub fn idle_timeout(&self) -> Duration {
+        seconds(self.idle_timeout)
+    }
+
+    pub fn write_timeout(&self) -> Duration {
+        seconds(self.write_timeout)
+    }
 }
 
-const NAMES: [&str; 13] = [
+/// The value of a flag that can't be 0.
+fn at_least_one<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse()
+        .map_err(|_| "it must be a whole number, 1 or more")
+}
+
+fn seconds(number: NonZeroU32) -> Duration {
+    Duration::from_secs(number.get().into())
+}
+
+const NAMES: [&str; 23] = [
     "listen",
     "data",
     "log",
@@ -325,6 +435,16 @@ const NAMES: [&str; 13] = [
     "body-limit",
     "request-timeout",
     "forwarded-count",
+    "tls-cert",
+    "tls-key",
+    "max-connections",
+    "connections-per-address",
+    "header-timeout",
+    "body-timeout",
+    "idle-timeout",
+    "write-timeout",
+    "metrics-listen",
+    "metrics-token-file",
 ];
 
 /// `HANSARD_LISTEN` and so on. Other names may begin like that too and mean other programs.

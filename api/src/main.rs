@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod erasure;
 mod export;
+mod http_in;
 mod leading;
 mod logging;
 mod openapi;

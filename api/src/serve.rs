@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use hansard_commands::account::login::FailedLogins;
 use hansard_commands::account::password;
 use hansard_commands::bootstrap::{self, Administrator, BootstrapError};
@@ -27,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::{App, Parts};
 use crate::config::Config;
 use crate::erasure::Erasure;
+use crate::http_in::{self, Limits, Tls};
 use crate::leading::{Duties, Leading};
 use crate::rest::rate_limit::RateLimiter;
 use crate::rest::rooms::index::Index;
@@ -57,7 +57,7 @@ enum ListenError {
 
 pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let signals = Signals::listen()?;
-    let listener = listen(config.listen).await?;
+    let door = Door::open(&config).await?;
     let workspace = Workspace::open(&config).await?;
     let warming = tokio::spawn(password::warm_up());
     let running = Running::start(&workspace).await?;
@@ -112,8 +112,8 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         metrics: operation::gather()?,
     });
     let upkeep = tokio::spawn(tend(app.metrics.clone()));
-    tracing::info!(address = %listener.local_addr()?, "serving");
-    let served = serve(listener, app, signals, stop).await;
+    tracing::info!(address = %door.listener.local_addr()?, "serving");
+    door.serve(app, signals, stop).await;
 
     upkeep.abort();
     counting.abort();
@@ -123,7 +123,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     projector.stopped().await;
     workspace.close().await;
     tracing::info!("stopped");
-    Ok(served?)
+    Ok(())
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
@@ -135,33 +135,36 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
         })
 }
 
-/// Serves until a signal says to stop, then finishes what is under way.
-async fn serve(
+/// Where clients come in.
+struct Door {
     listener: TcpListener,
-    app: App,
-    mut signals: Signals,
-    stop: CancellationToken,
-) -> io::Result<()> {
-    let service = rest::service(app).into_make_service_with_connect_info::<SocketAddr>();
-    let listener = listener.tap_io(|stream| {
-        // Answers are written whole; waiting for more to send would only delay them.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection is not set to send at once");
-        }
-    });
-    let serving =
-        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let told = async {
-        signals.stop().await;
-        tracing::info!("stopping");
-        stop.cancel();
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        served = async { serving.await } => served,
-        () = told => {
-            tracing::warn!("requests under way did not finish in time");
-            Ok(())
+    limits: Limits,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Door {
+    /// Refuses what can't work before anything else is begun.
+    async fn open(config: &Config) -> Result<Self, Box<dyn Error>> {
+        Ok(Self {
+            tls: Tls::of(config)?,
+            limits: Limits::of(config)?,
+            listener: listen(config.listen).await?,
+        })
+    }
+
+    /// Serves until a signal says to stop, then finishes what is under way.
+    async fn serve(self, app: App, mut signals: Signals, stop: CancellationToken) {
+        let router = rest::service(app);
+        let serving = http_in::serve(self.listener, router, self.limits, self.tls, stop.clone());
+        let told = async {
+            signals.stop().await;
+            tracing::info!("stopping");
+            stop.cancel();
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            () = serving => {}
+            () = told => tracing::warn!("requests under way did not finish in time"),
         }
     }
 }

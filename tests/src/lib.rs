@@ -7,6 +7,7 @@ pub mod failover;
 pub mod history;
 pub mod kafka;
 pub mod load;
+pub mod raw;
 pub mod server;
 pub mod services;
 mod topology;

@@ -61,6 +61,8 @@ pub struct Options {
     /// A program that starts the server by `exec`, as `nohup` does; the server's command line follows
     /// its own.
     pub through: Vec<String>,
+    /// The server speaks TLS, with a certificate that this one (PEM) vouches for.
+    pub trusted: Option<String>,
 }
 
 impl Options {
@@ -123,9 +125,9 @@ impl Server {
         Self {
             directory,
             port: free_port(),
-            options,
             process: None,
-            http: http(),
+            http: http_trusting(options.trusted.as_deref()),
+            options,
             others: Vec::new(),
             seen: Arc::default(),
         }
@@ -146,7 +148,17 @@ impl Server {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
+        let scheme = if self.options.trusted.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}{path}", self.address())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     pub fn pid(&self) -> u32 {
@@ -342,11 +354,25 @@ impl Drop for Server {
     }
 }
 
-/// reqwest wants to know who does its cryptography before it speaks, even where there is none to do.
+/// An HTTP client.
 pub fn http() -> reqwest::Client {
+    http_trusting(None)
+}
+
+/// reqwest wants to know who does its cryptography before it speaks, even where there is none to do. A
+/// client trusts the certificate (PEM) it is given, and no other.
+fn http_trusting(trusted: Option<&str>) -> reqwest::Client {
     // An error means that another test of this process said so already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::new()
+    let client = reqwest::Client::builder();
+    let client = match trusted {
+        None => client,
+        Some(pem) => {
+            let certificate = reqwest::Certificate::from_pem(pem.as_bytes());
+            client.tls_certs_only([certificate.expect("a certificate")])
+        }
+    };
+    client.build().expect("an HTTP client")
 }
 
 /// A port below those that the system gives to connections, which could take it at any moment. Each is

@@ -1,16 +1,17 @@
 //! What a request says: its body and its query string, as typed values.
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::failure::Failure;
 use super::lenient;
 use crate::app::App;
+use crate::http_in::body::BodyError;
 
 /// The body: JSON, whatever its content type says, or a form. An empty body is an empty object.
 #[derive(Debug)]
@@ -55,17 +56,25 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
 
 /// The bytes of a body that is not larger than the server takes.
 pub async fn bytes(request: Request, app: &App) -> Result<Bytes, Failure> {
-    Bytes::from_request(request, app)
-        .await
-        .map_err(|rejection| match rejection {
-            BytesRejection::FailedToBufferBody(error)
-                if error.status() == StatusCode::PAYLOAD_TOO_LARGE =>
-            {
-                Failure::too_large(app.config.body_limit)
-            }
-            // The client went away or sent a broken encoding; it is not there to read the answer.
-            _ => Failure::plain("The body could not be read"),
-        })
+    read(request.into_body(), app.config.body_limit).await
+}
+
+/// The bytes of a body that is not larger than `limit`. One that says it is larger is not read at all.
+pub async fn read(body: axum::body::Body, limit: usize) -> Result<Bytes, Failure> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Failure::too_large(limit));
+    }
+    let collected = Limited::new(body, limit).collect().await;
+    match collected {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure::too_large(limit)),
+        Err(error) => Err(match BodyError::behind(error.as_ref()) {
+            Some(BodyError::TooSlow) => Failure::too_slow(),
+            Some(BodyError::NoRoom) => Failure::busy(),
+            // The client went away or sent a broken encoding.
+            Some(BodyError::Connection(_)) | None => Failure::plain("The body could not be read"),
+        }),
+    }
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

@@ -132,6 +132,14 @@ impl Failure {
         )
     }
 
+    /// 408: the body arrives so slowly that it is not waited for any longer.
+    pub fn too_slow() -> Self {
+        Self::unsuccessful(
+            StatusCode::REQUEST_TIMEOUT,
+            "The request arrives too slowly [error-request-timeout]",
+        )
+    }
+
     /// 413: more than the configured limit of bytes.
     pub fn too_large(limit: usize) -> Self {
         Self::unsuccessful(
@@ -164,6 +172,11 @@ impl Failure {
             retry_after: Some(RETRY_AFTER),
             ..Self::unavailable(error)
         }
+    }
+
+    /// 503: more clients are connected than the server serves at a time.
+    pub fn crowded() -> Self {
+        Self::unavailable("The server has too many connections, try again [error-too-busy]")
     }
 
     /// 503 because something the server stands on does not answer.

@@ -8,7 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use hansard_domain::log::Role;
 use hansard_infra::http_out::peer::{PeerAnswer, PeerError, PeerRequest};
 
+use super::body;
 use super::caller::client_address;
 use super::exchange::{self, RequestId};
 use super::failure::{Elsewhere, Failure};
@@ -71,8 +72,9 @@ pub async fn hand_on(State(app): State<App>, mut request: Request, next: Next) -
         }
     }
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, app.config.body_limit).await else {
-        return Failure::too_large(app.config.body_limit).into_response();
+    let body = match body::read(body, app.config.body_limit).await {
+        Ok(body) => body,
+        Err(failure) => return failure.into_response(),
     };
     let kept = Kept { parts, body };
     let looks = kept.parts.method.is_safe();

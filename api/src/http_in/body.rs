@@ -1,0 +1,238 @@
+//! The body of a request: it may not keep the server waiting, nor fill its memory, and what a handler
+//! does not read of it is not lost sight of.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use parking_lot::Mutex;
+use tokio::time::Sleep;
+
+use super::limits::{DRAIN_BYTES, DRAIN_TIME, Limits};
+use super::pace::Pace;
+
+/// Why a body is not read on.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body arrives too slowly")]
+    TooSlow,
+    #[error("the bodies of all requests together take too much memory")]
+    NoRoom,
+    #[error(transparent)]
+    Connection(#[from] hyper::Error),
+}
+
+impl BodyError {
+    /// What stands behind an error of whoever read a body.
+    pub fn behind<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let mut error = Some(error);
+        while let Some(one) = error {
+            if let Some(found) = one.downcast_ref() {
+                return Some(found);
+            }
+            error = one.source();
+        }
+        None
+    }
+}
+
+/// The memory that the bodies of all requests share.
+#[derive(Debug)]
+pub struct Memory {
+    taken: AtomicUsize,
+    limit: usize,
+}
+
+impl Memory {
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            taken: AtomicUsize::new(0),
+            limit,
+        })
+    }
+}
+
+/// A body on its way to a handler.
+pub struct RequestBody {
+    incoming: Option<Incoming>,
+    rest: Arc<Shared>,
+    pace: Pace,
+    /// Rings when the client has kept us waiting for too long.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// What is left of a body when its handler is done. The memory counts as taken until it is dropped.
+pub struct Rest(Arc<Shared>);
+
+struct Shared {
+    memory: Arc<Memory>,
+    taken: AtomicUsize,
+    left: Mutex<Left>,
+}
+
+#[derive(Default)]
+struct Left {
+    /// Given back by the handler before its end.
+    body: Option<Incoming>,
+    /// Some of it was asked for: a client that waits for that has been told to send.
+    begun: bool,
+    /// It was read to its end, or can't be read any more.
+    ended: bool,
+    /// It is not worth waiting for the rest.
+    given_up: bool,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let taken = self.taken.load(Ordering::Relaxed);
+        self.memory.taken.fetch_sub(taken, Ordering::Relaxed);
+    }
+}
+
+impl RequestBody {
+    pub fn new(incoming: Incoming, limits: &Limits, memory: &Arc<Memory>) -> (Self, Rest) {
+        let rest = Arc::new(Shared {
+            memory: memory.clone(),
+            taken: AtomicUsize::new(0),
+            left: Mutex::default(),
+        });
+        let body = Self {
+            incoming: Some(incoming),
+            rest: rest.clone(),
+            pace: Pace::new(limits.body_timeout),
+            alarm: None,
+        };
+        (body, Rest(rest))
+    }
+
+    /// Whether there is room for so many bytes more, which then are taken.
+    fn take(&self, bytes: usize) -> bool {
+        let memory = &self.rest.memory;
+        self.rest.taken.fetch_add(bytes, Ordering::Relaxed);
+        memory.taken.fetch_add(bytes, Ordering::Relaxed) + bytes <= memory.limit
+    }
+
+    fn give_up(&self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.rest.left.lock().given_up = true;
+        Poll::Ready(Some(Err(error)))
+    }
+
+    /// Notes that there is nothing more to read.
+    fn end(&mut self) {
+        self.incoming = None;
+        self.rest.left.lock().ended = true;
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                this.pace.moved(bytes);
+                if !this.take(bytes) {
+                    return this.give_up(BodyError::NoRoom);
+                }
+                if this.pace.is_over() {
+                    return this.give_up(BodyError::TooSlow);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                this.end();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.end();
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Pending => {
+                this.rest.left.lock().begun = true;
+                let until = this.pace.wait().into();
+                let alarm = this
+                    .alarm
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+                if alarm.deadline() != until {
+                    alarm.as_mut().reset(until);
+                }
+                match alarm.as_mut().poll(cx) {
+                    Poll::Ready(()) => this.give_up(BodyError::TooSlow),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(incoming) = self.incoming.take() else {
+            return;
+        };
+        let mut left = self.rest.left.lock();
+        if incoming.is_end_stream() {
+            left.ended = true;
+        } else {
+            left.body = Some(incoming);
+        }
+    }
+}
+
+impl Rest {
+    /// Takes in what the client still sends of the body, if that is little and soon there. Answers
+    /// whether the connection can go on.
+    pub async fn settle(&self, expects_continue: bool) -> bool {
+        let left = std::mem::take(&mut *self.0.left.lock());
+        let Some(mut body) = left.body else {
+            return left.ended;
+        };
+        // A client that waits to be told to send a body is not told so only to throw it away.
+        if left.given_up || (expects_continue && !left.begun) {
+            return false;
+        }
+        if body.size_hint().lower() > DRAIN_BYTES {
+            return false;
+        }
+        let drained = async {
+            let mut bytes = 0;
+            loop {
+                match body.frame().await {
+                    None => return true,
+                    Some(Err(_)) => return false,
+                    Some(Ok(frame)) => bytes += frame.data_ref().map_or(0, Bytes::len) as u64,
+                }
+                if bytes > DRAIN_BYTES {
+                    return false;
+                }
+            }
+        };
+        tokio::time::timeout(DRAIN_TIME, drained)
+            .await
+            .unwrap_or(false)
+    }
+}

@@ -1,0 +1,205 @@
+//! One connection, as far as others have to know of it: what it is doing, and since when.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::limits::{LINGER_SILENCE, Limits, RESERVE_TIMEOUT};
+use super::network::Network;
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It was accepted, and nothing was asked yet.
+    Opening,
+    /// Everything that was asked is answered.
+    Idle,
+    /// The head of a request is arriving.
+    Head,
+    /// A request is being answered.
+    Busy,
+    /// The last answer is sent; what the client still sends is thrown away.
+    Closing,
+    /// It does not speak HTTP any more.
+    Upgraded,
+}
+
+impl Phase {
+    const ALL: [Self; 6] = [
+        Self::Opening,
+        Self::Idle,
+        Self::Head,
+        Self::Busy,
+        Self::Closing,
+        Self::Upgraded,
+    ];
+}
+
+/// Why the server ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Too long in its phase.
+    Phase(Phase),
+    /// The client does not take what it is sent.
+    NotRead,
+    /// Another connection needs the room.
+    MadeRoom,
+}
+
+impl Reason {
+    /// For the metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Phase(Phase::Opening | Phase::Head) => "head-timeout",
+            Self::Phase(_) => "idle-timeout",
+            Self::NotRead => "write-timeout",
+            Self::MadeRoom => "made-room",
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Connection {
+    pub peer: SocketAddr,
+    pub network: Network,
+    /// Taken in beyond the limit, to ask for the server's health.
+    pub reserved: bool,
+    opened: Instant,
+    /// The phase, and since when: milliseconds after `opened`.
+    phase: AtomicU64,
+    /// When the client has refused to take bytes for too long: milliseconds after `opened`; 0 while it
+    /// takes them.
+    blocked_until: AtomicU64,
+    /// Bytes of the client are under way that nobody will read.
+    unread: AtomicBool,
+    end: Notify,
+}
+
+impl Connection {
+    pub fn new(peer: SocketAddr, network: Network, reserved: bool) -> Self {
+        Self {
+            peer,
+            network,
+            reserved,
+            opened: Instant::now(),
+            phase: AtomicU64::new(0),
+            blocked_until: AtomicU64::new(0),
+            unread: AtomicBool::new(false),
+            end: Notify::new(),
+        }
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.opened).as_millis() as u64
+    }
+
+    /// What it is doing, and since when.
+    fn unpacked(&self) -> (Phase, u64) {
+        let packed = self.phase.load(Ordering::Relaxed);
+        let [number, ..] = packed.to_le_bytes();
+        let phase = Phase::ALL.get(usize::from(number)).copied();
+        (phase.unwrap_or(Phase::Busy), packed >> u8::BITS)
+    }
+
+    /// What it is doing, and for how long it has been.
+    fn phase(&self) -> (Phase, Duration) {
+        let (phase, since) = self.unpacked();
+        let now = self.millis(Instant::now());
+        (phase, Duration::from_millis(now.saturating_sub(since)))
+    }
+
+    /// Goes over to another phase, or begins the same one anew.
+    pub fn enter(&self, phase: Phase) {
+        let since = self.millis(Instant::now());
+        self.phase
+            .store(since << u8::BITS | phase as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes came in.
+    pub fn heard(&self) {
+        match self.unpacked().0 {
+            Phase::Idle => self.enter(Phase::Head),
+            Phase::Closing => self.enter(Phase::Closing),
+            Phase::Opening | Phase::Head | Phase::Busy | Phase::Upgraded => {}
+        }
+    }
+
+    /// An answer has been handed over as a whole.
+    pub fn answered(&self) {
+        if self.unpacked().0 == Phase::Busy {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    /// The client does not take bytes; it is given up then.
+    pub fn blocked(&self, until: Instant) {
+        let until = self.millis(until).max(1);
+        self.blocked_until.store(until, Ordering::Relaxed);
+    }
+
+    /// The client takes bytes again.
+    pub fn unblocked(&self) {
+        self.blocked_until.store(0, Ordering::Relaxed);
+    }
+
+    /// Says that the client sends what nobody will read, so that it is read and thrown away before the
+    /// connection is closed: else the client's system throws away the answer.
+    pub fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there may be bytes that nobody has read.
+    pub fn has_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+            || matches!(self.unpacked().0, Phase::Opening | Phase::Head)
+    }
+
+    /// Whether it is to be ended, and why.
+    pub fn overdue(&self, limits: &Limits) -> Option<Reason> {
+        let blocked = self.blocked_until.load(Ordering::Relaxed);
+        if blocked != 0 && self.millis(Instant::now()) >= blocked {
+            return Some(Reason::NotRead);
+        }
+        let (phase, spent) = self.phase();
+        self.allowed(phase, limits)
+            .is_some_and(|allowed| spent >= allowed)
+            .then_some(Reason::Phase(phase))
+    }
+
+    /// How much of its time it has used up, in thousandths; `None` if it is not to be ended for the sake
+    /// of others.
+    pub fn dispensable(&self, limits: &Limits) -> Option<u64> {
+        if self.blocked_until.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let (phase, spent) = self.phase();
+        let allowed = self.allowed(phase, limits)?.as_millis().max(1) as u64;
+        Some(spent.as_millis() as u64 * 1000 / allowed)
+    }
+
+    /// How long a phase may last.
+    fn allowed(&self, phase: Phase, limits: &Limits) -> Option<Duration> {
+        match phase {
+            Phase::Opening | Phase::Head | Phase::Idle if self.reserved => Some(RESERVE_TIMEOUT),
+            Phase::Opening | Phase::Head => Some(limits.header_timeout),
+            Phase::Idle => Some(limits.idle_timeout),
+            Phase::Closing => Some(LINGER_SILENCE),
+            Phase::Busy | Phase::Upgraded => None,
+        }
+    }
+
+    /// Ends it.
+    pub fn end(&self, reason: Reason) {
+        metrics::counter!("hansard_http_connections_ended_total", "reason" => reason.label())
+            .increment(1);
+        self.end.notify_one();
+    }
+
+    /// Waits until it is to end.
+    pub async fn ended(&self) {
+        self.end.notified().await;
+    }
+}
