@@ -19,6 +19,7 @@ use crate::committer::Committer;
 use crate::decision::{Decision, Tools};
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
+use crate::time::LogTime;
 
 /// How many commands may wait; one more is answered [`CommandError::Busy`].
 const WAITING: usize = 8192;
@@ -109,7 +110,7 @@ impl Commands {
                 journal: journal.clone(),
                 claims,
             }),
-            clock: clock.clone(),
+            time: LogTime::new(clock.clone()),
             jobs,
             minting: Arc::default(),
             role: journal.watch_role(),

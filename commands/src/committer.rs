@@ -4,12 +4,13 @@
 //! of all with one append. While that append runs, the next batch gathers: the busier the server, the
 //! larger the batches. Answers go out after the append is durable and the write model has advanced.
 //!
-//! Where several nodes write one log, each has a committer. What others wrote is taken in when the
-//! log tells of it, and before a commit's own events; a decision that they overtook, so that its
-//! commit conflicts, is taken again on the newer model. Where nodes elect their writer, the committers
-//! of the others decide nothing.
+//! Each append names the position that it was decided on, and the log refuses it if it has gone on
+//! since: whatever a decision looked at, it still holds when its events are recorded. Where several
+//! nodes write one log, each has a committer, which waits for its turn, takes in what others wrote,
+//! and then decides; one that is overtaken all the same decides again. Where nodes elect their
+//! writer, the committers of the others decide nothing, and a new writer decides nothing before its
+//! election is on the record.
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,16 +18,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hansard_domain::audit::AuditEvent;
-use hansard_domain::id::Clock;
-use hansard_domain::journal::{Batch, JournalError, Proposal};
-use hansard_domain::log::{Conflict, LogError, Position, Role, StreamId};
+use hansard_domain::journal::{Batch, JournalError};
+use hansard_domain::log::{LogError, Position, Refusal, Role};
+use hansard_domain::vault::KeyId;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::bus::Job;
 use crate::caller::Caller;
-use crate::decision::{Decision, Tools};
+use crate::decision::{Decision, Finished, Tools};
 use crate::error::CommandError;
 use crate::model::WriteModel;
+use crate::time::LogTime;
 
 /// How many decisions one append carries at most.
 const MAX_BATCH: usize = 512;
@@ -35,11 +38,14 @@ const MAX_BATCH: usize = 512;
 const KEYS_LOW: usize = 2048;
 const KEYS_HIGH: usize = 6144;
 
-/// A decision that needs more keys than this at once is not one decision.
+/// How many keys are minted for each decision before it is taken.
 const KEYS_PER_JOB: usize = 4;
 
-/// How often a decision is taken that other nodes overtake.
-const ATTEMPTS: usize = 5;
+/// How many keys one decision may need: more would hold up everybody else for seconds.
+const KEYS_MOST: usize = 50_000;
+
+/// How long decisions are taken again that other nodes overtake.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the committer waits before it asks a log that failed again.
 const RECOVERY_PAUSE: Duration = Duration::from_millis(200);
@@ -47,7 +53,7 @@ const RECOVERY_PAUSE: Duration = Duration::from_millis(200);
 pub(crate) struct Committer {
     pub model: Arc<ArcSwap<WriteModel>>,
     pub tools: Arc<Tools>,
-    pub clock: Arc<dyn Clock>,
+    pub time: LogTime,
     pub jobs: mpsc::Receiver<Box<dyn Job>>,
     pub minting: Arc<AtomicBool>,
     pub role: watch::Receiver<Role>,
@@ -62,6 +68,8 @@ struct Decided {
     verdict: Result<(), CommandError>,
     /// Whether something is to be recorded.
     recorded: bool,
+    /// The fresh keys that it is sealed under.
+    keys: Vec<KeyId>,
 }
 
 impl Committer {
@@ -85,30 +93,37 @@ impl Committer {
         }
     }
 
-    /// Begins or ends to write, as the log says. Who begins takes in first what was written before.
+    /// Begins or ends to write, as the log says. Who begins takes in first what was written before,
+    /// and puts its address on the record; until it stands there, nothing is decided, as the other
+    /// nodes would still hand their requests to the writer before.
     async fn take_role(&mut self) {
-        if *self.role.borrow_and_update() != Role::Sole {
-            return;
-        }
         let Some(address) = self.address.clone() else {
+            self.role.mark_unchanged();
             return;
         };
-        self.recover().await;
+        while *self.role.borrow_and_update() == Role::Sole {
+            self.recover().await;
+            let Err(error) = self.elect(address.clone()).await else {
+                return;
+            };
+            tracing::warn!(%error, "the election of this node is not recorded yet");
+            self.refuse_waiting(&error);
+            tokio::time::sleep(RECOVERY_PAUSE).await;
+        }
+    }
+
+    async fn elect(&mut self, address: String) -> Result<(), JournalError> {
         let base = self.model.load_full();
-        let now = self.tools.journal.not_before_newest(self.clock.now());
         let caller = Caller::system("elect");
-        let mut decision = Decision::new(&base, &caller, now, &self.tools);
+        let moment = self.time.now(base.newest());
+        let mut decision = Decision::new(&base, &caller, moment, &self.tools);
         decision.elect(address);
-        let (proposal, _) = decision.finish();
-        match self
-            .tools
-            .journal
-            .append(proposal.into_iter().collect())
-            .await
-        {
-            Ok(_) => self.recover().await,
-            // Another node writes by now, or the log is away and this node is elected anew.
-            Err(error) => tracing::warn!(%error, "the election of this node could not be recorded"),
+        let proposals = decision.finish().proposal.into_iter().collect();
+        let outcomes = self.tools.journal.append(Some(base.position()), proposals);
+        let refused = outcomes.await?.into_iter().find_map(Result::err);
+        match refused {
+            None => self.catch_up().await,
+            Some(refusal) => Err(LogError::Unavailable(refusal.to_string()).into()),
         }
     }
 
@@ -127,20 +142,50 @@ impl Committer {
 
     /// Decides and records jobs; those that other nodes overtook again, on what is there now.
     async fn work(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        for attempt in 1.. {
+        let give_up = Instant::now() + PATIENCE;
+        while !jobs.is_empty() {
+            if self.role.has_changed().unwrap_or(false) {
+                self.take_role().await;
+            }
             if *self.role.borrow() == Role::Follower {
-                for job in jobs {
-                    job.answer(Err(CommandError::Follower));
-                }
+                answer_all(jobs, &CommandError::Follower);
+                return;
+            }
+            if Instant::now() >= give_up {
+                answer_all(jobs, &CommandError::Busy);
+                return;
+            }
+            self.mint_ahead(jobs.len()).await;
+            if let Err(error) = self.take_turn(&mut jobs).await {
+                tracing::error!(%error, "a batch could not be decided");
+                answer_all(jobs, &error.into());
+                self.recover().await;
                 return;
             }
             metrics::histogram!("hansard_commit_batch_size").record(jobs.len() as f64);
-            self.mint_ahead(jobs.len()).await;
-            jobs = self.commit(jobs, attempt == ATTEMPTS).await;
-            if jobs.is_empty() {
-                return;
-            }
+            jobs = self.commit(jobs).await;
         }
+    }
+
+    /// Where all nodes write, waits for this one's turn, and takes in what the others wrote. What came
+    /// meanwhile is decided in the same turn.
+    async fn take_turn(&mut self, jobs: &mut Vec<Box<dyn Job>>) -> Result<(), JournalError> {
+        if *self.role.borrow() != Role::Shared {
+            return Ok(());
+        }
+        let head = self.tools.journal.turn().await?;
+        if head > self.tools.journal.head()
+            && let Err(error) = self.catch_up().await
+        {
+            self.tools.journal.pass().await;
+            return Err(error);
+        }
+        while jobs.len() < MAX_BATCH
+            && let Ok(job) = self.jobs.try_recv()
+        {
+            jobs.push(job);
+        }
+        Ok(())
     }
 
     async fn mint_ahead(&self, jobs: usize) {
@@ -161,30 +206,34 @@ impl Committer {
         }
     }
 
-    /// Gives back the jobs that are to be decided again; none if it is the last attempt.
-    async fn commit(&mut self, jobs: Vec<Box<dyn Job>>, last: bool) -> Vec<Box<dyn Job>> {
+    /// Decides jobs and records the outcome; gives back those that are to be decided again.
+    async fn commit(&mut self, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
         let base = self.model.load_full();
         let mut model = base.as_ref().clone();
         let mut decided = Vec::with_capacity(jobs.len());
         let mut proposals = Vec::with_capacity(jobs.len());
         for mut job in jobs {
-            let (verdict, proposal) = self.decide(job.as_mut(), &mut model).await;
+            let (verdict, finished) = self.decide(job.as_mut(), &mut model).await;
+            let Finished { proposal, keys, .. } = finished;
             decided.push(Decided {
                 job,
                 verdict,
                 recorded: proposal.is_some(),
+                keys,
             });
             proposals.extend(proposal);
         }
+        let journal = self.tools.journal.clone();
         if proposals.is_empty() {
+            journal.pass().await;
             for Decided { job, verdict, .. } in decided {
                 job.answer(verdict.map(|()| None));
             }
             return Vec::new();
         }
-        let error = match self.tools.journal.append(proposals).await {
-            Ok(outcomes) => match self.advance(&base, model, &outcomes).await {
-                Ok(overtaken) => return settle(decided, outcomes, &overtaken, last),
+        let error = match journal.append(Some(base.position()), proposals).await {
+            Ok(outcomes) => match self.advance(model, &outcomes).await {
+                Ok(()) => return self.settle(decided, outcomes),
                 Err(error) => error,
             },
             Err(error) => error,
@@ -206,80 +255,99 @@ impl Committer {
 
     /// Decides a job on the model, and advances the model by it.
     async fn decide(
-        &self,
+        &mut self,
         job: &mut dyn Job,
         model: &mut WriteModel,
-    ) -> (Result<(), CommandError>, Option<Proposal>) {
-        let now = self.tools.journal.not_before_newest(self.clock.now());
+    ) -> (Result<(), CommandError>, Finished) {
+        let moment = self.time.now(model.newest());
         let caller = job.caller();
         loop {
-            let mut decision = Decision::new(model, &caller, now, &self.tools);
+            let mut decision = Decision::new(model, &caller, moment, &self.tools);
             // What panics takes its own changes with it, and nobody else's command.
             let verdict = catch_unwind(AssertUnwindSafe(|| job.decide(&mut decision)));
             match verdict.unwrap_or(Err(CommandError::Broken)) {
                 Ok(()) => {
-                    let (proposal, changed) = decision.finish();
-                    if let Some(changed) = changed {
+                    let mut finished = decision.finish();
+                    if let Some(changed) = finished.changed.take() {
                         *model = changed;
                     }
-                    return (Ok(()), proposal);
+                    return (Ok(()), finished);
                 }
                 Err(CommandError::OutOfKeys) => {
+                    let needed = decision.give_up();
+                    if needed >= KEYS_MOST {
+                        return (Err(CommandError::TooMuch), Finished::default());
+                    }
                     let keys = self.tools.journal.keys();
-                    if let Err(error) = keys.reserve(KEYS_HIGH).await {
-                        return (Err(JournalError::from(error).into()), None);
+                    if let Err(error) = keys.reserve(KEYS_HIGH.max(needed * 2)).await {
+                        let error = JournalError::from(error);
+                        return (Err(error.into()), Finished::default());
                     }
                 }
                 Err(error) => {
-                    let denial = denial(&error, &caller);
-                    let proposal = denial.and_then(|denial| {
-                        let mut record = Decision::new(model, &caller, now, &self.tools);
-                        record.audit(denial);
-                        record.finish().0
-                    });
-                    return (Err(error), proposal);
+                    decision.give_up();
+                    let finished = match denial(&error, &caller) {
+                        None => Finished::default(),
+                        Some(denial) => {
+                            let mut record = Decision::new(model, &caller, moment, &self.tools);
+                            record.audit(denial);
+                            record.finish()
+                        }
+                    };
+                    return (Err(error), finished);
                 }
             }
         }
     }
 
-    /// Advances the write model by what was recorded. Answers the streams that other nodes moved on
-    /// since the decisions were taken.
+    /// Advances the write model by what was recorded.
     async fn advance(
         &self,
-        base: &Arc<WriteModel>,
-        decided: WriteModel,
-        outcomes: &[Result<Batch, Conflict>],
-    ) -> Result<HashSet<StreamId>, JournalError> {
-        let journal = &self.tools.journal;
-        let recorded = || outcomes.iter().flatten().flat_map(|batch| batch.iter());
-        let shared = *self.role.borrow() == Role::Shared;
-        if shared && outcomes.iter().any(Result::is_err) {
-            journal.catch_up().await?;
-        }
-        let alone = !shared
-            || recorded()
-                .zip(base.position.0 + 1..)
-                .all(|(entry, next)| entry.position.0 == next);
-        let mut overtaken = HashSet::new();
-        let mut model = if alone && outcomes.iter().all(Result::is_ok) {
-            decided
-        } else {
+        mut decided: WriteModel,
+        outcomes: &[Result<Batch, Refusal>],
+    ) -> Result<(), JournalError> {
+        if outcomes.iter().any(Result::is_err) {
             // Part of the decided model never happened, or something happened before it.
-            let own: HashSet<Position> = recorded().map(|entry| entry.position).collect();
-            let mut model = base.as_ref().clone();
-            for batch in journal.since(base.position).await? {
-                model.advance(&batch);
-                let others = batch.iter().filter(|entry| !own.contains(&entry.position));
-                overtaken.extend(others.map(|entry| entry.stream.clone()));
-            }
-            model
-        };
-        if let Some(last) = recorded().last() {
-            model.position = model.position.max(last.position);
+            return self.catch_up().await;
         }
-        self.model.store(Arc::new(model));
-        Ok(overtaken)
+        let recorded = outcomes.iter().flatten().flat_map(|batch| batch.iter());
+        if let Some(last) = recorded.last() {
+            decided.reach(last);
+        }
+        self.model.store(Arc::new(decided));
+        Ok(())
+    }
+
+    /// Answers the jobs; those that other nodes overtook are given back instead.
+    fn settle(
+        &self,
+        decided: Vec<Decided>,
+        outcomes: Vec<Result<Batch, Refusal>>,
+    ) -> Vec<Box<dyn Job>> {
+        let mut again = Vec::new();
+        let mut outcomes = outcomes.into_iter();
+        for Decided {
+            job,
+            verdict,
+            recorded,
+            keys,
+        } in decided
+        {
+            let outcome = if recorded { outcomes.next() } else { None };
+            if matches!(outcome, Some(Err(_))) {
+                self.tools.journal.keys().give_back(keys);
+            }
+            match (verdict, outcome) {
+                (_, Some(Err(Refusal::Overtaken))) => again.push(job),
+                (Ok(()), Some(Err(Refusal::Conflict(conflict)))) => {
+                    job.answer(Err(CommandError::Conflict(conflict.stream)));
+                }
+                (Ok(()), Some(Ok(batch))) => job.answer(Ok(Some(batch))),
+                (Ok(()), None) => job.answer(Ok(None)),
+                (Err(error), _) => job.answer(Err(error)),
+            }
+        }
+        again
     }
 
     /// After an append whose outcome is unknown: reads on in the log until it answers, and takes in
@@ -287,18 +355,22 @@ impl Committer {
     async fn recover(&mut self) {
         while let Err(error) = self.catch_up().await {
             tracing::warn!(%error, "the log does not answer yet");
-            while let Ok(job) = self.jobs.try_recv() {
-                job.answer(Err(error.clone().into()));
-            }
+            self.refuse_waiting(&error);
             tokio::time::sleep(RECOVERY_PAUSE).await;
         }
     }
 
-    /// Takes in what was recorded and is not known here.
+    fn refuse_waiting(&mut self, error: &JournalError) {
+        while let Ok(job) = self.jobs.try_recv() {
+            job.answer(Err(error.clone().into()));
+        }
+    }
+
+    /// Takes in what was recorded and is not in the write model.
     async fn catch_up(&self) -> Result<(), JournalError> {
         self.tools.journal.catch_up().await?;
         let mut model = self.model.load_full().as_ref().clone();
-        for batch in self.tools.journal.since(model.position).await? {
+        for batch in self.tools.journal.since(model.position()).await? {
             model.advance(&batch);
         }
         self.model.store(Arc::new(model));
@@ -306,35 +378,10 @@ impl Committer {
     }
 }
 
-/// Answers the jobs. Those whose conflict came from streams that other nodes moved on are given back
-/// instead, unless it was the last attempt.
-fn settle(
-    decided: Vec<Decided>,
-    outcomes: Vec<Result<Batch, Conflict>>,
-    overtaken: &HashSet<StreamId>,
-    last: bool,
-) -> Vec<Box<dyn Job>> {
-    let mut again = Vec::new();
-    let mut outcomes = outcomes.into_iter();
-    for Decided {
-        job,
-        verdict,
-        recorded,
-    } in decided
-    {
-        let outcome = if recorded { outcomes.next() } else { None };
-        let retried = |conflict: &Conflict| !last && overtaken.contains(&conflict.stream);
-        match (verdict, outcome) {
-            (Ok(()), Some(Err(conflict))) if retried(&conflict) => again.push(job),
-            (Ok(()), Some(Err(conflict))) => {
-                job.answer(Err(CommandError::Conflict(conflict.stream)));
-            }
-            (Ok(()), Some(Ok(batch))) => job.answer(Ok(Some(batch))),
-            (Ok(()), None) => job.answer(Ok(None)),
-            (Err(error), _) => job.answer(Err(error)),
-        }
+fn answer_all(jobs: Vec<Box<dyn Job>>, error: &CommandError) {
+    for job in jobs {
+        job.answer(Err(error.clone()));
     }
-    again
 }
 
 /// What goes on the record of an error.

@@ -4,7 +4,11 @@
 //! aggregates take effect in the decision's own copy at once, so that a later one sees the earlier;
 //! all events of a decision are one commit, or none if it ends with an error.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Duration;
 
 use compact_str::CompactString;
 use cqrs_es::Aggregate;
@@ -21,7 +25,7 @@ use hansard_domain::integration::{Delivery, DeliveryCommand, Integration, Integr
 use hansard_domain::journal::{Context, Draft, Proposal};
 use hansard_domain::keyring::Keyring;
 use hansard_domain::log::{StreamId, Version};
-use hansard_domain::message::{Content, Mentions, Message, MessageCommand, Sent};
+use hansard_domain::message::{Content, Mentions, Message, MessageCommand, MessageEvent, Sent};
 use hansard_domain::node::{NODE, NodeEvent};
 use hansard_domain::role::{Permission, PermissionCommand, Role, RoleCommand};
 use hansard_domain::room::{Room, RoomCommand};
@@ -36,6 +40,11 @@ use crate::account::token;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
+use crate::time::Moment;
+
+/// How far a room's time may run ahead of the log's, where more is said in it than one message a
+/// millisecond.
+const LEAD: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Decision<'a> {
@@ -43,9 +52,24 @@ pub struct Decision<'a> {
     /// The copy that this decision's events were applied to; none until one concerns the model.
     changed: Option<WriteModel>,
     caller: &'a Caller,
-    now: Timestamp,
+    moment: Moment,
     tools: &'a Tools,
     drafts: Vec<Draft>,
+    /// Where the draft of each stream is.
+    places: HashMap<StreamId, usize>,
+    /// The fresh keys that it has taken.
+    keys: RefCell<Vec<KeyId>>,
+}
+
+/// What was decided.
+#[derive(Default)]
+pub(crate) struct Finished {
+    /// The commit; `None` if nothing is to be recorded.
+    pub proposal: Option<Proposal>,
+    /// The model that it leads to, if it concerns the model.
+    pub changed: Option<WriteModel>,
+    /// The fresh keys that it is sealed under.
+    pub keys: Vec<KeyId>,
 }
 
 /// What decisions are made with.
@@ -66,16 +90,18 @@ impl<'a> Decision<'a> {
     pub(crate) fn new(
         base: &'a WriteModel,
         caller: &'a Caller,
-        now: Timestamp,
+        moment: Moment,
         tools: &'a Tools,
     ) -> Self {
         Self {
             base,
             changed: None,
             caller,
-            now,
+            moment,
             tools,
             drafts: Vec::new(),
+            places: HashMap::new(),
+            keys: RefCell::default(),
         }
     }
 
@@ -103,12 +129,28 @@ impl<'a> Decision<'a> {
 
     /// The time that this decision's events are recorded with.
     pub fn now(&self) -> Timestamp {
-        self.now
+        self.moment.at
+    }
+
+    /// The time of a message that comes next in a room; `asked` is the one that its sender would like.
+    ///
+    /// Clients page through a room by these times, so each is later than the one before it. In a room
+    /// where more is said than one message a millisecond they run ahead of [`Self::now`], by a second
+    /// at most; what comes faster still has the same time as what came before it.
+    fn message_time(&self, room: &RoomId, asked: Timestamp) -> Timestamp {
+        let now = self.now();
+        let wanted = asked.min(now);
+        let Some(last) = self.model().room_time(room) else {
+            return wanted;
+        };
+        let lead = i64::try_from(LEAD.as_millis()).unwrap_or(i64::MAX);
+        let limit = Timestamp(now.0.saturating_add(lead)).max(last);
+        wanted.max(Timestamp(last.0.saturating_add(1))).min(limit)
     }
 
     /// A fresh id of 17 characters.
     pub fn id(&self) -> CompactString {
-        self.tools.ids.id(self.now)
+        self.tools.ids.id(self.now())
     }
 
     /// A secret of so many characters.
@@ -118,7 +160,9 @@ impl<'a> Decision<'a> {
 
     /// A data key that nothing has been sealed under.
     pub fn fresh_key(&self) -> Result<KeyId, CommandError> {
-        self.tools.keys().fresh().ok_or(CommandError::OutOfKeys)
+        let key = self.tools.keys().fresh().ok_or(CommandError::OutOfKeys)?;
+        self.keys.borrow_mut().push(key);
+        Ok(key)
     }
 
     pub fn account(&mut self, id: &UserId, command: AccountCommand) -> Result<(), CommandError> {
@@ -129,7 +173,7 @@ impl<'a> Decision<'a> {
             .map(Arc::as_ref)
             .cloned()
             .unwrap_or_default();
-        self.execute::<Account>(id, current, command)
+        self.execute::<Account>(id, current, command).map(drop)
     }
 
     pub fn room(&mut self, id: &RoomId, command: RoomCommand) -> Result<(), CommandError> {
@@ -140,7 +184,7 @@ impl<'a> Decision<'a> {
             .map(Arc::as_ref)
             .cloned()
             .unwrap_or_default();
-        self.execute::<Room>(id, current, command)
+        self.execute::<Room>(id, current, command).map(drop)
     }
 
     pub fn subscription(
@@ -151,6 +195,7 @@ impl<'a> Decision<'a> {
     ) -> Result<(), CommandError> {
         let current = self.model().subscription(room, user);
         self.execute::<Subscription>(Subscription::key(room, user), current, command)
+            .map(drop)
     }
 
     pub fn role(&mut self, id: &RoleId, command: RoleCommand) -> Result<(), CommandError> {
@@ -161,12 +206,12 @@ impl<'a> Decision<'a> {
             .map(Arc::as_ref)
             .cloned()
             .unwrap_or_default();
-        self.execute::<Role>(id, current, command)
+        self.execute::<Role>(id, current, command).map(drop)
     }
 
     pub fn permission(&mut self, id: &str, command: PermissionCommand) -> Result<(), CommandError> {
         let current = self.model().permission(id).cloned().unwrap_or_default();
-        self.execute::<Permission>(id, current, command)
+        self.execute::<Permission>(id, current, command).map(drop)
     }
 
     pub fn setting(&mut self, id: &str, command: SettingCommand) -> Result<(), CommandError> {
@@ -177,7 +222,7 @@ impl<'a> Decision<'a> {
             .map(Arc::as_ref)
             .cloned()
             .unwrap_or_default();
-        self.execute::<Setting>(id, current, command)
+        self.execute::<Setting>(id, current, command).map(drop)
     }
 
     pub fn integration(
@@ -187,6 +232,7 @@ impl<'a> Decision<'a> {
     ) -> Result<(), CommandError> {
         let current = self.model().integrations.get(id).map(Arc::as_ref).cloned();
         self.execute::<Integration>(id, current.unwrap_or_default(), command)
+            .map(drop)
     }
 
     /// A command to a delivery that was loaded from its stream (or the default, for a new one).
@@ -197,24 +243,36 @@ impl<'a> Decision<'a> {
         command: DeliveryCommand,
     ) -> Result<(), CommandError> {
         self.execute::<Delivery>(id, loaded.clone(), command)
+            .map(drop)
     }
 
-    /// A command to a message that was loaded from its stream.
+    /// A command to a message that was loaded from its stream. If a decision before this one in the
+    /// same batch has changed the message since, the command is for what it is then: many may react
+    /// to one message at once.
     pub fn message(
         &mut self,
         id: &MessageId,
         loaded: &Versioned<Message>,
         command: MessageCommand,
     ) -> Result<(), CommandError> {
-        self.execute::<Message>(id, loaded.clone(), command)
+        let changed = self.model().changed_message(id);
+        let current = changed.filter(|changed| changed.version > loaded.version);
+        let current = current.unwrap_or(loaded).clone();
+        let version = current.version;
+        let after = self.execute::<Message>(id, current, command)?;
+        if after.version > version {
+            self.change().note_message(id.clone(), after);
+        }
+        Ok(())
     }
 
     /// A message that is new. If one with its id is there already, the commit conflicts. A room that
-    /// was deleted takes none, and an account that was deleted sends none.
+    /// was deleted takes none, and an account that was deleted sends none. Its time is the one that
+    /// `sent` asks for, if nothing later stands in the room.
     pub fn new_message(
         &mut self,
         id: &MessageId,
-        sent: Sent,
+        mut sent: Sent,
         content: Content,
     ) -> Result<(), CommandError> {
         if self.model().room_is_gone(&sent.room) {
@@ -223,9 +281,11 @@ impl<'a> Decision<'a> {
         if self.model().erasure(&sent.sender).is_some() {
             return Err(CommandError::refused("error-invalid-user", "Invalid user"));
         }
+        sent.at = self.message_time(&sent.room, sent.at);
         let key = self.fresh_key()?;
         let command = MessageCommand::Send { key, sent, content };
         self.execute::<Message>(id, Versioned::default(), command)
+            .map(drop)
     }
 
     /// A message that the server itself writes into a room: that somebody joined (`uj`), the room
@@ -264,7 +324,7 @@ impl<'a> Decision<'a> {
             groupable: false,
             discussion: None,
             has_files: false,
-            at: self.now,
+            at: self.now(),
         };
         self.new_message(&id, sent, content)?;
         Ok(id)
@@ -331,6 +391,7 @@ impl<'a> Decision<'a> {
         let key = claim_key(&self.tools.claims, namespace, name);
         let current = self.claim_of(&key);
         self.execute::<Claim>(&key, current, command)
+            .map(drop)
             .map_err(|error| match error {
                 CommandError::Refused { .. } => CommandError::refused(
                     "error-field-unavailable",
@@ -348,7 +409,7 @@ impl<'a> Decision<'a> {
 
     /// Founds the workspace: the first event of a log.
     pub fn found(&mut self, id: String) {
-        let founded = WorkspaceEvent::WorkspaceFounded { id, at: self.now };
+        let founded = WorkspaceEvent::WorkspaceFounded { id, at: self.now() };
         self.record(
             StreamId::new(WORKSPACE, 0),
             Version::NONE,
@@ -363,12 +424,13 @@ impl<'a> Decision<'a> {
         self.record(StreamId::new(NODE, id), Version::NONE, vec![elected.into()]);
     }
 
+    /// Has an aggregate decide; answers it as it is afterwards.
     fn execute<A>(
         &mut self,
         id: impl std::fmt::Display,
         current: Versioned<A>,
         command: A::Command,
-    ) -> Result<(), CommandError>
+    ) -> Result<Versioned<A>, CommandError>
     where
         A: Aggregate<Services = ()>,
         A::Event: Into<Event>,
@@ -383,12 +445,22 @@ impl<'a> Decision<'a> {
         let handled = unconstrained(state.handle(command, &(), &sink)).now_or_never();
         handled.unwrap_or_else(|| unreachable!("an aggregate waited"))?;
         let events = sink.collect().now_or_never().unwrap_or_default();
+        let after = Version(version.0 + events.len() as u64);
         self.record(
             stream,
             version,
             events.into_iter().map(Into::into).collect(),
         );
-        Ok(())
+        Ok(Versioned {
+            version: after,
+            state,
+        })
+    }
+
+    /// The copy of the model that this decision changes.
+    fn change(&mut self) -> &mut WriteModel {
+        let base = self.base;
+        self.changed.get_or_insert_with(|| base.clone())
     }
 
     fn record(&mut self, stream: StreamId, current: Version, events: Vec<Event>) {
@@ -399,31 +471,39 @@ impl<'a> Decision<'a> {
         for event in &events {
             version = version.next();
             if concerns_model(event) {
-                let base = self.base;
-                let model = self.changed.get_or_insert_with(|| base.clone());
-                model.apply(&stream, version, event);
+                self.change().apply(&stream, version, event);
             }
         }
         let ids = &self.tools.ids;
-        let now = self.now;
+        let now = self.now();
         let events = events.into_iter().map(|event| (ids.event_id(now), event));
-        match self.drafts.iter_mut().find(|draft| draft.stream == stream) {
-            Some(draft) => draft.events.extend(events),
-            None => {
-                self.drafts.push(Draft {
-                    stream,
+        match self.places.entry(stream) {
+            Entry::Occupied(place) => self.drafts[*place.get()].events.extend(events),
+            Entry::Vacant(place) => {
+                let draft = Draft {
+                    stream: place.key().clone(),
                     expected: current,
                     events: events.collect(),
-                });
+                };
+                place.insert(self.drafts.len());
+                self.drafts.push(draft);
             }
         }
     }
 
-    /// What was decided: the commit, and the model it leads to if it concerns the model. `None` if
-    /// nothing is to be recorded.
-    pub(crate) fn finish(self) -> (Option<Proposal>, Option<WriteModel>) {
+    /// Gives back what was taken for a decision that comes to nothing; tells how many keys it took.
+    pub(crate) fn give_up(self) -> usize {
+        let keys = self.keys.into_inner();
+        let taken = keys.len();
+        self.tools.keys().give_back(keys);
+        taken
+    }
+
+    /// What was decided.
+    pub(crate) fn finish(self) -> Finished {
         if self.drafts.is_empty() {
-            return (None, None);
+            self.give_up();
+            return Finished::default();
         }
         let caller = self.caller;
         let key = self.origin_key();
@@ -433,19 +513,21 @@ impl<'a> Decision<'a> {
             .zip(key)
             .map(|(origin, key)| Private::new(key, origin));
         let context = Context {
-            at: self.now,
+            at: self.moment.at,
+            clock: self.moment.clock,
             actor: caller.actor.clone(),
             correlation: caller.correlation.clone(),
             causation: caller.causation,
             origin,
         };
-        (
-            Some(Proposal {
+        Finished {
+            proposal: Some(Proposal {
                 drafts: self.drafts,
                 context,
             }),
-            self.changed,
-        )
+            changed: self.changed,
+            keys: self.keys.into_inner(),
+        }
     }
 
     /// An origin is sealed under its user's key, so that erasing the user erases it; where there is
@@ -459,11 +541,15 @@ impl<'a> Decision<'a> {
             .and_then(|user| self.base.account(user));
         account
             .map(|account| account.key)
-            .or_else(|| self.tools.keys().fresh())
+            .or_else(|| self.fresh_key().ok())
     }
 }
 
 /// Whether an event changes the write model; see [`WriteModel::apply`].
 fn concerns_model(event: &Event) -> bool {
-    !matches!(event, Event::Message(_) | Event::Audit(_))
+    match event {
+        Event::Message(event) => matches!(event, MessageEvent::MessageSent { .. }),
+        Event::Audit(_) => false,
+        _ => true,
+    }
 }

@@ -51,6 +51,9 @@ pub enum CommandError {
     /// The keys minted ahead are used up; the committer mints more and decides again.
     #[error("no data keys are left; try again")]
     OutOfKeys,
+    /// It changes more than one commit may; nothing was done.
+    #[error("this changes too much at once; do it in smaller parts")]
+    TooMuch,
     /// The code that was to decide panicked; nothing was recorded.
     #[error("the command could not be decided; the server's output says where it failed")]
     Broken,

@@ -27,3 +27,4 @@ pub mod setting;
 pub mod shredder;
 pub mod snapshot;
 pub mod state;
+mod time;

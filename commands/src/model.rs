@@ -12,9 +12,10 @@ use cqrs_es::Aggregate;
 use hansard_domain::account::{Account, AccountEvent, MessageErasure, TokenHash};
 use hansard_domain::claim::Claim;
 use hansard_domain::event::{Entry, Event};
-use hansard_domain::id::{DeliveryId, IntegrationId, RoleId, RoomId, Timestamp, UserId};
+use hansard_domain::id::{DeliveryId, IntegrationId, MessageId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::integration::{Delivery, DeliveryEvent, DeliveryState, Integration};
 use hansard_domain::log::{Position, StreamId, Version};
+use hansard_domain::message::{Message, MessageEvent};
 use hansard_domain::node::NodeEvent;
 use hansard_domain::role::{Permission, Role};
 use hansard_domain::room::{Room, RoomEvent, RoomKind};
@@ -54,6 +55,11 @@ pub type Turn = (Timestamp, Position, DeliveryId);
 #[derive(Debug, Clone, Default)]
 pub struct WriteModel {
     pub(crate) position: Position,
+    /// The time of the newest event.
+    pub(crate) newest: Timestamp,
+    pub(crate) room_times: RoomTimes,
+    /// The messages that decisions of the batch under way have changed; none outside of one.
+    changed_messages: HashMap<MessageId, Arc<Versioned<Message>>>,
     pub(crate) workspace_id: Option<String>,
     /// The address of the node that was elected last to write the log.
     pub(crate) writer: Option<String>,
@@ -108,6 +114,25 @@ impl WriteModel {
     /// The position of the last event in it.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// The time of the newest event in it.
+    pub fn newest(&self) -> Timestamp {
+        self.newest
+    }
+
+    /// A message as an earlier decision of the batch under way has left it.
+    pub(crate) fn changed_message(&self, id: &MessageId) -> Option<&Versioned<Message>> {
+        self.changed_messages.get(id).map(Deref::deref)
+    }
+
+    pub(crate) fn note_message(&mut self, id: MessageId, message: Versioned<Message>) {
+        self.changed_messages.insert(id, Arc::new(message));
+    }
+
+    /// The time of the last message of a room, if it is not before the newest event.
+    pub(crate) fn room_time(&self, room: &RoomId) -> Option<Timestamp> {
+        self.room_times.last.get(room).copied()
     }
 
     /// The id the workspace was founded with; `None` before that.
@@ -349,6 +374,9 @@ impl WriteModel {
             Event::Node(NodeEvent::WriterElected { address }) => {
                 self.writer = Some(address.clone());
             }
+            Event::Message(MessageEvent::MessageSent { sent, .. }) => {
+                self.room_times.note(&sent.room, sent.at, self.newest);
+            }
             Event::Message(_) | Event::Audit(_) => {}
         }
     }
@@ -357,8 +385,17 @@ impl WriteModel {
     pub(crate) fn advance(&mut self, entries: &[Arc<Entry>]) {
         for entry in entries {
             self.apply(&entry.stream, entry.version, &entry.event);
-            self.position = entry.position;
+            self.reach(entry);
         }
+    }
+
+    /// Says that everything up to an entry is in the model, and recorded.
+    pub(crate) fn reach(&mut self, entry: &Entry) {
+        if !self.changed_messages.is_empty() {
+            self.changed_messages = HashMap::new();
+        }
+        self.position = entry.position;
+        self.newest = self.newest.max(entry.at);
     }
 
     fn apply_delivery(&mut self, id: DeliveryId, version: Version, event: &DeliveryEvent) {
@@ -460,9 +497,17 @@ impl WriteModel {
             RoomEvent::MemberLeft { user } | RoomEvent::MemberRemoved { user, .. } => {
                 self.exit(&id, user);
             }
-            RoomEvent::RoomCreated { .. }
-            | RoomEvent::RoomRenamed { .. }
-            | RoomEvent::RoomDeleted { .. } => {
+            RoomEvent::RoomRenamed { .. } => {
+                if let Some(room) = self.rooms.get(&id).cloned() {
+                    self.unindex_name(&id, &room);
+                }
+                advance(&mut self.rooms, id.clone(), version, event.clone());
+                if let Some(room) = self.rooms.get(&id).cloned() {
+                    self.index_name(&id, &room);
+                }
+                return;
+            }
+            RoomEvent::RoomCreated { .. } | RoomEvent::RoomDeleted { .. } => {
                 if let Some(room) = self.rooms.get(&id).cloned() {
                     self.unindex_room(&id, &room);
                 }
@@ -502,11 +547,22 @@ impl WriteModel {
         }
     }
 
-    fn unindex_room(&mut self, id: &RoomId, room: &Room) {
+    fn unindex_name(&mut self, id: &RoomId, room: &Room) {
         let name = room.details.name.to_lowercase();
         if self.room_names.get(&name) == Some(id) {
             self.room_names.remove(&name);
         }
+    }
+
+    fn index_name(&mut self, id: &RoomId, room: &Room) {
+        if room.kind != RoomKind::Direct && !room.details.name.is_empty() {
+            self.room_names
+                .insert(room.details.name.to_lowercase(), id.clone());
+        }
+    }
+
+    fn unindex_room(&mut self, id: &RoomId, room: &Room) {
+        self.unindex_name(id, room);
         if room.kind == RoomKind::Direct {
             self.direct_rooms.remove(&room.participants);
         }
@@ -523,12 +579,32 @@ impl WriteModel {
             let mut participants = room.participants.clone();
             participants.sort_unstable();
             self.direct_rooms.insert(participants, id.clone());
-        } else if !room.details.name.is_empty() {
-            self.room_names
-                .insert(room.details.name.to_lowercase(), id.clone());
         }
+        self.index_name(id, room);
         for user in room.members.keys() {
             self.enter(id, user);
+        }
+    }
+}
+
+/// The times of the rooms that are not behind the newest event: where something is said now, or more
+/// than one message a millisecond. The time of any other room is past, whatever is said there next.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RoomTimes {
+    last: HashMap<RoomId, Timestamp>,
+    /// Those that are past are dropped when there are so many in all.
+    full: usize,
+}
+
+impl RoomTimes {
+    const FEW: usize = 256;
+
+    fn note(&mut self, room: &RoomId, at: Timestamp, newest: Timestamp) {
+        let known = self.last.entry(room.clone()).or_insert(at);
+        *known = at.max(*known);
+        if self.last.len() > self.full.max(Self::FEW) {
+            self.last.retain(|_, last| *last >= newest);
+            self.full = self.last.len() * 2;
         }
     }
 }
@@ -551,7 +627,10 @@ where
 
 #[cfg(test)]
 mod tests {
+    use hansard_domain::room::{RoomDetails, RoomSwitches};
+    use hansard_domain::seal::Private;
     use hansard_domain::subscription::SubscriptionEvent;
+    use hansard_domain::vault::KeyId;
 
     use super::*;
 
@@ -569,5 +648,41 @@ mod tests {
         let kept = model.subscription(&room, &user);
         assert_eq!(kept.state, Subscription::default());
         assert_eq!(kept.version, Version(1), "the stream goes on");
+    }
+
+    #[test]
+    fn a_room_s_new_name_changes_nothing_that_its_members_keep() {
+        let (room, user) = (RoomId::new("GENERAL"), UserId::new("mary"));
+        let details = |name: &str| {
+            let details = RoomDetails {
+                name: name.to_owned(),
+                ..RoomDetails::default()
+            };
+            Private::new(KeyId(1), details)
+        };
+        let mut model = WriteModel::default();
+        let created = RoomEvent::RoomCreated {
+            kind: RoomKind::Channel,
+            creator: Some(user.clone()),
+            members: Vec::new(),
+            switches: RoomSwitches::default(),
+            parent: None,
+            details: details("general"),
+            at: Timestamp(1),
+        };
+        let stream = StreamId::new("room", &room);
+        model.apply(&stream, Version(1), &created.into());
+        let favourited = Event::Subscription(SubscriptionEvent::RoomFavourited {});
+        let kept = StreamId::new(Subscription::TYPE, Subscription::key(&room, &user));
+        model.apply(&kept, Version(1), &favourited);
+
+        let renamed = RoomEvent::RoomRenamed {
+            details: details("lobby"),
+        };
+        model.apply(&stream, Version(2), &renamed.into());
+        assert!(model.subscription(&room, &user).favourite);
+        assert_eq!(model.room_by_name("Lobby"), Some(&room));
+        assert_eq!(model.room_by_name("general"), None);
+        assert!(model.rooms_of(&user).any(|of| *of == room));
     }
 }

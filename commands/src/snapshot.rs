@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use hansard_domain::account::Account;
 use hansard_domain::claim::Claim;
-use hansard_domain::id::{DeliveryId, IntegrationId, RoleId, RoomId, UserId};
+use hansard_domain::id::{DeliveryId, IntegrationId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::integration::{Delivery, Integration};
 use hansard_domain::journal::{Journal, JournalError};
 use hansard_domain::log::Position;
@@ -23,11 +23,11 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Commands;
-use crate::model::{Versioned, WriteModel};
+use crate::model::{RoomTimes, Versioned, WriteModel};
 use crate::state::StateStore;
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The snapshot is replaced when the log has grown by so many events since, looked at this often.
 const WORTH_SAVING: u64 = 20_000;
@@ -44,6 +44,8 @@ type Rows<K, A> = Vec<(K, Arc<Versioned<A>>)>;
 struct Snapshot {
     version: u32,
     position: Position,
+    newest: Timestamp,
+    room_times: RoomTimes,
     workspace_id: Option<String>,
     writer: Option<String>,
     accounts: Rows<UserId, Account>,
@@ -68,6 +70,8 @@ impl Snapshot {
         Self {
             version: VERSION,
             position: model.position,
+            newest: model.newest,
+            room_times: model.room_times.clone(),
             workspace_id: model.workspace_id.clone(),
             writer: model.writer.clone(),
             accounts: rows(&model.accounts),
@@ -86,6 +90,8 @@ impl Snapshot {
         // Defaults first, so that what a newer version of Hansard adds to them is there.
         let mut model = WriteModel::empty();
         model.position = self.position;
+        model.newest = self.newest;
+        model.room_times = self.room_times;
         model.workspace_id = self.workspace_id;
         model.writer = self.writer;
         model.accounts = self.accounts.into_iter().collect();

@@ -122,6 +122,8 @@ pub struct Entry {
     pub version: Version,
     pub id: Uuid,
     pub at: Timestamp,
+    /// What the clock of the node that recorded it said, where that was not `at`.
+    pub clock: Option<Timestamp>,
     pub actor: Actor,
     pub correlation: Option<CompactString>,
     pub causation: Option<Uuid>,

@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use compact_str::CompactString;
 use futures::stream::{BoxStream, StreamExt};
@@ -19,7 +18,7 @@ use crate::id::Timestamp;
 use crate::keyring::Keyring;
 use crate::log::{
     Actor, Append, Commit, Conflict, EventLog, LogError, Metadata, NewEvent, Position, Recorded,
-    Role, StoredEvent, StreamId, Version,
+    Refusal, Role, StoredEvent, StreamId, Version,
 };
 use crate::seal::{Confidential, Part, Private, SealError};
 use crate::vault::{KeyId, KeyVault, VaultError};
@@ -60,6 +59,8 @@ pub struct Draft {
 #[derive(Debug, Clone)]
 pub struct Context {
     pub at: Timestamp,
+    /// What the node's clock said, where that was not `at`.
+    pub clock: Option<Timestamp>,
     pub actor: Actor,
     pub correlation: Option<CompactString>,
     pub causation: Option<Uuid>,
@@ -80,8 +81,6 @@ pub struct Journal {
     recent: Mutex<Recent>,
     head: watch::Sender<Position>,
     role: watch::Receiver<Role>,
-    /// The time of the newest event: times never go back along the log.
-    newest: AtomicI64,
 }
 
 /// The batches committed last, without a gap: everything after `after`.
@@ -110,7 +109,6 @@ impl Journal {
             keys: Arc::new(Keyring::new(vault)),
             recent: Mutex::new(recent),
             head: watch::channel(head).0,
-            newest: AtomicI64::new(0),
         }))
     }
 
@@ -153,21 +151,29 @@ impl Journal {
         Ok(self.log.position_at(at).await?)
     }
 
-    /// A time for what is recorded next: now, but never before what is recorded already.
-    pub fn not_before_newest(&self, now: Timestamp) -> Timestamp {
-        Timestamp(self.newest.fetch_max(now.0, Ordering::Relaxed).max(now.0))
+    /// Waits for this node's turn to append, and tells the log's head as it is then; see
+    /// [`EventLog::turn`].
+    pub async fn turn(&self) -> Result<Position, JournalError> {
+        Ok(self.log.turn().await?)
+    }
+
+    /// Gives a turn back that nothing is to be appended in.
+    pub async fn pass(&self) {
+        self.log.pass().await;
     }
 
     /// Records proposals, each whole or not at all, and publishes them to followers. Durable when it
     /// returns. After an error it is not known whether they were recorded; reading on from
     /// [`Self::head`] tells. Only one task may append.
     ///
-    /// A proposal with a part whose key has been deleted meanwhile conflicts: what it speaks of was
-    /// erased by somebody else at the same time.
+    /// `after` is the position that they were decided on. If the log has gone on since, they are
+    /// [`Overtaken`](Refusal::Overtaken). A proposal with a part whose key has been deleted meanwhile
+    /// conflicts: what it speaks of was erased by somebody else at the same time.
     pub async fn append(
         &self,
+        after: Option<Position>,
         mut proposals: Vec<Proposal>,
-    ) -> Result<Vec<Result<Batch, Conflict>>, JournalError> {
+    ) -> Result<Vec<Result<Batch, Refusal>>, JournalError> {
         let mut ids = Vec::new();
         for proposal in &mut proposals {
             for (_, event) in proposal
@@ -187,7 +193,7 @@ impl Journal {
         let mut commits = Vec::with_capacity(proposals.len());
         let mut erased = Vec::with_capacity(proposals.len());
         for proposal in &proposals {
-            match write(proposal, &seal) {
+            match write(after, proposal, &seal) {
                 Ok(commit) => {
                     commits.push(commit);
                     erased.push(None);
@@ -208,7 +214,7 @@ impl Journal {
             .zip(erased)
             .map_while(|(proposal, erased)| {
                 let outcome = match erased {
-                    Some(conflict) => Err(conflict),
+                    Some(conflict) => Err(conflict.into()),
                     None => outcomes.next()?,
                 };
                 Some(outcome.map(|recorded| {
@@ -228,6 +234,7 @@ impl Journal {
             .all(|(entry, next)| entry.position.0 == next);
         if let Some(last) = last
             && self.role() == Role::Shared
+            && after.is_none()
             && !dense
         {
             // What others recorded stands before or between these.
@@ -267,7 +274,6 @@ impl Journal {
 
     fn publish(&self, entries: Vec<Arc<Entry>>) {
         let Some(last) = entries.last() else { return };
-        self.newest.fetch_max(last.at.0, Ordering::Relaxed);
         let position = last.position;
         {
             let mut recent = self.recent.lock();
@@ -421,6 +427,7 @@ fn moved(proposal: &Proposal) -> Conflict {
 }
 
 fn write(
+    after: Option<Position>,
     proposal: &Proposal,
     seal: &impl Fn(&mut dyn Part, &Uuid) -> Result<(), SealError>,
 ) -> Result<Commit, JournalError> {
@@ -462,9 +469,11 @@ fn write(
         None => None,
     };
     Ok(Commit {
+        after,
         appends,
         metadata: Metadata {
             at: context.at,
+            clock: context.clock,
             actor: context.actor.clone(),
             correlation: context.correlation.clone(),
             causation: context.causation,
@@ -490,6 +499,7 @@ fn entries(proposal: Proposal, recorded: Recorded) -> Batch {
                 version,
                 id,
                 at: context.at,
+                clock: context.clock,
                 actor: context.actor.clone(),
                 correlation: context.correlation.clone(),
                 causation: context.causation,
@@ -561,6 +571,7 @@ fn parse(stored: StoredEvent) -> Result<Entry, LogError> {
         version,
         id: event.id,
         at: metadata.at,
+        clock: metadata.clock,
         actor: metadata.actor,
         correlation: metadata.correlation,
         causation: metadata.causation,

@@ -68,6 +68,21 @@ impl Keyring {
         Some(id)
     }
 
+    /// Takes keys back that nothing durable has been sealed under.
+    pub fn give_back(&self, ids: impl IntoIterator<Item = KeyId>) {
+        let mut cache = self.cache.lock();
+        let keys = ids.into_iter().filter_map(|id| Some((id, cache.get(id)?)));
+        let keys: Vec<_> = keys.collect();
+        for (id, _) in &keys {
+            cache.forget(*id);
+        }
+        drop(cache);
+        let mut fresh = self.fresh.lock();
+        for key in keys.into_iter().rev() {
+            fresh.push_front(key);
+        }
+    }
+
     /// How many keys are minted ahead.
     pub fn reserved(&self) -> usize {
         self.fresh.lock().len()

@@ -1,12 +1,14 @@
 //! The port of the event log: what any store of events must offer and promise.
 //!
-//! Every adapter keeps five promises, checked by one conformance suite:
+//! Every adapter keeps six promises, checked by one conformance suite:
 //! 1. what was acknowledged is never lost;
 //! 2. a commit is whole or absent, over all its streams;
 //! 3. a stream's versions are dense; a stale expected version conflicts and writes nothing;
 //! 4. readers see events in position order, exactly once, and never a position that later gains a
 //!    predecessor;
-//! 5. a retried append with the same event ids is the same append.
+//! 5. a retried append with the same event ids is the same append;
+//! 6. a commit that names the position it was decided after is written only where that is still the
+//!    log's head: what it was decided on holds when it is recorded.
 //!
 //! What stands here is bytes and places; typed, opened events are the [`journal`](crate::journal)'s.
 
@@ -145,8 +147,11 @@ impl FromStr for Actor {
 /// What is the same for all events of a commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metadata {
-    /// When it was recorded.
+    /// When it was recorded. Along the log it never falls, over restarts and nodes.
     pub at: Timestamp,
+    /// What the clock of the node that recorded it said, where that was not `at`: it was behind what
+    /// had been recorded before.
+    pub clock: Option<Timestamp>,
     pub actor: Actor,
     /// The id of the request that asked for it.
     pub correlation: Option<CompactString>,
@@ -180,6 +185,10 @@ pub struct Append {
 /// Written whole or not at all. A stream stands in it at most once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Commit {
+    /// The position of the last event that it was decided on. If the log has gone on since, it is
+    /// [`Overtaken`](Refusal::Overtaken): what it decides may be wrong by now. `None` for what
+    /// depends on nothing but the versions it expects.
+    pub after: Option<Position>,
     pub appends: Vec<Append>,
     pub metadata: Metadata,
 }
@@ -190,7 +199,20 @@ pub struct Recorded {
     pub positions: Vec<Position>,
 }
 
-/// A commit that was refused because a stream had moved on. Nothing of it was written.
+/// Why a commit was refused. Nothing of it was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// Others have appended since the position that it was decided on: decide again.
+    #[error("other nodes have appended to the log since this was decided")]
+    Overtaken,
+}
+
+/// What became of a commit.
+pub type Outcome = Result<Recorded, Refusal>;
+
+/// A stream that is not at the version that a commit expects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("stream {stream} is at version {}, not {}", actual.0, expected.0)]
 pub struct Conflict {
@@ -256,12 +278,23 @@ pub trait EventLog: Send + Sync {
         std::future::pending().await
     }
 
-    /// Durable when it returns. Each commit succeeds or conflicts on its own; on an error none is
-    /// acknowledged. Commits later in the list see the streams as the earlier ones left them.
-    async fn append(
-        &self,
-        commits: Vec<Commit>,
-    ) -> Result<Vec<Result<Recorded, Conflict>>, LogError>;
+    /// Waits for this handle's turn to append, and tells the log's head as it is then. Where several
+    /// nodes append, it says what to decide on: at best nobody else appends before this handle has
+    /// (some seconds at most, then the turn is taken back); in any case whoever was overtaken is told
+    /// so by [`append`](Self::append). A turn that is not used is given back by
+    /// [`pass`](Self::pass).
+    async fn turn(&self) -> Result<Position, LogError> {
+        self.head().await
+    }
+
+    /// Gives a turn back that nothing is to be appended in.
+    async fn pass(&self) {}
+
+    /// Durable when it returns. Each commit is recorded or refused on its own; on an error none is
+    /// acknowledged. Commits later in the list see the streams as the earlier ones left them, and
+    /// those that name what they were decided [`after`](Commit::after) name what stood before the
+    /// first of the list.
+    async fn append(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, LogError>;
 
     /// The events of one stream after a version, to its end.
     fn stream(&self, stream: &StreamId, after: Version) -> EventPages;

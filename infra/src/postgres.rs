@@ -33,7 +33,10 @@ const RESTED: Duration = Duration::from_secs(1);
 const DEFAULT_SCHEMA: &str = "hansard";
 
 /// What brings the tables from each format to the next one, from nothing on.
-const MIGRATIONS: [&str; 1] = [include_str!("postgres/schema.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("postgres/schema.sql"),
+    include_str!("postgres/clock.sql"),
+];
 const FORMAT: i32 = MIGRATIONS.len() as i32;
 
 /// Why a database can't be used.

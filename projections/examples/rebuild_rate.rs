@@ -72,6 +72,7 @@ fn message(journal: &Journal, number: usize) -> Option<Proposal> {
         }],
         context: Context {
             at: now,
+            clock: None,
             actor: Actor::System,
             correlation: None,
             causation: None,
@@ -96,7 +97,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for from in (0..messages).step_by(BATCH) {
         journal.keys().reserve(BATCH).await?;
         let batch = (from..messages.min(from + BATCH)).filter_map(|n| message(&journal, n));
-        journal.append(batch.collect()).await?;
+        journal.append(None, batch.collect()).await?;
     }
     println!(
         "append: {:.0} events/s",

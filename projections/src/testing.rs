@@ -50,6 +50,7 @@ impl Story {
             version: Version(1),
             id: uuid(self.entries.len()),
             at: self.now(),
+            clock: None,
             actor,
             // What comes from somewhere comes by a request.
             correlation: origin.as_ref().map(|_| "request".into()),

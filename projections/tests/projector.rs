@@ -361,7 +361,7 @@ impl World {
     }
 
     async fn record(&self, proposals: Vec<Proposal>) -> Vec<Batch> {
-        let outcomes = self.journal.append(proposals).await.unwrap();
+        let outcomes = self.journal.append(None, proposals).await.unwrap();
         outcomes.into_iter().map(Result::unwrap).collect()
     }
 
@@ -396,6 +396,7 @@ fn propose(id: &str, expected: Version, event: MessageEvent) -> Proposal {
         }],
         context: Context {
             at: now,
+            clock: None,
             actor: Actor::System,
             correlation: None,
             causation: None,

@@ -2,9 +2,11 @@
 //! write model holds, what is recorded.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use hansard_commands::account::{login, status, token};
 use hansard_commands::bus::{Commands, Done};
 use hansard_commands::caller::Caller;
@@ -18,11 +20,11 @@ use hansard_commands::state::{StateError, StateStore};
 use hansard_domain::account::{AccountCommand, AccountKind, Presence, Profile, Registration};
 use hansard_domain::audit::AuditEvent;
 use hansard_domain::claim::Namespace;
-use hansard_domain::event::Event;
-use hansard_domain::id::{MessageId, RandomIds, SystemClock, UserId};
+use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::{Clock, MessageId, RandomIds, RoomId, SystemClock, Timestamp, UserId};
 use hansard_domain::journal::{Batch, Journal};
-use hansard_domain::log::{Position, StreamId, Version};
-use hansard_domain::message::{Content, MessageEvent, Sent};
+use hansard_domain::log::{EventLog, Position, StreamId, Version};
+use hansard_domain::message::{Content, MessageCommand, MessageEvent, Sent};
 use hansard_domain::vault::KeyId;
 use hansard_infra::log::memory::MemoryLog;
 use hansard_infra::vault::memory::MemoryVault;
@@ -40,6 +42,10 @@ impl Bench {
     }
 
     async fn on(log: MemoryLog, vault: MemoryVault) -> Self {
+        Self::with_clock(log, vault, Arc::new(SystemClock)).await
+    }
+
+    async fn with_clock(log: MemoryLog, vault: MemoryVault, clock: Arc<dyn Clock>) -> Self {
         let journal = Journal::open(Arc::new(log.clone()), Arc::new(vault.clone()))
             .await
             .unwrap();
@@ -49,15 +55,9 @@ impl Bench {
             .restore(&journal)
             .await
             .unwrap();
-        let (commands, _) = Commands::start(
-            journal,
-            model,
-            Arc::new(SystemClock),
-            Arc::new(RandomIds),
-            None,
-        )
-        .await
-        .unwrap();
+        let (commands, _) = Commands::start(journal, model, clock, Arc::new(RandomIds), None)
+            .await
+            .unwrap();
         Self {
             log,
             vault,
@@ -100,10 +100,23 @@ impl Bench {
     }
 
     async fn send(&self, id: &'static str, text: &'static str) -> Result<Done<()>, CommandError> {
+        self.send_to(id.to_owned(), "GENERAL", text).await
+    }
+
+    async fn say(&self, id: String, room: &'static str) -> Result<Done<()>, CommandError> {
+        self.send_to(id, room, "hello").await
+    }
+
+    async fn send_to(
+        &self,
+        id: String,
+        room: &'static str,
+        text: &'static str,
+    ) -> Result<Done<()>, CommandError> {
         self.commands
             .run(&Caller::system("test"), move |decision| {
                 let sent = Sent {
-                    room: "GENERAL".into(),
+                    room: room.into(),
                     sender: "mary".into(),
                     system: None,
                     thread: None,
@@ -119,13 +132,46 @@ impl Bench {
                     text: text.to_owned(),
                     ..Content::default()
                 };
-                decision.new_message(&MessageId::new(id), sent, content)
+                decision.new_message(&MessageId::new(&id), sent, content)
             })
             .await
     }
 
+    /// All that stands in the log.
+    async fn recorded(&self) -> Vec<Arc<Entry>> {
+        let batches: Vec<Batch> = self
+            .commands
+            .journal()
+            .all(Position::START)
+            .try_collect()
+            .await
+            .unwrap();
+        batches
+            .iter()
+            .flat_map(|batch| batch.iter().cloned())
+            .collect()
+    }
+
+    /// The times of all messages, in the order they were recorded in.
+    async fn message_times(&self) -> Vec<i64> {
+        let time = |entry: Arc<Entry>| match &entry.event {
+            Event::Message(MessageEvent::MessageSent { sent, .. }) => Some(sent.at.0),
+            _ => None,
+        };
+        self.recorded().await.into_iter().filter_map(time).collect()
+    }
+
     fn knows(&self, name: &str) -> bool {
         self.commands.model().user_by_name(name).is_some()
+    }
+}
+
+/// A clock that is set by hand.
+struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::Relaxed))
     }
 }
 
@@ -173,6 +219,136 @@ async fn a_decision_may_be_of_a_thousand_commands() {
     };
     let done = bench.commands.run(&Caller::system("test"), claim).await;
     assert_eq!(done.unwrap().batch.unwrap().len(), 1_000);
+}
+
+/// A decision that needs so many keys.
+fn sealing(keys: usize) -> impl FnMut(&mut Decision<'_>) -> Result<KeyId, CommandError> {
+    move |decision| {
+        let first = decision.fresh_key()?;
+        for _ in 1..keys {
+            decision.fresh_key()?;
+        }
+        decision.claim(Namespace::Room, &format!("of {keys} keys"), "mary")?;
+        Ok(first)
+    }
+}
+
+#[tokio::test]
+async fn a_decision_that_needs_more_keys_than_are_minted_ahead_gets_them() {
+    let bench = Bench::new().await;
+    let caller = Caller::system("test");
+    let done = bench.commands.run(&caller, sealing(30_000)).await.unwrap();
+    assert_eq!(done.batch.unwrap().len(), 1);
+    bench.register("mary").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_decision_that_needs_far_too_many_keys_is_refused_and_holds_nobody_up() {
+    let bench = Bench::new().await;
+    let caller = Caller::system("test");
+    let refused = bench.commands.run(&caller, sealing(200_000)).await;
+    assert!(matches!(refused, Err(CommandError::TooMuch)), "{refused:?}");
+    bench.register("mary").await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_of_what_comes_to_nothing_are_used_for_what_comes_next() {
+    let bench = Bench::new().await;
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..50 {
+        let (taken, caller) = (taken.clone(), Caller::system("test"));
+        let refused = bench.commands.run(&caller, move |decision| {
+            taken.lock().unwrap().push(decision.fresh_key()?);
+            Err::<(), _>(CommandError::refused("error-test", "no"))
+        });
+        refused.await.unwrap_err();
+        // Nor where the commit conflicts.
+        let _ = bench.send("m1", "again").await;
+    }
+    let taken = taken.lock().unwrap().clone();
+    assert_eq!(taken.len(), 50);
+    let (least, most) = (taken.iter().min().unwrap(), taken.iter().max().unwrap());
+    assert!(most.0 - least.0 <= 2, "{least:?} to {most:?}");
+}
+
+#[tokio::test]
+async fn messages_of_a_room_have_times_that_rise() {
+    let bench = Bench::new().await;
+    let say = |number: usize| {
+        let room = if number.is_multiple_of(10) {
+            "OTHER"
+        } else {
+            "GENERAL"
+        };
+        bench.say(format!("m{number}"), room)
+    };
+    for outcome in futures::future::join_all((0..400).map(say)).await {
+        outcome.unwrap();
+    }
+    let after = bench.restarted().await;
+    for number in 400..500 {
+        after.say(format!("m{number}"), "GENERAL").await.unwrap();
+    }
+    let mut last: HashMap<RoomId, Timestamp> = HashMap::new();
+    let mut ahead = 0;
+    let mut newest = Timestamp(0);
+    for entry in after.recorded().await {
+        assert!(entry.at >= newest, "times of the log never fall");
+        newest = entry.at;
+        let Event::Message(MessageEvent::MessageSent { sent, .. }) = &entry.event else {
+            continue;
+        };
+        let before = last.insert(sent.room.clone(), sent.at);
+        assert!(before.is_none_or(|before| before < sent.at), "{sent:?}");
+        ahead = ahead.max(sent.at.0 - entry.at.0);
+    }
+    assert_eq!(last.len(), 2);
+    assert!(ahead <= 1_000, "{ahead} ms ahead of the clock");
+}
+
+#[tokio::test]
+async fn a_room_s_time_runs_ahead_of_the_clock_by_a_second_at_most() {
+    let clock = Arc::new(Hand(AtomicI64::new(1_000_000)));
+    let bench = Bench::with_clock(MemoryLog::new(), MemoryVault::new(), clock.clone()).await;
+    for number in 0..1_200 {
+        bench.say(format!("m{number}"), "GENERAL").await.unwrap();
+    }
+    clock.0.store(1_000_500, Ordering::Relaxed);
+    bench.say("late".to_owned(), "GENERAL").await.unwrap();
+    let times: Vec<_> = bench.message_times().await;
+    assert_eq!(times[..1_001], (1_000_000..=1_001_000).collect::<Vec<_>>());
+    assert_eq!(times[1_001..1_200], [1_001_000; 199]);
+    assert_eq!(times[1_200], 1_001_001);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_takes_the_log_s_time_over_restarts() {
+    let clock = Arc::new(Hand(AtomicI64::new(5_000_000)));
+    let bench = Bench::with_clock(MemoryLog::new(), MemoryVault::new(), clock.clone()).await;
+    bench.register("mary").await.unwrap();
+    clock.0.store(1_000_000, Ordering::Relaxed);
+    let after = Bench::with_clock(bench.log.clone(), bench.vault.clone(), clock.clone()).await;
+    after.say("m1".to_owned(), "GENERAL").await.unwrap();
+    clock.0.store(1_000_100, Ordering::Relaxed);
+    after.say("m2".to_owned(), "GENERAL").await.unwrap();
+    clock.0.store(6_000_000, Ordering::Relaxed);
+    after.say("m3".to_owned(), "GENERAL").await.unwrap();
+    let times: Vec<_> = after
+        .recorded()
+        .await
+        .iter()
+        .map(|entry| (entry.at.0, entry.clock.map(|clock| clock.0)))
+        .collect();
+    assert_eq!(
+        times[times.len() - 3..],
+        [
+            (5_000_000, Some(1_000_000)),
+            (5_000_050, Some(1_000_100)),
+            (6_000_000, None)
+        ]
+    );
+    let found = after.log.position_at(Timestamp(5_000_050)).await.unwrap();
+    assert_eq!(found.0 as usize, times.len() - 1);
 }
 
 #[tokio::test]
@@ -251,6 +427,33 @@ async fn two_sends_of_one_id_at_once_make_one_message() {
     let bench = Bench::new().await;
     let (one, other) = tokio::join!(bench.send("m1", "first"), bench.send("m1", "second"));
     assert!(one.is_ok() != other.is_ok());
+}
+
+#[tokio::test]
+async fn what_many_do_with_one_message_at_once_is_all_done() {
+    let bench = Bench::new().await;
+    bench.send("m1", "first").await.unwrap();
+    let loaded = bench.commands.message(&"m1".into()).await.unwrap().unwrap();
+    let react = |number: usize| {
+        let loaded = loaded.clone();
+        let command = move |decision: &mut Decision<'_>| {
+            let command = MessageCommand::React {
+                user: UserId::new(format!("user{number}")),
+                reaction: ":owl:".to_owned(),
+                add: Some(true),
+            };
+            decision.message(&"m1".into(), &loaded, command)
+        };
+        let commands = bench.commands.clone();
+        async move { commands.run(&Caller::system("test"), command).await }
+    };
+    let outcomes = futures::future::join_all((0..100).map(react)).await;
+    assert!(outcomes.iter().all(Result::is_ok), "decided in one batch");
+    let after = bench.commands.message(&"m1".into()).await.unwrap().unwrap();
+    assert_eq!(after.reactions.len(), 100);
+    // In the next batch it is known what is loaded, and no more.
+    let late = react(100).await;
+    assert!(matches!(late, Err(CommandError::Conflict(_))), "{late:?}");
 }
 
 #[tokio::test]

@@ -222,13 +222,16 @@ impl World {
         };
         let context = Context {
             at: SystemClock.now(),
+            clock: None,
             actor: Actor::User(UserId::new(sender)),
             correlation: None,
             causation: None,
             origin: None,
         };
         let drafts = vec![draft];
-        let recorded = self.journal.append(vec![Proposal { drafts, context }]);
+        let recorded = self
+            .journal
+            .append(None, vec![Proposal { drafts, context }]);
         recorded.await.unwrap().remove(0).unwrap();
         // The model hears of it with the next commit.
         self.set("Message_MaxAll", json!(Uuid::now_v7().as_fields().0))

@@ -3,6 +3,7 @@
 use hansard_domain::account::{AccountEvent, PasswordHash, TokenHash};
 use hansard_domain::audit::AuditEvent;
 use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::Timestamp;
 use hansard_domain::integration::{DeliveryEvent, IntegrationEvent};
 use hansard_domain::room::RoomEvent;
 use hansard_domain::seal::{Confidential, Private};
@@ -27,7 +28,11 @@ pub struct ShownEvent {
     pub id: String,
     #[serde(rename = "type")]
     pub kind: &'static str,
+    /// When it was recorded. Along the log these times never fall.
     pub at: String,
+    /// What the clock of the node that recorded it said, where it was behind that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
     pub actor: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation: Option<String>,
@@ -55,6 +60,7 @@ impl ShownEvent {
             id: entry.id.to_string(),
             kind: entry.event.kind(),
             at: entry.at.iso(),
+            clock: entry.clock.map(Timestamp::iso),
             actor: entry.actor.to_string(),
             correlation: entry.correlation.as_ref().map(ToString::to_string),
             causation: entry.causation.map(|cause| cause.to_string()),
@@ -210,7 +216,6 @@ mod tests {
         AccountKind, LoginMethod, PersonalAccessToken, Profile, Registration, Session,
     };
     use hansard_domain::event::Origin;
-    use hansard_domain::id::Timestamp;
     use hansard_domain::integration::{Direction, Exchange, IntegrationDetails};
     use hansard_domain::log::{Actor, Position, StreamId, Version};
     use hansard_domain::message::{Content, MessageEvent};
@@ -228,6 +233,7 @@ mod tests {
             version: Version(1),
             id: "0190f2a4-0000-7000-8000-000000000000".parse().unwrap(),
             at: Timestamp(0),
+            clock: None,
             actor: Actor::System,
             correlation: None,
             causation: None,

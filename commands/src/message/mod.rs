@@ -13,10 +13,13 @@ mod post;
 mod send;
 mod text;
 
+use std::time::Duration;
+
 use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::message::Message;
 use hansard_domain::room::Room;
 use serde_json::Value;
+use tokio::time::Instant;
 
 pub use self::delete::{Deletion, delete};
 pub use self::edit::{Edit, edit};
@@ -29,8 +32,8 @@ use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
 
-/// How often a command is decided anew on a message that somebody else changed meanwhile.
-const ATTEMPTS: usize = 5;
+/// How long a command is decided anew on a message that others keep changing meanwhile.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Loads a message that is there, has something decided on it, and does so again when the message
 /// changed in between.
@@ -44,14 +47,14 @@ where
     F: Fn(Versioned<Message>) -> R,
     R: Future<Output = Result<T, CommandError>>,
 {
-    let mut attempt = 1;
+    let give_up = Instant::now() + PATIENCE;
     loop {
         let message = commands.message(id).await?.ok_or_else(&missing)?;
         if message.deleted {
             return Err(missing());
         }
         match decide(message).await {
-            Err(CommandError::Conflict(_)) if attempt < ATTEMPTS => attempt += 1,
+            Err(CommandError::Conflict(_)) if Instant::now() < give_up => {}
             outcome => return outcome,
         }
     }

@@ -19,12 +19,14 @@ pub fn message() -> Commit {
     };
     let metadata = Metadata {
         at: now,
+        clock: None,
         actor: Actor::User("rocketcat".into()),
         correlation: Some("01998d5a-7c1e".into()),
         causation: None,
         origin: Some("y".repeat(120)),
     };
     Commit {
+        after: None,
         appends: vec![append],
         metadata,
     }

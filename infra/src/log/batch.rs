@@ -8,13 +8,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use hansard_domain::log::{
-    Append, Commit, Conflict, NewEvent, Position, Recorded, StreamId, Version,
+    Append, Commit, Conflict, NewEvent, Outcome, Position, Recorded, Refusal, StreamId, Version,
 };
 use uuid::Uuid;
 
 /// What the events of a commit have in common, as it is bound.
 pub struct Envelope {
     pub at: i64,
+    pub clock: Option<i64>,
     pub actor: Arc<str>,
     pub correlation: Option<Arc<str>>,
     pub causation: Option<Arc<[u8]>>,
@@ -130,10 +131,16 @@ impl Batch {
     }
 
     /// Takes a commit in, or finds it there already, or refuses it.
-    pub fn decide(&mut self, commit: Commit) -> Result<Recorded, Conflict> {
+    pub fn decide(&mut self, commit: Commit) -> Outcome {
+        let overtaken = commit.after.is_some_and(|after| after.0 + 1 != self.first);
         match self.conflict(&commit) {
+            None if overtaken => Err(Refusal::Overtaken),
             None => Ok(self.take(commit)),
-            Some(conflict) => self.earlier(&commit).ok_or(conflict),
+            Some(conflict) => match self.earlier(&commit) {
+                Some(recorded) => Ok(recorded),
+                None if overtaken => Err(Refusal::Overtaken),
+                None => Err(conflict.into()),
+            },
         }
     }
 
@@ -156,9 +163,12 @@ impl Batch {
     }
 
     fn take(&mut self, commit: Commit) -> Recorded {
-        let Commit { appends, metadata } = commit;
+        let Commit {
+            appends, metadata, ..
+        } = commit;
         let envelope = Arc::new(Envelope {
             at: metadata.at.0,
+            clock: metadata.clock.map(|clock| clock.0),
             actor: metadata.actor.to_string().into(),
             correlation: metadata.correlation.as_deref().map(Into::into),
             causation: metadata.causation.map(|id| id.as_bytes().as_slice().into()),

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
-    Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, Role, StreamId, Version,
+    Commit, EventLog, EventPages, LogError, Outcome, Position, Role, StreamId, Version,
 };
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -327,10 +327,7 @@ impl EventLog for EventStoreLog {
         head.map(|head| *head).map_err(|_| closed())
     }
 
-    async fn append(
-        &self,
-        commits: Vec<Commit>,
-    ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
+    async fn append(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, LogError> {
         self.writer.append(commits).await
     }
 

@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
-    Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, Role, StreamId, Version,
+    Commit, EventLog, EventPages, LogError, Outcome, Position, Role, StreamId, Version,
 };
 use parking_lot::Mutex;
 use rdkafka::error::KafkaError;
@@ -283,10 +283,7 @@ impl EventLog for KafkaLog {
         head.map(|head| *head).map_err(|_| closed())
     }
 
-    async fn append(
-        &self,
-        commits: Vec<Commit>,
-    ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
+    async fn append(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, LogError> {
         self.writer.append(commits).await
     }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
-    Append, Commit, Conflict, EventLog, EventPages, LogError, NewEvent, Position, Recorded, Role,
-    StoredEvent, StreamId, Version,
+    Append, Commit, Conflict, EventLog, EventPages, LogError, NewEvent, Outcome, Position,
+    Recorded, Refusal, Role, StoredEvent, StreamId, Version,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -182,9 +182,18 @@ impl Events {
             .collect()
     }
 
-    fn write(&mut self, commit: Commit) -> Result<Recorded, Conflict> {
+    /// Writes a commit of an append that found the log at `head`.
+    fn write(&mut self, commit: Commit, head: Position) -> Outcome {
+        let overtaken = commit.after.is_some_and(|after| after != head);
         if let Some(conflict) = self.conflict(&commit) {
-            return self.earlier(&commit).ok_or(conflict);
+            return match self.earlier(&commit) {
+                Some(recorded) => Ok(recorded),
+                None if overtaken => Err(Refusal::Overtaken),
+                None => Err(conflict.into()),
+            };
+        }
+        if overtaken {
+            return Err(Refusal::Overtaken);
         }
         let mut positions = Vec::new();
         for append in commit.appends {
@@ -261,19 +270,17 @@ impl EventLog for MemoryLog {
         moved.map(|head| *head).map_err(|_| closed())
     }
 
-    async fn append(
-        &self,
-        commits: Vec<Commit>,
-    ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
+    async fn append(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, LogError> {
         if *self.role.borrow() == Role::Follower {
             return Err(LogError::Follower);
         }
         self.faults.before_writing().await?;
         let outcomes = {
             let mut events = self.events.lock();
+            let head = events.head();
             let outcomes = commits
                 .into_iter()
-                .map(|commit| events.write(commit))
+                .map(|commit| events.write(commit, head))
                 .collect();
             // Under the lock, so that the head never goes back.
             self.head.send_replace(events.head());
@@ -336,12 +343,14 @@ mod tests {
         };
         let metadata = Metadata {
             at: Timestamp(0),
+            clock: None,
             actor: Actor::System,
             correlation: None,
             causation: None,
             origin: None,
         };
         Commit {
+            after: None,
             appends: vec![append],
             metadata,
         }

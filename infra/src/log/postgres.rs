@@ -4,7 +4,8 @@
 //! transaction can be seen by everybody: so positions become visible in order, and they are dense,
 //! from 1, as a transaction that fails uses none. The [writer](writer) of a node merges the appends
 //! that wait into one such batch; what goes in is [decided](batch) in memory, in a few statements
-//! for all streams together.
+//! for all streams together. Nodes take turns: whoever decides on what the log holds has the lock
+//! while it decides, so nothing that it read has changed when its events are written.
 //!
 //! Who follows is [woken](heard) by the notification that each batch sends, and should none come, by
 //! asking for the newest position twice a second.
@@ -16,12 +17,12 @@ mod writer;
 use async_trait::async_trait;
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
-    Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, Role, StreamId, Version,
+    Commit, EventLog, EventPages, LogError, Outcome, Position, Role, StreamId, Version,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::writer::Writer;
+use self::writer::{Request, Writer};
 use super::queue::{Asking, BATCH_BYTES, queue};
 use super::{closed, unfold};
 use crate::postgres::{Database, Failure, OpenError, advice, failure};
@@ -29,7 +30,7 @@ use crate::postgres::{Database, Failure, OpenError, advice, failure};
 /// See the module.
 pub struct PostgresLog {
     database: Database,
-    writer: Asking,
+    writer: Asking<Request>,
     /// The newest position that this node knows of.
     newest: watch::Sender<Position>,
     /// What keeps `newest` new; it ends with the log.
@@ -90,10 +91,15 @@ impl EventLog for PostgresLog {
         moved.map(|newest| *newest).map_err(|_| closed())
     }
 
-    async fn append(
-        &self,
-        commits: Vec<Commit>,
-    ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
+    async fn turn(&self) -> Result<Position, LogError> {
+        self.writer.ask(Request::Turn).await
+    }
+
+    async fn pass(&self) {
+        self.writer.tell(Request::Pass).await;
+    }
+
+    async fn append(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, LogError> {
         self.writer.append(commits).await
     }
 

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 
-use hansard_domain::log::{Commit, Conflict, LogError, Recorded};
+use hansard_domain::log::{Commit, LogError, Outcome};
 use tokio::sync::{mpsc, oneshot};
 
 use super::closed;
@@ -18,7 +18,7 @@ const BATCH_EVENTS: usize = 4096;
 pub const BATCH_BYTES: usize = 8 << 20;
 
 /// What became of the commits of one append, in their order.
-pub type Answer = Result<Vec<Result<Recorded, Conflict>>, LogError>;
+pub type Answer = Result<Vec<Outcome>, LogError>;
 
 /// What a writer can be asked; some can be asked something of their own.
 enum Request<Own> {
@@ -63,6 +63,12 @@ impl<Own> Asking<Own> {
         let (answer, answered) = oneshot::channel();
         self.send(Request::Own(question(answer))).await?;
         answered.await.map_err(|_| closed())?
+    }
+
+    /// Tells the writer something that has no answer.
+    pub async fn tell(&self, own: Own) {
+        // A writer that is gone needs to be told nothing.
+        let _ = self.send(Request::Own(own)).await;
     }
 
     /// Returns when all that waits is answered and the writer writes no more.
@@ -112,7 +118,12 @@ impl<Own> Queue<Own> {
         gathered.add(commits, answer);
         while gathered.events < BATCH_EVENTS && gathered.bytes < self.bytes {
             match self.requests.try_recv() {
-                Ok(Request::Append { commits, answer }) => gathered.add(commits, answer),
+                // What was decided after a position has to be the first that is written there.
+                Ok(Request::Append { commits, answer })
+                    if commits.iter().all(|commit| commit.after.is_none()) =>
+                {
+                    gathered.add(commits, answer);
+                }
                 other => {
                     self.held = other.ok();
                     break;

@@ -20,7 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
-    Commit, Conflict, EventLog, EventPages, LogError, Position, Recorded, StreamId, Version,
+    Commit, EventLog, EventPages, LogError, Outcome, Position, StreamId, Version,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
@@ -37,7 +37,10 @@ const READERS: u32 = 4;
 
 /// Marks the file as an event log of ours ("Hlog"), so that nothing else is taken for one.
 const APPLICATION_ID: i64 = 1_215_065_959;
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+
+/// Brings the table from format 1 to 2. Adding a column changes no row.
+const WITH_CLOCK: &str = "ALTER TABLE events ADD COLUMN clock INTEGER; PRAGMA user_version = 2;";
 
 const SCHEMA: &str = "
     CREATE TABLE events (
@@ -48,6 +51,7 @@ const SCHEMA: &str = "
         type        TEXT NOT NULL,
         schema      INTEGER NOT NULL,
         at          INTEGER NOT NULL,
+        clock       INTEGER,
         actor       TEXT NOT NULL,
         correlation TEXT,
         causation   BLOB,
@@ -56,7 +60,7 @@ const SCHEMA: &str = "
         UNIQUE (stream, version)
     ) STRICT;
     PRAGMA application_id = 1215065959;
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
 ";
 
 /// Why a log could not be opened.
@@ -222,8 +226,16 @@ async fn prepare(
         .fetch_one(&mut *connection)
         .await
         .map_err(unavailable)?;
+    if (application, format) == (APPLICATION_ID, 1) {
+        let mut transaction = connection.begin().await.map_err(unavailable)?;
+        sqlx::raw_sql(WITH_CLOCK)
+            .execute(&mut *transaction)
+            .await
+            .map_err(unavailable)?;
+        transaction.commit().await.map_err(unavailable)?;
+    }
     match (application, format, tables) {
-        (APPLICATION_ID, FORMAT, _) => {
+        (APPLICATION_ID, 1 | FORMAT, _) => {
             let replica = number(
                 "SELECT count(*) FROM sqlite_schema WHERE name = 'replica' AND type = 'table'",
             )
@@ -278,10 +290,7 @@ async fn prepare(
 
 #[async_trait]
 impl EventLog for SqliteLog {
-    async fn append(
-        &self,
-        commits: Vec<Commit>,
-    ) -> Result<Vec<Result<Recorded, Conflict>>, LogError> {
+    async fn append(&self, commits: Vec<Commit>) -> Result<Vec<Outcome>, LogError> {
         self.writer.append(commits).await
     }
 
@@ -333,12 +342,14 @@ mod tests {
         };
         let metadata = Metadata {
             at: Timestamp(0),
+            clock: None,
             actor: Actor::System,
             correlation: None,
             causation: None,
             origin: None,
         };
         Commit {
+            after: None,
             appends: vec![append],
             metadata,
         }
@@ -503,14 +514,49 @@ mod tests {
         let newer = directory.path().join("newer.db");
         SqliteLog::open(&newer).await.unwrap().close().await;
         let mut connection = options(&newer).connect().await.unwrap();
-        sqlx::raw_sql("PRAGMA user_version = 2")
+        sqlx::raw_sql("PRAGMA user_version = 3")
             .execute(&mut connection)
             .await
             .unwrap();
         connection.close().await.unwrap();
         assert!(matches!(
             SqliteLog::open(&newer).await,
-            Err(OpenError::Newer { format: 2, .. })
+            Err(OpenError::Newer { format: 3, .. })
         ));
+    }
+
+    #[tokio::test]
+    async fn a_log_of_the_first_format_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.db");
+        let mut connection = options(&path).connect().await.unwrap();
+        let first = SCHEMA
+            .replace("clock       INTEGER,", "")
+            .replace("user_version = 2", "user_version = 1");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(first))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        sqlx::raw_sql(
+            "INSERT INTO events (position, stream, version, id, type, schema, at, actor, payload)
+             VALUES (1, 'room-a', 1, x'00000000000000000000000000000001', 'Happened', 1, 0, 'system', '{}')",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        connection.close().await.unwrap();
+
+        for version in 1..3 {
+            let log = SqliteLog::open(&path).await.unwrap();
+            let mut next = commit("room-a", version, "{}");
+            next.metadata.clock = Some(Timestamp(-5));
+            log.append(vec![next]).await.unwrap()[0].clone().unwrap();
+            let pages: Vec<_> = log.all(Position::START).try_collect().await.unwrap();
+            let clocks = pages.concat().into_iter().map(|event| event.metadata.clock);
+            let clocks: Vec<_> = clocks.collect();
+            assert_eq!(clocks[0], None);
+            assert_eq!(clocks[1..], vec![Some(Timestamp(-5)); version as usize]);
+            log.close().await;
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hansard_domain::id::{Clock, Ids, RandomIds, SystemClock};
 use hansard_domain::log::{
-    Actor, Append, Commit, EventLog, LogError, Metadata, NewEvent, Role, StreamId, Version,
+    Actor, Append, Commit, EventLog, LogError, Metadata, NewEvent, Refusal, Role, StreamId, Version,
 };
 use hansard_infra::log::kafka::{KafkaConfig, KafkaLog};
 
@@ -61,7 +61,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     println!("ack {id} {}", recorded.positions[0]);
                     version = version.next();
                 }
-                Err(conflict) => version = conflict.actual,
+                Err(Refusal::Conflict(conflict)) => version = conflict.actual,
+                Err(Refusal::Overtaken) => return Err("it is decided on nothing".into()),
             },
             // Nothing was written, it is said.
             Err(LogError::Follower) => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -87,9 +88,11 @@ fn commit(expected: Version) -> Commit {
         events: vec![event],
     };
     Commit {
+        after: None,
         appends: vec![append],
         metadata: Metadata {
             at: now,
+            clock: None,
             actor: Actor::System,
             correlation: None,
             causation: None,

@@ -18,8 +18,8 @@ use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::{
-    Actor, Append, Commit, Conflict, EventLog, EventPages, LogError, Metadata, NewEvent, Position,
-    Recorded, StoredEvent, StreamId, Version,
+    Actor, Append, Commit, Conflict, EventLog, EventPages, LogError, Metadata, NewEvent, Outcome,
+    Position, Recorded, Refusal, StoredEvent, StreamId, Version,
 };
 use uuid::Uuid;
 
@@ -68,6 +68,9 @@ pub async fn run(factory: &dyn LogFactory) {
         ("an append without events asserts", |log| {
             Box::pin(places::without_events(log))
         }),
+        ("what was decided on another head is refused", |log| {
+            Box::pin(places::decided_after(log))
+        }),
         ("long streams are read to the end", |log| {
             Box::pin(places::long_streams(log))
         }),
@@ -99,6 +102,9 @@ pub async fn run(factory: &dyn LogFactory) {
         ("writers of other streams don't disturb", |log| {
             Box::pin(concurrency::own_streams(log))
         }),
+        ("one of those that decide on a head is written", |log| {
+            Box::pin(concurrency::decided_after(log))
+        }),
         ("followers see everything once", |log| {
             Box::pin(concurrency::followers(log))
         }),
@@ -106,6 +112,12 @@ pub async fn run(factory: &dyn LogFactory) {
             Box::pin(concurrency::waking(log))
         }),
         ("nodes write one log", |log| Box::pin(nodes::writing(log))),
+        ("nodes decide on what stands before", |log| {
+            Box::pin(nodes::deciding(log))
+        }),
+        ("a turn that is not used is no hindrance", |log| {
+            Box::pin(nodes::passing(log))
+        }),
         ("nodes hear of each other", |log| {
             Box::pin(nodes::hearing(log))
         }),
@@ -154,18 +166,18 @@ pub fn commit_to(stream: &str, expected: u64, events: &[NewEvent]) -> Commit {
 fn commit_at(at: i64, appends: impl IntoIterator<Item = Append>) -> Commit {
     let metadata = Metadata {
         at: Timestamp(at),
+        clock: None,
         actor: Actor::User("mary".into()),
         correlation: None,
         causation: None,
         origin: None,
     };
     Commit {
+        after: None,
         appends: appends.into_iter().collect(),
         metadata,
     }
 }
-
-type Outcome = Result<Recorded, Conflict>;
 
 async fn write(log: &dyn EventLog, commit: Commit) -> Outcome {
     let started = Instant::now();
@@ -188,11 +200,11 @@ async fn write(log: &dyn EventLog, commit: Commit) -> Outcome {
 
 fn conflict(stream: &str, expected: u64, actual: u64) -> Outcome {
     let stream = StreamId::from_name(stream);
-    Err(Conflict {
+    Err(Refusal::Conflict(Conflict {
         stream,
         expected: Version(expected),
         actual: Version(actual),
-    })
+    }))
 }
 
 /// All events of pages that end.

@@ -195,6 +195,7 @@ mod tests {
     fn piece(commit: u128, id: u128, following: u32, first: bool, pieces: u32) -> Piece {
         let envelope = Envelope {
             at: 0,
+            clock: None,
             actor: "system".into(),
             correlation: None,
             causation: None,

@@ -27,6 +27,8 @@ struct Metadata {
     version: u64,
     schema: u16,
     at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    clock: Option<i64>,
     actor: Arc<str>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     correlation: Option<Arc<str>>,
@@ -77,6 +79,7 @@ pub fn write(row: &EventRow, commit: Uuid) -> Result<Vec<Written>, serde_json::E
         version: row.version,
         schema: row.event.schema,
         at: envelope.at,
+        clock: envelope.clock,
         actor: envelope.actor.clone(),
         correlation: envelope.correlation.clone(),
         causation: envelope
@@ -143,6 +146,7 @@ pub fn read(event: &RecordedEvent) -> Result<Piece, String> {
         String::from_utf8(event.data.to_vec()).map_err(|_| "its data is not UTF-8".to_owned())?;
     let envelope = Envelope {
         at: metadata.at,
+        clock: metadata.clock,
         actor: metadata.actor,
         correlation: metadata.correlation,
         causation: metadata.causation.map(|id| id.as_bytes().as_slice().into()),

@@ -18,6 +18,7 @@ pub fn headers(row: &EventRow) -> OwnedHeaders {
     let schema = row.event.schema.to_string();
     let version = row.version.to_string();
     let at = envelope.at.to_string();
+    let clock = envelope.clock.map(|clock| clock.to_string());
     let following = row.following.to_string();
     let causation = envelope
         .causation
@@ -30,6 +31,7 @@ pub fn headers(row: &EventRow) -> OwnedHeaders {
         ("schema", Some(&schema)),
         ("version", Some(&version)),
         ("at", Some(&at)),
+        ("clock", clock.as_deref()),
         ("actor", Some(&envelope.actor)),
         ("correlation", envelope.correlation.as_deref()),
         ("causation", causation.as_deref()),
@@ -39,7 +41,7 @@ pub fn headers(row: &EventRow) -> OwnedHeaders {
     .into_iter()
     .filter_map(|(key, value)| Some((key, value?)))
     .fold(
-        OwnedHeaders::new_with_capacity(10),
+        OwnedHeaders::new_with_capacity(11),
         |headers, (key, value)| {
             headers.insert(Header {
                 key,
@@ -61,7 +63,7 @@ pub fn read(message: &BorrowedMessage) -> Result<Option<EventRow>, String> {
     let payload = utf8(message.payload().ok_or("it has no value")?)?;
     let (mut id, mut kind, mut schema, mut version, mut at) = (None, None, None, None, None);
     let (mut actor, mut correlation, mut causation) = (None, None, None);
-    let (mut origin, mut following) = (None, None);
+    let (mut clock, mut origin, mut following) = (None, None, None);
     for header in message.headers().into_iter().flat_map(Headers::iter) {
         let Some(value) = header.value else { continue };
         let value = std::str::from_utf8(value).map_err(|_| "a header is not UTF-8".to_owned())?;
@@ -71,6 +73,7 @@ pub fn read(message: &BorrowedMessage) -> Result<Option<EventRow>, String> {
             "schema" => &mut schema,
             "version" => &mut version,
             "at" => &mut at,
+            "clock" => &mut clock,
             "actor" => &mut actor,
             "correlation" => &mut correlation,
             "causation" => &mut causation,
@@ -95,6 +98,9 @@ pub fn read(message: &BorrowedMessage) -> Result<Option<EventRow>, String> {
     let schema = number("schema", schema)?;
     let envelope = Envelope {
         at: number("at", at)?,
+        clock: clock
+            .map(|clock| number("clock", Some(clock)))
+            .transpose()?,
         actor: needed("actor", actor)?.into(),
         correlation: correlation.map(Into::into),
         causation: causation.map(|id| id.as_bytes().as_slice().into()),

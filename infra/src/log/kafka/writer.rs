@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hansard_domain::log::{Commit, LogError, Position, Role};
+use hansard_domain::log::{Commit, LogError, Outcome, Position, Role};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -299,8 +299,7 @@ impl Writer {
         &self,
         producer: &Transactions,
         commits: Vec<Commit>,
-    ) -> Result<Vec<Result<hansard_domain::log::Recorded, hansard_domain::log::Conflict>>, Failure>
-    {
+    ) -> Result<Vec<Outcome>, Failure> {
         let unplanned = |error: LogError| Failure {
             reason: error.to_string(),
             unknown: false,

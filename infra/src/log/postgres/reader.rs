@@ -34,7 +34,7 @@ pub async fn head(database: &Database) -> Result<Position, sqlx::Error> {
 pub async fn all(database: &Database, after: Position) -> Result<Vec<StoredEvent>, LogError> {
     // The server counts the bytes, so that no more crosses the line than a page takes.
     let query = sqlx::query(
-        "SELECT position, stream, version, id, type, schema, at, actor, correlation, causation,
+        "SELECT position, stream, version, id, type, schema, at, clock, actor, correlation, causation,
                 origin, payload
          FROM (SELECT *, sum(octet_length(payload)) OVER (ORDER BY position
                                                        ROWS UNBOUNDED PRECEDING) AS bytes
@@ -55,7 +55,7 @@ pub async fn stream(
     after: Version,
 ) -> Result<Vec<StoredEvent>, LogError> {
     let query = sqlx::query(
-        "SELECT position, stream, version, id, type, schema, at, actor, correlation, causation,
+        "SELECT position, stream, version, id, type, schema, at, clock, actor, correlation, causation,
                 origin, payload
          FROM (SELECT *, sum(octet_length(payload)) OVER (ORDER BY version
                                                        ROWS UNBOUNDED PRECEDING) AS bytes
@@ -130,9 +130,9 @@ fn unreadable(error: sqlx::Error) -> LogError {
 fn event(row: &PgRow) -> Result<StoredEvent, LogError> {
     fn decode(row: &PgRow) -> Result<StoredEvent, Box<dyn std::error::Error + Send + Sync>> {
         let id: &[u8] = row.try_get_unchecked(3)?;
-        let actor: &str = row.try_get_unchecked(7)?;
-        let correlation: Option<&str> = row.try_get_unchecked(8)?;
-        let causation: Option<&[u8]> = row.try_get_unchecked(9)?;
+        let actor: &str = row.try_get_unchecked(8)?;
+        let correlation: Option<&str> = row.try_get_unchecked(9)?;
+        let causation: Option<&[u8]> = row.try_get_unchecked(10)?;
         Ok(StoredEvent {
             position: Position(row.try_get_unchecked::<i64, _>(0)? as u64),
             stream: StreamId::from_name(row.try_get_unchecked(1)?),
@@ -141,14 +141,15 @@ fn event(row: &PgRow) -> Result<StoredEvent, LogError> {
                 id: uuid::Uuid::from_slice(id)?,
                 kind: row.try_get_unchecked::<&str, _>(4)?.into(),
                 schema: u16::try_from(row.try_get_unchecked::<i32, _>(5)?)?,
-                payload: row.try_get_unchecked(11)?,
+                payload: row.try_get_unchecked(12)?,
             },
             metadata: Metadata {
                 at: Timestamp(row.try_get_unchecked(6)?),
+                clock: row.try_get_unchecked::<Option<i64>, _>(7)?.map(Timestamp),
                 actor: actor.parse()?,
                 correlation: correlation.map(Into::into),
                 causation: causation.map(uuid::Uuid::from_slice).transpose()?,
-                origin: row.try_get_unchecked(10)?,
+                origin: row.try_get_unchecked(11)?,
             },
         })
     }

@@ -2,12 +2,16 @@
 //!
 //! A batch costs a lookup of the streams it touches, one insert and one flush of the server's disk,
 //! however many requests share it.
+//!
+//! Whoever decides on what the log holds takes a turn first: the transaction begins, with the lock in
+//! its hands, before anything is decided, and what is decided is written by it. Nodes take turns in
+//! the order in which they asked, and none is overtaken.
 
 use std::time::Duration;
 
-use hansard_domain::log::{Commit, Conflict, Position, Recorded, StreamId};
+use hansard_domain::log::{Commit, LogError, Outcome, Position, StreamId};
 use sqlx::{PgConnection, Row};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::super::batch::{Batch, EventRow};
@@ -22,11 +26,21 @@ const TURN: Duration = Duration::from_secs(5);
 /// more than a disk needs that is merely busy.
 const WRITING: Duration = Duration::from_secs(10);
 
+/// What it is asked besides appending.
+pub enum Request {
+    /// To begin a turn, and to tell the log's head.
+    Turn(oneshot::Sender<Result<Position, LogError>>),
+    /// To end a turn that nothing was appended in.
+    Pass,
+}
+
 pub struct Writer {
     database: Database,
     newest: watch::Sender<Position>,
     /// None before the first batch and after a failure: whatever state it was in is gone with it.
     connection: Option<PgConnection>,
+    /// A transaction that has the lock, and the log's head since it has it.
+    turn: Option<(PgConnection, Position)>,
     /// What a batch begins with: the lock in a statement of its own, as the one after it must see
     /// everything that was written before the lock was got.
     begin: String,
@@ -43,12 +57,13 @@ impl Writer {
             database,
             newest,
             connection: None,
+            turn: None,
             begin,
         }
     }
 
     /// Works until it is told to close or nobody is left who could ask.
-    pub async fn run(mut self, mut queue: Queue) {
+    pub async fn run(mut self, mut queue: Queue<Request>) {
         let closed = loop {
             match queue.next().await {
                 Work::Batch(batch) => {
@@ -59,10 +74,18 @@ impl Writer {
                     });
                     batch.waiting.hear(written);
                 }
-                Work::Own(never) => match never {},
+                Work::Own(Request::Turn(answer)) => {
+                    let head = self.hold().await.map_err(|error| refused(&error));
+                    if answer.send(head).is_err() {
+                        // Whoever asked has gone, and will not pass.
+                        self.pass().await;
+                    }
+                }
+                Work::Own(Request::Pass) => self.pass().await,
                 Work::Close(done) => break done,
             }
         };
+        self.pass().await;
         if let Some(connection) = self.connection.take()
             && let Err(error) = sqlx::Connection::close(connection).await
         {
@@ -76,19 +99,43 @@ impl Writer {
 
     /// Writes what does not conflict, in one transaction. After an error the connection is dropped,
     /// and with it whatever it had not committed.
-    async fn append(
-        &mut self,
-        commits: Vec<Commit>,
-    ) -> Result<Vec<Result<Recorded, Conflict>>, sqlx::Error> {
+    async fn append(&mut self, commits: Vec<Commit>) -> Result<Vec<Outcome>, sqlx::Error> {
         if commits.is_empty() {
             return Ok(Vec::new());
         }
-        let (mut connection, head) = within(TURN, self.turn()).await??;
+        let (mut connection, head) = match self.turn.take() {
+            Some(held) => held,
+            None => within(TURN, self.turn()).await??,
+        };
         let (outcomes, head) =
             within(WRITING, self.append_on(&mut connection, head, commits)).await??;
         self.connection = Some(connection);
         announce(&self.newest, head);
         Ok(outcomes)
+    }
+
+    /// Begins a turn for whoever decides, and tells the head of the log.
+    async fn hold(&mut self) -> Result<Position, sqlx::Error> {
+        // A turn that was neither used nor given back may have been taken back by the server.
+        self.pass().await;
+        let (connection, head) = within(TURN, self.turn()).await??;
+        self.turn = Some((connection, head));
+        announce(&self.newest, head);
+        Ok(head)
+    }
+
+    /// Gives the lock back.
+    async fn pass(&mut self) {
+        let Some((mut connection, _)) = self.turn.take() else {
+            return;
+        };
+        match within(WRITING, sqlx::raw_sql("ROLLBACK").execute(&mut connection)).await {
+            Ok(Ok(_)) => self.connection = Some(connection),
+            // With the connection the lock is gone as well.
+            Ok(Err(error)) | Err(error) => {
+                tracing::debug!(%error, "a turn to write the event log did not end cleanly");
+            }
+        }
     }
 
     /// A connection with the lock in its hands, and the head of the log.
@@ -125,7 +172,7 @@ impl Writer {
         connection: &mut PgConnection,
         head: Position,
         commits: Vec<Commit>,
-    ) -> Result<(Vec<Result<Recorded, Conflict>>, Position), sqlx::Error> {
+    ) -> Result<(Vec<Outcome>, Position), sqlx::Error> {
         let mut batch = Batch::new(head, &commits);
         look_up(connection, &mut batch, &commits).await?;
         let outcomes = commits
@@ -216,13 +263,13 @@ async fn insert(
     let rows = &rows[..];
     let query = sqlx::query(
         "WITH added AS (
-             INSERT INTO events (position, stream, version, id, type, schema, at, actor,
+             INSERT INTO events (position, stream, version, id, type, schema, at, clock, actor,
                                  correlation, causation, origin, payload)
              SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[], $5::text[],
-                                  $6::integer[], $7::bigint[], $8::text[], $9::text[],
-                                  $10::bytea[], $11::text[], $12::text[])
+                                  $6::integer[], $7::bigint[], $8::bigint[], $9::text[],
+                                  $10::text[], $11::bytea[], $12::text[], $13::text[])
          )
-         SELECT pg_notify($13, $14) WHERE $13 IS NOT NULL",
+         SELECT pg_notify($14, $15) WHERE $14 IS NOT NULL",
     );
     query
         .bind(column(rows, |row| row.position as i64))
@@ -232,6 +279,7 @@ async fn insert(
         .bind(column(rows, |row| row.event.kind.as_str()))
         .bind(column(rows, |row| i32::from(row.event.schema)))
         .bind(column(rows, |row| row.envelope.at))
+        .bind(column(rows, |row| row.envelope.clock))
         .bind(column(rows, |row| &*row.envelope.actor))
         .bind(column(rows, |row| row.envelope.correlation.as_deref()))
         .bind(column(rows, |row| row.envelope.causation.as_deref()))

@@ -32,7 +32,7 @@ pub async fn head(connection: &mut SqliteConnection) -> Result<Position, sqlx::E
 
 pub async fn all(readers: &SqlitePool, after: Position) -> Result<Vec<StoredEvent>, LogError> {
     let query = sqlx::query(
-        "SELECT position, stream, version, id, type, schema, at, actor, correlation, causation,
+        "SELECT position, stream, version, id, type, schema, at, clock, actor, correlation, causation,
                 origin, payload
          FROM events WHERE position > ? ORDER BY position LIMIT ?",
     );
@@ -46,7 +46,7 @@ pub async fn stream(
     after: Version,
 ) -> Result<Vec<StoredEvent>, LogError> {
     let query = sqlx::query(
-        "SELECT position, stream, version, id, type, schema, at, actor, correlation, causation,
+        "SELECT position, stream, version, id, type, schema, at, clock, actor, correlation, causation,
                 origin, payload
          FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?",
     );
@@ -128,9 +128,9 @@ fn unreadable(error: sqlx::Error) -> LogError {
 fn event(row: &SqliteRow) -> Result<StoredEvent, LogError> {
     fn decode(row: &SqliteRow) -> Result<StoredEvent, Box<dyn std::error::Error + Send + Sync>> {
         let id: &[u8] = row.try_get_unchecked(3)?;
-        let actor: &str = row.try_get_unchecked(7)?;
-        let correlation: Option<&str> = row.try_get_unchecked(8)?;
-        let causation: Option<&[u8]> = row.try_get_unchecked(9)?;
+        let actor: &str = row.try_get_unchecked(8)?;
+        let correlation: Option<&str> = row.try_get_unchecked(9)?;
+        let causation: Option<&[u8]> = row.try_get_unchecked(10)?;
         Ok(StoredEvent {
             position: Position(row.try_get_unchecked::<i64, _>(0)? as u64),
             stream: StreamId::from_name(row.try_get_unchecked(1)?),
@@ -139,14 +139,15 @@ fn event(row: &SqliteRow) -> Result<StoredEvent, LogError> {
                 id: uuid::Uuid::from_slice(id)?,
                 kind: row.try_get_unchecked::<&str, _>(4)?.into(),
                 schema: u16::try_from(row.try_get_unchecked::<i64, _>(5)?)?,
-                payload: row.try_get_unchecked(11)?,
+                payload: row.try_get_unchecked(12)?,
             },
             metadata: Metadata {
                 at: Timestamp(row.try_get_unchecked(6)?),
+                clock: row.try_get_unchecked::<Option<i64>, _>(7)?.map(Timestamp),
                 actor: actor.parse()?,
                 correlation: correlation.map(Into::into),
                 causation: causation.map(uuid::Uuid::from_slice).transpose()?,
-                origin: row.try_get_unchecked(10)?,
+                origin: row.try_get_unchecked(11)?,
             },
         })
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use hansard_domain::log::{Commit, Conflict, LogError, Position, Recorded, StreamId};
+use hansard_domain::log::{Commit, LogError, Outcome, Position, StreamId};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
 use sqlx::{Arguments, ConnectOptions, Connection, Row, SqliteConnection};
 use tokio::sync::{oneshot, watch};
@@ -39,7 +39,7 @@ pub enum Request {
 
 /// What a batch of commits comes to, before it is written elsewhere.
 pub struct Plan {
-    outcomes: Vec<Result<Recorded, Conflict>>,
+    outcomes: Vec<Outcome>,
     /// In order; their positions are not yet known.
     pub rows: Vec<EventRow>,
     first: u64,
@@ -52,10 +52,7 @@ impl Plan {
     }
 
     /// Puts the events where they came to stand: one position for each.
-    pub fn settle(
-        mut self,
-        positions: &[Position],
-    ) -> (Vec<Result<Recorded, Conflict>>, Vec<EventRow>) {
+    pub fn settle(mut self, positions: &[Position]) -> (Vec<Outcome>, Vec<EventRow>) {
         let place = |planned: &mut u64| {
             // What stands below the first was there before: a retry.
             let index = planned.checked_sub(self.first);
@@ -144,10 +141,7 @@ impl Writer {
     }
 
     /// Writes what does not conflict, in one transaction.
-    async fn append(
-        &mut self,
-        commits: Vec<Commit>,
-    ) -> Result<Vec<Result<Recorded, Conflict>>, sqlx::Error> {
+    async fn append(&mut self, commits: Vec<Commit>) -> Result<Vec<Outcome>, sqlx::Error> {
         let mut connection = self.connection().await?;
         let outcome = self.append_on(&mut connection, commits).await;
         self.connection = Some(connection);
@@ -158,7 +152,7 @@ impl Writer {
         &mut self,
         connection: &mut SqliteConnection,
         commits: Vec<Commit>,
-    ) -> Result<Vec<Result<Recorded, Conflict>>, sqlx::Error> {
+    ) -> Result<Vec<Outcome>, sqlx::Error> {
         let head = *self.head.borrow();
         let (batch, outcomes) = self.decide(connection, commits).await?;
         let last = batch.next_position() - 1;
@@ -181,7 +175,7 @@ impl Writer {
         &self,
         connection: &mut SqliteConnection,
         commits: Vec<Commit>,
-    ) -> Result<(Batch, Vec<Result<Recorded, Conflict>>), sqlx::Error> {
+    ) -> Result<(Batch, Vec<Outcome>), sqlx::Error> {
         let mut batch = Batch::new(*self.head.borrow(), &commits);
         let named = commits.iter().flat_map(|commit| &commit.appends);
         let versions = self.lookup(connection, named.map(|append| &append.stream));
@@ -453,9 +447,9 @@ impl Versions {
 /// statement costs some 10 µs of hand-over between threads, whatever it does.
 static INSERTS: LazyLock<[(usize, String); 8]> = LazyLock::new(|| {
     [256, 64, 32, 16, 8, 4, 2, 1].map(|rows| {
-        let places = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+        let places = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
         let sql = format!(
-            "INSERT INTO events (position, stream, version, id, type, schema, at, actor,
+            "INSERT INTO events (position, stream, version, id, type, schema, at, clock, actor,
                                  correlation, causation, origin, payload)
              VALUES {places}"
         );
@@ -482,7 +476,7 @@ async fn insert_rows(
     for (size, sql) in INSERTS.iter() {
         while rows.len() >= *size {
             let mut arguments = SqliteArguments::default();
-            arguments.reserve(size * 12, 0);
+            arguments.reserve(size * 13, 0);
             for row in rows.by_ref().take(*size) {
                 bind(&mut arguments, row).map_err(sqlx::Error::Encode)?;
             }
@@ -510,6 +504,7 @@ fn bind(arguments: &mut SqliteArguments, row: EventRow) -> Result<(), sqlx::erro
     arguments.add(event.kind.as_str())?;
     arguments.add(i64::from(event.schema))?;
     arguments.add(envelope.at)?;
+    arguments.add(envelope.clock)?;
     arguments.add(envelope.actor.clone())?;
     arguments.add(envelope.correlation.clone())?;
     arguments.add(envelope.causation.clone())?;

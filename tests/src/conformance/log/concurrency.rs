@@ -32,7 +32,8 @@ pub(super) async fn contend(handles: &[Arc<dyn EventLog>]) {
                         won.push((version + 1, (recorded.positions[0], writer)));
                         version += 1;
                     }
-                    Err(conflict) => {
+                    Err(Refusal::Overtaken) => panic!("it was decided on nothing"),
+                    Err(Refusal::Conflict(conflict)) => {
                         assert_eq!(conflict.expected, Version(version));
                         assert!(conflict.actual > conflict.expected, "{conflict:?}");
                         version = conflict.actual.0;
@@ -93,6 +94,58 @@ pub async fn own_streams(under_test: &mut dyn LogUnderTest) {
         assert_eq!(read, positions);
     }
     assert_eq!(all(&*log).await.len() as u64, WRITERS as u64 * EACH);
+}
+
+pub async fn decided_after(under_test: &mut dyn LogUnderTest) {
+    count(&[under_test.log()]).await;
+}
+
+/// Writers that take turns with these handles to one log: each counts what stands in it, and records
+/// the number in a stream of its own. No two of them may count the same.
+pub(super) async fn count(handles: &[Arc<dyn EventLog>]) {
+    const WRITERS: usize = 6;
+    const EACH: usize = 20;
+    let mut writers = JoinSet::new();
+    for (writer, log) in (0..WRITERS).zip(handles.iter().cycle()) {
+        let log = log.clone();
+        writers.spawn(async move {
+            let mut counted = 0;
+            let mut known = Position::START;
+            for number in 0..EACH {
+                loop {
+                    let head = log.turn().await.expect("a turn");
+                    for event in collect(log.all(known)).await {
+                        // What was written after the turn began is not decided on.
+                        if event.position <= head {
+                            counted += 1;
+                            known = event.position;
+                        }
+                    }
+                    let name = format!("count-{writer}-{number}");
+                    let commit = Commit {
+                        after: Some(known),
+                        ..commit([append(&name, 0, &[event(counted.to_string())])])
+                    };
+                    match write(&*log, commit).await {
+                        Ok(_) => break,
+                        Err(Refusal::Overtaken) => {}
+                        Err(conflict) => panic!("its stream is its own: {conflict}"),
+                    }
+                }
+            }
+        });
+    }
+    writers.join_all().await;
+    let counted = all(&*handles[0]).await;
+    let counted: Vec<_> = counted
+        .into_iter()
+        .filter(|event| event.stream.category() == "count")
+        .map(|event| event.event.payload)
+        .collect();
+    let expected: Vec<_> = (0..WRITERS * EACH)
+        .map(|number| number.to_string())
+        .collect();
+    assert_eq!(counted, expected);
 }
 
 /// Followers that start anywhere, while others write, see what stands in the log in the end: all of

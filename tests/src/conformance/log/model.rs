@@ -26,18 +26,27 @@ impl Model {
             .map_or(0, |events| events.len() as u64)
     }
 
-    /// The places of the commit's events, or the conflict.
-    fn write(&mut self, commit: &Commit) -> Result<Vec<usize>, Conflict> {
+    /// The places of the commit's events, or why it is refused by a log that was at `head` when the
+    /// batch began.
+    fn write(&mut self, commit: &Commit, head: Position) -> Result<Vec<usize>, Refusal> {
+        let overtaken = commit.after.is_some_and(|after| after != head);
         let stale = commit
             .appends
             .iter()
             .find(|append| self.version(append.stream.as_str()) != append.expected.0);
         if let Some(stale) = stale {
-            return self.retried(commit).ok_or_else(|| Conflict {
+            let conflict = Conflict {
                 stream: stale.stream.clone(),
                 expected: stale.expected,
                 actual: Version(self.version(stale.stream.as_str())),
+            };
+            return self.retried(commit).ok_or(match overtaken {
+                true => Refusal::Overtaken,
+                false => conflict.into(),
             });
+        }
+        if overtaken {
+            return Err(Refusal::Overtaken);
         }
         let mut places = Vec::new();
         for append in &commit.appends {
@@ -111,7 +120,18 @@ pub async fn random_schedule(under_test: &mut dyn LogUnderTest) {
                         commits.push(some_commit(&mut random, &model, &mut ahead, now));
                     }
                 }
-                let expected: Vec<_> = commits.iter().map(|commit| model.write(commit)).collect();
+                let head = positions.last().copied().unwrap_or_default();
+                // Some are decided on what stands there, some on what stood there some time ago.
+                let decided = match random.random_range(0..10) {
+                    0..5 => None,
+                    5..9 => Some(head),
+                    _ => positions.choose(&mut random).copied(),
+                };
+                for commit in &mut commits {
+                    commit.after = decided;
+                }
+                let expected = commits.iter().map(|commit| model.write(commit, head));
+                let expected: Vec<_> = expected.collect();
                 let outcomes = under_test.log().append(commits.clone()).await.unwrap();
                 assert_eq!(outcomes.len(), expected.len());
                 for (outcome, expected) in outcomes.into_iter().zip(expected) {

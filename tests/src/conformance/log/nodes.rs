@@ -31,6 +31,31 @@ pub async fn writing(under_test: &mut dyn LogUnderTest) {
     assert_eq!(one.head().await.unwrap(), other.head().await.unwrap());
 }
 
+pub async fn deciding(under_test: &mut dyn LogUnderTest) {
+    if let Some(handles) = both(under_test).await {
+        concurrency::count(&handles).await;
+    }
+}
+
+pub async fn passing(under_test: &mut dyn LogUnderTest) {
+    let Some([one, other]) = both(under_test).await else {
+        return;
+    };
+    for version in 0..5 {
+        assert_eq!(one.turn().await.unwrap(), other.head().await.unwrap());
+        // Asked for twice, it is still one.
+        one.turn().await.unwrap();
+        one.pass().await;
+        write(&*other, commit([append("room-a", version, &[event("{}")])]))
+            .await
+            .unwrap();
+    }
+    one.pass().await;
+    write(&*one, commit([append("room-a", 5, &[event("{}")])]))
+        .await
+        .unwrap();
+}
+
 pub async fn hearing(under_test: &mut dyn LogUnderTest) {
     let Some([one, other]) = both(under_test).await else {
         return;

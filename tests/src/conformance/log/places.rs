@@ -42,12 +42,14 @@ pub async fn round_trip(under_test: &mut dyn LogUnderTest) {
         };
         let metadata = Metadata {
             at: Timestamp(1_700_000_000_000 + number as i64),
+            clock: full.then_some(Timestamp(1_600_000_000_000)),
             actor,
             correlation: full.then(|| "request ünï".into()),
             causation: full.then(|| Uuid::from_u128(7)),
             origin: full.then(|| r#"{"key":1,"sealed":"…"}"#.to_owned()),
         };
         let commit = Commit {
+            after: None,
             appends: vec![append(&name, 0, std::slice::from_ref(&event))],
             metadata: metadata.clone(),
         };
@@ -136,7 +138,10 @@ pub async fn several_streams(under_test: &mut dyn LogUnderTest) {
             append("room-b", versions[1], &b),
             append("room-c", versions[2], &c),
         ];
-        let refused = write(&*log, commit(appends)).await.unwrap_err();
+        let refused = write(&*log, commit(appends)).await;
+        let Err(Refusal::Conflict(refused)) = refused else {
+            panic!("a stale version conflicts: {refused:?}");
+        };
         assert_eq!(refused.stream.as_str(), stale);
         assert_same(
             &all(&*log).await,
@@ -218,6 +223,46 @@ pub async fn without_events(under_test: &mut dyn LogUnderTest) {
         })
     );
     assert_eq!(stream(&*log, "room-a").await.len(), 1);
+}
+
+pub async fn decided_after(under_test: &mut dyn LogUnderTest) {
+    let log = under_test.log();
+    let decided = |after: Position, stream: &str, version| Commit {
+        after: Some(after),
+        ..commit([append(stream, version, &[event("{}")])])
+    };
+    let first = decided(Position::START, "room-a", 0);
+    let recorded = write(&*log, first.clone()).await.unwrap();
+    let head = recorded.positions[0];
+    assert_eq!(log.head().await.unwrap(), head);
+
+    // Its stream is as it expects, and yet it may be wrong.
+    let late = write(&*log, decided(Position::START, "room-b", 0)).await;
+    assert_eq!(late, Err(Refusal::Overtaken));
+    let late = write(&*log, decided(Position(head.0 + 1), "room-b", 0)).await;
+    assert_eq!(late, Err(Refusal::Overtaken));
+    let conflicting = write(&*log, decided(Position::START, "room-a", 0)).await;
+    assert_eq!(conflicting, Err(Refusal::Overtaken));
+    let conflicting = write(&*log, decided(head, "room-a", 0)).await;
+    assert_eq!(conflicting, conflict("room-a", 0, 1));
+    assert_eq!(all(&*log).await.len(), 1);
+    // What stands there already stands there, whatever has come since.
+    assert_eq!(write(&*log, first.clone()).await, Ok(recorded.clone()));
+
+    // Those of one append were decided one on the other.
+    let batch = vec![
+        decided(head, "room-a", 1),
+        decided(head, "room-b", 0),
+        decided(head, "room-a", 2),
+    ];
+    let outcomes = log.append(batch).await.unwrap();
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let batch = vec![first, decided(head, "room-c", 0)];
+    assert_eq!(
+        log.append(batch).await.unwrap(),
+        [Ok(recorded), Err(Refusal::Overtaken)]
+    );
+    assert_eq!(all(&*log).await.len(), 4);
 }
 
 pub async fn long_streams(under_test: &mut dyn LogUnderTest) {
