@@ -120,7 +120,7 @@ impl<'a> Decision<'a> {
         let Some(token) = &self.caller.token else {
             return Ok(());
         };
-        let holder = token::holder(self.model(), token, self.now);
+        let holder = token::holder(self.model(), token, self.now());
         if holder == self.caller.user {
             return Ok(());
         }

@@ -624,7 +624,7 @@ async fn the_shredder_makes_a_deleted_message_unreadable() {
             decision.message(
                 &"m1".into(),
                 &message,
-                hansard_domain::message::MessageCommand::Delete {
+                MessageCommand::Delete {
                     by: "mary".into(),
                     keep_history: false,
                     show_deleted: false,
