@@ -9,7 +9,6 @@ use hansard_domain::event::Event;
 use hansard_domain::integration::IntegrationEvent;
 use hansard_domain::journal::{Batch, Journal, JournalError};
 use hansard_domain::log::Role;
-use hansard_domain::message::MessageEvent;
 use hansard_domain::room::RoomEvent;
 use hansard_domain::vault::KeyId;
 
@@ -44,22 +43,6 @@ impl Shredder {
     }
 }
 
-/// The keys that an event says are to be deleted.
-pub fn erased(event: &Event) -> Vec<KeyId> {
-    match event {
-        Event::Room(RoomEvent::ChannelPruned { pruned, .. }) => {
-            pruned.iter().map(|pruned| pruned.key).collect()
-        }
-        Event::Message(MessageEvent::MessageDeleted {
-            erased: Some(key), ..
-        })
-        | Event::Room(RoomEvent::RoomDeleted { key })
-        | Event::Account(AccountEvent::UserDeleted { key, .. })
-        | Event::Integration(IntegrationEvent::IntegrationRemoved { key }) => vec![*key],
-        _ => Vec::new(),
-    }
-}
-
 #[async_trait]
 impl Policy for Shredder {
     fn name(&self) -> &'static str {
@@ -69,24 +52,28 @@ impl Policy for Shredder {
     async fn react(&self, commands: &Commands, batch: &Batch) -> Result<(), CommandError> {
         let keys: Vec<KeyId> = batch
             .iter()
-            .flat_map(|entry| erased(&entry.event))
+            .flat_map(|entry| entry.event.erases())
             .collect();
         if keys.is_empty() {
             return Ok(());
         }
         self.shred(commands.journal(), &keys).await?;
-        let in_snapshot = |event: &Event| {
-            matches!(
-                event,
-                Event::Room(_) | Event::Account(_) | Event::Integration(_)
-            ) && !matches!(event, Event::Room(RoomEvent::ChannelPruned { .. }))
-        };
         if batch
             .iter()
-            .any(|entry| in_snapshot(&entry.event) && !erased(&entry.event).is_empty())
+            .any(|entry| is_erased_from_model(&entry.event))
         {
             self.snapshots.save(&commands.model()).await;
         }
         Ok(())
     }
+}
+
+/// Whether what an event erases stood in the write model.
+fn is_erased_from_model(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Room(RoomEvent::RoomDeleted { .. })
+            | Event::Account(AccountEvent::UserDeleted { .. })
+            | Event::Integration(IntegrationEvent::IntegrationRemoved { .. })
+    )
 }

@@ -18,6 +18,7 @@ use crate::room::RoomEvent;
 use crate::seal::{Confidential, Part, Private};
 use crate::setting::SettingEvent;
 use crate::subscription::SubscriptionEvent;
+use crate::vault::KeyId;
 use crate::workspace::WorkspaceEvent;
 
 /// The number that payloads are written with; older ones are upcast when they are read.
@@ -94,6 +95,24 @@ events! {
     "node" => Node(NodeEvent),
 }
 
+impl Event {
+    /// The keys that are to be deleted because of it: what they seal is gone from here on.
+    pub fn erases(&self) -> Vec<KeyId> {
+        match self {
+            Self::Room(RoomEvent::ChannelPruned { pruned, .. }) => {
+                pruned.iter().map(|pruned| pruned.key).collect()
+            }
+            Self::Message(MessageEvent::MessageDeleted {
+                erased: Some(key), ..
+            })
+            | Self::Room(RoomEvent::RoomDeleted { key })
+            | Self::Account(AccountEvent::UserDeleted { key, .. })
+            | Self::Integration(IntegrationEvent::IntegrationRemoved { key }) => vec![*key],
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// Serde writes an enum as `{"Kind": payload}`; the kind has a column of its own in the log.
 fn payload(event: &impl Serialize, kind: &str) -> serde_json::Result<String> {
     let mut whole = serde_json::to_string(event)?;
@@ -135,7 +154,7 @@ pub struct Entry {
 mod tests {
     use super::*;
     use crate::message::{Content, Sent};
-    use crate::vault::{DataKey, KeyId};
+    use crate::vault::DataKey;
 
     fn sent() -> Event {
         MessageEvent::MessageSent {

@@ -3,8 +3,12 @@
 //! What is appended is sealed on its way into the [`EventLog`]; what is read is opened. Batches
 //! committed lately are kept in memory: whoever follows at the head gets them from there, without
 //! reading, parsing or decrypting anything; whoever lags reads the log until it has caught up.
+//!
+//! What an event erases is gone from here as soon as the event is published or read, though it takes
+//! longer until the vault has deleted the keys: it is taken out of what is kept in memory, out of what
+//! was read ahead, and nothing is sealed under its keys any more.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -20,11 +24,9 @@ use crate::log::{
     Actor, Append, Commit, Conflict, EventLog, LogError, Metadata, NewEvent, Position, Recorded,
     Refusal, Role, StoredEvent, StreamId, Version,
 };
+use crate::recent::{Next, Published, Recent, Weight, without};
 use crate::seal::{Confidential, Part, Private, SealError};
 use crate::vault::{KeyId, KeyVault, VaultError};
-
-/// How many entries the journal keeps in memory for those who follow at the head.
-const RECENT_ENTRIES: usize = 8192;
 
 /// How many pages a reader of the log decodes ahead of its consumer.
 const PAGES_AHEAD: usize = 4;
@@ -83,13 +85,6 @@ pub struct Journal {
     role: watch::Receiver<Role>,
 }
 
-/// The batches committed last, without a gap: everything after `after`.
-struct Recent {
-    after: Position,
-    batches: VecDeque<Batch>,
-    entries: usize,
-}
-
 impl Journal {
     /// Opens the journal of a log and the vault its events are sealed with.
     pub async fn open(
@@ -97,17 +92,12 @@ impl Journal {
         vault: Arc<dyn KeyVault>,
     ) -> Result<Arc<Self>, JournalError> {
         let head = log.head().await?;
-        let recent = Recent {
-            after: head,
-            batches: VecDeque::new(),
-            entries: 0,
-        };
         let role = log.role();
         Ok(Arc::new(Self {
             role,
             log,
             keys: Arc::new(Keyring::new(vault)),
-            recent: Mutex::new(recent),
+            recent: Mutex::new(Recent::after(head)),
             head: watch::channel(head).0,
         }))
     }
@@ -185,20 +175,26 @@ impl Journal {
             }
             ids.extend(proposal.context.origin.as_ref().map(Private::key));
         }
-        let keys = self.keys.load(&ids).await?;
-        let seal = |part: &mut dyn Part, id: &Uuid| {
-            let key = keys.get(&part.key()).ok_or(SealError::NoKey(part.key()))?;
-            part.seal(key, id.as_bytes())
-        };
+        let seen = self.keys.erasures();
+        let mut keys = self.keys.load(&ids).await?;
         let mut commits = Vec::with_capacity(proposals.len());
-        let mut erased = Vec::with_capacity(proposals.len());
+        let mut weights = Vec::with_capacity(proposals.len());
         for proposal in &proposals {
+            let seal = |part: &mut dyn Part, id: &Uuid| {
+                let key = keys.get(&part.key()).ok_or(SealError::NoKey(part.key()))?;
+                part.seal(key, id.as_bytes())
+            };
             match write(after, proposal, &seal) {
-                Ok(commit) => {
+                Ok((commit, of_commit)) => {
                     commits.push(commit);
-                    erased.push(None);
+                    weights.push(Ok(of_commit));
+                    // Whoever comes after an erasure comes too late.
+                    let events = proposal.drafts.iter().flat_map(|draft| &draft.events);
+                    for key in events.flat_map(|(_, event)| event.erases()) {
+                        keys.remove(&key);
+                    }
                 }
-                Err(JournalError::Seal(SealError::NoKey(_))) => erased.push(Some(moved(proposal))),
+                Err(JournalError::Seal(SealError::NoKey(_))) => weights.push(Err(moved(proposal))),
                 Err(error) => return Err(error),
             }
         }
@@ -211,27 +207,28 @@ impl Journal {
         let mut published = Vec::new();
         let batches = proposals
             .into_iter()
-            .zip(erased)
-            .map_while(|(proposal, erased)| {
-                let outcome = match erased {
-                    Some(conflict) => Err(conflict.into()),
-                    None => outcomes.next()?,
+            .zip(weights)
+            .map_while(|(proposal, weights)| {
+                let (outcome, weights) = match weights {
+                    Ok(weights) => (outcomes.next()?, weights),
+                    Err(conflict) => (Err(conflict.into()), Vec::new()),
                 };
                 Some(outcome.map(|recorded| {
                     let batch = entries(proposal, recorded);
-                    published.extend(batch.iter().cloned());
+                    let entries = batch.iter().cloned().zip(weights);
+                    published.extend(entries.map(|(entry, weight)| Published { entry, weight }));
                     batch
                 }))
             })
             .collect();
         // Of a commit that was recorded by an earlier try others have heard already.
         let head = self.head();
-        published.retain(|entry| entry.position > head);
-        let last = published.iter().map(|entry| entry.position).max();
-        let dense = published
-            .iter()
+        published.retain(|published: &Published| published.entry.position > head);
+        let positions = || published.iter().map(|published| published.entry.position);
+        let last = positions().max();
+        let dense = positions()
             .zip(head.0 + 1..)
-            .all(|(entry, next)| entry.position.0 == next);
+            .all(|(position, next)| position.0 == next);
         if let Some(last) = last
             && self.role() == Role::Shared
             && after.is_none()
@@ -240,6 +237,14 @@ impl Journal {
             // What others recorded stands before or between these.
             self.publish_to(last).await?;
             return Ok(batches);
+        }
+        if self.keys.erasures() != seen {
+            // Another node erased something meanwhile.
+            let mut entries: Vec<_> = batch(&published).to_vec();
+            still_there(&self.keys, &mut entries).await?;
+            for (published, entry) in published.iter_mut().zip(entries) {
+                published.entry = entry;
+            }
         }
         self.publish(published);
         Ok(batches)
@@ -254,7 +259,7 @@ impl Journal {
             if page.is_empty() {
                 break;
             }
-            self.publish(open(&self.keys, page).await?.to_vec());
+            self.publish(open(&self.keys, page).await?);
         }
         Ok(())
     }
@@ -265,54 +270,32 @@ impl Journal {
         let mut found = Vec::new();
         let mut pages = self.log.all(self.head());
         while let Some(page) = pages.next().await {
-            let batch = open(&self.keys, page?).await?;
-            self.publish(batch.to_vec());
-            found.push(batch);
+            let page = open(&self.keys, page?).await?;
+            found.push(batch(&page));
+            self.publish(page);
         }
         Ok(found)
     }
 
-    fn publish(&self, entries: Vec<Arc<Entry>>) {
-        let Some(last) = entries.last() else { return };
-        let position = last.position;
+    fn publish(&self, published: Vec<Published>) {
+        let Some(last) = published.last().map(|published| published.entry.position) else {
+            return;
+        };
+        let erased: HashSet<KeyId> = published
+            .iter()
+            .flat_map(|published| published.entry.event.erases())
+            .collect();
+        if !erased.is_empty() {
+            self.keys.doom(erased.iter().copied());
+        }
         {
             let mut recent = self.recent.lock();
-            recent.entries += entries.len();
-            recent.batches.push_back(entries.into());
-            while recent.entries > RECENT_ENTRIES && recent.batches.len() > 1 {
-                let Some(dropped) = recent.batches.pop_front() else {
-                    break;
-                };
-                recent.entries -= dropped.len();
-                recent.after = dropped.last().map_or(recent.after, |entry| entry.position);
+            recent.push(published);
+            if !erased.is_empty() {
+                recent.erase(&erased);
             }
         }
-        self.head.send_replace(position);
-    }
-
-    /// Batches kept in memory after a position; `None` when that is further back than they reach.
-    fn recent(&self, after: Position) -> Option<Vec<Batch>> {
-        let recent = self.recent.lock();
-        if after < recent.after {
-            return None;
-        }
-        let from = recent
-            .batches
-            .partition_point(|batch| batch.last().is_none_or(|entry| entry.position <= after));
-        Some(
-            recent
-                .batches
-                .range(from..)
-                .map(|batch| match batch.first() {
-                    Some(first) if first.position > after => batch.clone(),
-                    _ => batch
-                        .iter()
-                        .filter(|entry| entry.position > after)
-                        .cloned()
-                        .collect(),
-                })
-                .collect(),
-        )
+        self.head.send_replace(last);
     }
 
     /// All entries after a position, and those that come. Never ends but by an error.
@@ -323,20 +306,19 @@ impl Journal {
             let mut head = journal.watch_head();
             loop {
                 head.borrow_and_update();
-                let batches = journal.recent(after);
-                match batches {
-                    Some(batches) if batches.is_empty() => {
+                // One at a time: what is erased while the last one is worked on is not in the next.
+                let next = journal.recent.lock().next(after);
+                match next {
+                    Next::Nothing => {
                         if head.changed().await.is_err() {
                             return;
                         }
                     }
-                    Some(batches) => {
-                        for batch in batches {
-                            after = batch.last().map_or(after, |entry| entry.position);
-                            yield batch;
-                        }
+                    Next::Batch(batch) => {
+                        after = batch.last().map_or(after, |entry| entry.position);
+                        yield batch;
                     }
-                    None => {
+                    Next::InTheLog => {
                         let mut pages = journal.all(after);
                         while let Some(batch) = pages.next().await {
                             let batch: Batch = batch?;
@@ -357,20 +339,38 @@ impl Journal {
         let keys = self.keys.clone();
         tokio::spawn(async move {
             while let Some(page) = pages.next().await {
+                let seen = keys.erasures();
                 let batch = match page {
-                    Ok(page) => open(&keys, page).await,
+                    Ok(page) => open(&keys, page).await.map(|page| batch(&page)),
                     Err(error) => Err(error.into()),
                 };
                 let failed = batch.is_err();
-                if sender.send(batch).await.is_err() || failed {
+                if sender.send((seen, batch)).await.is_err() || failed {
                     return;
                 }
             }
         });
-        futures::stream::unfold(receiver, |mut receiver| async {
-            Some((receiver.recv().await?, receiver))
+        let keys = self.keys.clone();
+        futures::stream::unfold((receiver, keys), |(mut receiver, keys)| async {
+            let (seen, batch) = receiver.recv().await?;
+            let batch = match batch {
+                Ok(batch) if keys.erasures() != seen => rest_of(&keys, &batch).await,
+                batch => batch,
+            };
+            Some((batch, (receiver, keys)))
         })
         .boxed()
+    }
+
+    /// How often something was erased; see [`Self::still_there`].
+    pub fn erasures(&self) -> u64 {
+        self.keys.erasures()
+    }
+
+    /// What of a batch has not been erased since it was read. Whoever takes long over a batch asks
+    /// when [`Self::erasures`] has changed.
+    pub async fn still_there(&self, batch: &Batch) -> Result<Batch, JournalError> {
+        rest_of(&self.keys, batch).await
     }
 
     /// The entries of one stream after a version.
@@ -382,7 +382,8 @@ impl Journal {
         let mut entries = Vec::new();
         let mut pages = self.log.stream(stream, after);
         while let Some(page) = pages.next().await {
-            entries.extend(open(&self.keys, page?).await?.iter().cloned());
+            let page = open(&self.keys, page?).await?;
+            entries.extend(page.into_iter().map(|published| published.entry));
         }
         Ok(entries)
     }
@@ -390,7 +391,7 @@ impl Journal {
     /// All entries between a position and the head, as far as it is known here; from memory where it
     /// reaches back so far.
     pub async fn since(&self, after: Position) -> Result<Vec<Batch>, JournalError> {
-        if let Some(batches) = self.recent(after) {
+        if let Some(batches) = self.recent.lock().since(after) {
             return Ok(batches);
         }
         let head = self.head();
@@ -430,27 +431,32 @@ fn write(
     after: Option<Position>,
     proposal: &Proposal,
     seal: &impl Fn(&mut dyn Part, &Uuid) -> Result<(), SealError>,
-) -> Result<Commit, JournalError> {
+) -> Result<(Commit, Vec<Weight>), JournalError> {
     let unwritable = |error: serde_json::Error| JournalError::Unwritable(error.to_string());
-    let mut first = None;
+    let origin_key = proposal.context.origin.as_ref().map(Private::key);
+    let mut weights = Vec::new();
     let mut appends = Vec::with_capacity(proposal.drafts.len());
     for draft in &proposal.drafts {
         let mut events = Vec::with_capacity(draft.events.len());
         for (id, event) in &draft.events {
-            first.get_or_insert(*id);
             let mut event = event.clone();
+            let mut keys: Vec<KeyId> = origin_key.into_iter().collect();
             let mut sealed = Ok(());
             event.parts(&mut |part| {
+                keys.push(part.key());
                 if sealed.is_ok() {
                     sealed = seal(part, id);
                 }
             });
             sealed?;
+            let payload = event.payload().map_err(unwritable)?;
+            let bytes = payload.len();
+            weights.push(Weight { keys, bytes });
             events.push(NewEvent {
                 id: *id,
                 kind: event.kind().into(),
                 schema: SCHEMA,
-                payload: event.payload().map_err(unwritable)?,
+                payload,
             });
         }
         appends.push(Append {
@@ -468,18 +474,20 @@ fn write(
         }
         None => None,
     };
-    Ok(Commit {
+    let metadata = Metadata {
+        at: context.at,
+        clock: context.clock,
+        actor: context.actor.clone(),
+        correlation: context.correlation.clone(),
+        causation: context.causation,
+        origin,
+    };
+    let commit = Commit {
         after,
         appends,
-        metadata: Metadata {
-            at: context.at,
-            clock: context.clock,
-            actor: context.actor.clone(),
-            correlation: context.correlation.clone(),
-            causation: context.causation,
-            origin,
-        },
-    })
+        metadata,
+    };
+    Ok((commit, weights))
 }
 
 fn entries(proposal: Proposal, recorded: Recorded) -> Batch {
@@ -511,36 +519,95 @@ fn entries(proposal: Proposal, recorded: Recorded) -> Batch {
     entries.into()
 }
 
-/// Parses stored events and opens their parts, with one look into the vault for all.
-async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Batch, JournalError> {
+fn batch(published: &[Published]) -> Batch {
+    published
+        .iter()
+        .map(|published| published.entry.clone())
+        .collect()
+}
+
+/// Parses stored events and opens their parts, with one look into the vault for all. What they say is
+/// erased stays closed, whether its key is gone already or not.
+async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Vec<Published>, JournalError> {
+    let mut weights: Vec<Weight> = stored
+        .iter()
+        .map(|stored| Weight {
+            keys: Vec::new(),
+            bytes: stored.event.payload.len(),
+        })
+        .collect();
     let mut entries = stored
         .into_iter()
         .map(parse)
         .collect::<Result<Vec<_>, LogError>>()?;
-    let mut ids = Vec::with_capacity(entries.len() * 2);
-    for entry in &mut entries {
-        entry.event.parts(&mut |part| ids.push(part.key()));
-        ids.extend(entry.origin.as_ref().map(Private::key));
+    let mut erased: HashSet<KeyId> = HashSet::new();
+    for (entry, weight) in entries.iter_mut().zip(&mut weights) {
+        entry.parts(&mut |part| weight.keys.push(part.key()));
+        erased.extend(entry.event.erases());
     }
-    let keys = keys.load(&ids).await?;
+    let ids: Vec<KeyId> = weights
+        .iter()
+        .flat_map(|weight| &weight.keys)
+        .chain(&erased)
+        .copied()
+        .collect();
+    let seen = keys.erasures();
+    let mut found = keys.load(&ids).await?;
+    let doomed: Vec<KeyId> = erased
+        .into_iter()
+        .filter(|key| found.remove(key).is_some())
+        .collect();
+    if !doomed.is_empty() {
+        keys.doom(doomed);
+    }
     for entry in &mut entries {
         let mut opened = Ok(());
         let id = entry.id;
         entry.event.parts(&mut |part| {
             if opened.is_ok() {
-                opened = part.open(keys.get(&part.key()), id.as_bytes());
+                opened = part.open(found.get(&part.key()), id.as_bytes());
             }
         });
         if let Some(origin) = &mut entry.origin {
             opened =
-                opened.and_then(|()| origin.open(keys.get(&origin.key()), Uuid::nil().as_bytes()));
+                opened.and_then(|()| origin.open(found.get(&origin.key()), Uuid::nil().as_bytes()));
         }
         opened.map_err(|error| LogError::Damaged {
             position: entry.position,
             reason: error.to_string(),
         })?;
     }
-    Ok(entries.into_iter().map(Arc::new).collect())
+    let mut entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
+    if keys.erasures() != seen {
+        still_there(keys, &mut entries).await?;
+    }
+    let published = entries.into_iter().zip(weights);
+    Ok(published
+        .map(|(entry, weight)| Published { entry, weight })
+        .collect())
+}
+
+async fn rest_of(keys: &Keyring, batch: &Batch) -> Result<Batch, JournalError> {
+    let mut entries = batch.to_vec();
+    still_there(keys, &mut entries).await?;
+    Ok(entries.into())
+}
+
+/// Leaves of entries what has not been erased.
+async fn still_there(keys: &Keyring, entries: &mut [Arc<Entry>]) -> Result<(), JournalError> {
+    let mut parts: Vec<Vec<KeyId>> = Vec::with_capacity(entries.len());
+    for entry in entries.iter() {
+        let mut keys = Vec::new();
+        Entry::clone(entry).parts(&mut |part| keys.push(part.key()));
+        parts.push(keys);
+    }
+    let found = keys.load(&parts.concat()).await?;
+    for (entry, parts) in entries.iter_mut().zip(parts) {
+        if !parts.iter().all(|key| found.contains_key(key)) {
+            *entry = Arc::new(without(entry, |key| !found.contains_key(&key)));
+        }
+    }
+    Ok(())
 }
 
 fn parse(stored: StoredEvent) -> Result<Entry, LogError> {

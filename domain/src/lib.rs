@@ -17,6 +17,7 @@ pub mod log;
 pub mod message;
 pub mod node;
 pub mod permission;
+mod recent;
 pub mod role;
 pub mod room;
 pub mod seal;

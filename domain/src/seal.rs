@@ -98,6 +98,9 @@ pub trait Part {
     /// Turns ciphertext into an open part; with no key, into a shredded one.
     fn open(&mut self, key: Option<&DataKey>, context: &[u8]) -> Result<(), SealError>;
 
+    /// Makes the part a shredded one, whatever it was: its key is gone, or is about to be deleted.
+    fn erase(&mut self);
+
     /// Lets an open part be serialized, for somebody who may see it.
     fn reveal(&mut self);
 }
@@ -143,6 +146,10 @@ impl<T: Serialize + DeserializeOwned> Part for Private<T> {
         })?;
         *self = Self::Open { key, value };
         Ok(())
+    }
+
+    fn erase(&mut self) {
+        *self = Self::Shredded { key: self.key() };
     }
 
     fn reveal(&mut self) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use hansard_tests::server::{Client, Server, binary, files_with};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Nobody says this by chance.
@@ -227,4 +228,67 @@ async fn only_those_who_may_prune_do() {
     let unknown = json!({ "roomId": "nowhere", "latest": "2016-12-09", "oldest": "2016-12-08" });
     let refused = admin.post("rooms.cleanHistory", unknown).await;
     assert_eq!(refused.expect_error(400), "error-room-not-found");
+}
+
+/// Reads the feed of messages that were sent, from after a position, as long as one answers; `first`
+/// is called before anything is read.
+async fn feed(client: &Client, after: u64, last: &str, first: impl AsyncFnOnce()) -> String {
+    let request = client
+        .request(
+            Method::GET,
+            "/api/hansard/v1/events?types=MessageSent,ChannelPruned",
+        )
+        .header("Accept", "text/event-stream")
+        .header("Last-Event-ID", after);
+    let mut answer = request.send().await.unwrap();
+    first().await;
+    let mut read = String::new();
+    while !read.contains(last) {
+        let chunk = answer.chunk().await.unwrap().expect("the feed goes on");
+        read.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    read
+}
+
+#[tokio::test]
+async fn a_pruned_text_is_not_in_the_feed_wherever_it_is_taken_up() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("attic").await;
+    let before = admin.seen();
+    let said = admin.say(&room, SECRET).await;
+    let kept = feed(&admin, before, "cinnamonparade", async || {
+        admin.say(&room, KEPT).await;
+    });
+    assert!(kept.await.contains(SECRET), "the test can fail");
+    prune(&admin, &room, json!({})).await;
+    for after in [0, before] {
+        let read = feed(&admin, after, "ChannelPruned", async || {}).await;
+        assert!(read.contains(said["_id"].as_str().unwrap()), "{read}");
+        assert!(!read.contains(SECRET), "{read}");
+    }
+}
+
+#[tokio::test]
+async fn who_reads_the_feed_slowly_does_not_get_what_is_pruned_meanwhile() {
+    /// More than fits between a server and a client that does not read.
+    const MESSAGES: usize = 200;
+
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("attic").await;
+    let before = admin.seen();
+    for number in 0..MESSAGES {
+        let text = format!("{SECRET}{number} {}", "x".repeat(200_000));
+        let message = json!({ "rid": room, "msg": "", "attachments": [{ "text": text }] });
+        let body = json!({ "message": message });
+        admin.post("chat.sendMessage", body).await.expect_ok();
+    }
+    let read = feed(&admin, before, "ChannelPruned", async || {
+        prune(&admin, &room, json!({})).await;
+    });
+    let read = read.await;
+    let last = format!("{SECRET}{}", MESSAGES - 1);
+    assert!(!read.contains(&last), "the last message is still there");
+    assert!(read.matches("\"content\":{\"shredded\":true}").count() > MESSAGES / 10);
 }

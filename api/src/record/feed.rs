@@ -1,6 +1,7 @@
 //! The log as server-sent events.
 //!
 //! A client that reads slowly holds nothing up: its events are read from the log when it takes them.
+//! What is erased before it takes them it does not get.
 //! Its id is an event's position; a heartbeat carries one, too, so that a client whose filter lets
 //! little through need not begin far back when it comes again.
 
@@ -37,7 +38,9 @@ fn events(
         let mut batches = app.commands.journal().follow(after);
         let mut heart = heart();
         let mut position = after;
+        let journal = app.commands.journal().clone();
         loop {
+            let mut seen = journal.erasures();
             let batch = tokio::select! {
                 biased;
                 () = app.stop.cancelled() => return,
@@ -49,7 +52,18 @@ fn events(
             }
             match batch {
                 None => yield Ok(Event::default().id(position.to_string()).comment("")),
-                Some(Some(Ok(batch))) => for entry in batch.iter() {
+                Some(Some(Ok(mut batch))) => for place in 0..batch.len() {
+                    if journal.erasures() != seen {
+                        seen = journal.erasures();
+                        match journal.still_there(&batch).await {
+                            Ok(left) => batch = left,
+                            Err(error) => {
+                                tracing::warn!(%error, "a feed of events ended: the keys can't be read");
+                                return;
+                            }
+                        }
+                    }
+                    let entry = &batch[place];
                     position = entry.position;
                     if filter.lets_through(entry) {
                         let shown = ShownEvent::of(entry);
