@@ -14,6 +14,8 @@ use hansard_domain::room::RoomError;
 use hansard_domain::setting::definitions::SettingError;
 use serde_json::Value;
 
+use crate::state::StateError;
+
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CommandError {
     /// A rule says no; code, reason and details are those of Rocket.Chat's errors, which clients
@@ -48,6 +50,9 @@ pub enum CommandError {
     /// The log or the vault does not answer; whether the command was recorded is not known.
     #[error(transparent)]
     Unavailable(#[from] JournalError),
+    /// What is kept beside the log can't be written; what was recorded stays recorded.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The keys minted ahead are used up; the committer mints more and decides again.
     #[error("no data keys are left; try again")]
     OutOfKeys,

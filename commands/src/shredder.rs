@@ -58,11 +58,12 @@ impl Policy for Shredder {
             return Ok(());
         }
         self.shred(commands.journal(), &keys).await?;
-        if batch
+        let last = batch
             .iter()
-            .any(|entry| is_erased_from_model(&entry.event))
-        {
-            self.snapshots.save(&commands.model()).await;
+            .rfind(|entry| is_erased_from_model(&entry.event));
+        if let Some(last) = last {
+            let model = commands.model_at(last.position).await;
+            self.snapshots.save(&model).await?;
         }
         Ok(())
     }

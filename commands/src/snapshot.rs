@@ -20,11 +20,12 @@ use hansard_domain::setting::Setting;
 use hansard_domain::subscription::Subscription;
 use hansard_domain::vault::DataKey;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Commands;
 use crate::model::{RoomTimes, Versioned, WriteModel};
-use crate::state::StateStore;
+use crate::state::{StateError, StateStore};
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
 const VERSION: u32 = 5;
@@ -116,16 +117,23 @@ impl Snapshot {
     }
 }
 
-/// Saves and restores the snapshot.
+/// Saves and restores the snapshot. Cheap to clone; all clones write one after the other.
+#[derive(Clone)]
 pub struct Snapshots {
     store: Arc<dyn StateStore>,
     key: DataKey,
+    /// Of the snapshot that was saved last. Held while one is written.
+    saved: Arc<Mutex<Position>>,
 }
 
 impl Snapshots {
     pub async fn open(store: Arc<dyn StateStore>, journal: &Journal) -> Result<Self, JournalError> {
         let key = journal.keys().secret(NAME).await?;
-        Ok(Self { store, key })
+        Ok(Self {
+            store,
+            key,
+            saved: Arc::default(),
+        })
     }
 
     /// The write model as the journal's head has it: the snapshot and the log's tail.
@@ -179,25 +187,49 @@ impl Snapshots {
             let model = commands.model();
             if model.position().0 >= saved.0 + WORTH_SAVING {
                 saved = model.position();
-                self.save(&model).await;
+                self.save_or_warn(&model).await;
             }
         }
-        self.save(&commands.model()).await;
+        self.save_or_warn(&commands.model()).await;
     }
 
-    /// Replaces the snapshot. A failure is logged: the next one may work.
-    pub async fn save(&self, model: &Arc<WriteModel>) {
-        let (model, key) = (model.clone(), self.key.clone());
-        let sealed = tokio::task::spawn_blocking(move || {
-            let plain = serde_json::to_vec(&Snapshot::of(&model)).ok()?;
-            encrypt(&key, &plain, CONTEXT)
-        });
-        let Ok(Some(sealed)) = sealed.await else {
-            tracing::error!("the write model could not be written as a snapshot");
-            return;
-        };
-        if let Err(error) = self.store.save(NAME, sealed.into_bytes()).await {
+    async fn save_or_warn(&self, model: &Arc<WriteModel>) {
+        if let Err(error) = self.save(model).await {
             tracing::warn!(%error, "the next start reads more of the log");
         }
+    }
+
+    /// Replaces the snapshot, unless the one that is there is of the same position or a later one.
+    pub async fn save(&self, model: &Arc<WriteModel>) -> Result<(), StateError> {
+        // On a task of its own: whoever gives up waiting must not leave a writer behind that others
+        // don't wait for.
+        let (snapshots, model) = (self.clone(), model.clone());
+        let saving = tokio::spawn(async move { snapshots.write(model).await });
+        saving.await.unwrap_or_else(|error| Err(failed(error)))
+    }
+
+    async fn write(&self, model: Arc<WriteModel>) -> Result<(), StateError> {
+        let mut saved = self.saved.lock().await;
+        let position = model.position();
+        if position <= *saved {
+            return Ok(());
+        }
+        let key = self.key.clone();
+        let sealed = tokio::task::spawn_blocking(move || {
+            let plain = serde_json::to_vec(&Snapshot::of(&model)).map_err(failed)?;
+            encrypt(&key, &plain, CONTEXT).ok_or_else(|| failed("it can't be encrypted"))
+        });
+        let sealed = sealed.await.map_err(failed)??;
+        self.store.save(NAME, sealed.into_bytes()).await?;
+        *saved = position;
+        Ok(())
+    }
+}
+
+fn failed(reason: impl std::fmt::Display) -> StateError {
+    StateError {
+        name: NAME.to_owned(),
+        what: "written",
+        reason: reason.to_string(),
     }
 }

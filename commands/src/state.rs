@@ -8,7 +8,7 @@ use async_trait::async_trait;
 #[error("the state '{name}' can't be {what}: {reason}")]
 pub struct StateError {
     pub name: String,
-    /// `read` or `written`.
+    /// `read`, `written` or `tidied`.
     pub what: &'static str,
     pub reason: String,
 }

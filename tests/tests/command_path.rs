@@ -544,7 +544,7 @@ async fn a_snapshot_and_the_tail_make_the_same_model_as_the_whole_log() {
     let snapshots = Snapshots::open(shelf.clone(), bench.commands.journal())
         .await
         .unwrap();
-    snapshots.save(&bench.commands.model()).await;
+    snapshots.save(&bench.commands.model()).await.unwrap();
     let sealed = shelf.load("snapshot").await.unwrap().unwrap();
     assert!(!String::from_utf8_lossy(&sealed).contains("mary"));
     bench.register("paul").await.unwrap();

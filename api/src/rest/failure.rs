@@ -229,7 +229,7 @@ impl From<CommandError> for Failure {
             CommandError::Busy | CommandError::OutOfKeys => Self::busy(),
             CommandError::TooMuch => Self::refused("error-too-much", &error.to_string()),
             // What the log says of itself is for the operator; the committer has logged it.
-            CommandError::Unavailable(_) => {
+            CommandError::Unavailable(_) | CommandError::State(_) => {
                 Self::unavailable("The record is unavailable, try again [error-unavailable]")
             }
             CommandError::Broken => Self::internal(),
