@@ -530,16 +530,20 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// An origin is sealed under its user's key, so that erasing the user erases it; where there is
-    /// no user, under a key of its own.
+    /// An origin is sealed under its user's key, so that erasing the user erases it. Where nobody is
+    /// logged in that is the account that the commit is about, of somebody who registers or logs in;
+    /// where there is none, under a key of its own.
     fn origin_key(&self) -> Option<KeyId> {
         self.caller.origin.as_ref()?;
-        let account = self
-            .caller
-            .user
-            .as_ref()
-            .and_then(|user| self.base.account(user));
-        account
+        let asking = self.caller.user.as_ref();
+        let concerned = || {
+            let mut streams = self.drafts.iter().map(|draft| &draft.stream);
+            let stream = streams.find(|stream| stream.category() == Account::TYPE)?;
+            Some(UserId::new(stream.key()))
+        };
+        asking
+            .and_then(|user| self.base.account(user))
+            .or_else(|| self.model().account(&concerned()?))
             .map(|account| account.key)
             .or_else(|| self.fresh_key().ok())
     }
