@@ -34,6 +34,8 @@ struct State {
     received: Vec<Received>,
     /// Answers so many with 503 before anything else.
     failing: usize,
+    /// Answers nothing, and keeps the connection open.
+    silent: bool,
     /// What it answers with 200.
     answer: String,
 }
@@ -82,7 +84,7 @@ impl Receiver {
         };
         let mut body = vec![0; header("content-length").parse().unwrap()];
         socket.read_exact(&mut body).await.unwrap();
-        let (status, answer) = {
+        let (silent, status, answer) = {
             let mut state = self.state.lock().unwrap();
             state.received.push(Received {
                 id: header("webhook-id"),
@@ -93,11 +95,16 @@ impl Receiver {
             });
             if state.failing > 0 {
                 state.failing -= 1;
-                ("503 Service Unavailable", "not now".to_owned())
+                (false, "503 Service Unavailable", "not now".to_owned())
             } else {
-                ("200 OK", state.answer.clone())
+                (state.silent, "200 OK", state.answer.clone())
             }
         };
+        if silent {
+            // Until the sender hangs up.
+            let _ = socket.read_u8().await;
+            return;
+        }
         let answer = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n\
              content-length: {}\r\n\r\n{answer}",
@@ -367,6 +374,23 @@ async fn what_a_deleted_message_said_is_gone_from_the_history_of_deliveries() {
     let delivered = only_delivery(&admin, "delivered").await;
     assert_eq!(delivered["exchange"], Value::Null);
     assert_eq!(delivered["status"], 200);
+}
+
+#[tokio::test]
+async fn a_delivery_under_way_is_called_off_when_its_message_is_erased() {
+    let options = open_to_this_machine().setting("Hansard_Webhook_Timeout_Seconds", "300");
+    let server = Server::start_with(options).await;
+    let admin = server.admin().await;
+    let receiver = Receiver::start().await;
+    receiver.state.lock().unwrap().silent = true;
+    outgoing(&admin, &receiver.url(), json!({})).await;
+    let message = admin.say("GENERAL", "the secret plan").await;
+    receiver.has(1).await;
+    let delete = json!({ "roomId": "GENERAL", "msgId": message["_id"] });
+    admin.post("chat.delete", delete).await.expect_ok();
+    let dead = only_delivery(&admin, "dead").await;
+    assert_eq!(dead["abandoned"], "erased");
+    assert_eq!(dead["exchange"], Value::Null);
 }
 
 #[tokio::test]

@@ -205,7 +205,12 @@ impl Attempt {
         let Some(Payload { body, key }) = made else {
             return self.abandon(Abandonment::Erased).await;
         };
-        let sent = self.send(integration, url, &body).await;
+        let keys = self.commands().journal().keys();
+        let sent = tokio::select! {
+            sent = self.send(integration, url, &body) => sent,
+            // What is not on the wire yet must not get there any more.
+            () = keys.erased(key) => return self.abandon(Abandonment::Erased).await,
+        };
         let exchange = exchange(url, body, &sent);
         let outcome = outcome(&sent);
         if let (Outcome::Delivered { .. }, Ok(response)) = (&outcome, &sent) {
