@@ -3,23 +3,19 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
 
 use crate::config::{Config, LogFormat};
 
-/// The filter of the log can't be read.
-#[derive(Debug, thiserror::Error)]
-#[error("the log level '{level}' is not usable: {source}")]
-pub struct InvalidFilter {
-    level: String,
-    source: ParseError,
-}
+/// A client that logs what it also answers with an error, in the words of gRPC.
+const REPEATS_ITSELF: &str = "kurrentdb";
 
-pub fn start(config: &Config) -> Result<(), InvalidFilter> {
-    let filter = EnvFilter::try_new(&config.log_level).map_err(|source| InvalidFilter {
-        level: config.log_level.clone(),
-        source,
-    })?;
+pub fn start(config: &Config) {
+    let level = &config.log_level;
+    let filter = if level.contains(REPEATS_ITSELF) {
+        EnvFilter::new(level)
+    } else {
+        EnvFilter::new(format!("{level},{REPEATS_ITSELF}=off"))
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -33,5 +29,4 @@ pub fn start(config: &Config) -> Result<(), InvalidFilter> {
     } else {
         lines.json().flatten_event(true).init();
     }
-    Ok(())
 }

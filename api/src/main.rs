@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod erasure;
 mod export;
+mod greeting;
 mod http_in;
 mod leading;
 mod logging;
@@ -17,17 +18,19 @@ mod rest;
 mod serve;
 mod table;
 mod views;
+mod welcome;
 mod workspace;
 
 use std::process::ExitCode;
-
-use clap::Parser;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match cli::Cli::parse().run() {
+    // What any command makes is its owner's alone: the data directory, exports, keys, whatever SQLite
+    // puts beside a database.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    match cli::Cli::read().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hansard: {error}");

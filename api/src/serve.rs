@@ -2,13 +2,13 @@
 
 use std::error::Error;
 use std::io;
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hansard_commands::account::login::FailedLogins;
 use hansard_commands::account::password;
-use hansard_commands::bootstrap::{self, Administrator, BootstrapError};
+use hansard_commands::bootstrap::{self, Administrator, BootstrapError, OneTimePassword};
 use hansard_commands::bus::Commands;
 use hansard_commands::error::CommandError;
 use hansard_commands::policy::{self, RunningPolicy};
@@ -17,16 +17,18 @@ use hansard_commands::snapshot::Snapshots;
 use hansard_domain::id::{RandomIds, SystemClock};
 use hansard_domain::log::{Position, Role};
 use hansard_infra::http_out::HttpWebhookSender;
-use tokio::net::TcpListener;
+use hansard_projections::Projector;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Parts};
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::erasure::Erasure;
-use crate::http_in::{self, Limits, Tls};
+use crate::greeting::{self, Greeting};
+use crate::http_in::{self, Limits, Listeners, Tls};
 use crate::leading::{Duties, Leading};
 use crate::rest::rate_limit::RateLimiter;
 use crate::rest::rooms::index::Index;
@@ -43,26 +45,15 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How long the committer may take to record what it was given, when nobody can ask any more.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Why the server can't listen.
-#[derive(Debug, thiserror::Error)]
-enum ListenError {
-    #[error("the address {0} is in use already; stop what listens there, or say --listen ADDRESS")]
-    InUse(SocketAddr),
-    #[error("cannot listen on {address}: {source}")]
-    Other {
-        address: SocketAddr,
-        source: io::Error,
-    },
-}
-
 pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let signals = Signals::listen()?;
     let door = Door::open(&config).await?;
+    let cluster = Cluster::of(&config)?.map(Arc::new);
     let workspace = Workspace::open(&config).await?;
     let warming = tokio::spawn(password::warm_up());
-    let running = Running::start(&workspace).await?;
+    let running = Running::start(&workspace, cluster.as_deref()).await?;
     let leads = workspace.leads();
-    set_up(&running.commands, &config, leads.clone()).await?;
+    let made = set_up(&running.commands, &config, leads.clone()).await?;
     let stop_views = CancellationToken::new();
     let views = Views::start(
         workspace.journal.clone(),
@@ -91,12 +82,21 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         tokio::spawn(async move { failed_logins.follow(&journal, now).await })
     };
 
+    let greeting = Greeting::new(&config, door.listeners.addresses(), workspace.data.path());
+    let greeting = tokio::spawn(greet(
+        greeting,
+        made,
+        projector.clone(),
+        running.commands.clone(),
+        workspace.data.path().to_owned(),
+    ));
+
     let stop = CancellationToken::new();
     let app = App::new(Parts {
         config,
         commands: running.commands.clone(),
         copying: workspace.copying(),
-        cluster: workspace.cluster.clone(),
+        cluster,
         failed_logins: failed_logins.clone(),
         index,
         erasure: Erasure {
@@ -112,9 +112,12 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         metrics: operation::gather()?,
     });
     let upkeep = tokio::spawn(tend(app.metrics.clone()));
-    tracing::info!(address = %door.listener.local_addr()?, "serving");
+    for address in door.listeners.addresses() {
+        tracing::info!(%address, "serving");
+    }
     door.serve(app, signals, stop).await;
 
+    greeting.abort();
     upkeep.abort();
     counting.abort();
     warming.abort();
@@ -126,18 +129,25 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => ListenError::InUse(address),
-            _ => ListenError::Other { address, source },
-        })
+/// Prints the greeting once every view answers.
+async fn greet(
+    greeting: Greeting,
+    made: Option<OneTimePassword>,
+    projector: Arc<Projector>,
+    commands: Commands,
+    data: PathBuf,
+) {
+    projector.until_ready().await;
+    let note = match &made {
+        Some(_) => None,
+        None => greeting::unread_password(&commands.model(), &administrator(), &data).await,
+    };
+    greeting.print(made.as_ref(), note.as_deref());
 }
 
 /// Where clients come in.
 struct Door {
-    listener: TcpListener,
+    listeners: Listeners,
     limits: Limits,
     tls: Option<Arc<Tls>>,
 }
@@ -148,14 +158,14 @@ impl Door {
         Ok(Self {
             tls: Tls::of(config)?,
             limits: Limits::of(config)?,
-            listener: listen(config.listen).await?,
+            listeners: Listeners::bind(&config.listen, &config.place("listen")).await?,
         })
     }
 
     /// Serves until a signal says to stop, then finishes what is under way.
     async fn serve(self, app: App, mut signals: Signals, stop: CancellationToken) {
         let router = rest::service(app);
-        let serving = http_in::serve(self.listener, router, self.limits, self.tls, stop.clone());
+        let serving = http_in::serve(self.listeners, router, self.limits, self.tls, stop.clone());
         let told = async {
             signals.stop().await;
             tracing::info!("stopping");
@@ -179,12 +189,13 @@ async fn tend(metrics: metrics_exporter_prometheus::PrometheusHandle) {
 }
 
 /// Founds the workspace at the first start, and sets what the environment says. Of several nodes one
-/// does it; the others wait until the workspace is there.
+/// does it; the others wait until the workspace is there. Answers the administrator's password where it
+/// was made here.
 async fn set_up(
     commands: &Commands,
     config: &Config,
     leads: watch::Receiver<bool>,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<Option<OneTimePassword>, Box<dyn Error>> {
     loop {
         if *leads.borrow() {
             match set_up_here(commands, config).await {
@@ -195,7 +206,7 @@ async fn set_up(
         if commands.model().workspace_id().is_some() {
             // Where all nodes write the settings can be set by any; else by the one that leads.
             return match commands.journal().role() {
-                Role::Follower => Ok(()),
+                Role::Follower => Ok(None),
                 Role::Sole | Role::Shared => Ok(set_up_here(commands, config).await?),
             };
         }
@@ -203,23 +214,24 @@ async fn set_up(
     }
 }
 
-async fn set_up_here(commands: &Commands, config: &Config) -> Result<(), BootstrapError> {
+async fn set_up_here(
+    commands: &Commands,
+    config: &Config,
+) -> Result<Option<OneTimePassword>, BootstrapError> {
+    let made = bootstrap::found(commands, administrator(), config.address()).await?;
+    bootstrap::overwrite_settings(commands, overwritten()).await?;
+    Ok(made)
+}
+
+/// The first administrator, as the environment has it.
+fn administrator() -> Administrator {
     let given = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let administrator = Administrator {
+    Administrator {
         username: given("ADMIN_USERNAME"),
         name: given("ADMIN_NAME"),
         email: given("ADMIN_EMAIL"),
         password: given("ADMIN_PASS"),
-    };
-    let address = config.address();
-    if let Some(made) = bootstrap::found(commands, administrator, address).await? {
-        println!(
-            "The administrator is '{}', with the one-time password {}\n\
-             It is not shown again; it has to be changed at the first login.",
-            made.username, made.password
-        );
     }
-    bootstrap::overwrite_settings(commands, overwritten()).await
 }
 
 /// The settings that the environment sets.
@@ -245,7 +257,10 @@ struct Running {
 }
 
 impl Running {
-    async fn start(workspace: &Workspace) -> Result<Self, Box<dyn Error>> {
+    async fn start(
+        workspace: &Workspace,
+        cluster: Option<&Cluster>,
+    ) -> Result<Self, Box<dyn Error>> {
         let journal = &workspace.journal;
         let state = workspace.own.clone();
         let snapshots = Arc::new(Snapshots::open(state.clone(), journal).await?);
@@ -255,10 +270,7 @@ impl Running {
             model,
             Arc::new(SystemClock),
             Arc::new(RandomIds),
-            workspace
-                .cluster
-                .as_ref()
-                .map(|cluster| cluster.address.clone()),
+            cluster.map(|cluster| cluster.address.clone()),
         )
         .await?;
         let stop_policies = CancellationToken::new();

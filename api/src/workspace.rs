@@ -1,6 +1,5 @@
 //! A workspace that is opened: the log, the keys, the journal over both, wherever they are kept.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +10,6 @@ use hansard_domain::journal::{Journal, JournalError};
 use hansard_domain::log::{EventLog, LogError, Role};
 use hansard_domain::vault::{KeyVault, VaultError};
 use hansard_infra::data_dir::{DataDir, DataDirError};
-use hansard_infra::http_out::HttpOutError;
 use hansard_infra::log::Progress;
 use hansard_infra::log::eventstore::{self, EventStoreConfig, EventStoreLog};
 use hansard_infra::log::kafka::{self, KafkaConfig, KafkaLog};
@@ -28,16 +26,11 @@ use hansard_infra::vault::sqlite::SqliteVault;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
-use crate::cluster::{Cluster, SecretError};
 use crate::config::{Config, LogStore, ViewStore};
 
 /// Holds the master key itself, in hexadecimal, where it is not in a file.
 const MASTER_KEY: &str = "HANSARD_MASTER_KEY";
-
-/// Holds the secret that nodes know each other by, where it is not in a file.
-const SECRET: &str = "HANSARD_CLUSTER_SECRET";
 
 /// The secret that keys are named by, so that a log knows that they are its own.
 const KEYS_NAME: &str = "name";
@@ -68,17 +61,6 @@ pub enum OpenWorkspaceError {
     Log(#[from] OpenError),
     #[error(transparent)]
     Database(#[from] postgres::OpenError),
-    #[error(
-        "the nodes of a Kafka log hand requests on to the one that writes, and know each other by a \
-         secret; give all the same one, with --cluster-secret-file or HANSARD_CLUSTER_SECRET"
-    )]
-    NoSecret,
-    #[error("the secret of the nodes {path}: {source}", path = path.display())]
-    UnreadableSecret { path: PathBuf, source: io::Error },
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    #[error(transparent)]
-    Peers(#[from] HttpOutError),
     #[error(transparent)]
     Topic(#[from] kafka::ConfigError),
     #[error(transparent)]
@@ -89,8 +71,6 @@ pub enum OpenWorkspaceError {
     EventStore(#[from] eventstore::OpenError),
     #[error("cannot copy the log: {0}")]
     NotCopied(#[from] LogError),
-    #[error("other nodes can't reach this one at {0}; say with --advertise at which URL they can")]
-    NoAddress(String),
     #[error("cannot read the log: {0}")]
     Journal(#[from] JournalError),
 }
@@ -103,8 +83,6 @@ pub struct Workspace {
     pub own: Arc<dyn StateStore>,
     /// What whoever leads needs again.
     pub shared: Arc<dyn StateStore>,
-    /// Where nodes elect the one that writes.
-    pub cluster: Option<Arc<Cluster>>,
     log: Log,
     beside: Beside,
 }
@@ -204,7 +182,6 @@ impl Workspace {
         let data = DataDir::open(&config.data)?;
         let own: Arc<dyn StateStore> = Arc::new(StateFiles::new(data.state()));
         let master = master_key(config, &data)?;
-        let mut elected = None;
         let (events, keys, log): (Arc<dyn EventLog>, _, _) = match &config.log {
             LogStore::Sqlite => {
                 let keys = Keys::in_files(&data, master, &own).await?;
@@ -218,7 +195,6 @@ impl Workspace {
                 (log.clone(), keys, Log::Postgres(log))
             }
             LogStore::Kafka(url) => {
-                elected = Some(Arc::new(cluster(config)?));
                 let topic = KafkaConfig::from_url(url)?;
                 let log = Arc::new(KafkaLog::open(topic, data.log()).await?);
                 filled(log.progress(), log.caught_up()).await?;
@@ -253,7 +229,6 @@ impl Workspace {
             data,
             own,
             shared: keys.shared,
-            cluster: elected,
             log,
             beside: keys.beside,
         })
@@ -344,27 +319,6 @@ async fn show(mut progress: watch::Receiver<Progress>) {
             return;
         }
     }
-}
-
-fn cluster(config: &Config) -> Result<Cluster, OpenWorkspaceError> {
-    let secret = match (std::env::var(SECRET), &config.cluster_secret_file) {
-        (Ok(secret), _) => Zeroizing::new(secret),
-        (Err(_), Some(path)) => {
-            let read = std::fs::read_to_string(path);
-            let text = read.map_err(|source| OpenWorkspaceError::UnreadableSecret {
-                path: path.clone(),
-                source,
-            })?;
-            Zeroizing::new(text.trim().to_owned())
-        }
-        (Err(_), None) => return Err(OpenWorkspaceError::NoSecret),
-    };
-    Cluster::check(&secret)?;
-    let address = config.address();
-    if config.advertise.is_none() && config.listen.ip().is_unspecified() {
-        return Err(OpenWorkspaceError::NoAddress(address));
-    }
-    Ok(Cluster::new(address, secret)?)
 }
 
 fn master_key(config: &Config, data: &DataDir) -> Result<MasterKey, OpenWorkspaceError> {

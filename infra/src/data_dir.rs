@@ -3,20 +3,55 @@
 //!
 //! The lock is the operating system's and goes with the process, however it ends; the number that
 //! stands in the file only tells whom to look for.
+//!
+//! The views hold in the clear what the log holds sealed, so the directory is its owner's alone: 0700,
+//! and 0600 for files. What the process makes is so by its umask; what was made otherwise, by an older
+//! version or by a copy, is [mended](private) when the directory is opened.
+
+mod private;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use crate::plain;
+
 /// Why a data directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    #[error("cannot create the data directory {path}: {source}", path = path.display())]
+    #[error(
+        "cannot create the data directory {path}: {}; name another one with --data",
+        plain::io(source), path = path.display()
+    )]
     NotCreated { path: PathBuf, source: io::Error },
-    #[error("the data directory {path} is not writable: {source}", path = path.display())]
+    #[error("the data directory {path} is a file; name a directory with --data", path = path.display())]
+    File { path: PathBuf },
+    #[error(
+        "the data directory {path} is not writable: {}; give it to the user that the server runs \
+         as, or name another one with --data",
+        plain::io(source), path = path.display()
+    )]
     NotWritable { path: PathBuf, source: io::Error },
-    #[error("the data directory {path} is already in use by {owner}; stop it, or name another directory", path = path.display())]
+    #[error("no room for the data directory {path}: {}", plain::io(source), path = path.display())]
+    Full { path: PathBuf, source: io::Error },
+    #[error(
+        "the data directory {path} is already in use by {owner}; stop it, or name another directory \
+         with --data",
+        path = path.display()
+    )]
     InUse { path: PathBuf, owner: String },
+}
+
+impl DataDirError {
+    fn of_writing(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::Full { path, source },
+            _ => Self::NotWritable { path, source },
+        }
+    }
 }
 
 /// A directory that this process, and no other, uses until the value is dropped.
@@ -27,17 +62,18 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Creates the directory if it is missing, checks that it can be written, and locks it.
+    /// Creates the directory if it is missing, checks that it can be written, locks it, and closes it
+    /// to others than its owner.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataDirError> {
         let path = path.as_ref().to_path_buf();
-        fs::create_dir_all(&path).map_err(|source| DataDirError::NotCreated {
-            path: path.clone(),
-            source,
+        fs::create_dir_all(&path).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => DataDirError::File { path: path.clone() },
+            _ => DataDirError::NotCreated {
+                path: path.clone(),
+                source,
+            },
         })?;
-        let not_writable = |source| DataDirError::NotWritable {
-            path: path.clone(),
-            source,
-        };
+        let not_writable = |source| DataDirError::of_writing(&path, source);
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -62,6 +98,7 @@ impl DataDir {
         lock.rewind().map_err(not_writable)?;
         writeln!(lock, "{}", std::process::id()).map_err(not_writable)?;
         fs::create_dir_all(path.join("blobs")).map_err(not_writable)?;
+        private::close(&path);
         Ok(Self { path, _lock: lock })
     }
 

@@ -3,6 +3,7 @@
 pub mod data_dir;
 pub mod http_out;
 pub mod log;
+pub mod plain;
 pub mod postgres;
 pub mod state;
 pub mod vault;

@@ -215,6 +215,11 @@ impl Database {
     }
 }
 
+/// Refuses a URL that names no database of PostgreSQL; connects to nothing.
+pub fn check_url(url: &str) -> Result<(), OpenError> {
+    Address::parse(url).map(drop)
+}
+
 /// What a URL says.
 struct Address {
     options: PgConnectOptions,

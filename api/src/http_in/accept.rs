@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::{Connections, Place};
 use super::limits::{BUFFER_BYTES, HEAD_BYTES};
+use super::listen::Listeners;
 use super::service::Requests;
 use super::stream::Stream;
 use super::tls::Tls;
@@ -57,9 +58,11 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Takes connections in until it is told to stop.
-    pub async fn run(self, listener: TcpListener) {
-        if let Err(error) = prepare(&listener) {
-            tracing::warn!(%error, "peers that are gone without a word are noticed late");
+    pub async fn run(self, listeners: Listeners) {
+        for socket in listeners.sockets() {
+            if let Err(error) = prepare(socket) {
+                tracing::warn!(%error, "peers that are gone without a word are noticed late");
+            }
         }
         let http = http();
         let mut pause = PAUSE;
@@ -67,7 +70,7 @@ impl Acceptor {
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
+                accepted = listeners.accept() => accepted,
             };
             match accepted {
                 Ok((stream, peer)) => {

@@ -2,7 +2,6 @@
 //!
 //! [parent]: super
 
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -94,13 +93,11 @@ impl Limits {
     /// The limits that the configuration and the system give, which lets this process open the files it
     /// needs for them.
     pub fn of(config: &Config) -> Result<Self, LimitsError> {
-        let wanted = config.max_connections.map(NonZeroUsize::get);
+        let wanted = config.max_connections;
         let allowed = raise_descriptors(descriptors(wanted.unwrap_or(CONNECTIONS)));
         let connections = connections(wanted, allowed)?;
         let part = (connections / PART_OF_ADDRESS).max(LEAST_OF_ADDRESS.min(connections));
-        let part = config
-            .connections_per_address
-            .map_or(part, NonZeroUsize::get);
+        let part = config.connections_per_address.unwrap_or(part);
         Ok(Self {
             connections,
             per_address: (config.forwarded_count == 0).then_some(part),

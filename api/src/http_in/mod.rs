@@ -31,6 +31,7 @@ mod connection;
 mod connections;
 mod headers;
 mod limits;
+mod listen;
 pub mod network;
 mod pace;
 mod service;
@@ -41,13 +42,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::accept::Acceptor;
 use self::body::Memory;
 use self::connections::Connections;
 pub use self::limits::Limits;
+pub use self::listen::Listeners;
 use self::service::Requests;
 pub use self::tls::Tls;
 
@@ -59,7 +60,7 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Serves until it is told to stop, and then until every connection has ended.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     router: Router,
     limits: Limits,
     tls: Option<Arc<Tls>>,
@@ -83,7 +84,7 @@ pub async fn serve(
         tls,
         stop,
     };
-    acceptor.run(listener).await;
+    acceptor.run(listeners).await;
     let last_call = tokio::time::timeout(LAST_CALL, connections.emptied());
     if last_call.await.is_err() {
         connections.dismiss_waiting();

@@ -37,6 +37,9 @@ pub fn gather() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()
 }
 
+/// The path of [`ready`].
+pub const READY: &str = "/ready";
+
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health))

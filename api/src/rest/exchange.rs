@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use super::failure::Failure;
 use crate::app::App;
+use crate::operation;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// On answers to writes: a view that has applied this position shows what was written. A request
@@ -96,7 +97,8 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
     }
     let elapsed = start.elapsed();
     span.in_scope(|| {
-        if status.is_server_error() {
+        // Whoever waits for the server to become ready asks again and again.
+        if status.is_server_error() && route != operation::READY {
             tracing::warn!(status = status.as_u16(), ?elapsed, "a request failed");
         } else {
             tracing::debug!(status = status.as_u16(), ?elapsed, "answered");

@@ -48,7 +48,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::failure::Failure;
 use crate::app::App;
-use crate::{openapi, operation, record};
+use crate::{openapi, operation, record, welcome};
 
 /// Every endpoint, with its description.
 pub fn routes() -> OpenApiRouter<App> {
@@ -80,6 +80,7 @@ pub fn service(app: App) -> Router {
     let (endpoints, document) = routes().split_for_parts();
     endpoints
         .merge(openapi::page(document))
+        .merge(welcome::page())
         .fallback(async || Failure::no_endpoint())
         .method_not_allowed_fallback(async || Failure::wrong_method())
         .layer(DefaultBodyLimit::max(app.config.body_limit))
