@@ -170,9 +170,9 @@ async fn write(
         let page = messages
             .list(&nobody, room, &filter, Order::OldestFirst, slice)
             .await?;
-        let rows: Vec<&RawValue> = serde_json::from_str(&page.json)?;
+        let rows: Vec<&RawValue> = hansard_domain::json::from_str(&page.json)?;
         for row in &rows {
-            let columns: Columns = serde_json::from_str(row.get())?;
+            let columns: Columns = hansard_domain::json::from_str(row.get())?;
             let at = Timestamp::parse(&columns.ts);
             seen = if at == from { seen + 1 } else { 1 };
             from = at;

@@ -161,7 +161,7 @@ impl Snapshots {
         let key = self.key.clone();
         let snapshot = tokio::task::spawn_blocking(move || {
             let plain = decrypt(&key, &sealed, CONTEXT)?;
-            serde_json::from_slice::<Snapshot>(&plain).ok()
+            hansard_domain::json::from_slice::<Snapshot>(&plain).ok()
         });
         let snapshot = snapshot
             .await

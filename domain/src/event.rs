@@ -10,6 +10,7 @@ use crate::audit::AuditEvent;
 use crate::claim::ClaimEvent;
 use crate::id::Timestamp;
 use crate::integration::{DeliveryEvent, IntegrationEvent};
+use crate::json;
 use crate::log::{Actor, Position, StreamId, Version};
 use crate::message::MessageEvent;
 use crate::node::NodeEvent;
@@ -122,7 +123,7 @@ fn payload(event: &impl Serialize, kind: &str) -> serde_json::Result<String> {
 }
 
 fn read<E: DeserializeOwned>(kind: &str, payload: &str) -> serde_json::Result<E> {
-    serde_json::from_str(&format!("{{\"{kind}\":{payload}}}"))
+    json::from_str(&format!("{{\"{kind}\":{payload}}}"))
 }
 
 /// Where a request came from; sealed under its actor's key.

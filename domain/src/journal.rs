@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::event::{Entry, Event, Origin, SCHEMA};
 use crate::id::Timestamp;
+use crate::json;
 use crate::keyring::Keyring;
 use crate::log::{
     Actor, Append, Commit, Conflict, EventLog, LogError, Metadata, NewEvent, Position, Recorded,
@@ -627,7 +628,7 @@ fn parse(stored: StoredEvent) -> Result<Entry, LogError> {
     }
     let origin = metadata
         .origin
-        .map(|origin| serde_json::from_str(&origin))
+        .map(|origin| json::from_str(&origin))
         .transpose()
         .map_err(|error| damaged(error.to_string()))?;
     let opened = Event::read(stream.category(), &event.kind, &event.payload)

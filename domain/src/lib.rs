@@ -12,6 +12,7 @@ pub mod event;
 pub mod id;
 pub mod integration;
 pub mod journal;
+pub mod json;
 pub mod keyring;
 pub mod log;
 pub mod message;

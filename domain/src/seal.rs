@@ -18,6 +18,7 @@ use rand::RngExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::json;
 use crate::vault::{DataKey, KeyId};
 
 const NONCE: usize = 12;
@@ -140,7 +141,7 @@ impl<T: Serialize + DeserializeOwned> Part for Private<T> {
             return Ok(());
         };
         let plain = decrypt(data_key, cipher, context).ok_or(SealError::Forged(key))?;
-        let value = serde_json::from_slice(&plain).map_err(|error| SealError::Unreadable {
+        let value = json::from_slice(&plain).map_err(|error| SealError::Unreadable {
             key,
             reason: error.to_string(),
         })?;

@@ -74,7 +74,9 @@ fn payload(entry: &Entry) -> Value {
     let mut event = entry.event.clone();
     cover(&mut event, entry.stream.key());
     event.parts(&mut |part| part.reveal());
-    let payload = event.payload().and_then(|text| serde_json::from_str(&text));
+    let payload = event
+        .payload()
+        .and_then(|text| hansard_domain::json::from_str(&text));
     match payload {
         Ok(payload) => plain(payload),
         Err(error) => {

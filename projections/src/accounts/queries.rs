@@ -207,5 +207,5 @@ fn pattern(text: &str) -> String {
 
 fn user(row: &AnyRow) -> Result<User, ViewError> {
     let document: String = row.try_get("document")?;
-    Ok(serde_json::from_str(&document)?)
+    Ok(hansard_domain::json::from_str(&document)?)
 }

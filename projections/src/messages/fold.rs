@@ -619,7 +619,7 @@ impl Fold {
             if slot.row.changed.is_none() {
                 continue;
             }
-            let wire: Map<String, Value> = serde_json::from_str(&slot.row.wire)?;
+            let wire: Map<String, Value> = hansard_domain::json::from_str(&slot.row.wire)?;
             let people: Vec<_> = wire::people(&wire, &slot.row.reactions).collect();
             let renamed = people.iter().any(|user| self.renamed.contains(user));
             if slot.state == State::Stored && !renamed {

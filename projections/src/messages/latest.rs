@@ -36,7 +36,7 @@ impl Messages {
         }
         drop(reading);
         let found = self.among(viewer, &ids, Order::NewestFirst).await?;
-        let messages: Vec<Value> = serde_json::from_str(&found.json)?;
+        let messages: Vec<Value> = hansard_domain::json::from_str(&found.json)?;
         Ok(messages
             .into_iter()
             .filter_map(|message| Some((RoomId::new(message["rid"].as_str()?), message)))

@@ -533,7 +533,7 @@ impl Messages {
         let mut chosen = Vec::new();
         for row in rows {
             let json: String = row.try_get(0)?;
-            let message: Value = serde_json::from_str(&json)?;
+            let message: Value = hansard_domain::json::from_str(&json)?;
             let says = message["msg"]
                 .as_str()
                 .is_some_and(|msg| msg.to_lowercase().contains(&text));

@@ -146,7 +146,7 @@ impl Row {
             replies: row.try_get("replies")?,
             last_reply: row.try_get::<Option<i64>, _>("last_reply")?.map(Timestamp),
             reactions: match reactions {
-                Some(reactions) => serde_json::from_str(&reactions)?,
+                Some(reactions) => hansard_domain::json::from_str(&reactions)?,
                 None => Vec::new(),
             },
             wire: row.try_get("wire")?,
@@ -183,7 +183,7 @@ impl Row {
         at: Timestamp,
         change: impl FnOnce(&mut Map<String, Value>) -> serde_json::Result<()>,
     ) -> Result<(), ViewError> {
-        let mut wire: Map<String, Value> = serde_json::from_str(&self.wire)?;
+        let mut wire: Map<String, Value> = hansard_domain::json::from_str(&self.wire)?;
         change(&mut wire)?;
         wire.insert("_updatedAt".into(), at.iso().into());
         self.wire = serde_json::to_string(&wire)?;

@@ -531,7 +531,7 @@ async fn more(
     else {
         return Ok(());
     };
-    let mut fields = serde_json::from_str(&row.try_get::<String, _>(0)?)?;
+    let mut fields = hansard_domain::json::from_str(&row.try_get::<String, _>(0)?)?;
     change(&mut fields);
     sql::query("UPDATE room SET more = $1 WHERE id = $2")
         .bind(Value::Object(fields).to_string())
@@ -568,8 +568,8 @@ async fn voices(
         return Ok(());
     };
     let mut voices = Voices {
-        muted: serde_json::from_str(&row.try_get::<String, _>(0)?)?,
-        unmuted: serde_json::from_str(&row.try_get::<String, _>(1)?)?,
+        muted: hansard_domain::json::from_str(&row.try_get::<String, _>(0)?)?,
+        unmuted: hansard_domain::json::from_str(&row.try_get::<String, _>(1)?)?,
         read_only: row.try_get::<i64, _>(2)? != 0,
     };
     change(&mut voices);
@@ -596,7 +596,7 @@ async fn roles(
     else {
         return Ok(());
     };
-    let mut roles = serde_json::from_str(&row.try_get::<String, _>(0)?)?;
+    let mut roles = hansard_domain::json::from_str(&row.try_get::<String, _>(0)?)?;
     change(&mut roles);
     sql::query("UPDATE member SET roles = $1 WHERE id = $2")
         .bind(json!(roles).to_string())

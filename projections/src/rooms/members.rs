@@ -121,7 +121,7 @@ impl Member {
             nickname: row.try_get(3)?,
             presence: row.try_get(4)?,
             updated: Timestamp(row.try_get(5)?),
-            roles: serde_json::from_str(&row.try_get::<String, _>(6)?)?,
+            roles: hansard_domain::json::from_str(&row.try_get::<String, _>(6)?)?,
         })
     }
 

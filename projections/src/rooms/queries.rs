@@ -285,11 +285,11 @@ impl Room {
             read_only: row.try_get::<i64, _>(8)? != 0,
             archived: row.try_get::<i64, _>(9)? != 0,
             participants: participants
-                .map(|list| serde_json::from_str(&list))
+                .map(|list| hansard_domain::json::from_str(&list))
                 .transpose()?,
-            muted: serde_json::from_str(&row.try_get::<String, _>(11)?)?,
-            unmuted: serde_json::from_str(&row.try_get::<String, _>(16)?)?,
-            more: serde_json::from_str(&row.try_get::<String, _>(12)?)?,
+            muted: hansard_domain::json::from_str(&row.try_get::<String, _>(11)?)?,
+            unmuted: hansard_domain::json::from_str(&row.try_get::<String, _>(16)?)?,
+            more: hansard_domain::json::from_str(&row.try_get::<String, _>(12)?)?,
             messages: row.try_get::<i64, _>(13)?.max(0),
             members: row.try_get(14)?,
             spoken: Some(spoken).filter(|spoken| spoken.0 > 0),

@@ -766,7 +766,7 @@ async fn change_list<T: Serialize + DeserializeOwned>(
     else {
         return Ok(());
     };
-    let mut list = serde_json::from_str(&row.try_get::<String, _>(0)?)?;
+    let mut list = hansard_domain::json::from_str(&row.try_get::<String, _>(0)?)?;
     change(&mut list);
     sql::query(update)
         .bind(json!(list).to_string())

@@ -198,14 +198,14 @@ impl Subscription {
             account: UserId::new(row.try_get::<String, _>(2)?),
             kind: serde_json::from_value(json!(kind))?,
             since: Timestamp(row.try_get(4)?),
-            roles: serde_json::from_str(&row.try_get::<String, _>(5)?)?,
+            roles: hansard_domain::json::from_str(&row.try_get::<String, _>(5)?)?,
             favourite: flag(6)?,
             open: !flag(7)? || shown > 0,
             alert: flag(8)? || shown > 0,
             seen: Some(Timestamp(row.try_get(9)?)).filter(|seen| seen.0 > 0),
             called,
-            ignored: serde_json::from_str(&row.try_get::<String, _>(11)?)?,
-            preferences: serde_json::from_str(&row.try_get::<String, _>(12)?)?,
+            ignored: hansard_domain::json::from_str(&row.try_get::<String, _>(11)?)?,
+            preferences: hansard_domain::json::from_str(&row.try_get::<String, _>(12)?)?,
             updated: if shown > 0 {
                 updated.max(spoken)
             } else {
@@ -216,7 +216,7 @@ impl Subscription {
             parent: row.try_get(16)?,
             archived: flag(17)?,
             participants: participants
-                .map(|list| serde_json::from_str(&list))
+                .map(|list| hansard_domain::json::from_str(&list))
                 .transpose()?
                 .unwrap_or_default(),
             said: row.try_get(19)?,

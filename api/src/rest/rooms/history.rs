@@ -188,7 +188,7 @@ fn raw(json: String) -> Result<Box<RawValue>, Failure> {
 
 /// The time of the last message of a page.
 fn oldest_of(messages: &RawValue) -> Option<Timestamp> {
-    let messages: Vec<Map<String, Value>> = serde_json::from_str(messages.get()).ok()?;
+    let messages: Vec<Map<String, Value>> = hansard_domain::json::from_str(messages.get()).ok()?;
     Timestamp::parse(messages.last()?.get("ts")?.as_str()?)
 }
 
@@ -201,7 +201,7 @@ fn projected(found: Found, paging: &Paging) -> Result<Found, Failure> {
         Failure::internal()
     };
     let mut messages: Vec<Map<String, Value>> =
-        serde_json::from_str(&found.json).map_err(broken)?;
+        hansard_domain::json::from_str(&found.json).map_err(broken)?;
     messages
         .iter_mut()
         .for_each(|message| fields.project(message));

@@ -230,7 +230,7 @@ async fn last_message(app: &App, caller: &Caller, room: &RoomId) -> Result<Times
             one,
         )
         .await?;
-    let messages: Vec<Value> = serde_json::from_str(&found.json).unwrap_or_default();
+    let messages: Vec<Value> = hansard_domain::json::from_str(&found.json).unwrap_or_default();
     let at = messages
         .first()
         .and_then(|message| Timestamp::parse(message["ts"].as_str()?));
