@@ -7,12 +7,13 @@ use hansard_domain::claim::ClaimError;
 use hansard_domain::id::RoomId;
 use hansard_domain::integration::{DeliveryError, IntegrationError};
 use hansard_domain::journal::JournalError;
+use hansard_domain::limit::{self, OutOfBounds};
 use hansard_domain::log::StreamId;
 use hansard_domain::message::MessageError;
 use hansard_domain::role::{PermissionError, RoleError};
 use hansard_domain::room::RoomError;
 use hansard_domain::setting::definitions::SettingError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::state::StateError;
 
@@ -128,6 +129,25 @@ impl CommandError {
     }
 }
 
+/// The code of the refusal of a field that is larger than it may be.
+pub const FIELD_TOO_LARGE: &str = "error-field-too-large";
+
+impl From<OutOfBounds> for CommandError {
+    fn from(error: OutOfBounds) -> Self {
+        let reason = error.to_string();
+        match error {
+            OutOfBounds::TooMuch { field, most, unit } => Self::refused_with(
+                FIELD_TOO_LARGE,
+                reason,
+                json!({ "field": field, "most": most, "unit": unit.as_str() }),
+            ),
+            OutOfBounds::ReservedName { field } => {
+                Self::refused_with("error-invalid-field", reason, json!({ "field": field }))
+            }
+        }
+    }
+}
+
 impl From<AccountError> for CommandError {
     fn from(error: AccountError) -> Self {
         let reason = error.to_string();
@@ -188,6 +208,7 @@ impl From<MessageError> for CommandError {
             MessageError::Missing => Self::refused("error-invalid-message", "Invalid message"),
             MessageError::Pinned => Self::refused("error-pinning-message", reason),
             MessageError::NotPinned => Self::refused("error-unpinning-message", reason),
+            MessageError::TooManyReactions => limit::REACTIONS.exceeded().into(),
             MessageError::System => {
                 Self::refused("error-action-not-allowed", "Message editing not allowed")
             }
@@ -224,7 +245,12 @@ impl From<std::convert::Infallible> for CommandError {
 
 impl From<SettingError> for CommandError {
     fn from(error: SettingError) -> Self {
-        Self::refused("error-invalid-setting-value", error.to_string())
+        match error {
+            SettingError::TooLarge { excess, .. } => excess.into(),
+            SettingError::WrongKind { .. } | SettingError::NotAnOption { .. } => {
+                Self::refused("error-invalid-setting-value", error.to_string())
+            }
+        }
     }
 }
 

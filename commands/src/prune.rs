@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use hansard_domain::id::{MessageId, RoomId, UserId};
+use hansard_domain::limit;
 use hansard_domain::log::Position;
 use hansard_domain::message::Message;
 use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomCommand};
@@ -65,6 +66,7 @@ pub async fn clean_history(
         mut criteria,
         usernames,
     } = request;
+    limit::PRUNED_USERS.check_count(usernames.len())?;
     let permitted = {
         let room = room.clone();
         commands.run(caller, move |decision| {

@@ -1,7 +1,10 @@
 //! Roles: which there are, who has them, and what they are granted.
 
+use std::collections::HashSet;
+
 use hansard_domain::account::AccountCommand;
 use hansard_domain::id::{RoleId, RoomId, UserId};
+use hansard_domain::limit::{self, OutOfBounds};
 use hansard_domain::permission::RoleScope;
 use hansard_domain::role::{PermissionCommand, RoleCommand, RoleDetails};
 use hansard_domain::room::RoomCommand;
@@ -22,6 +25,13 @@ pub struct NewRole {
     pub scope: Option<RoleScope>,
     pub description: String,
     pub mandatory_2fa: Option<bool>,
+}
+
+impl NewRole {
+    fn check_size(&self) -> Result<(), OutOfBounds> {
+        limit::ROLE_NAME.check(&self.name)?;
+        limit::ROLE_DESCRIPTION.check(&self.description)
+    }
 }
 
 fn require_access(model: &WriteModel, caller: &Caller) -> Result<(), CommandError> {
@@ -68,9 +78,11 @@ pub async fn create(
     caller: &Caller,
     new: NewRole,
 ) -> Result<RoleId, CommandError> {
+    new.check_size()?;
     let done = commands
         .run(caller, move |decision| {
             require_access(decision.model(), decision.caller())?;
+            limit::WORKSPACE_ROLES.check_count(decision.model().roles().count() + 1)?;
             if find(decision.model(), &new.name).is_some() {
                 return Err(name_taken());
             }
@@ -95,6 +107,7 @@ pub async fn change(
     id: RoleId,
     new: NewRole,
 ) -> Result<(), CommandError> {
+    new.check_size()?;
     commands
         .run(caller, move |decision| {
             let model = decision.model();
@@ -299,8 +312,14 @@ fn member_room(
 pub async fn grant_permissions(
     commands: &Commands,
     caller: &Caller,
-    grants: Vec<(String, Vec<RoleId>)>,
+    mut grants: Vec<(String, Vec<RoleId>)>,
 ) -> Result<(), CommandError> {
+    limit::PERMISSIONS.check_count(grants.len())?;
+    for (_, roles) in &mut grants {
+        limit::WORKSPACE_ROLES.check_count(roles.len())?;
+        let mut seen = HashSet::new();
+        roles.retain(|role| seen.insert(role.clone()));
+    }
     commands
         .run(caller, move |decision| {
             let model = decision.model();

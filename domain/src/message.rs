@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
+use crate::limit;
 use crate::seal::{Confidential, Part, Private};
 use crate::vault::KeyId;
 
@@ -258,6 +259,8 @@ pub enum MessageError {
     NotPinned,
     #[error("a system message can't be edited")]
     System,
+    #[error("the message has as many different reactions as it takes")]
+    TooManyReactions,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -281,6 +284,21 @@ pub struct Message {
 }
 
 impl Message {
+    /// Whether somebody may react so: as others did, or in a way of the last that there is room for.
+    fn takes_reaction(&self, reaction: &str) -> bool {
+        let mut different = 0;
+        let mut last = None;
+        for (given, _) in &self.reactions {
+            if given == reaction {
+                return true;
+            }
+            if last.replace(given) != Some(given) {
+                different += 1;
+            }
+        }
+        different < limit::REACTIONS.most
+    }
+
     fn decide(&self, command: MessageCommand) -> Result<Option<MessageEvent>, MessageError> {
         use MessageCommand as C;
         use MessageEvent as E;
@@ -336,6 +354,9 @@ impl Message {
                         user,
                         reaction,
                     },
+                    (false, _) if !self.takes_reaction(&reaction) => {
+                        return Err(MessageError::TooManyReactions);
+                    }
                     (false, _) => E::ReactionAdded {
                         room,
                         user,
@@ -683,6 +704,36 @@ mod tests {
             .when_async(react(None))
             .await
             .then_expect_events(vec![reacted()]);
+    }
+
+    #[tokio::test]
+    async fn a_message_takes_so_many_different_reactions_and_any_number_of_each() {
+        let by_mary = |number: usize| MessageEvent::ReactionAdded {
+            room: "GENERAL".into(),
+            user: "mary".into(),
+            reaction: format!(":{number}:"),
+        };
+        let full: Vec<_> = std::iter::once(sent())
+            .chain((0..limit::REACTIONS.most).map(by_mary))
+            .collect();
+        message()
+            .given(full.clone())
+            .when_async(react(None))
+            .await
+            .then_expect_error(MessageError::TooManyReactions);
+        message()
+            .given(full)
+            .when_async(MessageCommand::React {
+                user: "paul".into(),
+                reaction: ":7:".into(),
+                add: None,
+            })
+            .await
+            .then_expect_events(vec![MessageEvent::ReactionAdded {
+                room: "GENERAL".into(),
+                user: "paul".into(),
+                reaction: ":7:".into(),
+            }]);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod crash;
+pub mod document;
 pub mod esdb;
 pub mod failover;
 pub mod history;
@@ -11,3 +12,4 @@ pub mod raw;
 pub mod server;
 pub mod services;
 mod topology;
+pub mod world;

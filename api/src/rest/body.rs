@@ -4,9 +4,10 @@ use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use hansard_domain::free::{self, FreeList, FreeObject, Unreadable};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::failure::Failure;
 use super::lenient;
@@ -29,17 +30,14 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
         let bytes = bytes(request, app).await?;
         // curl calls everything a form; what begins like an object is one.
         if form && !bytes.trim_ascii_start().starts_with(b"{") {
-            return lenient::read_pairs(&bytes).map(Self).map_err(invalid);
+            return Ok(Self(lenient::read_form(&bytes)?));
         }
-        if let Ok(value) = serde_json::from_slice(&bytes) {
-            return Ok(Self(value));
-        }
-        let value: Value = if bytes.trim_ascii().is_empty() {
+        let value = if bytes.trim_ascii().is_empty() {
             Value::Object(Default::default())
         } else {
-            serde_json::from_slice(&bytes).map_err(|_| malformed())?
+            free::read(&bytes, &free::REQUEST)?
         };
-        lenient::read(value).map(Self).map_err(invalid)
+        Ok(Self(lenient::read(value)?))
     }
 }
 
@@ -48,10 +46,18 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
         let query = parts.uri.query().unwrap_or_default();
-        lenient::read_pairs(query.as_bytes())
-            .map(Self)
-            .map_err(invalid)
+        Ok(Self(lenient::read_query(query.as_bytes())?))
     }
+}
+
+/// A value whose shape the client chose, for those who take only what is within the bounds.
+pub fn free_object(field: &'static str, given: Map<String, Value>) -> Result<FreeObject, Failure> {
+    FreeObject::parse(given).map_err(|excess| excess.of(field).into())
+}
+
+/// The same for a list.
+pub fn free_list(field: &'static str, given: Vec<Value>) -> Result<FreeList, Failure> {
+    FreeList::parse(given).map_err(|excess| excess.of(field).into())
 }
 
 /// The bytes of a body that is not larger than the server takes.
@@ -84,10 +90,20 @@ fn is_form(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"))
 }
 
-fn malformed() -> Failure {
-    Failure::plain("The body is no JSON")
+impl From<lenient::Invalid> for Failure {
+    fn from(invalid: lenient::Invalid) -> Self {
+        match invalid {
+            lenient::Invalid::Form(reason) => Self::invalid_params(&reason),
+            lenient::Invalid::OutOfBounds(excess) => excess.into(),
+        }
+    }
 }
 
-fn invalid(error: lenient::Invalid) -> Failure {
-    Failure::invalid_params(&error.0)
+impl From<Unreadable> for Failure {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::NotJson(_) => Self::plain("The body is not JSON"),
+            Unreadable::OutOfBounds(excess) => excess.into(),
+        }
+    }
 }

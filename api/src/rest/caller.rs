@@ -12,6 +12,7 @@ use hansard_commands::model::WriteModel;
 use hansard_domain::account::TokenHash;
 use hansard_domain::event::Origin;
 use hansard_domain::id::{Timestamp, UserId};
+use hansard_domain::limit;
 use hansard_domain::log::{Actor, Role};
 
 use super::exchange::RequestId;
@@ -19,9 +20,6 @@ use super::failure::Failure;
 use crate::app::App;
 
 const TOKEN: &str = "x-auth-token";
-
-/// What is kept of a user agent, in bytes.
-const USER_AGENT_KEPT: usize = 512;
 
 /// A caller who is logged in, by `X-Auth-Token` and `X-User-Id`; everybody else gets 401.
 ///
@@ -87,7 +85,7 @@ async fn asking(parts: &Parts, app: &App) -> Result<Asking, Failure> {
     let actor = user.clone().map_or(Actor::Anonymous, Actor::User);
     let agent = parts.headers.get(header::USER_AGENT);
     let agent = agent.map_or_else(Default::default, |agent| {
-        let kept = &agent.as_bytes()[..agent.len().min(USER_AGENT_KEPT)];
+        let kept = &agent.as_bytes()[..agent.len().min(limit::USER_AGENT.most)];
         String::from_utf8_lossy(kept).into_owned()
     });
     let address = client_address(

@@ -15,6 +15,7 @@ use super::answer::{Answer, Success, answer};
 use super::body::Body;
 use super::caller::Caller;
 use super::failure::Failure;
+use super::lenient;
 use crate::app::App;
 
 pub fn routes() -> OpenApiRouter<App> {
@@ -147,12 +148,7 @@ fn required(name: &str, text: Option<&str>) -> Result<Timestamp, Failure> {
         .ok_or_else(|| Failure::plain(format!("Body parameter \"{name}\" is not a date.")))
 }
 
-/// Clients say yes in four ways.
+/// What is not a way of saying yes is no.
 fn is_on(value: &Value) -> bool {
-    match value {
-        Value::Bool(on) => *on,
-        Value::String(text) => text == "true" || text == "1",
-        Value::Number(number) => number.as_i64() == Some(1),
-        _ => false,
-    }
+    lenient::read(value.clone()).unwrap_or(false)
 }

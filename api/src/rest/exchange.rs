@@ -138,7 +138,7 @@ pub async fn heard(app: &App, position: Position) {
 }
 
 /// A client may send any word as a method; only known ones become labels.
-fn method_label(method: &Method) -> &'static str {
+pub fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",

@@ -11,6 +11,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hansard_commands::error::CommandError;
+use hansard_domain::limit::OutOfBounds;
 use hansard_projections::ViewError;
 use serde_json::{Value, json};
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
@@ -235,6 +236,12 @@ impl From<CommandError> for Failure {
             CommandError::Broken => Self::internal(),
             CommandError::Stopping => Self::unavailable("The server is stopping [error-stopping]"),
         }
+    }
+}
+
+impl From<OutOfBounds> for Failure {
+    fn from(excess: OutOfBounds) -> Self {
+        CommandError::from(excess).into()
     }
 }
 

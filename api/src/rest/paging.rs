@@ -195,7 +195,7 @@ mod tests {
             usual: Some(50),
             endless: false,
         };
-        Paging::read(lenient::read_pairs(encoded.as_bytes()).unwrap(), &limits).unwrap()
+        Paging::read(lenient::read_query(encoded.as_bytes()).unwrap(), &limits).unwrap()
     }
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
             usual: Some(50),
             endless: true,
         };
-        let asked = lenient::read_pairs(b"count=0").unwrap();
+        let asked = lenient::read_query(b"count=0").unwrap();
         assert_eq!(Paging::read(asked, &limits).unwrap().count, None);
     }
 

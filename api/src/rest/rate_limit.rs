@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, Method};
+use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hansard_commands::model::WriteModel;
@@ -16,6 +16,7 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 
 use super::caller::{client_address, session};
+use super::exchange::method_label;
 use super::failure::Failure;
 use crate::app::App;
 
@@ -26,8 +27,9 @@ const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// An endpoint, called from an address.
-type Key = (IpAddr, Method, Box<str>);
+/// An endpoint, called from an address: by the word for its method, which a client may make up, and
+/// its path as it is declared.
+type Key = (IpAddr, &'static str, Box<str>);
 
 /// The calls counted so far.
 #[derive(Clone)]
@@ -125,7 +127,7 @@ fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Count
         request.extensions(),
         app.config.forwarded_count,
     );
-    let key = (address, request.method().clone(), path.into());
+    let key = (address, method_label(request.method()), path.into());
     Some((limit, app.limiter.count(key, limit, now)))
 }
 
@@ -161,7 +163,7 @@ mod tests {
     };
 
     fn key(last: u8) -> Key {
-        ([127, 0, 0, last].into(), Method::GET, "/api/v1/me".into())
+        ([127, 0, 0, last].into(), "GET", "/api/v1/me".into())
     }
 
     #[test]

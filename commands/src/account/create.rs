@@ -4,8 +4,9 @@ use hansard_domain::account::{
     AccountCommand, AccountKind, Email, PasswordHash, Profile, Registration,
 };
 use hansard_domain::claim::Namespace;
+use hansard_domain::free::FreeObject;
 use hansard_domain::id::{RoleId, UserId};
-use serde_json::{Map, Value};
+use hansard_domain::limit;
 use subtle::ConstantTimeEq;
 
 use super::password::Secret;
@@ -32,7 +33,7 @@ pub struct NewUser {
     pub roles: Vec<RoleId>,
     pub active: Option<bool>,
     pub join_default_channels: bool,
-    pub custom_fields: Map<String, Value>,
+    pub custom_fields: FreeObject,
     pub bio: Option<String>,
     pub nickname: Option<String>,
     pub status_text: Option<String>,
@@ -50,7 +51,7 @@ pub struct Application {
     pub secret: Option<String>,
     /// Why they should be let in.
     pub reason: Option<String>,
-    pub custom_fields: Map<String, Value>,
+    pub custom_fields: FreeObject,
 }
 
 fn required(field: &str) -> CommandError {
@@ -68,6 +69,7 @@ pub async fn create(
 ) -> Result<UserId, CommandError> {
     let (secret, roles) = {
         let model = commands.model();
+        limit::ROLES.check_count(new.roles.len())?;
         let roles = roles_of(&model, &new.roles);
         check_new(&model, caller, &new, &roles)?;
         let secret = match &new.password {
@@ -95,8 +97,8 @@ pub async fn create(
             emails: emails(new.email.as_deref(), new.verified),
             nickname: text(new.nickname.as_deref()),
             bio: text(new.bio.as_deref()),
-            status_text: new.status_text.clone().unwrap_or_default(),
-            custom_fields: new.custom_fields.clone(),
+            status_text: status_text(new.status_text.as_deref().unwrap_or_default()),
+            custom_fields: new.custom_fields.clone().into_inner(),
         },
     };
     let done = commands
@@ -138,6 +140,8 @@ fn check_new(
     new: &NewUser,
     roles: &[RoleId],
 ) -> Result<(), CommandError> {
+    limit::NAME.check_given(new.name.as_deref())?;
+    limit::PASSWORD.check_given(new.password.as_deref())?;
     if !new.custom_fields.is_empty() {
         names::check_custom_fields(model, &new.custom_fields)?;
     }
@@ -203,7 +207,7 @@ pub async fn register(
             username: application.username.trim().to_owned(),
             name: text(Some(&application.name)),
             emails: emails(Some(&application.email.to_lowercase()), false),
-            custom_fields: application.custom_fields,
+            custom_fields: application.custom_fields.into_inner(),
             ..Profile::default()
         },
     };
@@ -218,6 +222,10 @@ pub async fn register(
 }
 
 fn check_application(model: &WriteModel, application: &Application) -> Result<(), CommandError> {
+    limit::USERNAME.check(application.username.trim())?;
+    limit::NAME.check(&application.name)?;
+    limit::PASSWORD.check(&application.password)?;
+    limit::REASON.check_given(application.reason.as_deref())?;
     if !names::is_available(model, &application.username)? {
         return Err(CommandError::plain("Username is already in use"));
     }
@@ -314,7 +322,13 @@ pub(super) fn enter(
 
 fn roles_of(model: &WriteModel, asked: &[RoleId]) -> Vec<RoleId> {
     if !asked.is_empty() {
-        return asked.to_vec();
+        let mut roles = Vec::with_capacity(asked.len());
+        for role in asked {
+            if !roles.contains(role) {
+                roles.push(role.clone());
+            }
+        }
+        return roles;
     }
     let roles = model.text("Accounts_Registration_Users_Default_Roles");
     roles
@@ -324,6 +338,11 @@ fn roles_of(model: &WriteModel, asked: &[RoleId]) -> Vec<RoleId> {
         .map(RoleId::new)
         .filter(|role| model.role(role).is_some())
         .collect()
+}
+
+/// A status text as it is kept: what is too long of it is cut off, as Rocket.Chat does.
+pub(super) fn status_text(text: &str) -> String {
+    limit::cut(text.trim(), &limit::STATUS_TEXT).to_owned()
 }
 
 pub(super) fn text(text: Option<&str>) -> Option<String> {

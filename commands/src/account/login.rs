@@ -13,6 +13,7 @@ use hansard_domain::audit::AuditEvent;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{Timestamp, UserId};
 use hansard_domain::journal::Journal;
+use hansard_domain::limit;
 use hansard_domain::log::{Actor, Position};
 use hansard_domain::seal::Private;
 use parking_lot::Mutex;
@@ -183,6 +184,8 @@ impl FailedLogins {
                     self.by_address.lock().add(&address, entry.at);
                 }
                 if let Some(name) = name.value() {
+                    // What is longer is no name that somebody could log in by.
+                    let name = limit::cut(name, &limit::LOGIN_NAME);
                     self.by_unknown_name.lock().add(&folded(name), entry.at);
                 }
             }
@@ -256,6 +259,9 @@ pub async fn with_password(
     name: Name,
     secret: Secret,
 ) -> Result<Opened, LoginError> {
+    limit::LOGIN_NAME
+        .check(name.as_str())
+        .map_err(CommandError::from)?;
     let now = commands.clock().now();
     let address = caller
         .origin

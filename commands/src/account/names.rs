@@ -1,20 +1,22 @@
 //! What a username, a name, an email address and custom fields must look like.
 
 use hansard_domain::account::Account;
+use hansard_domain::free::FreeObject;
+use hansard_domain::limit::{self, Limit};
 use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::error::CommandError;
 use crate::model::WriteModel;
 
-const MAX_BIO: usize = 260;
-const MAX_NICKNAME: usize = 120;
-
 /// Names that would be taken for a mention of everybody.
 const MENTIONS: [&str; 2] = ["all", "here"];
 
 /// Whether a username has the form that the workspace allows.
 pub fn is_well_formed(model: &WriteModel, username: &str) -> bool {
+    if limit::USERNAME.check(username).is_err() {
+        return false;
+    }
     let allowed = model.text("UTF8_User_Names_Validation");
     let allowed = Regex::new(&format!("^(?:{allowed})$"));
     allowed.map_or_else(
@@ -30,6 +32,7 @@ pub fn is_well_formed(model: &WriteModel, username: &str) -> bool {
 
 /// Refuses a username of another form.
 pub fn check_form(model: &WriteModel, username: &str) -> Result<(), CommandError> {
+    limit::USERNAME.check(username)?;
     if is_well_formed(model, username) {
         return Ok(());
     }
@@ -103,6 +106,7 @@ fn decoded(text: &str) -> Option<String> {
 
 /// Refuses what is no email address, or one of a domain that the workspace does not take.
 pub fn check_email(model: &WriteModel, address: &str) -> Result<(), CommandError> {
+    limit::EMAIL.check(address)?;
     let Some(domain) = domain(address) else {
         return Err(CommandError::refused(
             "error-invalid-email",
@@ -148,24 +152,37 @@ fn domain(address: &str) -> Option<&str> {
 
 /// Refuses a text that is longer than a bio may be.
 pub fn check_bio(bio: &str) -> Result<(), CommandError> {
-    if bio.encode_utf16().count() <= MAX_BIO {
-        return Ok(());
-    }
-    Err(CommandError::refused(
-        "error-bio-size-exceeded",
-        format!("Bio size exceeds {MAX_BIO} characters"),
-    ))
+    let most = limit::BIO.most;
+    limit::BIO.check(bio).map_err(|_| {
+        CommandError::refused(
+            "error-bio-size-exceeded",
+            format!("Bio size exceeds {most} characters"),
+        )
+    })
 }
 
 /// Refuses a text that is longer than a nickname may be.
 pub fn check_nickname(nickname: &str) -> Result<(), CommandError> {
-    if nickname.encode_utf16().count() <= MAX_NICKNAME {
-        return Ok(());
-    }
-    Err(CommandError::refused(
-        "error-nickname-size-exceeded",
-        format!("Nickname size exceeds {MAX_NICKNAME} characters"),
-    ))
+    let most = limit::NICKNAME.most;
+    limit::NICKNAME.check(nickname).map_err(|_| {
+        CommandError::refused(
+            "error-nickname-size-exceeded",
+            format!("Nickname size exceeds {most} characters"),
+        )
+    })
+}
+
+/// The members of an object with others over them, if together they are no more than a field takes.
+pub(crate) fn merged(
+    members: &Map<String, Value>,
+    changes: FreeObject,
+    most: &Limit,
+) -> Result<Map<String, Value>, CommandError> {
+    let mut merged = members.clone();
+    merged.extend(changes.into_inner());
+    let merged = FreeObject::parse(merged).map_err(|excess| excess.of(most.field))?;
+    merged.check(most)?;
+    Ok(merged.into_inner())
 }
 
 /// What `Accounts_CustomFields` says about fields; `None` if it says nothing.
@@ -183,10 +200,8 @@ fn custom_field_rules(model: &WriteModel) -> Result<Option<Map<String, Value>>, 
 }
 
 /// Refuses custom fields that break the workspace's rules for them.
-pub fn check_custom_fields(
-    model: &WriteModel,
-    fields: &Map<String, Value>,
-) -> Result<(), CommandError> {
+pub fn check_custom_fields(model: &WriteModel, fields: &FreeObject) -> Result<(), CommandError> {
+    fields.check(&limit::ACCOUNT_FIELDS)?;
     let Some(rules) = custom_field_rules(model)? else {
         return Ok(());
     };

@@ -2,8 +2,10 @@
 
 use hansard_domain::account::{Account, AccountCommand, Email, PasswordHash, Presence, Profile};
 use hansard_domain::claim::Namespace;
+use hansard_domain::free::FreeObject;
 use hansard_domain::id::{RoleId, UserId};
-use serde_json::{Map, Value, json};
+use hansard_domain::limit::{self, OutOfBounds};
+use serde_json::{Map, json};
 
 use super::create::text;
 use super::password::Secret;
@@ -32,8 +34,9 @@ pub struct UserChange {
     pub bio: Option<String>,
     pub nickname: Option<String>,
     pub status_text: Option<String>,
-    pub custom_fields: Option<Map<String, Value>>,
-    pub preferences: Option<Map<String, Value>>,
+    pub custom_fields: Option<FreeObject>,
+    /// The preference of this name.
+    pub language: Option<String>,
 }
 
 /// What a user changes of its own account; `None` stays as it is.
@@ -50,7 +53,27 @@ pub struct OwnChange {
     pub nickname: Option<String>,
     pub status_text: Option<String>,
     pub presence: Option<Presence>,
-    pub custom_fields: Option<Map<String, Value>>,
+    pub custom_fields: Option<FreeObject>,
+}
+
+impl UserChange {
+    fn check_size(&self) -> Result<(), OutOfBounds> {
+        limit::USERNAME.check_given(self.username.as_deref())?;
+        limit::NAME.check_given(self.name.as_deref())?;
+        limit::EMAIL.check_given(self.email.as_deref())?;
+        limit::PASSWORD.check_given(self.password.as_deref())?;
+        limit::LANGUAGE.check_given(self.language.as_deref())?;
+        limit::ROLES.check_count(self.roles.as_ref().map_or(0, Vec::len))
+    }
+}
+
+impl OwnChange {
+    fn check_size(&self) -> Result<(), OutOfBounds> {
+        limit::USERNAME.check_given(self.username.as_deref())?;
+        limit::NAME.check_given(self.name.as_deref())?;
+        limit::EMAIL.check_given(self.email.as_deref())?;
+        limit::PASSWORD.check_given(self.new_password.as_deref())
+    }
 }
 
 fn not_allowed(reason: &str) -> CommandError {
@@ -158,7 +181,7 @@ struct Identity<'a> {
     verified: Option<bool>,
     bio: Option<&'a str>,
     nickname: Option<&'a str>,
-    custom_fields: Option<&'a Map<String, Value>>,
+    custom_fields: Option<&'a FreeObject>,
 }
 
 /// Changes the profile and the claims that go with it.
@@ -204,7 +227,8 @@ fn change_identity(
     }
     if let Some(fields) = new.custom_fields {
         names::check_custom_fields(model, fields)?;
-        profile.custom_fields.extend(fields.clone());
+        profile.custom_fields =
+            names::merged(&old.custom_fields, fields.clone(), &limit::ACCOUNT_FIELDS)?;
     }
     move_claims(decision, user, &old, &profile)?;
     decision.account(user, AccountCommand::ChangeProfile(profile))
@@ -265,6 +289,7 @@ pub async fn update(
     user: UserId,
     change: UserChange,
 ) -> Result<(), CommandError> {
+    change.check_size()?;
     let password = change.password.as_deref().unwrap_or("").trim();
     let secret = {
         let model = commands.model();
@@ -388,9 +413,9 @@ fn carry_out(
     if let Some(roles) = &change.roles {
         change_roles(decision, user, roles)?;
     }
-    if let Some(preferences) = &change.preferences {
-        let preferences = preferences.clone();
-        decision.account(user, AccountCommand::ChangePreferences(preferences))?;
+    if let Some(language) = &change.language {
+        let language = Map::from_iter([("language".to_owned(), language.as_str().into())]);
+        change_preferences(decision, user, FreeObject::parse(language)?)?;
     }
     if let Some(active) = change.active
         && active != existing(decision.model(), user)?.active
@@ -432,6 +457,7 @@ pub async fn update_own(
     change: OwnChange,
 ) -> Result<(), CommandError> {
     let user = caller.user_id()?.clone();
+    change.check_size()?;
     let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     let (current, proof_needed) = {
         let model = commands.model();
@@ -563,7 +589,7 @@ pub async fn set_preferences(
     commands: &Commands,
     caller: &Caller,
     user: UserId,
-    preferences: Map<String, Value>,
+    preferences: FreeObject,
 ) -> Result<(), CommandError> {
     commands
         .run(caller, move |decision| {
@@ -583,9 +609,19 @@ pub async fn set_preferences(
                     "The optional \"userId\" param provided does not match any users",
                 ));
             }
-            let preferences = preferences.clone();
-            decision.account(&user, AccountCommand::ChangePreferences(preferences))
+            change_preferences(decision, &user, preferences.clone())
         })
         .await?;
     Ok(())
+}
+
+/// Puts preferences over those that an account has.
+fn change_preferences(
+    decision: &mut Decision<'_>,
+    user: &UserId,
+    changes: FreeObject,
+) -> Result<(), CommandError> {
+    let held = &existing(decision.model(), user)?.preferences;
+    let preferences = names::merged(held, changes, &limit::PREFERENCES)?;
+    decision.account(user, AccountCommand::ChangePreferences(preferences))
 }

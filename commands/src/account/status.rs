@@ -3,6 +3,7 @@
 use hansard_domain::account::{AccountCommand, DeactivationReason, Presence};
 use hansard_domain::id::{RoleId, Timestamp, UserId};
 
+use super::create::status_text;
 use super::rooms::Farewell;
 use super::{existing, is_last_admin};
 use crate::bus::Commands;
@@ -150,7 +151,7 @@ pub(super) fn change_status(
     }
     if let Some(text) = text {
         let mut profile = existing(model, user)?.profile.clone();
-        text.trim().clone_into(&mut profile.status_text);
+        profile.status_text = status_text(text);
         decision.account(user, AccountCommand::ChangeProfile(profile))?;
     }
     if let Some(presence) = presence {

@@ -9,6 +9,7 @@ use hansard_domain::account::{
     AccountCommand, LoginMethod, PersonalAccessToken, Session, TokenHash,
 };
 use hansard_domain::id::{Ids, Timestamp, UserId};
+use hansard_domain::limit;
 use sha2::{Digest, Sha256};
 
 use crate::bus::Commands;
@@ -192,6 +193,10 @@ pub async fn create_personal(
     commands
         .run(caller, move |decision| {
             let user = may_have_tokens(decision)?;
+            limit::TOKEN_NAME.check(&name)?;
+            let account = decision.model().account(&user);
+            let held = account.map_or(0, |account| account.personal_access_tokens.len());
+            limit::TOKENS.check_count(held + 1)?;
             let token = PersonalAccessToken {
                 hash: token.hash(),
                 created: decision.now(),

@@ -1,5 +1,6 @@
 //! What a receiver answers: posted where the webhook came from, as in Rocket.Chat.
 
+use hansard_domain::free;
 use hansard_domain::id::{DeliveryId, ID_ALPHABET, MessageId, RoomId, UserId};
 use hansard_domain::integration::{Cause, Delivery, Integration};
 use serde_json::{Map, Value};
@@ -38,10 +39,14 @@ pub async fn post_answer(
         tracing::warn!(delivery = %id, "a webhook's answer has no room to be posted in");
         return Ok(());
     };
-    let mut answer_message = message(&answer, &integration.details, &cause.integration);
-    answer_message.id = Some(message_id(id, delivery));
     let caller = as_integration(&cause.integration, &user);
-    let posted = post(commands, &caller, to(room, answer_message)).await;
+    let posted = match message(&answer, &integration.details, &cause.integration) {
+        Ok(mut message) => {
+            message.id = Some(message_id(id, delivery));
+            post(commands, &caller, to(room, message)).await
+        }
+        Err(excess) => Err(excess.into()),
+    };
     match posted {
         Ok(_) => Ok(()),
         Err(
@@ -67,7 +72,7 @@ fn read(response: &WebhookResponse) -> Option<Map<String, Value>> {
     if !JSON.contains(&response.content_type.as_str()) {
         return None;
     }
-    let Ok(Value::Object(answer)) = serde_json::from_str(&response.body) else {
+    let Ok(Value::Object(answer)) = free::read(response.body.as_bytes(), &free::REQUEST) else {
         return None;
     };
     let says = |field: &str| match answer.get(field) {

@@ -4,8 +4,10 @@
 //! the same way.
 
 use hansard_domain::event::Origin;
+use hansard_domain::free::{FreeList, FreeObject};
 use hansard_domain::id::{IntegrationId, MessageId, UserId};
 use hansard_domain::integration::{Direction, Integration, IntegrationDetails};
+use hansard_domain::limit::OutOfBounds;
 use hansard_domain::log::Actor;
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
@@ -62,7 +64,7 @@ pub async fn receive(
     if channels.is_empty() {
         channels.clone_from(&details.channels);
     }
-    let message = message(payload, details, id);
+    let message = message(payload, details, id).map_err(CommandError::from)?;
     Ok(post(commands, &caller, Post { channels, message }).await?)
 }
 
@@ -102,7 +104,7 @@ pub(super) fn message(
     payload: &Map<String, Value>,
     details: &IntegrationDetails,
     id: &IntegrationId,
-) -> Outgoing {
+) -> Result<Outgoing, OutOfBounds> {
     let said = |names: [&str; 2]| {
         let mut found = names.iter().filter_map(|name| text(payload.get(*name)?));
         found.find(|text| !text.is_empty())
@@ -119,28 +121,29 @@ pub(super) fn message(
         },
     };
     let flag = |name: &str| payload.get(name).and_then(Value::as_bool);
-    Outgoing {
+    let parse_urls = flag("parseUrls").unwrap_or(attachments.is_none());
+    let attachments = attachments.into_iter().flatten().cloned().map(attachment);
+    let attachments =
+        FreeList::parse(attachments.collect()).map_err(|excess| excess.of("attachments"))?;
+    let custom_fields = payload.get("customFields").and_then(Value::as_object);
+    let custom_fields = custom_fields.cloned().map(FreeObject::parse).transpose();
+    Ok(Outgoing {
         text: said(["text", "msg"]).unwrap_or_default().trim().to_owned(),
         alias: said(["username", "alias"]).or_else(|| given(&details.alias)),
         avatar,
         emoji,
-        attachments: attachments
-            .map(|attachments| attachments.iter().cloned().map(attachment).collect())
-            .unwrap_or_default(),
-        custom_fields: payload
-            .get("customFields")
-            .and_then(Value::as_object)
-            .cloned(),
+        attachments,
+        custom_fields: custom_fields.map_err(|excess| excess.of("customFields"))?,
         thread: payload
             .get("tmid")
             .and_then(Value::as_str)
             .and_then(|id| MessageId::parse(id).ok()),
-        parse_urls: flag("parseUrls").unwrap_or(attachments.is_none()),
+        parse_urls,
         groupable: flag("groupable").unwrap_or(false),
         bot: true,
         integration: Some(id.clone()),
         ..Outgoing::default()
-    }
+    })
 }
 
 /// An attachment's text may be called `msg`.
@@ -186,7 +189,7 @@ mod tests {
             emoji: ":robot:".into(),
             ..Default::default()
         };
-        message(payload.as_object().unwrap(), &details, &"hook".into())
+        message(payload.as_object().unwrap(), &details, &"hook".into()).unwrap()
     }
 
     #[test]
@@ -206,7 +209,7 @@ mod tests {
         );
         assert_eq!(message.emoji, None);
         assert_eq!(
-            message.attachments,
+            *message.attachments,
             [json!({ "fallback": "f", "color": "#36a64f", "text": "green" })]
         );
         assert!(!message.parse_urls);
@@ -225,7 +228,7 @@ mod tests {
 
     #[test]
     fn attachments_that_are_no_list_are_left_out() {
-        assert_eq!(read(json!({ "attachments": "none" })).attachments, [0; 0]);
+        assert_eq!(*read(json!({ "attachments": "none" })).attachments, [0; 0]);
     }
 
     #[test]

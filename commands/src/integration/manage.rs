@@ -5,6 +5,7 @@ use hansard_domain::id::{IntegrationId, UserId};
 use hansard_domain::integration::{
     Direction, Integration, IntegrationCommand, IntegrationDetails, Trigger,
 };
+use hansard_domain::limit::{self, OutOfBounds};
 
 use super::signature;
 use super::trigger::{ALL_DIRECT_MESSAGES, ALL_PRIVATE_GROUPS, ALL_PUBLIC_CHANNELS, uses_channels};
@@ -57,6 +58,32 @@ pub struct Wishes {
     pub retry_delay: Option<String>,
 }
 
+impl Wishes {
+    fn check_size(&self) -> Result<(), OutOfBounds> {
+        let texts = [
+            (&self.username, limit::USERNAME),
+            (&self.alias, limit::ALIAS),
+            (&self.avatar, limit::AVATAR),
+            (&self.emoji, limit::EMOJI),
+            (&self.script, limit::SCRIPT),
+            (&self.script_engine, limit::SCRIPT_ENGINE),
+            (&self.target_room, limit::TARGET_ROOM),
+            (&self.token, limit::INTEGRATION_TOKEN),
+            (&self.signing_secret, limit::SIGNING_SECRET),
+        ];
+        limit::INTEGRATION_NAME.check(&self.name)?;
+        for (text, limit) in texts {
+            limit.check_given(text.as_deref())?;
+        }
+        let channels: Vec<_> = self.channel.iter().flat_map(|text| list(text)).collect();
+        limit::INTEGRATION_CHANNELS.check_each(&channels, &limit::CHANNEL)?;
+        let urls = self.urls.as_deref().unwrap_or_default();
+        limit::INTEGRATION_URLS.check_each(urls, &limit::URL)?;
+        let words = self.trigger_words.as_deref().unwrap_or_default();
+        limit::TRIGGER_WORDS.check_each(words, &limit::TRIGGER_WORD)
+    }
+}
+
 /// `manage-…-integrations`, and the one for those that the caller made itself.
 pub fn permissions(direction: Direction) -> [&'static str; 2] {
     match direction {
@@ -85,6 +112,7 @@ pub async fn create(
     direction: Direction,
     wishes: Wishes,
 ) -> Result<IntegrationId, CommandError> {
+    wishes.check_size()?;
     let done = commands
         .run(caller, move |decision| {
             may_make(decision, direction)?;
@@ -131,6 +159,7 @@ pub async fn update(
     direction: Direction,
     wishes: Wishes,
 ) -> Result<(), CommandError> {
+    wishes.check_size()?;
     commands
         .run(caller, move |decision| {
             if direction == Direction::Outgoing {

@@ -1,10 +1,12 @@
 //! Changing what was said.
 
+use hansard_domain::free::FreeObject;
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
+use hansard_domain::limit;
 use hansard_domain::message::{Message, MessageCommand};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::send::{check_room, check_size};
+use super::send::{check_room, check_size, check_whole};
 use super::{check_sight, custom_fields, invalid_message, on_message, text};
 use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
@@ -19,7 +21,7 @@ pub struct Edit {
     pub room: RoomId,
     pub text: String,
     /// What replaces the custom fields, if anything does.
-    pub custom_fields: Option<Map<String, Value>>,
+    pub custom_fields: Option<FreeObject>,
     /// The links that shall have a preview; when given, the same text is looked through again.
     pub previews: Option<Vec<String>>,
 }
@@ -61,6 +63,10 @@ pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<()
             return Ok(());
         }
         check_size(&model, &edit.text)?;
+        if let Some(fields) = &edit.custom_fields {
+            fields.check(&limit::MESSAGE_FIELDS)?;
+        }
+        limit::PREVIEWS.check_each(edit.previews.as_deref().unwrap_or_default(), &limit::URL)?;
         let mut content = message.content.clone();
         let clean = text::without_bad_words(&model, &edit.text);
         match content.attachments.first_mut() {
@@ -75,8 +81,9 @@ pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<()
             .retain(|attachment| attachment.get("message_link").is_none());
         let mentions = text::mention(&model, caller, &mut content);
         if let Some(fields) = &edit.custom_fields {
-            content.custom_fields = fields.clone();
+            content.custom_fields = fields.clone().into_inner();
         }
+        check_whole(&content)?;
         let fields = edit.custom_fields.clone();
         let id = edit.message.clone();
         commands

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{MessageId, RoomId, UserId};
+use hansard_domain::limit;
 use hansard_domain::message::{Content, Message, MessageCommand, MessageEvent};
 use hansard_domain::room::Room;
 use hansard_domain::subscription::SubscriptionCommand;
@@ -15,9 +16,6 @@ use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
-
-/// The longest name of an emoji.
-const MAX_EMOJI: usize = 100;
 
 #[derive(Debug, Clone)]
 pub struct Reaction {
@@ -33,9 +31,9 @@ pub async fn react(
     caller: &Caller,
     asked: Reaction,
 ) -> Result<(), CommandError> {
+    limit::REACTION.check(&asked.emoji)?;
     let name = asked.emoji.replace(':', "");
     let is_name = !name.is_empty()
-        && name.len() <= MAX_EMOJI
         && name
             .chars()
             .all(|letter| letter.is_alphanumeric() || "_+-".contains(letter));
@@ -275,6 +273,7 @@ pub async fn report(
     if reason.trim().is_empty() {
         return Err(CommandError::plain("error-invalid-description"));
     }
+    limit::REPORT.check(&reason)?;
     let missing = || CommandError::plain("error-invalid-message_id");
     on_message(commands, id, missing, async |message| {
         let user = caller.user_id()?.clone();

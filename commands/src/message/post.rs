@@ -1,6 +1,7 @@
 //! Posting: the way in for bots and webhooks, which name rooms and people in words.
 
 use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::limit;
 use hansard_domain::room::RoomKind;
 
 use super::send::{Outgoing, Said, check_room, deliver, prepare};
@@ -41,6 +42,8 @@ pub async fn post(
     caller: &Caller,
     post: Post,
 ) -> Result<Vec<Posted>, CommandError> {
+    limit::CHANNELS.check_count(post.channels.len())?;
+    post.message.check_size(&commands.model())?;
     let mut posted: Vec<Posted> = Vec::new();
     for channel in post.channels {
         if posted.iter().any(|earlier| earlier.channel == channel) {

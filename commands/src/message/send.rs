@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hansard_domain::event::{Entry, Event};
+use hansard_domain::free::{self, FreeList, FreeObject};
 use hansard_domain::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
+use hansard_domain::limit::{self, OutOfBounds};
 use hansard_domain::message::{Content, Mentions, MessageEvent, Sent, ThreadReply};
-use serde_json::{Map, Value};
 
 use super::{attachment, check_sight, custom_fields, may_write, text};
 use crate::authorization::sight::Purpose;
@@ -20,6 +21,8 @@ use crate::model::WriteModel;
 const TOLERATED: Duration = Duration::from_secs(60);
 const FORGIVEN: Duration = Duration::from_secs(10);
 
+const SIZE_EXCEEDED: &str = "error-message-size-exceeded";
+
 /// A message on its way into a room.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
@@ -31,9 +34,9 @@ pub struct Outgoing {
     pub alias: Option<String>,
     pub emoji: Option<String>,
     pub avatar: Option<String>,
-    pub attachments: Vec<Value>,
-    pub blocks: Vec<Value>,
-    pub custom_fields: Option<Map<String, Value>>,
+    pub attachments: FreeList,
+    pub blocks: FreeList,
+    pub custom_fields: Option<FreeObject>,
     /// The message that the thread hangs on, or a reply in it.
     pub thread: Option<MessageId>,
     /// A reply that the room sees, too.
@@ -57,8 +60,8 @@ impl Default for Outgoing {
             alias: None,
             emoji: None,
             avatar: None,
-            attachments: Vec::new(),
-            blocks: Vec::new(),
+            attachments: FreeList::default(),
+            blocks: FreeList::default(),
             custom_fields: None,
             thread: None,
             shown: false,
@@ -69,6 +72,29 @@ impl Default for Outgoing {
             bot: false,
             integration: None,
         }
+    }
+}
+
+impl Outgoing {
+    /// Refuses what is too large, before anything is done for it.
+    pub(super) fn check_size(&self, model: &WriteModel) -> Result<(), CommandError> {
+        self.check_fields()?;
+        check_size(model, &self.text)?;
+        let free = free::size(&self.attachments) + free::size(&self.blocks);
+        check_bytes(self.text.len() + free + free::size(&self.custom_fields))
+    }
+
+    fn check_fields(&self) -> Result<(), OutOfBounds> {
+        limit::ALIAS.check_given(self.alias.as_deref())?;
+        limit::EMOJI.check_given(self.emoji.as_deref())?;
+        limit::AVATAR.check_given(self.avatar.as_deref())?;
+        limit::ATTACHMENTS.check_count(self.attachments.len())?;
+        limit::BLOCKS.check_count(self.blocks.len())?;
+        if let Some(fields) = &self.custom_fields {
+            fields.check(&limit::MESSAGE_FIELDS)?;
+        }
+        let previews = self.previews.as_deref().unwrap_or_default();
+        limit::PREVIEWS.check_each(previews, &limit::URL)
     }
 }
 
@@ -133,7 +159,7 @@ pub(super) async fn prepare(
         return Err(CommandError::refused("error-not-allowed", "not-allowed"));
     }
     let at = shown_time(message.at, commands.clock().now())?;
-    check_size(&model, &message.text)?;
+    message.check_size(&model)?;
     let mut thread = None;
     if let Some(asked) = message.thread.take() {
         let (reply, room) = reply(commands, asked, &sender, message.shown).await?;
@@ -152,9 +178,13 @@ pub(super) async fn prepare(
         alias: message.alias.filter(|alias| !alias.is_empty()),
         emoji: message.emoji.filter(|emoji| !emoji.is_empty()),
         avatar: message.avatar.filter(|avatar| !avatar.is_empty()),
-        attachments: message.attachments,
-        blocks: message.blocks,
-        custom_fields: message.custom_fields.clone().unwrap_or_default(),
+        attachments: message.attachments.into_inner(),
+        blocks: message.blocks.into_inner(),
+        custom_fields: message
+            .custom_fields
+            .clone()
+            .unwrap_or_default()
+            .into_inner(),
         ..Content::default()
     };
     if (content.alias.is_some() || content.avatar.is_some())
@@ -174,6 +204,7 @@ pub(super) async fn prepare(
         content.previews = message.previews;
     }
     let mentions = text::mention(&model, caller, &mut content);
+    check_whole(&content)?;
     if let Some(thread) = &mut thread {
         let called = mentions.users.iter();
         thread.followers.extend(called.cloned());
@@ -325,9 +356,20 @@ pub(super) fn check_size(model: &WriteModel, text: &str) -> Result<(), CommandEr
         return Ok(());
     }
     Err(CommandError::refused(
-        "error-message-size-exceeded",
+        SIZE_EXCEEDED,
         "Message size exceeds Message_MaxAllowedSize",
     ))
+}
+
+/// Refuses a message that is too large with all that belongs to it.
+pub(super) fn check_whole(content: &Content) -> Result<(), CommandError> {
+    check_bytes(free::size(content))
+}
+
+fn check_bytes(bytes: usize) -> Result<(), CommandError> {
+    limit::MESSAGE
+        .check_count(bytes)
+        .map_err(|excess| CommandError::refused(SIZE_EXCEEDED, excess.to_string()))
 }
 
 /// The time a message shows: the client's where its clock is about right.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use hansard_domain::id::UserId;
+use hansard_domain::limit;
 use hansard_domain::message::{Content, Mentions};
 use hansard_domain::room::RoomKind;
 use parking_lot::Mutex;
@@ -81,7 +82,7 @@ fn expression(expression: &str) -> Regex {
     Regex::new(expression).unwrap_or_else(|error| unreachable!("{expression}: {error}"))
 }
 
-/// Links, each once, in the order they stand; none from code.
+/// Links, each once, in the order they stand; none from code, and no more than a message tells of.
 pub fn links(text: &str) -> Vec<String> {
     if !text.contains("://") {
         return Vec::new();
@@ -89,6 +90,9 @@ pub fn links(text: &str) -> Vec<String> {
     let prose = CODE.replace_all(text, " ");
     let mut links: Vec<String> = Vec::new();
     for link in LINK.find_iter(&prose) {
+        if links.len() == limit::LINKS.most {
+            break;
+        }
         if !links.iter().any(|found| found == link.as_str()) {
             links.push(link.as_str().to_owned());
         }
@@ -97,7 +101,7 @@ pub fn links(text: &str) -> Vec<String> {
 }
 
 /// Finds whom the content's text mentions, and which rooms that its author knows of, and writes them
-/// into it.
+/// into it; no more of either than a message tells of.
 pub fn mention(model: &WriteModel, author: &Caller, content: &mut Content) -> Mentions {
     let (mut everybody, mut users, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
     let mut mentions = Mentions::default();
@@ -105,6 +109,9 @@ pub fn mention(model: &WriteModel, author: &Caller, content: &mut Content) -> Me
     if text.contains(['@', '#']) {
         let pattern = Pattern::of(&model.text("UTF8_User_Names_Validation"));
         for found in pattern.user.captures_iter(text) {
+            if users.len() == limit::MENTIONS.most {
+                break;
+            }
             let name = &found[1];
             if name == "all" || name == "here" {
                 mentions.everybody = true;
@@ -122,6 +129,9 @@ pub fn mention(model: &WriteModel, author: &Caller, content: &mut Content) -> Me
             }
         }
         for found in pattern.room.captures_iter(text) {
+            if rooms.len() == limit::MENTIONS.most {
+                break;
+            }
             if let Some(room) = room(model, author, &found[1]) {
                 push(&mut rooms, room);
             }
@@ -196,6 +206,14 @@ mod tests {
         assert_eq!(links("```\nhttp://code.org\n```"), [""; 0]);
         assert_eq!(links("no link: //"), [""; 0]);
         assert_eq!(links("http://a.org:8080/x/y!"), ["http://a.org:8080/x/y!"]);
+    }
+
+    #[test]
+    fn a_text_tells_of_so_many_links_and_no_more() {
+        let text: String = (0..limit::LINKS.most + 5)
+            .map(|number| format!("http://host/{number} "))
+            .collect();
+        assert_eq!(links(&text).len(), limit::LINKS.most);
     }
 
     #[test]

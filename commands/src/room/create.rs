@@ -1,9 +1,10 @@
 //! Making channels and private groups.
 
 use hansard_domain::claim::Namespace;
+use hansard_domain::free::FreeObject;
 use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::limit::{self, OutOfBounds};
 use hansard_domain::room::{RoomCommand, RoomDetails, RoomKind, RoomSwitches};
-use serde_json::{Map, Value};
 
 use super::{invalid_user, name};
 use crate::bus::Commands;
@@ -21,7 +22,7 @@ pub struct NewRoom {
     pub read_only: bool,
     /// Whoever makes it does not become a member.
     pub exclude_self: bool,
-    pub custom_fields: Map<String, Value>,
+    pub custom_fields: FreeObject,
     pub topic: Option<String>,
     pub description: Option<String>,
     pub announcement: Option<String>,
@@ -30,12 +31,24 @@ pub struct NewRoom {
     pub encrypted: Option<bool>,
 }
 
+impl NewRoom {
+    fn check_size(&self) -> Result<(), OutOfBounds> {
+        limit::ROOM_NAME.check(&self.name)?;
+        limit::MEMBERS.check_count(self.members.len())?;
+        limit::TOPIC.check_given(self.topic.as_deref())?;
+        limit::DESCRIPTION.check_given(self.description.as_deref())?;
+        limit::ANNOUNCEMENT.check_given(self.announcement.as_deref())?;
+        self.custom_fields.check(&limit::ROOM_FIELDS)
+    }
+}
+
 /// Makes a channel (`create-c`) or a private group (`create-p`).
 pub async fn create(
     commands: &Commands,
     caller: &Caller,
     new: NewRoom,
 ) -> Result<RoomId, CommandError> {
+    new.check_size()?;
     let done = commands
         .run(caller, move |decision| make(decision, new.clone()))
         .await?;
@@ -91,7 +104,7 @@ fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomId, CommandErro
             description: new.description,
             announcement: new.announcement,
             join_code: None,
-            custom_fields: new.custom_fields,
+            custom_fields: new.custom_fields.into_inner(),
         },
         at: decision.now(),
     };

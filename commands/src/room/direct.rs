@@ -1,6 +1,7 @@
 //! Direct conversations, also between several people and with oneself.
 
 use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::limit;
 use hansard_domain::room::{RoomCommand, RoomDetails, RoomKind, RoomSwitches};
 use hansard_domain::subscription::SubscriptionCommand;
 
@@ -18,6 +19,9 @@ pub async fn direct(
     usernames: Vec<String>,
     exclude_self: bool,
 ) -> Result<RoomId, CommandError> {
+    limit::MEMBERS
+        .check_count(usernames.len())
+        .map_err(|excess| excess.of("usernames"))?;
     let done = commands
         .run(caller, move |decision| {
             let participants = participants(decision, &usernames, exclude_self)?;

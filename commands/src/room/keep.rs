@@ -1,6 +1,7 @@
 //! What a member keeps for itself: favourites, what it has read, what stands in its list.
 
 use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::limit;
 use hansard_domain::subscription::SubscriptionCommand;
 use serde_json::{Map, Value};
 
@@ -108,6 +109,8 @@ pub async fn notify(
     room: RoomId,
     preferences: Map<String, Value>,
 ) -> Result<(), CommandError> {
+    let mut texts = preferences.values().filter_map(Value::as_str);
+    texts.try_for_each(|text| limit::NOTIFICATION.check(text))?;
     of_member(commands, caller, room, invalid_subscription, move |_| {
         SubscriptionCommand::ChangeNotifications(preferences.clone())
     })

@@ -1,9 +1,10 @@
 //! Changing what a room is: `saveRoomSettings`, and the endpoints that change one thing each.
 
 use hansard_domain::claim::Namespace;
+use hansard_domain::free::FreeObject;
 use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::limit::{self, OutOfBounds};
 use hansard_domain::room::{RetentionOverride, Room, RoomCommand, RoomKind, RoomSwitches};
-use serde_json::{Map, Value};
 
 use super::{existing, name, not_allowed, refusal};
 use crate::authorization::sight::Purpose;
@@ -20,7 +21,7 @@ pub struct Changes {
     pub topic: Option<String>,
     pub announcement: Option<String>,
     pub description: Option<String>,
-    pub custom_fields: Option<Map<String, Value>>,
+    pub custom_fields: Option<FreeObject>,
     pub kind: Option<String>,
     pub read_only: Option<bool>,
     pub react_when_read_only: Option<bool>,
@@ -50,6 +51,21 @@ pub struct Retention {
 
 const DAY: i64 = 86_400_000;
 
+impl Changes {
+    fn check_size(&self) -> Result<(), OutOfBounds> {
+        limit::ROOM_NAME.check_given(self.name.as_deref())?;
+        limit::TOPIC.check_given(self.topic.as_deref())?;
+        limit::ANNOUNCEMENT.check_given(self.announcement.as_deref())?;
+        limit::DESCRIPTION.check_given(self.description.as_deref())?;
+        limit::JOIN_CODE.check_given(self.join_code.as_deref())?;
+        if let Some(fields) = &self.custom_fields {
+            fields.check(&limit::ROOM_FIELDS)?;
+        }
+        let hidden = self.hidden_system_messages.as_deref().unwrap_or_default();
+        limit::SYSTEM_MESSAGES.check_each(hidden, &limit::SYSTEM_MESSAGE)
+    }
+}
+
 /// Changes a room (`edit-room`, and what single changes need besides).
 pub async fn change(
     commands: &Commands,
@@ -57,6 +73,7 @@ pub async fn change(
     room: RoomId,
     changes: Changes,
 ) -> Result<(), CommandError> {
+    changes.check_size()?;
     commands
         .run(caller, move |decision| {
             let me = decision.caller().user_id()?.clone();
@@ -203,9 +220,10 @@ fn texts(
         }
     }
     if let Some(fields) = &changes.custom_fields
-        && *fields != details.custom_fields
+        && **fields != details.custom_fields
     {
-        decision.room(id, RoomCommand::ChangeCustomFields(fields.clone()))?;
+        let fields = fields.clone().into_inner();
+        decision.room(id, RoomCommand::ChangeCustomFields(fields))?;
     }
     if let Some(code) = &changes.join_code {
         let code = Some(code.clone()).filter(|code| !code.is_empty());

@@ -27,6 +27,9 @@ use std::sync::LazyLock;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::free;
+use crate::limit::{self, Limit, OutOfBounds};
+
 static THEMES: [&[Definition]; 13] = [
     accounts::DEFINITIONS,
     preferences::DEFINITIONS,
@@ -140,7 +143,7 @@ pub enum DefaultValue {
     None,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
     #[error("the setting {id} takes {}", kind.takes())]
     WrongKind { id: &'static str, kind: Kind },
@@ -148,6 +151,11 @@ pub enum SettingError {
     NotAnOption {
         id: &'static str,
         options: &'static [&'static str],
+    },
+    #[error("the setting {id} can't be so large. {excess}")]
+    TooLarge {
+        id: &'static str,
+        excess: OutOfBounds,
     },
 }
 
@@ -205,7 +213,35 @@ impl Definition {
                 options: self.options,
             });
         }
-        Ok(())
+        self.check_size(value)
+            .map_err(|excess| SettingError::TooLarge {
+                id: self.id,
+                excess,
+            })
+    }
+
+    /// How much a value of this setting may hold.
+    fn limit(&self) -> Limit {
+        match self.kind {
+            Kind::Code => limit::SETTING_CODE,
+            Kind::Asset => limit::SETTING_ASSET,
+            _ => limit::SETTING_TEXT,
+        }
+    }
+
+    fn check_size(&self, value: &Value) -> Result<(), OutOfBounds> {
+        match value {
+            Value::String(text) => self.limit().check(text),
+            Value::Object(image) => free::FreeObject::parse(image.clone())?.check(&self.limit()),
+            // Each option once is all that can be chosen.
+            Value::Array(chosen) => Limit {
+                most: self.options.len(),
+                ..limit::LIST
+            }
+            .check_count(chosen.len())
+            .map_err(|excess| excess.of("value")),
+            _ => Ok(()),
+        }
     }
 
     fn has_option(&self, value: &Value) -> bool {
@@ -438,6 +474,33 @@ mod tests {
         let hidden = setting("Hide_System_Messages");
         assert_eq!(hidden.validate(&json!(["uj", "ul"])), Ok(()));
         assert!(hidden.validate(&json!(["uj", "nonsense"])).is_err());
+    }
+
+    #[test]
+    fn a_value_is_no_larger_than_its_kind_takes() {
+        let text = |length: usize| json!("x".repeat(length));
+        let name = setting("Site_Name");
+        assert_eq!(name.validate(&text(limit::SETTING_TEXT.most)), Ok(()));
+        let refused = name.validate(&text(limit::SETTING_TEXT.most + 1));
+        assert_eq!(
+            refused.map_err(|refusal| refusal.to_string()),
+            Err(
+                "the setting Site_Name can't be so large. The field \"value\" takes at most 65536 \
+                 characters"
+                    .into()
+            )
+        );
+        let code = setting("Accounts_CustomFields");
+        assert_eq!(code.validate(&text(limit::SETTING_CODE.most)), Ok(()));
+        assert!(code.validate(&text(limit::SETTING_CODE.most + 1)).is_err());
+        let logo = setting("Assets_logo");
+        let image = |length: usize| json!({ "url": "x".repeat(length) });
+        assert_eq!(logo.validate(&image(2_000)), Ok(()));
+        assert!(logo.validate(&image(limit::SETTING_ASSET.most)).is_err());
+        let hidden = setting("Hide_System_Messages");
+        let twice = [hidden.options, hidden.options].concat();
+        assert_eq!(hidden.validate(&json!(hidden.options)), Ok(()));
+        assert!(hidden.validate(&json!(twice)).is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::answer::{Answer, Nothing, Success, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
 use super::failure::Failure;
+use super::lenient;
 use super::paging::{Paging, PagingParams};
 use super::rooms::{RoomList, rooms, shape};
 use crate::app::App;
@@ -70,7 +71,7 @@ impl ChannelsAnswer {
 #[serde(rename_all = "camelCase")]
 #[schema(as = JoinChannel)]
 struct Join {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     room: RoomRef,
     /// Where the channel asks for one.
     join_code: Option<String>,

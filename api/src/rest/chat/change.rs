@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::{message_id, not_allowed};
 use crate::app::App;
-use crate::rest::body::{Body, Params};
+use crate::rest::body::{Body, Params, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{MessageAnswer, MessageAuthor, Written, nothing, readable, seen};
@@ -79,7 +79,10 @@ async fn update(
         message: id.clone(),
         room: RoomId::new(&request.room_id),
         text: request.text,
-        custom_fields: request.custom_fields,
+        custom_fields: request
+            .custom_fields
+            .map(|fields| free_object("customFields", fields))
+            .transpose()?,
         previews: request.preview_urls,
     };
     message::edit(&app.commands, &caller, edit).await?;
@@ -138,7 +141,7 @@ async fn delete(
     let id = message_id(&request.msg_id, || no_message(&request.msg_id))?;
     let before = app.views.messages.single(caller.user(), &id).await?;
     let before = before.ok_or_else(|| no_message(&request.msg_id))?;
-    let shown: Value = serde_json::from_str(&before.json).unwrap_or_default();
+    let shown: Value = hansard_domain::json::from_str(&before.json).unwrap_or_default();
     let deletion = Deletion {
         message: id.clone(),
         room: RoomId::new(&request.room_id),

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use hansard_commands::message::{self, Outgoing, Post};
+use hansard_domain::free::FreeObject;
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -10,9 +11,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::rest::body::Body;
+use crate::rest::body::{Body, free_list, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
+use crate::rest::lenient::OneOrMany;
 use crate::rest::message_shape::{Message, MessageAnswer, Written, said};
 use crate::rest::time::time_in;
 
@@ -102,9 +104,9 @@ impl MessageToSend {
             alias: self.alias,
             emoji: self.emoji,
             avatar: self.avatar,
-            attachments: self.attachments.unwrap_or_default(),
-            blocks: self.blocks.unwrap_or_default(),
-            custom_fields: self.custom_fields,
+            attachments: free_list("attachments", self.attachments.unwrap_or_default())?,
+            blocks: free_list("blocks", self.blocks.unwrap_or_default())?,
+            custom_fields: custom_fields(self.custom_fields)?,
             thread: self.tmid.as_deref().map(id).transpose()?,
             shown: self.tshow.unwrap_or(false),
             at: self.ts.as_ref().map(shown_time).transpose()?.flatten(),
@@ -112,6 +114,12 @@ impl MessageToSend {
             ..Outgoing::default()
         })
     }
+}
+
+fn custom_fields(given: Option<Map<String, Value>>) -> Result<Option<FreeObject>, Failure> {
+    given
+        .map(|fields| free_object("customFields", fields))
+        .transpose()
 }
 
 fn id(given: &str) -> Result<MessageId, Failure> {
@@ -133,8 +141,10 @@ fn shown_time(value: &Value) -> Result<Option<Timestamp>, Failure> {
 #[derive(Debug, Deserialize, ToSchema)]
 struct PostMessage {
     /// `#name`, `@username`, or an id or name; one or several.
+    #[schema(value_type = Option<TextOrTexts>)]
     channel: Option<OneOrMany>,
     #[serde(rename = "roomId")]
+    #[schema(value_type = Option<TextOrTexts>)]
     room_id: Option<OneOrMany>,
     text: Option<String>,
     msg: Option<String>,
@@ -156,20 +166,13 @@ struct PostMessage {
     custom_fields: Option<Map<String, Value>>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(ToSchema)]
 #[serde(untagged)]
-enum OneOrMany {
+#[schema(as = OneOrMany)]
+#[allow(dead_code, reason = "a schema: what is read is of one form")]
+enum TextOrTexts {
     One(String),
     Many(Vec<String>),
-}
-
-impl From<OneOrMany> for Vec<String> {
-    fn from(given: OneOrMany) -> Self {
-        match given {
-            OneOrMany::One(one) => vec![one],
-            OneOrMany::Many(many) => many,
-        }
-    }
 }
 
 /// A message that was posted, and where.
@@ -233,15 +236,15 @@ impl PostMessage {
             channels: self
                 .channel
                 .or(self.room_id)
-                .map(Vec::from)
+                .map(|OneOrMany(channels)| channels)
                 .unwrap_or_default(),
             message: Outgoing {
                 text: text.trim().to_owned(),
                 alias: some(self.username).or(some(self.alias)),
                 emoji: emoji.filter(|_| avatar.is_none()),
                 avatar,
-                attachments: attachments.unwrap_or_default(),
-                custom_fields: self.custom_fields,
+                attachments: free_list("attachments", attachments.unwrap_or_default())?,
+                custom_fields: custom_fields(self.custom_fields)?,
                 thread: self.tmid.as_deref().map(id).transpose()?,
                 parse_urls,
                 groupable: self.groupable.unwrap_or(false),

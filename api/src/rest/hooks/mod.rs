@@ -5,8 +5,9 @@
 
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::header;
-use hansard_commands::error::CommandError;
+use hansard_commands::error::{CommandError, FIELD_TOO_LARGE};
 use hansard_commands::integration::incoming::{HookError, receive};
+use hansard_domain::free::{self, Unreadable};
 use hansard_domain::id::IntegrationId;
 use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
@@ -131,15 +132,16 @@ fn read(bytes: &[u8], form: bool) -> Result<Map<String, Value>, Failure> {
     if bytes.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
-    let object = |bytes: &[u8]| {
-        let read: Result<Map<String, Value>, _> = serde_json::from_slice(bytes);
-        read.map_err(|error| Failure::plain(error.to_string()))
+    let object = |bytes: &[u8]| match free::read(bytes, &free::REQUEST) {
+        Ok(Value::Object(payload)) => Ok(payload),
+        Ok(_) => Err(Failure::plain("The payload is not a JSON object")),
+        Err(Unreadable::NotJson(error)) => Err(Failure::plain(error.to_string())),
+        Err(Unreadable::OutOfBounds(excess)) => Err(excess.into()),
     };
     if !form {
         return object(bytes);
     }
-    let fields: Map<String, Value> =
-        lenient::read_pairs(bytes).map_err(|error| Failure::invalid_params(&error.to_string()))?;
+    let fields: Map<String, Value> = lenient::read_form(bytes)?;
     match fields.get("payload") {
         Some(Value::String(payload)) if fields.len() == 1 => object(payload.as_bytes()),
         _ => Ok(fields),
@@ -154,6 +156,9 @@ impl From<HookError> for Failure {
             HookError::Unknown => Self::not_found(&said),
             HookError::Disabled => Self::unavailable(&said),
             HookError::FixedDestination => Self::plain(said),
+            HookError::Command(error @ CommandError::Refused { .. }) if is_too_large(&error) => {
+                error.into()
+            }
             HookError::Command(
                 CommandError::Refused { code, reason, .. }
                 | CommandError::Denied { code, reason, .. },
@@ -165,6 +170,11 @@ impl From<HookError> for Failure {
             HookError::Command(error) => error.into(),
         }
     }
+}
+
+/// Whoever sends too much is told of what.
+fn is_too_large(error: &CommandError) -> bool {
+    matches!(error, CommandError::Refused { code, .. } if code == FIELD_TOO_LARGE)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::rest::failure::Failure;
+use crate::rest::lenient;
 
 /// A new integration. Which fields count depends on `type`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -28,7 +29,7 @@ pub struct CreateIntegration {
     pub script_enabled: bool,
     pub name: String,
     pub enabled: bool,
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     pub more: More,
 }
 
@@ -40,7 +41,7 @@ pub struct UpdateIntegration {
     #[serde(rename = "type")]
     #[schema(example = "webhook-incoming")]
     pub kind: String,
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     pub which: Which,
     /// Outgoing: posts as this account.
     pub username: Option<String>,
@@ -50,7 +51,7 @@ pub struct UpdateIntegration {
     pub script_enabled: bool,
     pub name: String,
     pub enabled: bool,
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     pub more: More,
 }
 
@@ -105,7 +106,7 @@ pub struct RemoveIntegration {
     #[serde(rename = "type")]
     #[schema(example = "webhook-incoming")]
     pub kind: String,
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     pub which: Which,
 }
 

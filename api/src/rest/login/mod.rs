@@ -16,6 +16,7 @@ use super::answer::{Answer, Success, answer};
 use super::body::Body;
 use super::caller::{Caller, MaybeCaller};
 use super::failure::Failure;
+use super::lenient;
 use super::users::{User, row};
 use crate::app::App;
 
@@ -31,9 +32,11 @@ pub fn routes() -> OpenApiRouter<App> {
 /// the token of a session.
 #[derive(Debug, Deserialize, ToSchema)]
 struct LogIn {
+    #[serde(default, deserialize_with = "lenient::texts")]
     user: Option<Who>,
     username: Option<String>,
     email: Option<String>,
+    #[serde(default, deserialize_with = "lenient::texts")]
     password: Option<Password>,
     resume: Option<String>,
 }

@@ -16,6 +16,7 @@ use super::answer::{Answer, Success, answer};
 use super::body::{Body, Params};
 use super::caller::Caller;
 use super::failure::Failure;
+use super::lenient;
 use crate::app::App;
 
 pub fn routes() -> OpenApiRouter<App> {
@@ -125,7 +126,7 @@ async fn update(
     State(app): State<App>,
     Body(request): Body<Update>,
 ) -> Answer<Updated> {
-    let grants: Vec<Grant> = serde_json::from_value(request.permissions)
+    let grants: Vec<Grant> = lenient::read(request.permissions)
         .map_err(|_| Failure::refused("error-invalid-body-params", "Invalid body params"))?;
     let grants = grants.into_iter().map(|grant| (grant.id, grant.roles));
     role::grant_permissions(&app.commands, &caller, grants.collect()).await?;

@@ -17,6 +17,7 @@ use super::answer::{Answer, Nothing, Success, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
 use super::failure::Failure;
+use super::lenient;
 use super::paging::{Paging, PagingParams};
 use super::users::{User, UserParam};
 use crate::app::App;
@@ -207,7 +208,7 @@ fn find_role(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AddUser {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     user: UserParam,
     role_id: Option<String>,
     role_name: Option<String>,

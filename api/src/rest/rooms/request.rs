@@ -2,6 +2,7 @@
 
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::limit;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -108,6 +109,7 @@ impl UsersRef {
             .flatten()
             .next();
         let several = self.user_ids.as_ref().or(self.usernames.as_ref());
+        limit::MEMBERS.check_count(several.map_or(0, Vec::len))?;
         let mut named: Vec<&str> = several
             .into_iter()
             .flatten()

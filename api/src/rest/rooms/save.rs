@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::rest::answer::{Answer, Success, answer};
-use crate::rest::body::Body;
+use crate::rest::body::{Body, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 
@@ -88,18 +88,21 @@ async fn save_room_settings(
         ));
     }
     let rid = asked.rid.clone();
-    room::change(&app.commands, &caller, RoomId::new(&rid), asked.changes()).await?;
+    room::change(&app.commands, &caller, RoomId::new(&rid), asked.changes()?).await?;
     answer(Saved { rid })
 }
 
 impl Settings {
-    fn changes(self) -> Changes {
-        Changes {
+    fn changes(self) -> Result<Changes, Failure> {
+        Ok(Changes {
             name: self.room_name,
             topic: self.room_topic,
             announcement: self.room_announcement,
             description: self.room_description,
-            custom_fields: self.room_custom_fields,
+            custom_fields: self
+                .room_custom_fields
+                .map(|fields| free_object("roomCustomFields", fields))
+                .transpose()?,
             kind: self.room_type,
             read_only: self.read_only,
             react_when_read_only: self.react_when_read_only,
@@ -119,6 +122,6 @@ impl Settings {
                 files_only: self.retention_files_only,
                 ignore_threads: self.retention_ignore_threads,
             },
-        }
+        })
     }
 }

@@ -16,8 +16,10 @@ pub use super::history::{HistoryAnswer, HistoryParams, MessageListAnswer};
 pub use super::request::{MembersParams, RoomRef, UserRef, UsersRef};
 use super::{history, list, shape};
 use crate::app::App;
+use crate::rest::body::free_object;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
+use crate::rest::lenient;
 use crate::rest::paging::{Direction, Paging};
 use crate::rest::query::Query;
 
@@ -158,6 +160,17 @@ pub struct Create {
     extra_data: Value,
 }
 
+/// What else may be said of a room that is to be made.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ExtraData {
+    topic: Option<String>,
+    description: Option<String>,
+    announcement: Option<String>,
+    broadcast: Option<bool>,
+    encrypted: Option<bool>,
+}
+
 pub async fn create(
     app: &App,
     caller: &Caller,
@@ -171,42 +184,41 @@ pub async fn create(
     if section == Section::Channels && !app.commands.model().allows(caller, "create-c", None) {
         return Err(Failure::forbidden_because("unauthorized"));
     }
-    let name = asked.name.as_str().unwrap_or_default();
+    let name: String = lenient::read(asked.name).unwrap_or_default();
     if name.is_empty() {
         return Err(Failure::plain(format!("{label} \"name\" is required")));
     }
     let must_be = |field: &str, what: &str| {
         Failure::plain(format!("{label} \"{field}\" must be {what} if provided"))
     };
-    if !asked.members.is_null() && !asked.members.is_array() {
-        return Err(must_be("members", "an array"));
-    }
-    for (field, value) in [
-        ("customFields", &asked.custom_fields),
-        ("extraData", &asked.extra_data),
-    ] {
-        if !value.is_null() && !value.is_object() {
-            return Err(must_be(field, "an object"));
-        }
-    }
-    let members = asked.members.as_array().into_iter().flatten();
-    let text = |field: &str| asked.extra_data[field].as_str().map(str::to_owned);
-    let flag = |field: &str| asked.extra_data[field].as_bool().unwrap_or_default();
+    let members = match asked.members {
+        Value::Null => Vec::new(),
+        Value::Array(members) => members,
+        _ => return Err(must_be("members", "an array")),
+    };
+    let object = |field: &str, value: Value| match value {
+        Value::Null => Ok(Map::new()),
+        Value::Object(members) => Ok(members),
+        _ => Err(must_be(field, "an object")),
+    };
+    let custom_fields = object("customFields", asked.custom_fields)?;
+    let extra: ExtraData = lenient::read(object("extraData", asked.extra_data)?.into())?;
     let new = NewRoom {
         kind: section.kind(),
-        name: name.to_owned(),
+        name,
+        // What is no name is nobody's.
         members: members
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
+            .into_iter()
+            .filter_map(|member| lenient::read(member).ok())
             .collect(),
         read_only: asked.read_only.unwrap_or_default(),
         exclude_self: asked.exclude_self.unwrap_or_default(),
-        custom_fields: asked.custom_fields.as_object().cloned().unwrap_or_default(),
-        topic: text("topic"),
-        description: text("description"),
-        announcement: text("announcement"),
-        broadcast: flag("broadcast"),
-        encrypted: asked.extra_data["encrypted"].as_bool(),
+        custom_fields: free_object("customFields", custom_fields)?,
+        topic: extra.topic,
+        description: extra.description,
+        announcement: extra.announcement,
+        broadcast: extra.broadcast.unwrap_or_default(),
+        encrypted: extra.encrypted,
     };
     let room = room::create(&app.commands, caller, new).await?;
     shape::room(app, caller.user(), &room).await
@@ -226,9 +238,9 @@ pub async fn info(
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = InviteToRoom)]
 pub struct Invite {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     room: RoomRef,
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     users: UsersRef,
 }
 
@@ -266,7 +278,7 @@ pub async fn invite(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AddAll {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     room: RoomRef,
     /// Not those whose account is not active.
     active_users_only: Option<bool>,
@@ -287,9 +299,9 @@ pub async fn add_all(
 /// Somebody in a room.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct MemberRef {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     room: RoomRef,
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     user: UserRef,
 }
 
@@ -437,7 +449,7 @@ pub async fn close(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SetText {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     room: RoomRef,
     name: Option<String>,
     topic: Option<String>,
@@ -603,7 +615,7 @@ pub async fn set_join_code(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SetSwitch {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     room: RoomRef,
     read_only: Option<bool>,
     /// New users join the room.
@@ -670,7 +682,7 @@ pub async fn set_encrypted(
     section: Section,
     asked: SetSwitch,
 ) -> Result<Wire, Failure> {
-    let encrypted = asked.encrypted.as_ref().and_then(Value::as_bool);
+    let encrypted: Option<bool> = asked.encrypted.and_then(|value| lenient::read(value).ok());
     let encrypted = encrypted.ok_or_else(|| required("encrypted"))?;
     let found = section.find_live(app, caller, &asked.room)?;
     let changes = Changes {
@@ -684,7 +696,7 @@ pub async fn set_encrypted(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SetCustomFields {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     room: RoomRef,
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
@@ -704,7 +716,7 @@ pub async fn set_custom_fields(
     };
     let found = section.find_live(app, caller, &asked.room)?;
     let changes = Changes {
-        custom_fields: Some(fields),
+        custom_fields: Some(free_object("customFields", fields)?),
         ..Changes::default()
     };
     changed(app, caller, found.id, changes).await

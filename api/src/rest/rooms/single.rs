@@ -23,6 +23,7 @@ use crate::rest::answer::{Answer, Nothing, Success, answer, done};
 use crate::rest::body::{Body, Params};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
+use crate::rest::lenient;
 use crate::rest::paging::{Paging, PagingParams};
 
 pub fn routes() -> OpenApiRouter<App> {
@@ -338,7 +339,7 @@ async fn admin_room(
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = FavoriteRoom)]
 struct Favorite {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     room: RoomRef,
     favorite: Option<bool>,
 }
@@ -438,7 +439,7 @@ async fn change_archivation_state(
 struct Silence {
     /// The room's id.
     room_id: String,
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     user: UserRef,
 }
 
@@ -520,7 +521,7 @@ async fn save_notification(
     let mut preferences = Map::new();
     for (name, value) in asked.notifications {
         if SWITCHES.contains(&name.as_str()) {
-            let on = value == json!("1") || value == json!(true);
+            let on = lenient::read(value).unwrap_or(false);
             preferences.insert(name, json!(on));
         } else if CHOICES.contains(&name.as_str()) && value.is_string() {
             preferences.insert(name, value);

@@ -13,9 +13,10 @@ use utoipa_axum::routes;
 use super::{OneUser, UserParam, changed};
 use crate::app::App;
 use crate::rest::answer::{Answer, Nothing, Success, answer, done};
-use crate::rest::body::Body;
+use crate::rest::body::{Body, free_object};
 use crate::rest::caller::{Caller, MaybeCaller};
 use crate::rest::failure::Failure;
+use crate::rest::lenient;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -81,7 +82,7 @@ async fn create_user(
         roles: request.roles.unwrap_or_default(),
         active: request.active,
         join_default_channels: request.join_default_channels.unwrap_or(true),
-        custom_fields: request.custom_fields.unwrap_or_default(),
+        custom_fields: free_object("customFields", request.custom_fields.unwrap_or_default())?,
         bio: request.bio,
         nickname: request.nickname,
         status_text: request.status_text,
@@ -124,7 +125,7 @@ async fn register(
         password: request.pass,
         secret: request.secret_url,
         reason: request.reason,
-        custom_fields: request.custom_fields.unwrap_or_default(),
+        custom_fields: free_object("customFields", request.custom_fields.unwrap_or_default())?,
     };
     let id = create::register(&app.commands, &caller, application).await?;
     answer(changed(&app, &id).await?)
@@ -134,7 +135,7 @@ async fn register(
 #[serde(rename_all = "camelCase")]
 #[schema(as = DeleteUser)]
 struct Delete {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     user: UserParam,
     /// That rooms it alone owns get other owners.
     #[serde(default)]

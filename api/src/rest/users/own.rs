@@ -15,7 +15,7 @@ use super::create::check_name;
 use super::{OneUser, changed, row};
 use crate::app::App;
 use crate::rest::answer::{Answer, Success, answer};
-use crate::rest::body::{Body, Params};
+use crate::rest::body::{Body, Params, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 
@@ -90,7 +90,11 @@ async fn update_own_basic_info(
         nickname: data.nickname,
         status_text: data.status_text,
         presence: status.as_deref().map(presence).transpose()?,
-        custom_fields: request.custom_fields.filter(|fields| !fields.is_empty()),
+        custom_fields: request
+            .custom_fields
+            .filter(|fields| !fields.is_empty())
+            .map(|fields| free_object("customFields", fields))
+            .transpose()?,
     };
     profile::update_own(&app.commands, &caller, change).await?;
     answer(changed(&app, caller.user()).await?)
@@ -138,7 +142,8 @@ async fn set_preferences(
 ) -> Answer<PreferredUser> {
     let user = request.user_id.filter(|id| !id.is_empty());
     let user = user.map_or_else(|| caller.user().clone(), UserId::new);
-    profile::set_preferences(&app.commands, &caller, user.clone(), request.data).await?;
+    let preferences = free_object("data", request.data)?;
+    profile::set_preferences(&app.commands, &caller, user.clone(), preferences).await?;
     let row = row(&app, &user).await?;
     answer(PreferredUser {
         user: Preferred {

@@ -16,6 +16,7 @@ use crate::rest::answer::{Answer, Nothing, Success, answer, done};
 use crate::rest::body::{Body, Params};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
+use crate::rest::lenient;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -92,7 +93,7 @@ async fn get_status(
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct SetStatus {
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "lenient::beside")]
     user: UserParam,
     /// `online`, `away`, `busy` or `offline`.
     status: Option<String>,

@@ -14,7 +14,7 @@ use super::create::check_name;
 use super::{OneUser, changed, row};
 use crate::app::App;
 use crate::rest::answer::{Answer, Success, answer};
-use crate::rest::body::Body;
+use crate::rest::body::{Body, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 
@@ -73,11 +73,6 @@ async fn update(
     if let Some(name) = &data.name {
         check_name(name)?;
     }
-    let language = data.language.map(|language| {
-        let mut preferences = Map::new();
-        preferences.insert("language".to_owned(), language.into());
-        preferences
-    });
     let change = UserChange {
         username: data.username,
         name: data.name,
@@ -91,8 +86,11 @@ async fn update(
         bio: data.bio,
         nickname: data.nickname,
         status_text: data.status_text,
-        custom_fields: data.custom_fields,
-        preferences: language,
+        custom_fields: data
+            .custom_fields
+            .map(|fields| free_object("customFields", fields))
+            .transpose()?,
+        language: data.language,
     };
     let user = UserId::new(&request.user_id);
     profile::update(&app.commands, &caller, user.clone(), change).await?;
