@@ -2,6 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use hansard_domain::free::{self, Bounds};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::IntoParams;
@@ -145,8 +146,8 @@ fn sort(text: &str) -> Result<Vec<(String, Direction)>, Failure> {
         let reason = format!("Invalid sort parameter provided: \"{text}\"");
         Failure::refused("error-invalid-sort", &reason)
     };
-    let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| invalid())?;
-    object
+    object(text)
+        .ok_or_else(invalid)?
         .into_iter()
         .map(|(name, direction)| match direction.as_i64() {
             Some(1) => Ok((name, Direction::Ascending)),
@@ -161,7 +162,7 @@ fn fields(text: &str) -> Result<Option<Fields>, Failure> {
         let reason = format!("Invalid fields parameter provided: \"{text}\"");
         Failure::refused("error-invalid-fields", &reason)
     };
-    let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| invalid())?;
+    let object = object(text).ok_or_else(invalid)?;
     let (mut only, mut without) = (vec![], vec![]);
     for (name, wanted) in object {
         match wanted.as_i64() {
@@ -178,10 +179,23 @@ fn fields(text: &str) -> Result<Option<Fields>, Failure> {
 }
 
 fn query(text: &str) -> Result<Map<String, Value>, Failure> {
-    serde_json::from_str(text).map_err(|_| {
+    object(text).ok_or_else(|| {
         let reason = format!("Invalid query parameter provided: \"{text}\"");
         Failure::refused("error-invalid-query", &reason)
     })
+}
+
+/// What a parameter that is a JSON object may hold.
+const BOUNDS: Bounds = Bounds {
+    levels: 16,
+    values: 1_000,
+};
+
+fn object(text: &str) -> Option<Map<String, Value>> {
+    match free::read(text.as_bytes(), &BOUNDS) {
+        Ok(Value::Object(object)) => Some(object),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -2,23 +2,57 @@
 //!
 //! Comparisons, `$in`, `$exists`, `$regex`, `$and`, `$or` and `$not`, over the members that an
 //! endpoint names. Nothing that runs code.
+//!
+//! Clients write them, so all of a query is bounded: its conditions, its expressions, and the time
+//! that it takes. Queries run on threads of their own, a few at once; who finds them all taken waits
+//! for a moment. A query is only ever applied to what its client may see: whether something passes
+//! tells of what is in it.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::failure::Failure;
 
-/// How large a compiled expression may be, in bytes; clients write them.
-const MAX_EXPRESSION: usize = 256 * 1024;
+/// How large a compiled expression may be, and what it remembers of the texts it looks through, in
+/// bytes.
+const MAX_EXPRESSION: usize = 64 * 1024;
+
+/// The longest expression, in bytes.
+const MAX_PATTERN: usize = 512;
+
+/// How many expressions a query may have.
+const MAX_EXPRESSIONS: usize = 8;
+
+/// How many conditions a query may have.
+const MAX_CONDITIONS: usize = 64;
 
 /// How deep conditions may be nested.
 const MAX_DEPTH: usize = 8;
 
-/// A filter that was read and found harmless.
+/// How long a query may look through what there is.
+const MAX_TIME: Duration = Duration::from_millis(500);
+
+/// How long a query waits for others to end.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// How many queries run at once: half as many as there are cores.
+static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Arc::new(Semaphore::new(cores.div_ceil(2)))
+});
+
+/// A filter that was read and found harmless, and whose turn it is.
 #[derive(Debug)]
-pub struct Query(Condition);
+pub struct Query {
+    condition: Condition,
+    turn: OwnedSemaphorePermit,
+}
 
 #[derive(Debug)]
 enum Condition {
@@ -34,18 +68,64 @@ enum Test {
     In(Vec<Value>),
     Exists(bool),
     Compare(Vec<Ordering>, Value),
-    Matches(Regex),
+    Matches(Box<Regex>),
 }
 
 impl Query {
-    /// Reads a filter over members that `allowed` names (with what is inside them).
-    pub fn read(query: &Map<String, Value>, allowed: &[&str]) -> Result<Self, Failure> {
-        object(query, allowed, 0).map(Self)
+    /// Reads a filter over members that `allowed` names (with what is inside them). Waits until it
+    /// may be applied, so read it before what it is to be applied to.
+    pub async fn read(
+        asked: Map<String, Value>,
+        allowed: &'static [&'static str],
+    ) -> Result<Self, Failure> {
+        let turn = tokio::time::timeout(MAX_WAIT, TURNS.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(Failure::busy());
+        };
+        let read = tokio::task::spawn_blocking(move || {
+            let condition = Reading::of(allowed).object(&asked, 0)?;
+            Ok(Self { condition, turn })
+        });
+        read.await.unwrap_or_else(|_| Err(Failure::internal()))
     }
 
-    /// Whether an object passes.
-    pub fn admits(&self, object: &Map<String, Value>) -> bool {
-        self.0.holds(object)
+    /// Leaves of a list what passes; `shown` is what the client sees of each.
+    pub async fn filter<T, F>(self, mut list: Vec<T>, shown: F) -> Result<Vec<T>, Failure>
+    where
+        T: Send + 'static,
+        F: Fn(&T) -> Map<String, Value> + Send + 'static,
+    {
+        let filtered = tokio::task::spawn_blocking(move || {
+            let time = Time::until(Instant::now() + MAX_TIME);
+            list.retain(|one| !time.is_over() && self.condition.holds(&shown(one), &time));
+            drop(self.turn);
+            if time.is_over() {
+                return Err(too_expensive());
+            }
+            Ok(list)
+        });
+        filtered.await.unwrap_or_else(|_| Err(Failure::internal()))
+    }
+}
+
+/// The time that a query has left.
+struct Time {
+    until: Instant,
+    over: Cell<bool>,
+}
+
+impl Time {
+    fn until(until: Instant) -> Self {
+        let over = Cell::new(false);
+        Self { until, over }
+    }
+
+    /// Once it is over, it stays over.
+    fn is_over(&self) -> bool {
+        if !self.over.get() && Instant::now() >= self.until {
+            self.over.set(true);
+        }
+        self.over.get()
     }
 }
 
@@ -56,73 +136,142 @@ fn invalid(what: &str) -> Failure {
     )
 }
 
-fn object(
-    query: &Map<String, Value>,
-    allowed: &[&str],
-    depth: usize,
-) -> Result<Condition, Failure> {
-    if depth > MAX_DEPTH {
-        return Err(invalid("so deep a nesting"));
-    }
-    let conditions = query.iter().map(|(name, value)| match name.as_str() {
-        "$and" => list(value, allowed, depth).map(Condition::All),
-        "$or" => list(value, allowed, depth).map(Condition::Any),
-        _ if name.starts_with('$') => Err(invalid(name)),
-        _ => member(name, value, allowed),
-    });
-    conditions.collect::<Result<_, _>>().map(Condition::All)
+fn too_expensive() -> Failure {
+    Failure::refused(
+        "error-query-too-expensive",
+        "The query takes too long; ask for less, or without $regex",
+    )
 }
 
-fn list(value: &Value, allowed: &[&str], depth: usize) -> Result<Vec<Condition>, Failure> {
-    let values = value.as_array().ok_or_else(|| invalid("no list there"))?;
-    let objects = values.iter().map(|value| match value {
-        Value::Object(query) => object(query, allowed, depth + 1),
-        _ => Err(invalid("anything but objects in that list")),
-    });
-    objects.collect()
+/// One reading of a filter, and what has been found in it so far.
+struct Reading {
+    allowed: &'static [&'static str],
+    conditions: usize,
+    expressions: usize,
 }
 
-fn member(name: &str, value: &Value, allowed: &[&str]) -> Result<Condition, Failure> {
-    let path: Vec<String> = name.split('.').map(str::to_owned).collect();
-    if !allowed.contains(&path[0].as_str()) {
-        return Err(invalid(name));
+impl Reading {
+    fn of(allowed: &'static [&'static str]) -> Self {
+        Self {
+            allowed,
+            conditions: 0,
+            expressions: 0,
+        }
     }
-    let operators = value
-        .as_object()
-        .filter(|object| object.keys().any(|key| key.starts_with('$')));
-    let Some(operators) = operators else {
-        let test = Test::Equals(value.clone());
-        return Ok(Condition::Member { path, test });
-    };
-    let tests = operators
-        .iter()
-        .filter(|(operator, _)| *operator != "$options")
-        .map(|(operator, value)| {
+
+    fn object(&mut self, query: &Map<String, Value>, depth: usize) -> Result<Condition, Failure> {
+        if depth > MAX_DEPTH {
+            return Err(invalid("so deep a nesting"));
+        }
+        let mut conditions = Vec::with_capacity(query.len());
+        for (name, value) in query {
+            self.count()?;
+            conditions.push(match name.as_str() {
+                "$and" => self.list(value, depth).map(Condition::All)?,
+                "$or" => self.list(value, depth).map(Condition::Any)?,
+                _ if name.starts_with('$') => return Err(invalid(&named(name))),
+                _ => self.member(name, value, depth)?,
+            });
+        }
+        Ok(Condition::All(conditions))
+    }
+
+    fn count(&mut self) -> Result<(), Failure> {
+        self.conditions += 1;
+        if self.conditions > MAX_CONDITIONS {
+            return Err(invalid(&format!("more than {MAX_CONDITIONS} conditions")));
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, value: &Value, depth: usize) -> Result<Vec<Condition>, Failure> {
+        let values = value.as_array().ok_or_else(|| invalid("no list there"))?;
+        let objects = values.iter().map(|value| match value {
+            Value::Object(query) => self.object(query, depth + 1),
+            _ => Err(invalid("anything but objects in that list")),
+        });
+        objects.collect()
+    }
+
+    fn member(&mut self, name: &str, value: &Value, depth: usize) -> Result<Condition, Failure> {
+        if depth > MAX_DEPTH {
+            return Err(invalid("so deep a nesting"));
+        }
+        let path: Vec<String> = name.split('.').map(str::to_owned).collect();
+        if !self.allowed.contains(&path[0].as_str()) {
+            return Err(invalid(&named(name)));
+        }
+        let operators = value
+            .as_object()
+            .filter(|object| object.keys().any(|key| key.starts_with('$')));
+        let Some(operators) = operators else {
+            let test = Test::Equals(value.clone());
+            return Ok(Condition::Member { path, test });
+        };
+        let mut tests = Vec::with_capacity(operators.len());
+        for (operator, value) in operators {
+            if operator == "$options" {
+                continue;
+            }
+            self.count()?;
             let of = |test| Condition::Member {
                 path: path.clone(),
                 test,
             };
-            let not = |test| Condition::Not(Box::new(of(test)));
+            let not = |condition| Condition::Not(Box::new(condition));
             let compare =
-                |orderings: &[Ordering]| Ok(of(Test::Compare(orderings.to_vec(), value.clone())));
-            match operator.as_str() {
-                "$eq" => Ok(of(Test::Equals(value.clone()))),
-                "$ne" => Ok(not(Test::Equals(value.clone()))),
-                "$in" => values(value).map(|values| of(Test::In(values))),
-                "$nin" => values(value).map(|values| not(Test::In(values))),
-                "$exists" => Ok(of(Test::Exists(is_true(value)))),
+                |orderings: &[Ordering]| of(Test::Compare(orderings.to_vec(), value.clone()));
+            tests.push(match operator.as_str() {
+                "$eq" => of(Test::Equals(value.clone())),
+                "$ne" => not(of(Test::Equals(value.clone()))),
+                "$in" => of(Test::In(values(value)?)),
+                "$nin" => not(of(Test::In(values(value)?))),
+                "$exists" => of(Test::Exists(is_true(value))),
                 "$gt" => compare(&[Ordering::Greater]),
                 "$gte" => compare(&[Ordering::Greater, Ordering::Equal]),
                 "$lt" => compare(&[Ordering::Less]),
                 "$lte" => compare(&[Ordering::Less, Ordering::Equal]),
-                "$regex" => expression(value, operators.get("$options"))
-                    .map(|expression| of(Test::Matches(expression))),
-                "$not" => member(name, value, allowed)
-                    .map(|condition| Condition::Not(Box::new(condition))),
-                _ => Err(invalid(operator)),
-            }
-        });
-    tests.collect::<Result<_, _>>().map(Condition::All)
+                "$regex" => of(Test::Matches(
+                    self.expression(value, operators.get("$options"))?,
+                )),
+                "$not" => not(self.member(name, value, depth + 1)?),
+                _ => return Err(invalid(&named(operator))),
+            });
+        }
+        Ok(Condition::All(tests))
+    }
+
+    fn expression(
+        &mut self,
+        pattern: &Value,
+        options: Option<&Value>,
+    ) -> Result<Box<Regex>, Failure> {
+        self.expressions += 1;
+        if self.expressions > MAX_EXPRESSIONS {
+            return Err(invalid(&format!("more than {MAX_EXPRESSIONS} $regex")));
+        }
+        let pattern = pattern.as_str().ok_or_else(|| invalid("that $regex"))?;
+        if pattern.len() > MAX_PATTERN {
+            return Err(invalid(&format!(
+                "a $regex of more than {MAX_PATTERN} bytes"
+            )));
+        }
+        let options = options.and_then(Value::as_str).unwrap_or_default();
+        RegexBuilder::new(pattern)
+            .case_insensitive(options.contains('i'))
+            .multi_line(options.contains('m'))
+            .dot_matches_new_line(options.contains('s'))
+            .size_limit(MAX_EXPRESSION)
+            .dfa_size_limit(MAX_EXPRESSION)
+            .build()
+            .map(Box::new)
+            .map_err(|_| invalid("that $regex"))
+    }
+}
+
+/// A name as an error repeats it.
+fn named(name: &str) -> String {
+    name.chars().take(64).collect()
 }
 
 fn values(value: &Value) -> Result<Vec<Value>, Failure> {
@@ -134,30 +283,19 @@ fn is_true(value: &Value) -> bool {
     value.as_bool().unwrap_or_else(|| value.as_i64() != Some(0))
 }
 
-fn expression(pattern: &Value, options: Option<&Value>) -> Result<Regex, Failure> {
-    let pattern = pattern.as_str().ok_or_else(|| invalid("that $regex"))?;
-    let options = options.and_then(Value::as_str).unwrap_or_default();
-    RegexBuilder::new(pattern)
-        .case_insensitive(options.contains('i'))
-        .multi_line(options.contains('m'))
-        .dot_matches_new_line(options.contains('s'))
-        .size_limit(MAX_EXPRESSION)
-        .build()
-        .map_err(|_| invalid("that $regex"))
-}
-
 impl Condition {
-    fn holds(&self, object: &Map<String, Value>) -> bool {
+    /// Whether an object passes; anything, once the time is over.
+    fn holds(&self, object: &Map<String, Value>, time: &Time) -> bool {
         match self {
-            Self::All(conditions) => conditions.iter().all(|one| one.holds(object)),
-            Self::Any(conditions) => conditions.iter().any(|one| one.holds(object)),
-            Self::Not(condition) => !condition.holds(object),
+            Self::All(conditions) => conditions.iter().all(|one| one.holds(object, time)),
+            Self::Any(conditions) => conditions.iter().any(|one| one.holds(object, time)),
+            Self::Not(condition) => !condition.holds(object, time),
             Self::Member { path, test } => {
                 let mut found = Vec::new();
                 if let Some(value) = object.get(&path[0]) {
                     gather(value, &path[1..], &mut found);
                 }
-                test.holds(&found)
+                test.holds(&found, time)
             }
         }
     }
@@ -182,7 +320,7 @@ fn gather<'v>(value: &'v Value, path: &[String], found: &mut Vec<&'v Value>) {
 }
 
 impl Test {
-    fn holds(&self, found: &[&Value]) -> bool {
+    fn holds(&self, found: &[&Value], time: &Time) -> bool {
         match self {
             // What is not there equals null, as in MongoDB.
             Self::Equals(Value::Null) => found.iter().all(|value| value.is_null()),
@@ -194,7 +332,8 @@ impl Test {
             }),
             Self::Matches(expression) => found
                 .iter()
-                .any(|value| value.as_str().is_some_and(|text| expression.is_match(text))),
+                .filter_map(|value| value.as_str())
+                .any(|text| !time.is_over() && expression.is_match(text)),
         }
     }
 }
@@ -217,9 +356,14 @@ mod tests {
 
     const ALLOWED: &[&str] = &["name", "age", "emails", "customFields"];
 
+    fn condition(query: &Value) -> Result<Condition, Failure> {
+        Reading::of(ALLOWED).object(query.as_object().unwrap(), 0)
+    }
+
     fn admits(query: Value, object: Value) -> bool {
-        let query = Query::read(query.as_object().unwrap(), ALLOWED).unwrap();
-        query.admits(object.as_object().unwrap())
+        let time = Time::until(Instant::now() + Duration::from_secs(60));
+        let condition = condition(&query).unwrap();
+        condition.holds(object.as_object().unwrap(), &time)
     }
 
     #[test]
@@ -263,10 +407,78 @@ mod tests {
             json!({ "name": { "$regex": "((a{100}){100}){100}" } }),
         ];
         for query in queries {
-            assert!(
-                Query::read(query.as_object().unwrap(), ALLOWED).is_err(),
-                "{query}"
-            );
+            assert!(condition(&query).is_err(), "{query}");
         }
+    }
+
+    #[test]
+    fn a_query_is_bounded_in_all_that_costs() {
+        let any = |conditions: Vec<Value>| json!({ "$or": conditions });
+        let equal = |count: usize| any(vec![json!({ "name": "Mary" }); count]);
+        assert!(condition(&equal(MAX_CONDITIONS - 1)).is_ok());
+        assert!(condition(&equal(MAX_CONDITIONS)).is_err());
+        let matching = |count: usize| any(vec![json!({ "name": { "$regex": "a" } }); count]);
+        assert!(condition(&matching(MAX_EXPRESSIONS)).is_ok());
+        assert!(condition(&matching(MAX_EXPRESSIONS + 1)).is_err());
+        let long = |length: usize| json!({ "name": { "$regex": "a".repeat(length) } });
+        assert!(condition(&long(MAX_PATTERN)).is_ok());
+        assert!(condition(&long(MAX_PATTERN + 1)).is_err());
+        let nested = |depth: usize| {
+            (0..depth).fold(json!({ "$eq": 1 }), |inner, _| json!({ "$not": inner }))
+        };
+        assert!(condition(&json!({ "age": nested(MAX_DEPTH) })).is_ok());
+        assert!(condition(&json!({ "age": nested(MAX_DEPTH + 1) })).is_err());
+    }
+
+    #[test]
+    fn expressions_that_people_write_are_small_enough() {
+        for pattern in [
+            r"^\w+$",
+            ".*general.*",
+            r"^[\w.-]+@example\.org$",
+            "äöü|ÄÖÜ",
+            r"\d{4}-\d{2}",
+        ] {
+            let query = json!({ "name": { "$regex": pattern, "$options": "is" } });
+            assert!(condition(&query).is_ok(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn nothing_passes_an_expression_once_the_time_is_over() {
+        let condition = condition(&json!({ "name": { "$regex": "" } })).unwrap();
+        let object = json!({ "name": "Mary" });
+        let object = object.as_object().unwrap();
+        assert!(condition.holds(object, &Time::until(Instant::now() + MAX_TIME)));
+        assert!(!condition.holds(object, &Time::until(Instant::now())));
+    }
+
+    #[tokio::test]
+    async fn a_query_that_takes_too_long_is_refused_and_gives_its_turn_back() {
+        let turns = TURNS.available_permits();
+        let asked = json!({ "name": { "$regex": "^M" } });
+        let query = || Query::read(asked.as_object().unwrap().clone(), ALLOWED);
+        let object = |name: &&str| json!({ "name": name }).as_object().unwrap().clone();
+        let found = query()
+            .await
+            .unwrap()
+            .filter(vec!["Mary", "Joe"], object)
+            .await;
+        assert_eq!(found.unwrap(), ["Mary"]);
+
+        let slow = move |name: &&str| {
+            std::thread::sleep(MAX_TIME);
+            object(name)
+        };
+        let refused = query()
+            .await
+            .unwrap()
+            .filter(vec!["Mary", "Joe"], slow)
+            .await;
+        assert_eq!(
+            refused.unwrap_err().status(),
+            axum::http::StatusCode::BAD_REQUEST
+        );
+        assert_eq!(TURNS.available_permits(), turns);
     }
 }

@@ -130,14 +130,11 @@ async fn queried(
     query: &Map<String, Value>,
     paging: &Paging,
 ) -> Result<(Vec<Found>, usize), Failure> {
+    let query = Query::read(query.clone(), MEMBERS).await?;
     let mut reading = app.views.rooms.read().await?;
     let (found, _) = rooms::by_filter(&mut reading, filter, Stretch::ALL).await?;
     drop(reading);
-    let query = Query::read(query, MEMBERS)?;
-    let passing: Vec<_> = found
-        .into_iter()
-        .filter(|room| query.admits(&room.wire()))
-        .collect();
+    let passing = query.filter(found, Found::wire).await?;
     let total = passing.len();
     Ok((paging.slice(passing), total))
 }

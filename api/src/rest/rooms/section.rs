@@ -871,21 +871,20 @@ pub async fn online(
     section: Section,
     paging: &Paging,
 ) -> Result<Online, Failure> {
-    let query = paging.query.as_ref().filter(|query| !query.is_empty());
+    let query = paging.query.clone().filter(|query| !query.is_empty());
     let query = query.ok_or_else(|| Failure::plain("Invalid query"))?;
-    let query = Query::read(query, list::MEMBERS)?;
+    let query = Query::read(query, list::MEMBERS).await?;
     let mut reading = app.views.rooms.read().await?;
     let rooms = RoomFilter {
         kind: Some(section.kind()),
         ..RoomFilter::default()
     };
-    let (rooms, _) = view::by_filter(&mut reading, &rooms, Stretch::ALL).await?;
+    let (mut rooms, _) = view::by_filter(&mut reading, &rooms, Stretch::ALL).await?;
+    // Before the query: whether a room passes tells of what is in it.
     let model = app.commands.model();
-    let found = rooms
-        .into_iter()
-        .filter(|room| model.sees(caller, &room.id, Purpose::Members))
-        .find(|room| query.admits(&room.wire()))
-        .map(|room| room.id);
+    rooms.retain(|room| model.sees(caller, &room.id, Purpose::Members));
+    let rooms = query.filter(rooms, view::Room::wire).await?;
+    let found = rooms.into_iter().next().map(|room| room.id);
     // Whether there is such a group that the caller does not see is not told.
     let found = found.ok_or_else(|| match section {
         Section::Channels => Failure::plain("Channel does not exists"),

@@ -1,6 +1,7 @@
 //! `settings`: what the workspace is set to.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use axum::extract::{Path, State};
 use hansard_commands::model::WriteModel;
@@ -106,16 +107,24 @@ async fn page(
     paging: &Paging,
     shown: impl Fn(&Definition) -> bool,
 ) -> Result<Settings, Failure> {
-    let query = paging.query.as_ref();
-    let query = query.map(|query| Query::read(query, QUERIED)).transpose()?;
+    let query = paging.query.as_ref().filter(|query| !query.is_empty());
+    let ids = query.and_then(ids);
+    let query = match query {
+        Some(query) if ids.is_none() => Some(Query::read(query.clone(), QUERIED).await?),
+        _ => None,
+    };
     let mut tables = app.views.configuration.read().await?;
     let changes = configuration::of_settings(&mut tables).await?;
+    drop(tables);
     let model = app.commands.model();
     let mut all: Vec<_> = definitions::all()
         .filter(|setting| !setting.hidden && shown(setting))
+        .filter(|setting| ids.as_ref().is_none_or(|ids| ids.contains(setting.id)))
         .map(|setting| object(&model, &changes, setting))
-        .filter(|setting| query.as_ref().is_none_or(|query| query.admits(setting)))
         .collect();
+    if let Some(query) = query {
+        all = query.filter(all, Map::clone).await?;
+    }
     all.sort_by(|one, other| compare(paging, one, other));
     let total = all.len() as u64;
     let mut settings = paging.slice(all);
@@ -128,6 +137,20 @@ async fn page(
         total,
         settings,
     })
+}
+
+/// The ids that a query asks for and nothing else: `{"_id": "…"}` or `{"_id": {"$in": ["…", …]}}`, as
+/// clients do before a login. `None` for every other query.
+fn ids(query: &Map<String, Value>) -> Option<HashSet<&str>> {
+    let asked = query.get("_id").filter(|_| query.len() == 1)?;
+    let listed = asked.as_object().filter(|asked| asked.len() == 1);
+    match listed {
+        Some(listed) => {
+            let ids = listed.get("$in")?.as_array()?;
+            ids.iter().map(Value::as_str).collect()
+        }
+        None => asked.as_str().map(|id| HashSet::from([id])),
+    }
 }
 
 fn asked(paging: &Paging, name: &str) -> bool {
@@ -156,11 +179,18 @@ fn compare(paging: &Paging, one: &Map<String, Value>, other: &Map<String, Value>
 }
 
 /// The settings that everybody may read, also before a login.
+///
+/// Without a login `query` can name settings by their `_id` (one, or several with `$in`), and ask
+/// nothing else.
 #[utoipa::path(
     get, path = "/api/v1/settings.public", tag = "settings", security(()), params(PagingParams),
     responses((status = 200, body = Success<Settings>), Failure)
 )]
-async fn public(_: MaybeCaller, State(app): State<App>, paging: Paging) -> Answer<Settings> {
+async fn public(caller: MaybeCaller, State(app): State<App>, paging: Paging) -> Answer<Settings> {
+    let query = paging.query.as_ref().filter(|query| !query.is_empty());
+    if caller.user.is_none() && query.is_some_and(|query| ids(query).is_none()) {
+        return Err(Failure::not_logged_in());
+    }
     answer(page(&app, &paging, |setting| setting.public && !setting.secret).await?)
 }
 

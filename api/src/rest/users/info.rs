@@ -215,31 +215,37 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
     let model = app.commands.model();
     check_may_list(&model, &caller)?;
     let privileged = model.allows(&caller, FULL_INFO, None);
-    let query = paging.query.as_ref().filter(|query| !query.is_empty());
-    let query = query.map(|query| Query::read(query, QUERIED)).transpose()?;
-    let shown = |row: &Row| object(&model, row, privileged);
+    let query = paging.query.clone().filter(|query| !query.is_empty());
+    let query = match query {
+        Some(query) => Some(Query::read(query, QUERIED).await?),
+        None => None,
+    };
+    let page = page(&paging, privileged);
 
     let mut tables = app.views.accounts.read().await?;
-    let (mut users, total) = if let Some(query) = query {
+    let (rows, total) = if let Some(query) = query {
         // A query may ask about anything: everybody is looked at.
         let everybody = Page {
             offset: 0,
             limit: None,
-            ..page(&paging, privileged)
+            ..page
         };
         let (rows, _) = accounts::list(&mut tables, &Filter::default(), &everybody).await?;
-        let users: Vec<_> = rows.iter().map(shown).collect();
-        let users: Vec<_> = users
-            .into_iter()
-            .filter(|user| query.admits(user))
-            .collect();
-        let total = users.len() as u64;
-        (paging.slice(users), total)
+        let shown = {
+            let model = model.clone();
+            move |row: &Row| object(&model, row, privileged)
+        };
+        let rows = query.filter(rows, shown).await?;
+        let total = rows.len() as u64;
+        (paging.slice(rows), total)
     } else {
-        let (rows, total) =
-            accounts::list(&mut tables, &Filter::default(), &page(&paging, privileged)).await?;
-        (rows.iter().map(shown).collect(), total)
+        accounts::list(&mut tables, &Filter::default(), &page).await?
     };
+    drop(tables);
+    let mut users: Vec<_> = rows
+        .iter()
+        .map(|row| object(&model, row, privileged))
+        .collect();
     for user in &mut users {
         match &paging.fields {
             Some(fields) => fields.project(user),
@@ -339,7 +345,8 @@ async fn list_by_status(
         }),
     };
     let mut tables = app.views.accounts.read().await?;
-    let (rows, total) = accounts::list(&mut tables, &filter, &page(&paging, privileged)).await?;
+    let page = page(&paging, privileged);
+    let (rows, total) = accounts::list(&mut tables, &filter, &page).await?;
     let users: Vec<_> = rows
         .iter()
         .map(|row| {

@@ -1,7 +1,8 @@
 //! Users whose name somebody begins to type.
 
 use axum::extract::State;
-use hansard_projections::accounts::{self, Filter, Page, Search, SearchFields};
+use hansard_domain::free;
+use hansard_projections::accounts::{self, Filter, Page, Search, SearchFields, User as Row};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -14,6 +15,7 @@ use crate::rest::answer::{Answer, Success, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
+use crate::rest::lenient;
 use crate::rest::query::Query;
 
 pub fn routes() -> OpenApiRouter<App> {
@@ -72,9 +74,13 @@ async fn autocomplete(
     State(app): State<App>,
     Params(asked): Params<Autocomplete>,
 ) -> Answer<Suggestions> {
-    let selector: Selector = serde_json::from_str(&asked.selector)
+    let selector = free::read(asked.selector.as_bytes(), &free::REQUEST)
         .map_err(|_| Failure::invalid_params("selector must be a JSON object"))?;
-    let conditions = Query::read(&selector.conditions, QUERIED)?;
+    let selector: Selector = lenient::read(selector)?;
+    let conditions = match selector.conditions {
+        conditions if conditions.is_empty() => None,
+        conditions => Some(Query::read(conditions, QUERIED).await?),
+    };
     let model = app.commands.model();
     let outside = model.allows(&caller, "view-outside-room", None);
     let filter = Filter {
@@ -90,11 +96,15 @@ async fn autocomplete(
         ..Filter::default()
     };
     let mut tables = app.views.accounts.read().await?;
-    let (rows, _) = accounts::list(&mut tables, &filter, &Page::default()).await?;
+    let (mut rows, _) = accounts::list(&mut tables, &filter, &Page::default()).await?;
+    if let Some(conditions) = conditions {
+        let model = model.clone();
+        let shown = move |row: &Row| User::public(&model, row).into_object();
+        rows = conditions.filter(rows, shown).await?;
+    }
     let items = rows
         .iter()
         .filter(|row| !selector.exceptions.contains(&row.profile.username))
-        .filter(|row| conditions.admits(&User::public(&model, row).into_object()))
         .filter(|row| {
             outside || row.id != *caller.user() && model.share_a_room(caller.user(), &row.id)
         })
