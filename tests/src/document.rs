@@ -61,6 +61,20 @@ pub fn operations() -> Vec<Operation> {
     operations
 }
 
+/// `?name=value&…`, or nothing where there are no parameters.
+pub fn query_string(parameters: &[(impl AsRef<str>, impl AsRef<str>)]) -> String {
+    let encoded =
+        |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
+    let pairs: Vec<_> = parameters
+        .iter()
+        .map(|(name, value)| format!("{}={}", encoded(name.as_ref()), encoded(value.as_ref())))
+        .collect();
+    match pairs.as_slice() {
+        [] => String::new(),
+        pairs => format!("?{}", pairs.join("&")),
+    }
+}
+
 fn object(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
