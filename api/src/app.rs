@@ -15,7 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::erasure::Erasure;
+use crate::operation::Behind;
+use crate::operation::metrics::Access;
 use crate::rest::rate_limit::RateLimiter;
+use crate::rest::rate_limit::crowd::Crowd;
 use crate::rest::rooms::index::Index;
 use crate::views::Views;
 
@@ -38,8 +41,11 @@ pub struct Parts {
     pub retention: watch::Receiver<Status>,
     /// Cancelled when the server is told to stop: what never ends by itself ends then.
     pub stop: CancellationToken,
+    pub behind: Behind,
     pub limiter: RateLimiter,
+    pub crowd: Crowd,
     pub metrics: PrometheusHandle,
+    pub metrics_access: Access,
 }
 
 impl App {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use hansard_commands::account::login::FailedLogins;
 use hansard_commands::account::password;
 use hansard_commands::bootstrap::{self, Administrator, BootstrapError, OneTimePassword};
@@ -30,7 +31,10 @@ use crate::erasure::Erasure;
 use crate::greeting::{self, Greeting};
 use crate::http_in::{self, Limits, Listeners, Tls};
 use crate::leading::{Duties, Leading};
+use crate::operation::Behind;
+use crate::operation::metrics::Access;
 use crate::rest::rate_limit::RateLimiter;
+use crate::rest::rate_limit::crowd::Crowd;
 use crate::rest::rooms::index::Index;
 use crate::views::Views;
 use crate::workspace::Workspace;
@@ -47,6 +51,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let signals = Signals::listen()?;
+    let metrics_access = Access::of(&config)?;
     let door = Door::open(&config).await?;
     let cluster = Cluster::of(&config)?.map(Arc::new);
     let workspace = Workspace::open(&config).await?;
@@ -108,8 +113,11 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         retention: leading.retention(),
         stop: stop.clone(),
         views,
+        behind: Behind::default(),
         limiter: RateLimiter::new(),
+        crowd: Crowd::new(door.limits.per_client),
         metrics: operation::gather()?,
+        metrics_access,
     });
     let upkeep = tokio::spawn(tend(app.metrics.clone()));
     for address in door.listeners.addresses() {
@@ -148,6 +156,8 @@ async fn greet(
 /// Where clients come in.
 struct Door {
     listeners: Listeners,
+    /// Where the metrics have an address of their own.
+    metrics: Option<Listeners>,
     limits: Limits,
     tls: Option<Arc<Tls>>,
 }
@@ -159,13 +169,27 @@ impl Door {
             tls: Tls::of(config)?,
             limits: Limits::of(config)?,
             listeners: Listeners::bind(&config.listen, &config.place("listen")).await?,
+            metrics: match &config.metrics_listen {
+                Some(address) => {
+                    Some(Listeners::bind(address, &config.place("metrics-listen")).await?)
+                }
+                None => None,
+            },
         })
     }
 
     /// Serves until a signal says to stop, then finishes what is under way.
     async fn serve(self, app: App, mut signals: Signals, stop: CancellationToken) {
+        let metrics = self.metrics.map(|listeners| {
+            let router = operation::service(app.clone());
+            let limits = self.limits.of_operators();
+            http_in::serve(listeners, router, limits, self.tls.clone(), stop.clone())
+        });
         let router = rest::service(app);
         let serving = http_in::serve(self.listeners, router, self.limits, self.tls, stop.clone());
+        let serving = async {
+            tokio::join!(serving, OptionFuture::from(metrics));
+        };
         let told = async {
             signals.stop().await;
             tracing::info!("stopping");

@@ -66,6 +66,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// A flag, by the end of its name in the environment.
+    #[must_use]
+    pub fn flag(mut self, name: &str, value: &str) -> Self {
+        self.environment
+            .push((format!("HANSARD_{name}"), value.to_owned()));
+        self
+    }
+
     #[must_use]
     pub fn setting(mut self, id: &str, value: &str) -> Self {
         self.environment
@@ -377,7 +385,7 @@ fn http_trusting(trusted: Option<&str>) -> reqwest::Client {
 
 /// A port below those that the system gives to connections, which could take it at any moment. Each is
 /// given out once in a process; processes begin at different ones.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const PORTS: std::ops::Range<u32> = 10_000..30_000;
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let start = u64::from(std::process::id()) * 97;

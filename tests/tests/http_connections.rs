@@ -28,12 +28,11 @@ async fn busy(server: &Server, last: u8) -> Raw {
 const LISTEN: Duration = Duration::from_millis(50);
 
 fn options(flags: &[(&str, &str)]) -> Options {
-    let mut options = Options::default();
-    let flags = flags.iter();
-    options
-        .environment
-        .extend(flags.map(|(name, value)| (format!("HANSARD_{name}"), (*value).to_owned())));
-    options
+    flags
+        .iter()
+        .fold(Options::default(), |options, (name, value)| {
+            options.flag(name, value)
+        })
 }
 
 /// A server that may open so many files.
@@ -114,6 +113,45 @@ async fn one_address_leaves_room_for_others() {
     let mut other = Raw::connect_from(&server, 3).await;
     other.send(INFO).await;
     assert_eq!(other.answer().await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn behind_proxies_clients_are_counted_and_not_their_connections() {
+    let server = Server::start_with(options(&[
+        ("FORWARDED_COUNT", "1"),
+        ("CONNECTIONS_PER_ADDRESS", "2"),
+        ("BODY_TIMEOUT", "600"),
+        ("REQUEST_TIMEOUT", "600"),
+    ]))
+    .await;
+    let of = |request: &str, client: &str| {
+        request.replace("Host", &format!("X-Forwarded-For: {client}\r\nHost"))
+    };
+    let ask = async |client: &str| {
+        let mut raw = Raw::connect(&server).await;
+        raw.send(of(INFO, client)).await;
+        raw.answer().await.unwrap()
+    };
+    let mut inside = Vec::new();
+    for _ in 0..2 {
+        let mut raw = Raw::connect(&server).await;
+        let expecting = WITHOUT_BODY.replace("Host", "Expect: 100-continue\r\nHost");
+        raw.send(of(&expecting, "192.0.2.1")).await;
+        assert_eq!(raw.answer().await.unwrap().status, 100);
+        inside.push(raw);
+    }
+    let refused = ask("192.0.2.1").await;
+    assert_eq!(refused.status, 429);
+    assert!(
+        refused.body.contains("error-too-many-requests"),
+        "{refused:?}"
+    );
+    assert_eq!(ask("192.0.2.2").await.status, 200);
+    drop(inside);
+    eventually("it is let in again", || async {
+        ask("192.0.2.1").await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -260,7 +298,7 @@ fn limits_that_cannot_be_kept_are_refused_at_the_start() {
     assert!(few.contains("may have 100 file descriptors"), "{few}");
     let many = refused("2000", &["--max-connections", "5000"]);
     assert!(
-        many.contains("--max-connections 5000 needs 5528 file descriptors"),
+        many.contains("--max-connections 5000 needs 5608 file descriptors"),
         "{many}"
     );
     let none = refused("2000", &["--max-connections", "0"]);

@@ -153,7 +153,7 @@ pub struct Flags {
     write_timeout: Option<String>,
 
     /// The address that /metrics is served on, instead of the one of everything else
-    #[arg(long, value_name = "IP:PORT", help_heading = METRICS)]
+    #[arg(long, value_name = "HOST:PORT", help_heading = METRICS)]
     metrics_listen: Option<String>,
 
     /// The file with the token that /metrics asks for (Authorization: Bearer); without one it answers
@@ -242,7 +242,7 @@ pub struct Config {
     body_timeout: Duration,
     idle_timeout: Duration,
     write_timeout: Duration,
-    pub metrics_listen: Option<SocketAddr>,
+    pub metrics_listen: Option<ListenAddress>,
     pub metrics_token_file: Option<PathBuf>,
     /// What an operator should know of how this was given, to be logged.
     pub warnings: Vec<String>,
@@ -288,9 +288,7 @@ impl Config {
             body_timeout: seconds("body-timeout", 10)?,
             idle_timeout: seconds("idle-timeout", 75)?,
             write_timeout: seconds("write-timeout", 30)?,
-            metrics_listen: given
-                .read::<IpAddress>("metrics-listen")?
-                .map(|address| address.0),
+            metrics_listen: given.read("metrics-listen")?,
             metrics_token_file: given.path("metrics-token-file"),
             warnings: given.warnings(),
             given,
@@ -382,19 +380,6 @@ impl std::str::FromStr for Url {
                 "it takes a URL that begins with http:// or https://, as in http://10.0.0.7:3000",
             ),
         }
-    }
-}
-
-/// An address to listen on that no name stands for.
-struct IpAddress(SocketAddr);
-
-impl std::str::FromStr for IpAddress {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| "it takes IP:PORT, as in 127.0.0.1:9464 or [::1]:9464")
     }
 }
 

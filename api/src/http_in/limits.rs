@@ -24,7 +24,10 @@ pub const RESERVE: usize = 16;
 /// Those of them that one address may have.
 pub const RESERVE_PER_ADDRESS: usize = 4;
 
-/// How long each of them may take to ask.
+/// Connections to the address of the metrics, where they have one.
+const OPERATORS: usize = 64;
+
+/// How long each connection of the reserve may take to ask.
 pub const RESERVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// File descriptors for everything that is not a client's connection: the log, the vault, the views and
@@ -58,6 +61,8 @@ pub struct Limits {
     pub connections: usize,
     /// Those of one address; none behind proxies, whose addresses say nothing.
     pub per_address: Option<usize>,
+    /// Requests of one client that are under way, behind proxies.
+    pub per_client: Option<usize>,
     /// The longest that the head of a request may take.
     pub header_timeout: Duration,
     /// How long a body may keep the server waiting; see [`Pace`](super::pace::Pace).
@@ -101,6 +106,7 @@ impl Limits {
         Ok(Self {
             connections,
             per_address: (config.forwarded_count == 0).then_some(part),
+            per_client: (config.forwarded_count > 0).then_some(part),
             header_timeout: config.header_timeout(),
             body_timeout: config.body_timeout(),
             idle_timeout: config.idle_timeout(),
@@ -109,11 +115,21 @@ impl Limits {
         })
     }
 
+    /// The limits of an address that only those who run the server should reach.
+    pub fn of_operators(&self) -> Self {
+        Self {
+            connections: OPERATORS,
+            per_address: None,
+            ..self.clone()
+        }
+    }
+
     #[cfg(test)]
     pub fn for_tests() -> Self {
         Self {
             connections: 100,
             per_address: None,
+            per_client: None,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
@@ -127,6 +143,7 @@ impl Limits {
 fn descriptors(connections: usize) -> usize {
     connections
         .saturating_add(RESERVE)
+        .saturating_add(OPERATORS + RESERVE)
         .saturating_add(OTHER_DESCRIPTORS)
 }
 
@@ -178,13 +195,13 @@ mod tests {
     #[test]
     fn connections_follow_from_the_descriptors() {
         assert_eq!(connections(None, 1 << 20), Ok(CONNECTIONS));
-        assert_eq!(connections(None, 1024), Ok(496));
+        assert_eq!(connections(None, 1024), Ok(416));
         assert_eq!(connections(Some(100), 1024), Ok(100));
         assert_eq!(
             connections(Some(1000), 1024),
             Err(LimitsError::TooMany {
                 connections: 1000,
-                needed: 1528,
+                needed: 1608,
                 allowed: 1024,
             })
         );
@@ -192,9 +209,9 @@ mod tests {
             connections(None, 512),
             Err(LimitsError::TooFewDescriptors {
                 allowed: 512,
-                needed: 544,
+                needed: 624,
             })
         );
-        assert_eq!(connections(Some(1), 529), Ok(1));
+        assert_eq!(connections(Some(1), 609), Ok(1));
     }
 }

@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{Config, readable_by_others};
 
 /// How often it is looked whether the files have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -212,6 +212,10 @@ impl Tls {
     fn open(files: Files) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let read = files.read()?;
+        if let Some(mode) = readable_by_others(&files.key) {
+            let file = files.key.display();
+            tracing::warn!(%file, mode = format!("{mode:04o}"), "others can read the private key");
+        }
         let first = files.parse(&read, &provider)?;
         let current = Arc::new(Current(ArcSwap::from_pointee(first)));
         let unusable = |source| files.unusable(source);

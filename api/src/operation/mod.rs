@@ -1,19 +1,26 @@
 //! For those who run the server: whether it lives, whether it can answer, and how it is doing.
 
-use std::time::Duration;
+pub mod metrics;
 
-use axum::Json;
+use std::time::{Duration, Instant};
+
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use hansard_domain::log::Role;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::rest::exchange;
+use crate::rest::failure::Failure;
 
 /// How long a request, or a part of one, takes: seconds.
 const SECONDS: [f64; 14] = [
@@ -44,7 +51,18 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health))
         .routes(routes!(ready))
-        .routes(routes!(metrics))
+        .merge(metrics::routes())
+}
+
+/// What is served on an address of its own, where the metrics have one.
+pub fn service(app: App) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics::elsewhere))
+        .fallback(async || Failure::no_endpoint())
+        .layer(from_fn_with_state(app.clone(), exchange::conduct))
+        .with_state(app)
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,6 +118,23 @@ async fn ready(State(app): State<App>) -> Response {
         .into_response()
 }
 
+/// How far this node is behind, as the log said last: whoever asks within a moment shares the answer, so
+/// that probes, which are not limited, are no load to a database.
+#[derive(Debug, Default)]
+pub struct Behind(Mutex<Option<(Instant, u64)>>);
+
+/// For how long that is taken for true.
+const MOMENT: Duration = Duration::from_millis(500);
+
+impl Behind {
+    fn known(&self) -> Option<u64> {
+        let known = *self.0.lock();
+        known
+            .filter(|(since, _)| since.elapsed() < MOMENT)
+            .map(|(_, behind)| behind)
+    }
+}
+
 /// About how many events this node has not heard of; 0 if nobody can tell because the log is away.
 async fn behind(app: &App) -> u64 {
     if let Some(copying) = &app.copying {
@@ -109,18 +144,13 @@ async fn behind(app: &App) -> u64 {
     if journal.role() == Role::Sole {
         return 0;
     }
-    match journal.true_head().await {
+    if let Some(behind) = app.behind.known() {
+        return behind;
+    }
+    let behind = match journal.true_head().await {
         Ok(head) => head.0.saturating_sub(journal.head().0),
         Err(_) => 0,
-    }
-}
-
-/// How the server is doing, for Prometheus.
-#[utoipa::path(
-    get, path = "/metrics", tag = "operation", security(()),
-    responses((status = 200, body = String, content_type = "text/plain", description = "Metrics."))
-)]
-async fn metrics(State(app): State<App>) -> Response {
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], app.metrics.render()).into_response()
+    };
+    *app.behind.0.lock() = Some((Instant::now(), behind));
+    behind
 }

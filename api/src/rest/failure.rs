@@ -94,6 +94,14 @@ impl Failure {
         )
     }
 
+    /// 401: the path needs a token of its own.
+    pub fn without_token() -> Self {
+        Self::router(
+            StatusCode::UNAUTHORIZED,
+            "The token in 'Authorization: Bearer' is missing, or is another one.",
+        )
+    }
+
     /// 401 of `login`: `error` is a code, or the word `Unauthorized`.
     pub fn login_refused(error: &str, message: &str, details: Value) -> Self {
         let mut body = json!({ "status": "error", "error": error, "message": message });
@@ -157,6 +165,16 @@ impl Failure {
         );
         Self {
             retry_after: Some(seconds),
+            ..Self::unsuccessful(StatusCode::TOO_MANY_REQUESTS, error)
+        }
+    }
+
+    /// 429: more requests of one client are under way than it may have.
+    pub fn too_many_at_once() -> Self {
+        let error = "Too many requests at a time, wait for the answers of some \
+                     [error-too-many-requests]";
+        Self {
+            retry_after: Some(RETRY_AFTER),
             ..Self::unsuccessful(StatusCode::TOO_MANY_REQUESTS, error)
         }
     }

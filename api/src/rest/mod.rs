@@ -86,6 +86,7 @@ pub fn service(app: App) -> Router {
         .layer(DefaultBodyLimit::max(app.config.body_limit))
         .layer(from_fn_with_state(app.clone(), rate_limit::limit))
         .layer(from_fn_with_state(app.clone(), forward::hand_on))
+        .layer(from_fn_with_state(app.clone(), rate_limit::crowd::limit))
         .layer(from_fn_with_state(app.clone(), cors::share))
         .layer(CatchPanicLayer::custom(exchange::panicked))
         .layer(from_fn_with_state(app.clone(), exchange::conduct))

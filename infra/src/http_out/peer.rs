@@ -15,6 +15,10 @@ use super::HttpOutError;
 /// How long a node may take to take a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
+/// How long a connection is kept that nothing is asked on: less than the other node keeps it, as a request
+/// that meets its end is not known to have been done or not.
+const IDLE: Duration = Duration::from_secs(30);
+
 /// A request that is handed on as it came.
 #[derive(Debug, Clone)]
 pub struct PeerRequest {
@@ -57,6 +61,7 @@ impl Peers {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
             .tcp_nodelay(true)
             .build()?;
         Ok(Self { client })

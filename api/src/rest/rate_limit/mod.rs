@@ -1,0 +1,218 @@
+//! How often things may be asked for, and how much at a time.
+//!
+//! Everybody is counted by address (an IPv6 address by its /64 network), in windows that begin with a
+//! first call and are over when their time has passed; what comes beyond the limit is refused until
+//! then, before anything of it is read. Holders of `api-bypass-rate-limit` are not counted, except on
+//! webhooks, where nobody is logged in.
+//!
+//! | what | counted | calls | by default |
+//! | --- | --- | --- | --- |
+//! | `/api/v1/…` | each endpoint and method | `API_Enable_Rate_Limiter_Limit_Calls_Default` | 10 |
+//! | `/api/v1/users.register` | | `Rate_Limiter_Limit_RegisterUser` | 1 |
+//! | `/hooks/…` | each webhook | `API_Enable_Rate_Limiter_Limit_Calls_Default` | 10 |
+//! | `/api/hansard/v1/…` | each endpoint and method | `Hansard_Rate_Limiter_Limit_Calls` | 120 |
+//! | pages, metrics, paths that there are not, everything else | all together | `Hansard_Rate_Limiter_Limit_Calls_Other` | 600 |
+//! | `/health`, `/ready` | not at all: who asks for them takes a node out of service | | |
+//!
+//! All in `API_Enable_Rate_Limiter_Limit_Time_Default` milliseconds, 60,000 by default.
+//! `API_Enable_Rate_Limiter` switches the whole off, in debug builds `API_Enable_Rate_Limiter_Dev`, too;
+//! a limit of 0 switches itself off. Settings and headers are Rocket.Chat's.
+//!
+//! How many requests of a client may be under way is limited by [`crowd`].
+
+pub mod crowd;
+mod windows;
+
+use std::hash::{BuildHasher, RandomState};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hansard_commands::model::WriteModel;
+use hansard_domain::id::Timestamp;
+
+use self::windows::{Counted, Limit, Windows};
+use super::caller::{client_address, session};
+use super::exchange::method_label;
+use super::failure::Failure;
+use crate::app::App;
+
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// The settings of Rocket.Chat's limiter.
+const CALLS: &str = "API_Enable_Rate_Limiter_Limit_Calls_Default";
+const MILLIS: &str = "API_Enable_Rate_Limiter_Limit_Time_Default";
+
+/// Counts calls. Cheap to clone.
+#[derive(Clone)]
+pub struct RateLimiter {
+    windows: Windows,
+    /// Makes digests that nobody can foresee, so that no two things are made to look the same.
+    digests: RandomState,
+}
+
+/// What a request is counted as.
+#[derive(Debug, PartialEq, Eq)]
+struct Class<'a> {
+    /// What is counted together.
+    what: &'a str,
+    /// The setting that says how many calls are allowed.
+    calls: &'static str,
+    /// Whether some callers are not counted.
+    bypassed: bool,
+}
+
+impl RateLimiter {
+    pub fn new() -> Self {
+        Self {
+            windows: Windows::new(),
+            digests: RandomState::new(),
+        }
+    }
+}
+
+/// The layer that counts and refuses.
+pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
+    let now = app.commands.clock().now();
+    let Some((limit, counted)) = counted(&app, &request, now) else {
+        return next.run(request).await;
+    };
+    let mut response = if counted.allowed {
+        next.run(request).await
+    } else {
+        Failure::too_many_requests(counted.reset.max(0).unsigned_abs().div_ceil(1000))
+            .into_response()
+    };
+    tell(response.headers_mut(), limit, &counted, now);
+    response
+}
+
+/// Counts a request, unless it is not limited.
+fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Counted)> {
+    let model = app.commands.model();
+    if !is_on(&model) {
+        return None;
+    }
+    let route = request.extensions().get::<MatchedPath>();
+    let class = class(route.map(MatchedPath::as_str), request.uri().path())?;
+    let limit = Limit {
+        calls: model.number(class.calls),
+        millis: model.number(MILLIS),
+    };
+    if limit.calls <= 0 || limit.millis <= 0 {
+        return None;
+    }
+    let exempt = class.bypassed
+        && session(request.headers(), &model, now)
+            .is_some_and(|(user, _)| model.permitted(&user, "api-bypass-rate-limit", None));
+    if exempt {
+        return None;
+    }
+    let address = client_address(
+        request.headers(),
+        request.extensions(),
+        app.config.forwarded_count,
+    );
+    let limiter = &app.limiter;
+    // A client may make words up for methods; each would have a window of its own.
+    let method = method_label(request.method());
+    let what = limiter.digests.hash_one((class.what, class.calls, method));
+    let counted = limiter.windows.count((address.into(), what), limit, now);
+    Some((limit, counted))
+}
+
+fn is_on(model: &WriteModel) -> bool {
+    model.flag("API_Enable_Rate_Limiter")
+        && (!cfg!(debug_assertions) || model.flag("API_Enable_Rate_Limiter_Dev"))
+}
+
+/// What a request for a path is counted as, by the route that it takes; `None` if it is not counted.
+fn class<'a>(route: Option<&'a str>, path: &'a str) -> Option<Class<'a>> {
+    let route = route.unwrap_or_default();
+    if matches!(route, "/health" | "/ready") {
+        return None;
+    }
+    let class = if route == "/api/v1/users.register" {
+        Class {
+            what: route,
+            calls: "Rate_Limiter_Limit_RegisterUser",
+            bypassed: true,
+        }
+    } else if route.starts_with("/api/v1/") {
+        Class {
+            what: route,
+            calls: CALLS,
+            bypassed: true,
+        }
+    } else if route.starts_with("/hooks/") {
+        Class {
+            what: path,
+            calls: CALLS,
+            bypassed: false,
+        }
+    } else if route.starts_with("/api/hansard/v1/") {
+        Class {
+            what: route,
+            calls: "Hansard_Rate_Limiter_Limit_Calls",
+            bypassed: true,
+        }
+    } else {
+        Class {
+            what: "",
+            calls: "Hansard_Rate_Limiter_Limit_Calls_Other",
+            bypassed: true,
+        }
+    };
+    Some(class)
+}
+
+fn tell(headers: &mut HeaderMap, limit: Limit, counted: &Counted, now: Timestamp) {
+    headers.insert(LIMIT, limit.calls.into());
+    headers.insert(REMAINING, counted.remaining.into());
+    headers.insert(RESET, (now.0 + counted.reset).into());
+}
+
+#[cfg(test)]
+mod tests {
+    use hansard_domain::setting::definitions::definition;
+
+    use super::*;
+
+    fn counted_as<'a>(route: Option<&'a str>, path: &'a str) -> Option<(&'a str, &'static str)> {
+        class(route, path).map(|class| (class.what, class.calls))
+    }
+
+    #[test]
+    fn everything_is_counted_but_probes() {
+        let endpoint = "/api/v1/channels.info";
+        assert_eq!(
+            counted_as(Some(endpoint), endpoint),
+            Some((endpoint, CALLS))
+        );
+        let hook = ("/hooks/{integration}/{token}", "/hooks/one/secret");
+        assert_eq!(counted_as(Some(hook.0), hook.1), Some((hook.1, CALLS)));
+        let other = Some(("", "Hansard_Rate_Limiter_Limit_Calls_Other"));
+        assert_eq!(counted_as(None, "/one"), other);
+        assert_eq!(counted_as(None, "/api/v1/another"), other);
+        assert_eq!(counted_as(Some("/metrics"), "/metrics"), other);
+        assert_eq!(counted_as(Some("/health"), "/health"), None);
+    }
+
+    #[test]
+    fn every_limit_is_a_setting() {
+        for path in [
+            "/api/v1/me",
+            "/api/v1/users.register",
+            "/hooks/a/b",
+            "/api/hansard/v1/audit",
+            "/",
+        ] {
+            let calls = class(Some(path), path).unwrap().calls;
+            assert!(definition(calls).is_some(), "{calls}");
+        }
+        assert!(definition(MILLIS).is_some());
+    }
+}

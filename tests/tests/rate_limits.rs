@@ -1,0 +1,124 @@
+//! How often things may be asked for: everything is limited, each by its own measure.
+
+use hansard_tests::server::{Client, Options, Server};
+use reqwest::{Method, Response};
+use serde_json::json;
+
+const CALLS: &str = "API_Enable_Rate_Limiter_Limit_Calls_Default";
+
+async fn server(settings: &[(&str, &str)]) -> Server {
+    let options = Options {
+        rate_limited: true,
+        ..Options::default()
+    };
+    let settings = settings.iter();
+    let options = settings.fold(options, |options, (id, value)| options.setting(id, value));
+    Server::start_with(options).await
+}
+
+async fn ask(client: &Client, method: Method, path: &str) -> Response {
+    client.request(method, path).send().await.unwrap()
+}
+
+async fn statuses(client: &Client, paths: &[&str]) -> Vec<u16> {
+    let mut statuses = Vec::new();
+    for path in paths {
+        statuses.push(ask(client, Method::GET, path).await.status().as_u16());
+    }
+    statuses
+}
+
+#[tokio::test]
+async fn a_member_looks_at_the_record_only_so_often() {
+    let server = server(&[("Hansard_Rate_Limiter_Limit_Calls", "2")]).await;
+    let mary = server.user("mary").await;
+    let audit = "/api/hansard/v1/audit";
+    assert_eq!(
+        statuses(&mary, &[audit, audit, audit]).await,
+        [403, 403, 429]
+    );
+    assert_eq!(
+        statuses(&mary, &["/api/hansard/v1/events"]).await,
+        [403],
+        "endpoints are counted apart"
+    );
+    let refused = ask(&mary, Method::GET, audit).await;
+    assert_eq!(refused.headers()["x-ratelimit-limit"], "2");
+    assert_eq!(refused.headers()["x-ratelimit-remaining"], "0");
+    let seconds: u64 = refused.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=60).contains(&seconds));
+    // The administrator may bypass it.
+    let admin = server.admin().await;
+    assert_eq!(
+        statuses(&admin, &[audit, audit, audit]).await,
+        [200, 200, 200]
+    );
+}
+
+#[tokio::test]
+async fn pages_and_paths_that_there_are_not_are_counted_together_and_probes_are_not() {
+    let server = server(&[("Hansard_Rate_Limiter_Limit_Calls_Other", "4")]).await;
+    let client = server.anonymous();
+    let paths = [
+        "/",
+        "/api/v1/no.such.endpoint",
+        "/metrics",
+        "/api-docs/",
+        "/no/such/path",
+        "/metrics",
+    ];
+    let answered = statuses(&client, &paths).await;
+    assert!(!answered[..4].contains(&429), "{answered:?}");
+    assert_eq!(answered[4..], [429, 429]);
+    for _ in 0..20 {
+        assert_eq!(statuses(&client, &["/health", "/ready"]).await, [200, 200]);
+    }
+}
+
+#[tokio::test]
+async fn each_webhook_is_counted_for_itself() {
+    let server = server(&[(CALLS, "2")]).await;
+    let client = server.anonymous();
+    let (one, other) = ("/hooks/one/token", "/hooks/another/token");
+    let answered = statuses(&client, &[one, one, one, other]).await;
+    assert_eq!(answered[2], 429);
+    assert!(![answered[0], answered[1], answered[3]].contains(&429));
+    // Nobody is logged in on a webhook, whatever its headers say.
+    let admin = server.admin().await;
+    assert_eq!(statuses(&admin, &[one]).await, [429]);
+}
+
+#[tokio::test]
+async fn the_limiter_follows_its_settings() {
+    let server = server(&[(CALLS, "1"), ("Rate_Limiter_Limit_RegisterUser", "2")]).await;
+    let client = server.anonymous();
+    let register = async || {
+        let status = client.post("users.register", json!({})).await.status;
+        status.as_u16()
+    };
+    let registered = [register().await, register().await, register().await];
+    assert_eq!(registered, [400, 400, 429]);
+    let info = "/api/v1/info";
+    assert_eq!(statuses(&client, &[info, info]).await, [200, 429]);
+
+    let admin = server.admin().await;
+    let set = async |id: &str, value| {
+        let body = json!({ "value": value });
+        admin
+            .post(&format!("settings/{id}"), body)
+            .await
+            .expect_ok();
+    };
+    set(CALLS, json!(0)).await;
+    let free = ask(&client, Method::GET, info).await;
+    assert_eq!(free.status(), 200, "a limit of 0 is none");
+    assert!(!free.headers().contains_key("x-ratelimit-limit"));
+    set(CALLS, json!(1)).await;
+    assert_eq!(statuses(&client, &[info]).await, [429]);
+    set("API_Enable_Rate_Limiter", json!(false)).await;
+    assert_eq!(statuses(&client, &[info, info]).await, [200, 200]);
+}
