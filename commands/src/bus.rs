@@ -19,6 +19,7 @@ use crate::committer::Committer;
 use crate::decision::{Decision, Tools};
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
+use crate::refusals::Refusals;
 use crate::time::LogTime;
 
 /// How many commands may wait; one more is answered [`CommandError::Busy`].
@@ -115,6 +116,7 @@ impl Commands {
             minting: Arc::default(),
             role: journal.watch_role(),
             address,
+            refusals: Refusals::default(),
         };
         let task = tokio::spawn(committer.run());
         Ok((

@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hansard_domain::audit::AuditEvent;
 use hansard_domain::journal::{Batch, JournalError};
 use hansard_domain::log::{LogError, Position, Refusal, Role};
 use hansard_domain::vault::KeyId;
@@ -29,6 +28,7 @@ use crate::caller::Caller;
 use crate::decision::{Decision, Finished, Tools};
 use crate::error::CommandError;
 use crate::model::WriteModel;
+use crate::refusals::Refusals;
 use crate::time::LogTime;
 
 /// How many decisions one append carries at most.
@@ -59,6 +59,7 @@ pub(crate) struct Committer {
     pub role: watch::Receiver<Role>,
     /// The address that other nodes reach this one at, where they elect their writer.
     pub address: Option<String>,
+    pub refusals: Refusals,
 }
 
 /// A job that was decided and waits for its commit.
@@ -82,14 +83,38 @@ impl Committer {
             tokio::select! {
                 Ok(()) = self.role.changed() => self.take_role().await,
                 moved = journal.moved() => self.hear(moved).await,
+                () = self.refusals.due() => {
+                    let tallies = self.refusals.take_due();
+                    self.record(tallies).await;
+                }
                 taken = self.jobs.recv_many(&mut waiting, MAX_BATCH) => {
                     if taken == 0 {
+                        self.finish().await;
                         return;
                     }
                     self.work(std::mem::take(&mut waiting)).await;
                     waiting.reserve(MAX_BATCH);
                 }
             }
+        }
+    }
+
+    /// Records the refusals that are counted still.
+    async fn finish(&mut self) {
+        let tallies = self.refusals.take_all();
+        self.record(tallies).await;
+        let lost = self.refusals.unrecorded();
+        if lost > 0 {
+            tracing::error!(lost, "refusals are not on the record");
+        }
+    }
+
+    /// Records counted refusals; what can't be recorded goes back to them.
+    async fn record(&mut self, tallies: Vec<Box<dyn Job>>) {
+        let mut tallies = tallies.into_iter().peekable();
+        while tallies.peek().is_some() {
+            let some = tallies.by_ref().take(MAX_BATCH).collect();
+            self.work(some).await;
         }
     }
 
@@ -242,7 +267,17 @@ impl Committer {
         if !follower {
             tracing::error!(%error, "a batch could not be recorded");
         }
-        for Decided { job, verdict, .. } in decided {
+        let at = self.time.now(base.newest()).at;
+        for Decided {
+            job,
+            verdict,
+            recorded,
+            ..
+        } in decided
+        {
+            if recorded && let Err(refused) = &verdict {
+                self.refusals.missed(refused, &job.caller(), at);
+            }
             job.answer(verdict.and(Err(if follower {
                 CommandError::Follower
             } else {
@@ -286,7 +321,7 @@ impl Committer {
                 }
                 Err(error) => {
                     decision.give_up();
-                    let finished = match denial(&error, &caller) {
+                    let finished = match self.refusals.note(&error, &caller, moment.at) {
                         None => Finished::default(),
                         Some(denial) => {
                             let mut record = Decision::new(model, &caller, moment, &self.tools);
@@ -382,20 +417,4 @@ fn answer_all(jobs: Vec<Box<dyn Job>>, error: &CommandError) {
     for job in jobs {
         job.answer(Err(error.clone()));
     }
-}
-
-/// What goes on the record of an error.
-fn denial(error: &CommandError, caller: &Caller) -> Option<AuditEvent> {
-    let CommandError::Denied {
-        permission, room, ..
-    } = error
-    else {
-        return None;
-    };
-    Some(AuditEvent::CommandDenied {
-        action: caller.action.to_string(),
-        permission: permission.clone(),
-        user: caller.user.clone(),
-        room: room.clone(),
-    })
 }

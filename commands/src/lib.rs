@@ -20,6 +20,7 @@ pub mod message;
 pub mod model;
 pub mod policy;
 pub mod prune;
+mod refusals;
 pub mod retention;
 pub mod role;
 pub mod room;

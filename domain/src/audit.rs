@@ -5,21 +5,29 @@
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{RoomId, UserId};
+use crate::id::{RoomId, Timestamp, UserId};
 use crate::seal::{Confidential, Part, Private};
 
 #[derive(
     Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
 )]
 pub enum AuditEvent {
-    /// Somebody asked for what they may not do.
+    /// Somebody asked for what they may not do. What is asked for again and again is recorded once with
+    /// its count.
     CommandDenied {
-        /// What was asked, in Rocket.Chat's name of the operation (`channels.archive`).
+        /// What was asked, in Rocket.Chat's name of the operation (`channels.archive`); `*` for several
+        /// operations that are counted together.
         action: String,
         /// The permission that was missing, where it was one.
         permission: Option<String>,
         user: Option<UserId>,
         room: Option<RoomId>,
+        /// How often it was refused.
+        #[serde(default = "once", skip_serializing_if = "is_once")]
+        times: u64,
+        /// When the first of several refusals was; the event's own time is about that of the last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
     },
     /// Somebody tried to log in under a name that nobody has.
     UnknownLoginFailed { name: Private<String> },
@@ -44,6 +52,18 @@ pub enum AuditEvent {
         /// How many entries were shown.
         shown: u64,
     },
+}
+
+fn once() -> u64 {
+    1
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+fn is_once(times: &u64) -> bool {
+    *times == 1
 }
 
 /// The category of the streams of [`AuditEvent`]s.

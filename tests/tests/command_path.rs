@@ -509,6 +509,8 @@ async fn a_denied_command_is_on_the_record() {
             permission: Some("archive-room".to_owned()),
             user: Some(mary),
             room: None,
+            times: 1,
+            since: None,
         })
     );
 }

@@ -406,3 +406,38 @@ async fn statistics_count_what_there_is() {
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
     assert_eq!(refused.body["error"], "error-not-allowed");
 }
+
+#[tokio::test]
+async fn whoever_asks_again_and_again_in_vain_fills_no_log() {
+    let mut server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let head = async |admin: &Client| {
+        let events = admin.get_path("/api/hansard/v1/events?limit=1").await;
+        events.expect_ok()["head"].as_u64().unwrap()
+    };
+    let before = head(&admin).await;
+    for _ in 0..200 {
+        let refused = mary.get_path("/api/hansard/v1/audit").await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    }
+    let denied = audit(&admin, "outcome=denied&actor=@mary").await;
+    assert!(denied.len() <= 3, "{denied:?}");
+    let events = head(&admin).await - before;
+    assert!(
+        events <= 6,
+        "{events} events for what was refused, and two looks"
+    );
+
+    // What was counted is not lost when the server stops.
+    assert!(server.stop().await.success());
+    server.launch();
+    server.ready().await;
+    let denied = audit(&admin, "outcome=denied&actor=@mary&limit=1000").await;
+    let times = |entry: &Value| entry["details"]["times"].as_u64().unwrap_or(1);
+    assert_eq!(denied.iter().map(times).sum::<u64>(), 200, "{denied:?}");
+    let counted = denied.iter().find(|entry| times(entry) > 1).unwrap();
+    assert_eq!(counted["origin"]["address"], "127.0.0.1");
+    assert_eq!(counted["details"]["permission"], "view-audit");
+    assert!(counted["details"]["since"].is_string(), "{counted}");
+}

@@ -294,10 +294,17 @@ fn audit(event: &AuditEvent) -> Description<'_> {
             action,
             permission,
             room,
+            times,
+            since,
             ..
         } => {
+            let mut details = json!({ "permission": permission });
+            if let Some(since) = since {
+                details["times"] = json!(times);
+                details["since"] = json!(since.iso());
+            }
             let denied = Description::of("operation", action)
-                .with(json!({ "permission": permission }))
+                .with(details)
                 .ended(Outcome::Denied);
             Description {
                 room: room.as_ref().map(AsRef::as_ref),

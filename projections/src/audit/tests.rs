@@ -52,6 +52,8 @@ fn story() -> Story {
         permission: Some("archive-room".to_owned()),
         user: Some("mary".into()),
         room: Some("GENERAL".into()),
+        times: 1,
+        since: None,
     };
     let removed = RoomEvent::MemberRemoved {
         user: "mary".into(),

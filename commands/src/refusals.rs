@@ -1,0 +1,354 @@
+//! Refusals on their way to the record.
+//!
+//! The first of a kind is recorded at once. Those of the same caller for the same thing that follow are
+//! counted, and recorded as one event a minute later, or when the server stops: whoever asks again and
+//! again for what is refused does not fill a log that nobody can shorten. What could not be recorded is
+//! counted, too.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use compact_str::CompactString;
+use hansard_domain::audit::AuditEvent;
+use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::journal::Batch;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::bus::Job;
+use crate::caller::Caller;
+use crate::decision::Decision;
+use crate::error::CommandError;
+
+/// How long refusals of a kind are counted before they are recorded.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// How many kinds of refusals are told apart for a caller, and altogether. Those beyond are counted as
+/// one kind of that caller; beyond all of those, as one of everybody's. A kind takes some 400 bytes.
+const KINDS_OF_CALLER: usize = 20;
+const KINDS: usize = 10_000;
+
+/// What stands for the operation where refusals of several are counted as one.
+const SEVERAL: &str = "*";
+
+/// Who is refused: a user, from an address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Who {
+    user: Option<UserId>,
+    address: Option<String>,
+}
+
+/// Refusals that are counted together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+struct Kind {
+    who: Who,
+    action: CompactString,
+    permission: Option<String>,
+    room: Option<RoomId>,
+}
+
+/// The refusals of a kind that are not on the record yet.
+#[derive(Debug)]
+struct Counted {
+    ends: Instant,
+    times: u64,
+    /// When the first of them was.
+    since: Timestamp,
+    /// Who was refused last, with the request it was refused in.
+    caller: Arc<Caller>,
+}
+
+/// Counts that could not be recorded, on their way back.
+type Returned = Arc<Mutex<Vec<Tally>>>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    counted: HashMap<Kind, Counted>,
+    kinds_of: HashMap<Who, usize>,
+    returned: Returned,
+}
+
+/// The refusals of a kind, to be recorded as one event.
+#[derive(Debug)]
+struct Tally {
+    kind: Kind,
+    times: u64,
+    since: Timestamp,
+    caller: Arc<Caller>,
+    returned: Returned,
+}
+
+impl Kind {
+    fn of(error: &CommandError, caller: &Caller) -> Option<Self> {
+        let CommandError::Denied {
+            permission, room, ..
+        } = error
+        else {
+            return None;
+        };
+        let origin = caller.origin.as_ref();
+        Some(Self {
+            who: Who {
+                user: caller.user.clone(),
+                address: origin.map(|origin| origin.address.clone()),
+            },
+            action: caller.action.clone(),
+            permission: permission.clone(),
+            room: room.clone(),
+        })
+    }
+
+    /// All refusals of a caller.
+    fn all_of(who: Who) -> Self {
+        Self {
+            who,
+            action: SEVERAL.into(),
+            ..Self::default()
+        }
+    }
+
+    fn event(&self, times: u64, since: Option<Timestamp>) -> AuditEvent {
+        AuditEvent::CommandDenied {
+            action: self.action.to_string(),
+            permission: self.permission.clone(),
+            user: self.who.user.clone(),
+            room: self.room.clone(),
+            times,
+            since,
+        }
+    }
+}
+
+impl Refusals {
+    /// What goes on the record of an error at once; what is counted instead, and what is no refusal,
+    /// does not.
+    pub fn note(
+        &mut self,
+        error: &CommandError,
+        caller: &Arc<Caller>,
+        at: Timestamp,
+    ) -> Option<AuditEvent> {
+        let kind = Kind::of(error, caller)?;
+        let event = kind.event(1, None);
+        let counted = self.count(kind, caller, at, 0, 1);
+        (!counted).then_some(event)
+    }
+
+    /// Counts a refusal that was to be recorded and could not be.
+    pub fn missed(&mut self, error: &CommandError, caller: &Arc<Caller>, at: Timestamp) {
+        if let Some(kind) = Kind::of(error, caller) {
+            self.count(kind, caller, at, 1, 1);
+        }
+    }
+
+    /// Adds to a kind: so many refusals if it is the first of its kind that is noted, else so many.
+    /// Answers whether the kind was there.
+    fn count(
+        &mut self,
+        kind: Kind,
+        caller: &Arc<Caller>,
+        at: Timestamp,
+        first: u64,
+        next: u64,
+    ) -> bool {
+        let kind = self.told_apart(kind);
+        if let Some(counted) = self.counted.get_mut(&kind) {
+            if counted.times == 0 {
+                counted.since = at;
+            }
+            counted.times += next;
+            counted.caller = caller.clone();
+            return true;
+        }
+        *self.kinds_of.entry(kind.who.clone()).or_default() += 1;
+        let counted = Counted {
+            ends: Instant::now() + WINDOW,
+            times: first,
+            since: at,
+            caller: caller.clone(),
+        };
+        self.counted.insert(kind, counted);
+        false
+    }
+
+    /// The kind that a refusal is counted as: its own, as long as there are not too many.
+    fn told_apart(&self, kind: Kind) -> Kind {
+        let is_known = |kind: &Kind| self.counted.contains_key(kind);
+        let full = self.counted.len() >= KINDS;
+        let of_caller = self.kinds_of.get(&kind.who).copied().unwrap_or(0);
+        if is_known(&kind) || (!full && of_caller < KINDS_OF_CALLER) {
+            return kind;
+        }
+        let all_of_caller = Kind::all_of(kind.who);
+        if is_known(&all_of_caller) || !full {
+            return all_of_caller;
+        }
+        Kind::all_of(Who::default())
+    }
+
+    /// Waits until something is to be recorded; for ever while nothing is counted.
+    pub async fn due(&self) {
+        let ends = self.counted.values().map(|counted| counted.ends).min();
+        match ends {
+            Some(ends) => tokio::time::sleep_until(ends).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What is to be recorded by now. Kinds of which there was nothing new are forgotten.
+    pub fn take_due(&mut self) -> Vec<Box<dyn Job>> {
+        self.take(|counted, now| counted.ends <= now)
+    }
+
+    /// Everything that was counted, at the end.
+    pub fn take_all(&mut self) -> Vec<Box<dyn Job>> {
+        self.take(|_, _| true)
+    }
+
+    fn take(&mut self, due: impl Fn(&Counted, Instant) -> bool) -> Vec<Box<dyn Job>> {
+        let returned = std::mem::take(&mut *self.returned.lock());
+        for tally in returned {
+            self.count(
+                tally.kind,
+                &tally.caller,
+                tally.since,
+                tally.times,
+                tally.times,
+            );
+        }
+        let now = Instant::now();
+        let mut tallies: Vec<Box<dyn Job>> = Vec::new();
+        let (kinds_of, returned) = (&mut self.kinds_of, &self.returned);
+        self.counted.retain(|kind, counted| {
+            if !due(counted, now) {
+                return true;
+            }
+            if counted.times == 0 {
+                forget(kinds_of, &kind.who);
+                return false;
+            }
+            tallies.push(Box::new(Tally {
+                kind: kind.clone(),
+                times: std::mem::take(&mut counted.times),
+                since: counted.since,
+                caller: counted.caller.clone(),
+                returned: returned.clone(),
+            }));
+            counted.ends = now + WINDOW;
+            true
+        });
+        tallies
+    }
+
+    /// How many refusals are not on the record.
+    pub fn unrecorded(&self) -> u64 {
+        let counted = self.counted.values().map(|counted| counted.times);
+        let returned = self.returned.lock();
+        counted
+            .chain(returned.iter().map(|tally| tally.times))
+            .sum()
+    }
+}
+
+fn forget(kinds_of: &mut HashMap<Who, usize>, who: &Who) {
+    if let Some(kinds) = kinds_of.get_mut(who) {
+        *kinds -= 1;
+        if *kinds == 0 {
+            kinds_of.remove(who);
+        }
+    }
+}
+
+impl Job for Tally {
+    fn caller(&self) -> Arc<Caller> {
+        self.caller.clone()
+    }
+
+    fn decide(&mut self, decision: &mut Decision<'_>) -> Result<(), CommandError> {
+        decision.audit(self.kind.event(self.times, Some(self.since)));
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<Option<Batch>, CommandError>) {
+        if outcome.is_err() {
+            let returned = self.returned.clone();
+            returned.lock().push(*self);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(user: &str) -> Arc<Caller> {
+        Arc::new(Caller::user(UserId::new(user), "channels.archive"))
+    }
+
+    fn denied(room: &str) -> CommandError {
+        CommandError::forbidden("archive-room", Some(&RoomId::new(room)))
+    }
+
+    fn tallies(jobs: &[Box<dyn Job>]) -> usize {
+        jobs.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_is_recorded_at_once_and_the_next_are_counted() {
+        let mut refusals = Refusals::default();
+        let mary = caller("mary");
+        assert!(refusals.note(&denied("one"), &mary, Timestamp(1)).is_some());
+        for at in 2..100 {
+            let again = refusals.note(&denied("one"), &mary, Timestamp(at));
+            assert_eq!(again, None);
+        }
+        let other = refusals.note(&denied("one"), &caller("john"), Timestamp(3));
+        assert!(other.is_some(), "somebody else is another kind");
+        assert_eq!(refusals.unrecorded(), 98);
+        assert_eq!(tallies(&refusals.take_due()), 0);
+        refusals.due().await;
+        assert_eq!(tallies(&refusals.take_due()), 1);
+        assert_eq!(refusals.unrecorded(), 0);
+
+        // A minute without one, and the next is a first one again.
+        refusals.due().await;
+        assert_eq!(tallies(&refusals.take_due()), 0);
+        assert!(refusals.counted.is_empty() && refusals.kinds_of.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_recorded_is_counted() {
+        let mut refusals = Refusals::default();
+        let mary = caller("mary");
+        let first = refusals.note(&denied("one"), &mary, Timestamp(1));
+        assert!(first.is_some());
+        refusals.missed(&denied("one"), &mary, Timestamp(1));
+        assert_eq!(refusals.unrecorded(), 1);
+        for tally in refusals.take_all() {
+            tally.answer(Err(CommandError::Follower));
+        }
+        assert_eq!(refusals.unrecorded(), 1);
+        for tally in refusals.take_all() {
+            tally.answer(Ok(None));
+        }
+        assert_eq!(refusals.unrecorded(), 0);
+    }
+
+    #[tokio::test]
+    async fn many_kinds_are_one() {
+        let mut refusals = Refusals::default();
+        let mut recorded = 0;
+        for caller in (0..1_000).map(|number| caller(&format!("user{number}"))) {
+            for room in 0..100 {
+                let denied = denied(&format!("room{room}"));
+                let event = refusals.note(&denied, &caller, Timestamp(1));
+                recorded += usize::from(event.is_some());
+            }
+        }
+        assert!(refusals.counted.len() <= KINDS + 1);
+        assert!(recorded <= KINDS + 1, "{recorded}");
+        assert_eq!(refusals.unrecorded() + recorded as u64, 100_000);
+    }
+}
