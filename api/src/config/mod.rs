@@ -9,7 +9,6 @@ mod listen;
 mod number;
 mod store;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
