@@ -212,11 +212,11 @@ impl Tls {
     fn open(files: Files) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let read = files.read()?;
+        let first = files.parse(&read, &provider)?;
         if let Some(mode) = readable_by_others(&files.key) {
             let file = files.key.display();
             tracing::warn!(%file, mode = format!("{mode:04o}"), "others can read the private key");
         }
-        let first = files.parse(&read, &provider)?;
         let current = Arc::new(Current(ArcSwap::from_pointee(first)));
         let unusable = |source| files.unusable(source);
         let mut config = ServerConfig::builder_with_provider(provider.clone())
