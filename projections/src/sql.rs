@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use futures::stream::BoxStream;
 use regex::Regex;
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow};
 use sqlx::{Any, AnyConnection, Arguments, Executor, SqlSafeStr, SqlStr};
@@ -144,6 +145,11 @@ impl Query {
         tables: &mut AnyConnection,
     ) -> Result<Option<AnyRow>, sqlx::Error> {
         tables.fetch_optional(self.prepared()).await
+    }
+
+    /// The rows one after the other, as many as are taken.
+    pub fn fetch(self, tables: &mut AnyConnection) -> BoxStream<'_, Result<AnyRow, sqlx::Error>> {
+        tables.fetch(self.prepared())
     }
 
     fn prepared(self) -> sqlx::query::Query<'static, Any, AnyArguments> {

@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 use hansard_domain::journal::Journal;
 use hansard_domain::log::Position;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool};
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use tokio::sync::{Notify, watch};
 
 use crate::lag;
@@ -40,10 +40,17 @@ struct Shared {
 
 /// A connection to a view's tables, and how far they are behind.
 pub struct Reading {
-    connection: PoolConnection<Any>,
+    connection: Source,
     /// Events that were committed before the reader asked and are not in the tables; 0 unless the
     /// view could not catch up in two seconds.
     pub lag: u64,
+}
+
+enum Source {
+    /// Each statement sees what is there when it begins.
+    Statements(PoolConnection<Any>),
+    /// All statements see what was there at the first one.
+    Moment(Transaction<'static, Any>),
 }
 
 impl Store {
@@ -65,6 +72,21 @@ impl Store {
     /// A connection that sees at least what was committed when this was called; after two seconds
     /// of waiting, whatever is there.
     pub async fn read(&self) -> Result<Reading, ViewError> {
+        self.connect(async |pool| Ok(Source::Statements(pool.acquire().await?)))
+            .await
+    }
+
+    /// The same for several statements, which all see the tables as they are at one moment: a page and
+    /// its total, for one. Costs some 30 µs more.
+    pub async fn moment(&self) -> Result<Reading, ViewError> {
+        self.connect(async |pool| Ok(Source::Moment(pool.begin().await?)))
+            .await
+    }
+
+    async fn connect(
+        &self,
+        open: impl AsyncFn(&AnyPool) -> Result<Source, sqlx::Error>,
+    ) -> Result<Reading, ViewError> {
         let head = self.shared.journal.head();
         if self.applied() < head {
             let mut applied = self.shared.applied.subscribe();
@@ -78,7 +100,7 @@ impl Store {
             let Some(pool) = self.shared.serving.load_full() else {
                 return Err(ViewError::Building(self.shared.view));
             };
-            match pool.acquire().await {
+            match open(&pool).await {
                 Ok(connection) => {
                     lag::note(lag);
                     return Ok(Reading { connection, lag });
@@ -186,12 +208,18 @@ impl Deref for Reading {
     type Target = AnyConnection;
 
     fn deref(&self) -> &AnyConnection {
-        &self.connection
+        match &self.connection {
+            Source::Statements(connection) => connection,
+            Source::Moment(transaction) => transaction,
+        }
     }
 }
 
 impl DerefMut for Reading {
     fn deref_mut(&mut self) -> &mut AnyConnection {
-        &mut self.connection
+        match &mut self.connection {
+            Source::Statements(connection) => connection,
+            Source::Moment(transaction) => transaction,
+        }
     }
 }

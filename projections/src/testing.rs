@@ -7,17 +7,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hansard_domain::account::{AccountEvent, AccountKind, Profile, Registration};
 use hansard_domain::event::{Entry, Event, Origin};
 use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::journal::Journal;
 use hansard_domain::log::{Actor, Position, StreamId, Version};
 use hansard_domain::message::{Content, MessageEvent, Sent};
 use hansard_domain::room::{RoomDetails, RoomEvent, RoomKind, RoomSwitches};
 use hansard_domain::seal::{Confidential, Private};
 use hansard_domain::subscription::SubscriptionEvent;
 use hansard_domain::vault::{DataKey, KeyId};
+use hansard_infra::log::memory::MemoryLog;
+use hansard_infra::vault::memory::MemoryVault;
 use sqlx::{AnyConnection, AssertSqlSafe, Column, Connection, Executor, Row};
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::engine::{Engine, Location, Namespace, Purpose};
+use crate::generation::Generation;
 use crate::sql::Dialect;
+use crate::store::Store;
 use crate::view::View;
 
 /// A log in the making. Each event is recorded a second after the one before it.
@@ -245,6 +251,63 @@ pub async fn tables_on(
         view.apply(&mut tables, batch).await.unwrap();
     }
     tables
+}
+
+/// A view that serves: its tables, as the projector makes them, and the store that its queries ask.
+pub struct Served {
+    pub store: Store,
+    generation: Generation,
+    /// Where the files are, as long as this lives.
+    _directory: TempDir,
+}
+
+impl Served {
+    /// Without an event, on the test's engine.
+    pub async fn empty(view: impl View) -> Self {
+        let mut served = Self::building(view).await;
+        served.finish().await;
+        served
+    }
+
+    /// Without an event and without indexes, as a rebuild begins.
+    pub async fn building(view: impl View) -> Self {
+        static DATABASE: OnceCell<String> = OnceCell::const_new();
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let directory = tempfile::tempdir().unwrap();
+        let location = match ON.get() {
+            Dialect::Sqlite => Location::from(directory.path()),
+            Dialect::Postgres => {
+                let url = DATABASE
+                    .get_or_init(async || postgres::postgres_url())
+                    .await;
+                Location::parse(url)
+            }
+        };
+        let engine = Engine::open(&location).await.unwrap();
+        let (log, vault) = (MemoryLog::new(), MemoryVault::new());
+        let journal = Journal::open(Arc::new(log), Arc::new(vault)).await.unwrap();
+        let store = Store::new(view.name(), journal, Arc::default());
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let generation = Generation::create(&engine, Arc::new(view), number)
+            .await
+            .unwrap();
+        let readers = engine.readers(generation.namespace()).unwrap();
+        store.serve(readers, number, Position::START);
+        Self {
+            store,
+            generation,
+            _directory: directory,
+        }
+    }
+
+    pub async fn finish(&mut self) {
+        self.generation.finish().await.unwrap();
+    }
+
+    /// Takes in events, as one batch.
+    pub async fn take(&mut self, entries: &[Arc<Entry>]) {
+        self.generation.apply(entries).await.unwrap();
+    }
 }
 
 /// The tables after the events, whatever the batches: checks that these make no difference, and

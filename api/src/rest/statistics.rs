@@ -134,7 +134,7 @@ async fn show(caller: Caller, State(app): State<App>) -> Answer<StatisticsAnswer
     }
     let now = app.commands.clock().now();
     let (counted, today, week, month) = {
-        let mut reading = app.views.statistics.read().await?;
+        let mut reading = app.views.statistics.moment().await?;
         let counted = statistics::counted(&mut reading).await?;
         let today = statistics::active_between(&mut reading, now, now).await?;
         let week = statistics::active_between(&mut reading, now.minus(6 * DAY), now).await?;

@@ -44,7 +44,7 @@ impl Deliveries {
         offset: u64,
         limit: u64,
     ) -> Result<Page, ViewError> {
-        let mut tables = self.store.read().await?;
+        let mut tables = self.store.moment().await?;
         let integration = filter.integration.as_ref().map_or("", |id| id.as_str());
         let state = filter.state.map_or("", State::as_str);
         let which = filter.sql();

@@ -1,4 +1,4 @@
-CREATE INDEX message_changed ON message (room, changed) WHERE changed IS NOT NULL;
+CREATE INDEX message_updated ON message (room, updated, position);
 CREATE INDEX message_pinned ON message (pinned, room, at) WHERE pinned = 1;
 CREATE INDEX message_thread ON message (thread, at) WHERE thread IS NOT NULL;
 CREATE INDEX message_threads ON message (room, last_reply) WHERE last_reply IS NOT NULL;

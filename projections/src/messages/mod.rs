@@ -5,6 +5,8 @@
 //! with its row; a deleted message leaves its id and the time behind, for clients that catch up, and,
 //! while its text can still be read in the log, the key that a prune has to name.
 
+#[cfg(test)]
+mod by_time_tests;
 mod fold;
 mod latest;
 mod queries;
@@ -26,7 +28,8 @@ use hansard_domain::room::RoomEvent;
 use sqlx::AnyConnection;
 
 pub use self::queries::{
-    Deleted, Filter, Found, History, MessageHead, Messages, Order, Slice, ThreadKind, Unread,
+    Changed, Cursor, Deleted, Filter, Found, History, MessageHead, Messages, Order, Replies, Slice,
+    ThreadKind, Unread,
 };
 pub use self::remains::{Readable, readable_among, readable_by, readable_in};
 use crate::view::{View, ViewError};
@@ -41,7 +44,7 @@ impl View for MessagesView {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn schema(&self) -> &'static str {

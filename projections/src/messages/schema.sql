@@ -6,7 +6,7 @@ CREATE TABLE message (
     -- Where it stands in the log: tells apart messages of one millisecond.
     position bigint NOT NULL,
     id text NOT NULL,
-    -- When it changed last; `changed` only once it has changed after it was sent.
+    -- When it was sent or changed last; `changed` only once it has changed after it was sent.
     updated bigint NOT NULL,
     changed bigint,
     sender text NOT NULL,

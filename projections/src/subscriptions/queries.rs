@@ -231,6 +231,11 @@ impl Subscription {
         self.participants.iter().chain([&self.account])
     }
 
+    /// The messages that threads with unread replies hang on.
+    pub fn unread_threads(&self) -> impl Iterator<Item = &MessageId> {
+        self.threads.iter().map(|unread| &unread.thread)
+    }
+
     /// How many messages are unread, by what counts.
     pub fn unread(&self, counting: Counting) -> i64 {
         let direct = self.kind == RoomKind::Direct;

@@ -1,7 +1,8 @@
 //! What changed and what was deleted, for clients that were away.
 
 use axum::extract::State;
-use hansard_domain::id::RoomId;
+use hansard_domain::id::{RoomId, Timestamp};
+use hansard_projections::messages::{Changed, Cursor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -30,10 +31,16 @@ struct SyncMessages {
     #[serde(rename = "roomId")]
     #[param(required = true)]
     room_id: Option<String>,
-    /// ISO 8601.
+    /// ISO 8601: everything since this time, at once.
     #[serde(rename = "lastUpdate")]
-    #[param(required = true)]
     last_update: Option<String>,
+    /// `UPDATED` or `DELETED`: one page of that kind.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// A cursor: what happened after it, the earliest first. 0 begins.
+    next: Option<String>,
+    /// A cursor: what happened before it, the latest first.
+    previous: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -49,6 +56,8 @@ struct SyncAnswer {
 struct SyncResult {
     updated: Vec<Message>,
     deleted: Vec<DeletedAt>,
+    /// Of a page.
+    cursor: Option<SyncCursor>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -59,45 +68,151 @@ struct DeletedAt {
     deleted_at: String,
 }
 
+/// Where to read on: milliseconds since 1970, as text; `null` where there is nothing.
+#[derive(Debug, Serialize, ToSchema)]
+struct SyncCursor {
+    next: Option<String>,
+    previous: Option<String>,
+}
+
+impl SyncCursor {
+    fn of<T>(asked: Cursor, changed: &Changed<T>) -> Self {
+        let text = |at: Option<Timestamp>| at.map(|at| at.0.to_string());
+        let (back, on) = (
+            text(changed.first),
+            text(changed.last.filter(|_| changed.more)),
+        );
+        match asked {
+            Cursor::After(_) => Self {
+                next: on,
+                previous: back,
+            },
+            Cursor::Before(_) => Self {
+                next: back,
+                previous: on,
+            },
+        }
+    }
+}
+
+/// What is asked for.
+enum Asked {
+    Since(Timestamp),
+    Updated(Cursor),
+    Deleted(Cursor),
+}
+
+impl SyncMessages {
+    fn read(&self) -> Result<Asked, Failure> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let (next, previous) = (given(&self.next), given(&self.previous));
+        let paged = next.is_some() || previous.is_some();
+        let kind = given(&self.kind);
+        if kind.is_none() && !paged {
+            let since = required(
+                self.last_update.as_deref(),
+                "error-lastUpdate-param-not-provided",
+                "The required \"lastUpdate\" query param is missing.",
+            )?;
+            return time(since).map(Asked::Since).ok_or_else(|| {
+                Failure::refused(
+                    "error-roomId-param-invalid",
+                    "The \"lastUpdate\" query parameter must be a valid date.",
+                )
+            });
+        }
+        if given(&self.last_update).is_some() {
+            return Err(Failure::refused(
+                "error-cursor-and-lastUpdate-conflict",
+                "Pages are read with \"next\" or \"previous\", not with \"lastUpdate\".",
+            ));
+        }
+        let cursor = |text: &str| {
+            let at = text.trim().parse().ok().and_then(Timestamp::of_millis);
+            at.ok_or_else(|| {
+                Failure::refused(
+                    "error-invalid-cursor",
+                    "\"next\" and \"previous\" are milliseconds since 1970.",
+                )
+            })
+        };
+        let cursor = match (next, previous) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::refused(
+                    "error-cursor-conflict",
+                    "Only one of \"next\" and \"previous\" can be asked for.",
+                ));
+            }
+            (None, Some(before)) => Cursor::Before(cursor(&before)?),
+            (Some(after), None) => Cursor::After(cursor(&after)?),
+            (None, None) => Cursor::After(Timestamp::EARLIEST),
+        };
+        match kind.as_deref() {
+            Some("UPDATED") => Ok(Asked::Updated(cursor)),
+            Some("DELETED") => Ok(Asked::Deleted(cursor)),
+            Some(_) => Err(Failure::refused(
+                "error-type-param-not-supported",
+                "The \"type\" must be \"UPDATED\" or \"DELETED\".",
+            )),
+            None => Err(Failure::refused(
+                "error-type-param-required",
+                "The \"type\" of the page, \"UPDATED\" or \"DELETED\", is missing.",
+            )),
+        }
+    }
+}
+
 /// What was sent, changed or deleted in a room since a time.
+///
+/// All of it at once with `lastUpdate`; or a page of one kind with `type` and `next` or `previous`, the
+/// cursors that the page before told. A page holds more than `count` messages where the last of them
+/// have the same time.
 #[utoipa::path(
     get, path = "/api/v1/chat.syncMessages", tag = "chat",
-    params(SyncMessages), responses((status = 200, body = SyncAnswer), Failure)
+    params(SyncMessages, PagingParams), responses((status = 200, body = SyncAnswer), Failure)
 )]
 async fn sync_messages(
     caller: Caller,
     State(app): State<App>,
     Params(asked): Params<SyncMessages>,
+    paging: Paging,
 ) -> Result<Written, Failure> {
     let room = required(
         asked.room_id.as_deref(),
         "error-roomId-param-not-provided",
         "The required \"roomId\" query param is missing.",
     )?;
-    let since = required(
-        asked.last_update.as_deref(),
-        "error-lastUpdate-param-not-provided",
-        "The required \"lastUpdate\" query param is missing.",
-    )?;
-    let since = time(since).ok_or_else(|| {
-        Failure::refused(
-            "error-roomId-param-invalid",
-            "The \"lastUpdate\" query parameter must be a valid date.",
-        )
-    })?;
+    let wanted = asked.read()?;
     let room = RoomId::new(room);
     require_readable(&app, &caller, &room, not_allowed("Not allowed"))?;
     let messages = &app.views.messages;
-    let updated = messages.updated(caller.user(), &room, since, None).await?;
-    let (deleted, _) = messages.deleted(&room, since, Default::default()).await?;
+    let (updated, deleted, cursor) = match wanted {
+        Asked::Since(since) => {
+            let updated = messages.updated(caller.user(), &room, since).await?;
+            let (deleted, _) = messages.deleted(&room, since, Default::default()).await?;
+            (updated.json, deleted, None)
+        }
+        Asked::Updated(cursor) => {
+            let page = messages.updated_page(caller.user(), &room, cursor, paging.count);
+            let page = page.await?;
+            let told = SyncCursor::of(cursor, &page);
+            (page.found.json, Vec::new(), Some(told))
+        }
+        Asked::Deleted(cursor) => {
+            let page = messages.deleted_page(&room, cursor, paging.count).await?;
+            let told = SyncCursor::of(cursor, &page);
+            ("[]".to_owned(), page.found, Some(told))
+        }
+    };
     let deleted: Vec<_> = deleted
         .iter()
         .map(|gone| json!({ "_id": gone.id, "_deletedAt": gone.at.iso() }))
         .collect();
+    let cursor = cursor.map(|cursor| format!(",\"cursor\":{}", json!(cursor)));
     let result = format!(
-        "{{\"updated\":{},\"deleted\":{}}}",
-        updated.json,
-        Value::from(deleted)
+        "{{\"updated\":{updated},\"deleted\":{}{}}}",
+        Value::from(deleted),
+        cursor.unwrap_or_default()
     );
     Ok(Written::new().json("result", &result))
 }

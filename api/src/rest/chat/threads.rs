@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
-use hansard_projections::messages::{Found, Order, ThreadKind};
+use hansard_projections::messages::{Found, Order, Replies, ThreadKind};
+use hansard_projections::subscriptions::{self, Subscription};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -18,6 +19,7 @@ use crate::rest::message_shape::{
     Message, MessagesAnswer, Written, order, project, readable, require_readable,
 };
 use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::rooms::history::{between, unknown_condition};
 use crate::rest::time::time;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -52,6 +54,9 @@ struct ThreadsAnswer {
 }
 
 /// The threads of a room, those replied to last first.
+///
+/// A page does not end between two threads that were last replied to at the same time, and so can hold
+/// more than `count`.
 #[utoipa::path(
     get, path = "/api/v1/chat.getThreadsList", tag = "chat",
     params(ThreadsOf, PagingParams), responses((status = 200, body = ThreadsAnswer), Failure)
@@ -68,8 +73,10 @@ async fn threads(
     let kind = match asked.kind.as_deref() {
         Some("following") => ThreadKind::Following,
         Some("unread") => {
-            let model = app.commands.model();
-            ThreadKind::Unread(model.subscription(&room, caller.user()).read)
+            let mut reading = app.views.subscriptions.read().await?;
+            let own = subscriptions::one(&mut reading, &room, caller.user()).await?;
+            let unread = own.iter().flat_map(Subscription::unread_threads);
+            ThreadKind::Unread(unread.cloned().collect())
         }
         _ => ThreadKind::All,
     };
@@ -90,6 +97,9 @@ struct InThread {
 }
 
 /// The replies of a thread, the oldest first.
+///
+/// `query` takes a condition on `ts`, the time. A page holds more than `count` messages where the last
+/// of them have the same time.
 #[utoipa::path(
     get, path = "/api/v1/chat.getThreadMessages", tag = "chat",
     params(InThread, PagingParams), responses((status = 200, body = MessagesAnswer), Failure)
@@ -104,12 +114,26 @@ async fn thread(
     let tmid = required_tmid(asked.tmid.as_deref())?;
     let parent = parent(&app, &caller, tmid).await?;
     let order = order(&paging, Order::OldestFirst);
+    let replies = replies(&paging)?;
     let messages = &app.views.messages;
     let found = messages
-        .thread(caller.user(), &parent, order, (&paging).into())
+        .thread(caller.user(), &parent, replies, order, (&paging).into())
         .await?;
     let found = project(found, &paging)?;
     Ok(Written::new().page("messages", &found, paging.offset))
+}
+
+/// Which replies a client's own filter lets through: those between two times.
+fn replies(paging: &Paging) -> Result<Replies, Failure> {
+    let mut replies = Replies::default();
+    for (name, wanted) in paging.query.iter().flatten() {
+        match name.as_str() {
+            "tmid" => {}
+            "ts" => (replies.oldest, replies.latest) = between(wanted)?,
+            _ => return Err(unknown_condition(name)),
+        }
+    }
+    Ok(replies)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -188,6 +188,10 @@ macro_rules! section_endpoints {
         }
 
         /// A page of a room's history, the newest message first.
+        ///
+        /// A page does not end between two messages of the same time: it holds more than `count`
+        /// messages, by a thousand at most, where the last of them share a time. So whoever reads on
+        /// with the time of the last message as `latest` misses nothing.
         #[utoipa::path(
             get, path = concat!("/api/v1/", $prefix, ".history"),
             operation_id = concat!($prefix, ".history"), tag = $prefix,
@@ -205,6 +209,8 @@ macro_rules! section_endpoints {
         }
 
         /// A page of all messages of a room.
+        ///
+        /// It does not end between two messages of the same time, and so can hold more than `count`.
         #[utoipa::path(
             get, path = concat!("/api/v1/", $prefix, ".messages"),
             operation_id = concat!($prefix, ".messages"), tag = $prefix,

@@ -104,7 +104,7 @@ pub async fn history(
     };
     if asked.unreads == Some(true) {
         answer.unread_not_loaded = Some(0);
-        if let Some((after, before)) = history.oldest.zip(oldest_of(&answer.messages)) {
+        if let Some((after, before)) = history.oldest.zip(found.last) {
             let unread = app
                 .views
                 .messages
@@ -186,12 +186,6 @@ fn raw(json: String) -> Result<Box<RawValue>, Failure> {
     })
 }
 
-/// The time of the last message of a page.
-fn oldest_of(messages: &RawValue) -> Option<Timestamp> {
-    let messages: Vec<Map<String, Value>> = hansard_domain::json::from_str(messages.get()).ok()?;
-    Timestamp::parse(messages.last()?.get("ts")?.as_str()?)
-}
-
 fn projected(found: Found, paging: &Paging) -> Result<Found, Failure> {
     let Some(fields) = &paging.fields else {
         return Ok(found);
@@ -213,39 +207,51 @@ fn projected(found: Found, paging: &Paging) -> Result<Found, Failure> {
 fn filter(query: &Map<String, Value>, viewer: &UserId) -> Result<Filter, Failure> {
     let mut filter = Filter::default();
     for (name, wanted) in query {
-        let text = || wanted.as_str().ok_or_else(|| unknown(name));
+        let text = || wanted.as_str().ok_or_else(|| unknown_condition(name));
         match name.as_str() {
             "rid" => {}
             "_id" => filter.id = Some(text()?.into()),
             "u._id" => filter.sender = Some(text()?.into()),
             "tmid" => filter.thread = Some(text()?.into()),
             "t" => filter.kinds = vec![text()?.to_owned()],
-            "mentions._id" => filter.mentions = listed(wanted).ok_or_else(|| unknown(name))?,
+            "mentions._id" => {
+                filter.mentions = listed(wanted).ok_or_else(|| unknown_condition(name))?;
+            }
             "starred._id" => {
-                let asked = listed(wanted).ok_or_else(|| unknown(name))?;
+                let asked = listed(wanted).ok_or_else(|| unknown_condition(name))?;
                 if asked.iter().any(|id| id != viewer) {
                     return Err(Failure::refused("error-invalid-query", OTHERS_STARS));
                 }
                 filter.starred_by = asked;
             }
             "pinned" if *wanted == Value::Bool(true) => filter.pinned = true,
-            "ts" => {
-                let bounds = wanted.as_object().ok_or_else(|| unknown(name))?;
-                for (bound, at) in bounds {
-                    let at = time_in(at).ok_or_else(invalid_date)?;
-                    match bound.as_str() {
-                        "$gte" => filter.oldest = Some(at),
-                        "$gt" => filter.oldest = Some(at.next()),
-                        "$lte" => filter.latest = Some(at),
-                        "$lt" => filter.latest = Some(at.previous()),
-                        _ => return Err(unknown(bound)),
-                    }
-                }
-            }
-            _ => return Err(unknown(name)),
+            "ts" => (filter.oldest, filter.latest) = between(wanted)?,
+            _ => return Err(unknown_condition(name)),
         }
     }
     Ok(filter)
+}
+
+/// The first and the last time that a condition on times lets through.
+pub fn between(condition: &Value) -> Result<(Option<Timestamp>, Option<Timestamp>), Failure> {
+    let bounds = condition
+        .as_object()
+        .ok_or_else(|| unknown_condition("ts"))?;
+    let (mut oldest, mut latest) = (None, None);
+    for (bound, at) in bounds {
+        let at = time_in(at).ok_or_else(invalid_date)?;
+        match bound.as_str() {
+            "$gte" => oldest = oldest.max(Some(at)),
+            "$gt" => oldest = oldest.max(Some(at.next())),
+            "$lte" => latest = Some(latest.map_or(at, |latest: Timestamp| latest.min(at))),
+            "$lt" => {
+                let at = at.previous();
+                latest = Some(latest.map_or(at, |latest: Timestamp| latest.min(at)));
+            }
+            _ => return Err(unknown_condition(bound)),
+        }
+    }
+    Ok((oldest, latest))
 }
 
 fn listed(wanted: &Value) -> Option<Vec<UserId>> {
@@ -257,7 +263,7 @@ fn listed(wanted: &Value) -> Option<Vec<UserId>> {
     list.iter().map(|id| Some(id.as_str()?.into())).collect()
 }
 
-fn unknown(name: &str) -> Failure {
+pub fn unknown_condition(name: &str) -> Failure {
     let reason = format!("Invalid query parameter provided: \"{name}\"");
     Failure::refused("error-invalid-query", &reason)
 }

@@ -2,7 +2,7 @@
 
 #[macro_use]
 mod endpoints;
-mod history;
+pub mod history;
 pub mod index;
 mod list;
 mod request;

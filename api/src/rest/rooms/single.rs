@@ -106,7 +106,7 @@ async fn get(
         })
     });
     let since = since.transpose()?;
-    let mut reading = app.views.rooms.read().await?;
+    let mut reading = app.views.rooms.moment().await?;
     let found = view::of_member(&mut reading, caller.user(), since).await?;
     let removed = match since {
         Some(since) => view::removed_since(&mut reading, since).await?,

@@ -74,7 +74,7 @@ async fn get(
     });
     let since = since.transpose()?;
     let (channels, direct) = counting(&app);
-    let mut reading = app.views.subscriptions.read().await?;
+    let mut reading = app.views.subscriptions.moment().await?;
     let found = view::of_account(&mut reading, caller.user()).await?;
     let removed = match since {
         Some(since) => view::removed_since(&mut reading, caller.user(), since).await?,

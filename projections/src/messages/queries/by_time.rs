@@ -1,0 +1,203 @@
+//! Pages of what is ordered by time.
+//!
+//! Clients page by time: they ask for what lies before (or after) the time of the last message they
+//! have. So a page must not end between two messages of the same time, or the second is never seen: it
+//! is lengthened to the end of such a group, by at most [`LONGER`] messages. A group that is longer
+//! still is cut, and the rest of it is found by asking for the same stretch with an `offset`.
+
+use futures::TryStreamExt;
+use hansard_domain::id::Timestamp;
+use sqlx::{AnyConnection, Connection, Row as _};
+
+use super::{Found, Slice, count};
+use crate::sql::Query;
+use crate::view::ViewError;
+
+/// By how many messages a page is lengthened at most. Times within a room rise strictly unless it is
+/// faster than a thousand messages a second for longer than a second; then what one commit holds
+/// shares a time, which is some hundred messages at most.
+const LONGER: u64 = 1_000;
+
+/// A page of more messages is read row by row: joined by the database it could outgrow the longest
+/// text that it can make.
+const JOINED: u64 = 1_000;
+
+/// The statements that pages of one list are made of; see [`by_time!`].
+pub(super) struct ByTime {
+    /// The page as one row, with the times at its ends and how many messages have the last one.
+    pub page: &'static str,
+    /// How many there are from the beginning of the list through a time.
+    pub through: &'static str,
+    /// A row for each message: its JSON and its time.
+    pub rows: &'static str,
+}
+
+/// The statements of a list: the column of its time, what comes first, the numbers of the two
+/// parameters that come last (limit and offset), and what is listed (`FROM message m WHERE …`).
+macro_rules! by_time {
+    ($time:literal, newest first, $limit:literal, $offset:literal, $($listed:tt)*) => {
+        by_time!(@ $time, " DESC", "max", "min", ">=", $limit, $offset, $($listed)*)
+    };
+    ($time:literal, oldest first, $limit:literal, $offset:literal, $($listed:tt)*) => {
+        by_time!(@ $time, "", "min", "max", "<=", $limit, $offset, $($listed)*)
+    };
+    (
+        @ $time:literal, $order:literal, $first:literal, $last:literal, $through:literal,
+        $limit:literal, $offset:literal, $($listed:tt)*
+    ) => {
+        $crate::messages::queries::by_time::ByTime {
+            page: concat!(
+                "SELECT p.many, p.joined, p.first, p.last, (SELECT count(*) ", $($listed)*, " AND ",
+                $time, " = p.last) FROM (SELECT count(*) AS many, string_agg(one, ',') AS joined, ",
+                $first, "(at) AS first, ", $last, "(at) AS last FROM (SELECT ", one!(), " AS one, ",
+                $time, " AS at ", $($listed)*, " ORDER BY ", $time, $order, ", m.position", $order,
+                " LIMIT ", $limit, " OFFSET ", $offset, ") AS page) AS p"
+            ),
+            through: concat!("SELECT count(*) ", $($listed)*, " AND ", $time, " ", $through, " ", $limit),
+            rows: concat!(
+                "SELECT ", one!(), " AS one, ", $time, " AS at ", $($listed)*, " ORDER BY ", $time,
+                $order, ", m.position", $order, " LIMIT ", $limit, " OFFSET ", $offset
+            ),
+        }
+    };
+}
+pub(super) use by_time;
+
+/// A page that may end inside a group of equal times.
+struct Cut {
+    found: Found,
+    /// How many messages have the time of the last one, in the page or not.
+    group: u64,
+}
+
+impl Cut {
+    fn is_whole(&self, wanted: u64) -> bool {
+        self.found.count < wanted || self.group <= 1
+    }
+}
+
+impl ByTime {
+    /// The part of the list that is asked for, lengthened where it has to be. `bound` gives a statement
+    /// its parameters, all but those of the limit and the offset.
+    pub async fn find(
+        &self,
+        tables: &mut AnyConnection,
+        slice: Slice,
+        bound: impl Fn(&'static str) -> Query,
+    ) -> Result<Found, ViewError> {
+        let Some(wanted) = slice.count.filter(|count| *count <= JOINED) else {
+            return self.long(tables, slice, &bound).await;
+        };
+        let cut = self.cut(tables, slice, wanted, &bound).await?;
+        if cut.is_whole(wanted) {
+            return Ok(cut.found);
+        }
+        // The list may have moved since: what follows is of one moment.
+        let mut moment = tables.begin().await?;
+        let mut cut = self.cut(&mut moment, slice, wanted, &bound).await?;
+        if !cut.is_whole(wanted)
+            && let Some(last) = cut.found.last
+        {
+            let through = count(&mut moment, bound(self.through).bind(last.0)).await?;
+            let longer = through.saturating_sub(slice.offset).min(wanted + LONGER);
+            if longer > wanted {
+                cut = self.cut(&mut moment, slice, longer, &bound).await?;
+            }
+        }
+        moment.commit().await?;
+        Ok(cut.found)
+    }
+
+    async fn cut(
+        &self,
+        tables: &mut AnyConnection,
+        slice: Slice,
+        limit: u64,
+        bound: &impl Fn(&'static str) -> Query,
+    ) -> Result<Cut, ViewError> {
+        let page = bound(self.page).bind(limit as i64).bind(slice.skip());
+        let row = page.fetch_one(tables).await?;
+        Ok(Cut {
+            found: Found {
+                first: row.try_get::<Option<i64>, _>(2)?.map(Timestamp),
+                last: row.try_get::<Option<i64>, _>(3)?.map(Timestamp),
+                ..Found::joined(&row)?
+            },
+            group: row.try_get::<i64, _>(4)? as u64,
+        })
+    }
+
+    async fn long(
+        &self,
+        tables: &mut AnyConnection,
+        slice: Slice,
+        bound: &impl Fn(&'static str) -> Query,
+    ) -> Result<Found, ViewError> {
+        let most = Slice {
+            count: slice.count.map(|count| count.saturating_add(LONGER)),
+            ..slice
+        };
+        let rows = bound(self.rows).bind(most.limit()).bind(most.skip());
+        let mut rows = rows.fetch(tables);
+        let mut found = Found {
+            json: "[".to_owned(),
+            ..Found::default()
+        };
+        while let Some(row) = rows.try_next().await? {
+            let at = Some(Timestamp(row.try_get(1)?));
+            if slice.count.is_some_and(|count| found.count >= count) && found.last != at {
+                break;
+            }
+            if found.count > 0 {
+                found.json.push(',');
+            }
+            found.json.push_str(row.try_get(0)?);
+            found.first = found.first.or(at);
+            found.last = at;
+            found.count += 1;
+        }
+        found.json.push(']');
+        Ok(found)
+    }
+}
+
+/// A part of a list in memory, each item with its time, lengthened in the same way.
+pub(super) fn cut<T>(all: &[(T, Timestamp)], slice: Slice) -> &[(T, Timestamp)] {
+    let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let rest = &all[place(slice.offset).min(all.len())..];
+    let wanted = slice.count.map_or(rest.len(), place).min(rest.len());
+    let Some((_, last)) = rest[..wanted].last() else {
+        return &[];
+    };
+    let more = rest[wanted..].iter().take_while(|(_, at)| at == last);
+    &rest[..wanted + more.take(place(LONGER)).count()]
+}
+
+/// How many items have to be at hand so that [`cut`] can cut so many.
+pub(super) fn enough(count: Option<u64>) -> Option<u64> {
+    count.map(|count| count.saturating_add(LONGER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_ends_between_two_times() {
+        let all: Vec<_> = [9, 8, 8, 8, 7]
+            .into_iter()
+            .map(|at| ((), Timestamp(at)))
+            .collect();
+        let times = |offset, count| -> Vec<i64> {
+            let slice = Slice { offset, count };
+            cut(&all, slice).iter().map(|((), at)| at.0).collect()
+        };
+        assert_eq!(times(0, Some(1)), [9]);
+        assert_eq!(times(0, Some(2)), [9, 8, 8, 8]);
+        assert_eq!(times(2, Some(1)), [8, 8]);
+        assert_eq!(times(4, Some(5)), [7]);
+        assert_eq!(times(0, None), [9, 8, 8, 8, 7]);
+        assert_eq!(times(9, Some(2)), [0; 0]);
+        assert_eq!(times(0, Some(0)), [0; 0]);
+    }
+}

@@ -1,0 +1,243 @@
+//! What can be asked about messages.
+//!
+//! A page is one row: the database puts the finished messages, their authors and the viewer's own
+//! star together, because a row costs more on its way than a message. A page and its total are of one
+//! moment, and a page [by time](by_time) ends between two times.
+
+/// A message as the viewer `$1` sees it: the author in front, its star if it gave one.
+macro_rules! one {
+    () => {
+        "'{\"u\":' || coalesce( \
+             (SELECT a.wire FROM author a WHERE a.id = m.sender), \
+             '{\"_id\":\"' || m.sender || '\"}' \
+         ) || CASE WHEN m.stars > 0 AND EXISTS ( \
+             SELECT 1 FROM star v WHERE v.room = m.room AND v.user_id = $1 \
+             AND v.at = m.at AND v.position = m.position \
+         ) THEN ',\"starred\":[{\"_id\":\"' || $1 || '\"}],' ELSE ',' END || substr(m.wire, 2)"
+    };
+}
+
+/// How many messages a selection has, and their JSON, joined. The inner selection is ordered and
+/// bounded, so it is aggregated in its order.
+macro_rules! page {
+    ($selection:literal) => {
+        concat!(
+            "SELECT count(*), string_agg(one, ',') FROM (SELECT ",
+            one!(),
+            " AS one ",
+            $selection,
+            ") AS page"
+        )
+    };
+}
+
+mod by_time;
+mod changes;
+mod history;
+mod list;
+mod marks;
+mod prune;
+mod threads;
+
+use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row as _};
+
+pub use self::changes::{Changed, Cursor, Deleted};
+#[cfg(test)]
+pub(super) use self::history::page as history_page;
+pub use self::history::{History, Unread};
+pub use self::list::Filter;
+pub use self::threads::{Replies, ThreadKind};
+use crate::rows::ByKey;
+use crate::sql::{self, Query};
+use crate::store::Store;
+use crate::view::ViewError;
+
+const SINGLE: &str = concat!(
+    "SELECT ",
+    one!(),
+    " AS one, m.room, m.sender, m.at, m.thread FROM message m WHERE m.id = $2"
+);
+
+const AMONG: ByKey = ByKey::new(concat!(
+    "SELECT count(*), string_agg(one, ',') FROM (SELECT ",
+    one!(),
+    " AS one FROM message m WHERE m.id IN"
+));
+
+/// Which part of a list; `count` of `None` is all of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Slice {
+    pub offset: u64,
+    pub count: Option<u64>,
+}
+
+impl Slice {
+    fn limit(self) -> i64 {
+        self.count
+            .map_or(i64::MAX, |count| i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
+    fn skip(self) -> i64 {
+        i64::try_from(self.offset).unwrap_or(i64::MAX)
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    NewestFirst,
+    OldestFirst,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// A JSON array of messages.
+    pub json: String,
+    /// How many stand in it: those that were asked for, and up to a thousand more where the last of
+    /// them share a time.
+    pub count: u64,
+    /// How many there are altogether, where the query counts them.
+    pub total: u64,
+    /// The times of the first and of the last of them, by which they are ordered; `None` where nothing
+    /// was found, or the list has another order.
+    pub first: Option<Timestamp>,
+    pub last: Option<Timestamp>,
+    /// How many events the view was behind; see [`Reading::lag`](crate::Reading::lag).
+    pub lag: u64,
+}
+
+impl Found {
+    /// From a row that begins with a number of messages and their JSON, joined.
+    fn joined(row: &AnyRow) -> Result<Self, ViewError> {
+        let joined: Option<String> = row.try_get(1)?;
+        let joined = joined.unwrap_or_default();
+        let mut json = String::with_capacity(joined.len() + 2);
+        json.push('[');
+        json.push_str(&joined);
+        json.push(']');
+        Ok(Self {
+            json,
+            count: row.try_get::<i64, _>(0)? as u64,
+            ..Self::default()
+        })
+    }
+}
+
+/// Where a message stands, and the message itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageHead {
+    pub room: RoomId,
+    pub sender: UserId,
+    pub at: Timestamp,
+    pub thread: Option<MessageId>,
+    /// The message as JSON.
+    pub json: String,
+}
+
+/// The queries.
+#[derive(Clone)]
+pub struct Messages {
+    store: Store,
+}
+
+impl Messages {
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// One message; `None` if it is not there, or no more.
+    pub async fn single(
+        &self,
+        viewer: &UserId,
+        id: &MessageId,
+    ) -> Result<Option<MessageHead>, ViewError> {
+        let mut reading = self.store.read().await?;
+        let row = sql::query(SINGLE)
+            .bind(viewer.to_string())
+            .bind(id.to_string())
+            .fetch_optional(&mut reading)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(MessageHead {
+            json: row.try_get(0)?,
+            room: RoomId::new(row.try_get::<String, _>(1)?),
+            sender: UserId::new(row.try_get::<String, _>(2)?),
+            at: Timestamp(row.try_get(3)?),
+            thread: row.try_get::<Option<String>, _>(4)?.map(MessageId::new),
+        }))
+    }
+
+    /// Messages by their ids, which are in this order of time; those that are gone are left out.
+    pub async fn among(
+        &self,
+        viewer: &UserId,
+        ids: &[MessageId],
+        order: Order,
+    ) -> Result<Found, ViewError> {
+        let among = match order {
+            Order::NewestFirst => AMONG.then("ORDER BY m.at DESC, m.position DESC) AS page"),
+            Order::OldestFirst => AMONG.then("ORDER BY m.at, m.position) AS page"),
+        };
+        let mut reading = self.store.moment().await?;
+        let (mut json, mut count) = (String::from("["), 0);
+        for row in among.fetch_with(&mut reading, viewer.as_str(), ids).await? {
+            let Some(page) = row.try_get::<Option<String>, _>(1)? else {
+                continue;
+            };
+            count += row.try_get::<i64, _>(0)? as u64;
+            json.push_str(if json.len() == 1 { "" } else { "," });
+            json.push_str(&page);
+        }
+        json.push(']');
+        Ok(Found {
+            json,
+            count,
+            total: count,
+            lag: reading.lag,
+            ..Found::default()
+        })
+    }
+
+    /// The ids that stand among these.
+    pub async fn existing(&self, ids: &[MessageId]) -> Result<Vec<MessageId>, ViewError> {
+        let mut reading = self.store.read().await?;
+        let rows = ByKey::new("SELECT id FROM message WHERE id IN")
+            .fetch(&mut reading, ids)
+            .await?;
+        rows.iter()
+            .map(|row| Ok(MessageId::new(row.try_get::<String, _>(0)?)))
+            .collect()
+    }
+}
+
+async fn page(tables: &mut AnyConnection, query: Query) -> Result<Found, ViewError> {
+    Found::joined(&query.fetch_one(tables).await?)
+}
+
+async fn count(tables: &mut AnyConnection, query: Query) -> Result<u64, ViewError> {
+    Ok(query.fetch_one(tables).await?.try_get::<i64, _>(0)? as u64)
+}
+
+/// `|a|b|`, which a statement looks an item up in; `||` for none.
+fn joined(items: &[impl AsRef<str>]) -> String {
+    let mut joined = String::from("|");
+    for item in items {
+        joined.push_str(item.as_ref());
+        joined.push('|');
+    }
+    if items.is_empty() {
+        joined.push('|');
+    }
+    joined
+}
+
+fn or_empty(id: Option<&impl AsRef<str>>) -> String {
+    id.map_or_else(String::new, |id| id.as_ref().to_owned())
+}

@@ -1,0 +1,208 @@
+//! Threads: the messages that they hang on, and the replies.
+
+use std::collections::HashSet;
+
+use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use serde_json::Value;
+use sqlx::Row as _;
+
+use super::by_time::{ByTime, by_time, cut};
+use super::{Found, Messages, Order, Slice, count};
+use crate::sql;
+use crate::view::ViewError;
+
+/// The replies of the thread `$2` between two times.
+macro_rules! replies {
+    () => {
+        "FROM message m WHERE m.thread = $2 AND m.at >= $3 AND m.at <= $4"
+    };
+}
+
+const THREAD: ByTime = by_time!("m.at", oldest first, "$5", "$6", replies!());
+const THREAD_NEWEST: ByTime = by_time!("m.at", newest first, "$5", "$6", replies!());
+const REPLIES: &str = concat!("SELECT count(*) ", replies!());
+
+const THREADS: ByTime = by_time!(
+    "m.last_reply",
+    newest first,
+    "$3",
+    "$4",
+    "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL"
+);
+
+const EACH_THREAD: &str = concat!(
+    "SELECT ",
+    one!(),
+    " AS one, m.id, m.last_reply FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL \
+     ORDER BY m.last_reply DESC, m.position DESC"
+);
+
+const THREAD_UPDATED: ByTime = by_time!(
+    "m.at",
+    oldest first,
+    "$4",
+    "$5",
+    "FROM message m WHERE m.thread = $2 AND m.updated > $3"
+);
+
+const THREADS_UPDATED: ByTime = by_time!(
+    "m.last_reply",
+    newest first,
+    "$4",
+    "$5",
+    "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL AND m.updated > $3"
+);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ThreadKind {
+    All,
+    /// Those that the viewer follows.
+    Following,
+    /// These, which the viewer has not read.
+    Unread(HashSet<MessageId>),
+}
+
+/// Which replies of a thread.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Replies {
+    /// Not before this.
+    pub oldest: Option<Timestamp>,
+    /// Not after this.
+    pub latest: Option<Timestamp>,
+}
+
+impl Messages {
+    /// The replies of a thread.
+    pub async fn thread(
+        &self,
+        viewer: &UserId,
+        parent: &MessageId,
+        replies: Replies,
+        order: Order,
+        slice: Slice,
+    ) -> Result<Found, ViewError> {
+        let mut reading = self.store.moment().await?;
+        let bound = |sql: &'static str| {
+            sql::query(sql)
+                .bind(viewer.to_string())
+                .bind(parent.to_string())
+                .bind(replies.oldest.map_or(i64::MIN, |at| at.0))
+                .bind(replies.latest.map_or(i64::MAX, |at| at.0))
+        };
+        let statements = match order {
+            Order::OldestFirst => THREAD,
+            Order::NewestFirst => THREAD_NEWEST,
+        };
+        let page = statements.find(&mut reading, slice, bound).await?;
+        Ok(Found {
+            total: count(&mut reading, bound(REPLIES)).await?,
+            lag: reading.lag,
+            ..page
+        })
+    }
+
+    /// Messages that threads hang on, those replied to last first; `text` is looked for in them,
+    /// whatever its case.
+    pub async fn threads(
+        &self,
+        viewer: &UserId,
+        room: &RoomId,
+        kind: &ThreadKind,
+        text: &str,
+        slice: Slice,
+    ) -> Result<Found, ViewError> {
+        let mut reading = self.store.moment().await?;
+        let bound = |sql: &'static str| {
+            sql::query(sql)
+                .bind(viewer.to_string())
+                .bind(room.to_string())
+        };
+        if *kind == ThreadKind::All && text.is_empty() {
+            let page = THREADS.find(&mut reading, slice, bound).await?;
+            let all = sql::query(
+                "SELECT count(*) FROM message WHERE room = $1 AND last_reply IS NOT NULL",
+            );
+            return Ok(Found {
+                total: count(&mut reading, all.bind(room.to_string())).await?,
+                lag: reading.lag,
+                ..page
+            });
+        }
+        // A room's threads are few beside its messages: what is not a column is looked at here.
+        let rows = bound(EACH_THREAD).fetch_all(&mut reading).await?;
+        let text = text.to_lowercase();
+        let mut chosen: Vec<(String, Timestamp)> = Vec::new();
+        for row in rows {
+            let (json, id): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            // What can't be read is left out of what is looked for in it.
+            let Ok(message) = hansard_domain::json::from_str::<Value>(&json) else {
+                continue;
+            };
+            let says = message["msg"]
+                .as_str()
+                .is_some_and(|msg| msg.to_lowercase().contains(&text));
+            let wanted = match kind {
+                ThreadKind::All => true,
+                ThreadKind::Following => follows(&message, viewer),
+                ThreadKind::Unread(threads) => threads.contains(id.as_str()),
+            };
+            if says && wanted {
+                chosen.push((json, Timestamp(row.try_get(2)?)));
+            }
+        }
+        let total = chosen.len() as u64;
+        let page = cut(&chosen, slice);
+        let page: Vec<&str> = page.iter().map(|(json, _)| json.as_str()).collect();
+        Ok(Found {
+            json: format!("[{}]", page.join(",")),
+            count: page.len() as u64,
+            total,
+            lag: reading.lag,
+            ..Found::default()
+        })
+    }
+
+    /// What was sent or changed in a thread after a time.
+    pub async fn thread_updated(
+        &self,
+        viewer: &UserId,
+        parent: &MessageId,
+        since: Timestamp,
+    ) -> Result<Found, ViewError> {
+        let mut reading = self.store.read().await?;
+        let lag = reading.lag;
+        let bound = |sql: &'static str| {
+            sql::query(sql)
+                .bind(viewer.to_string())
+                .bind(parent.to_string())
+                .bind(since.0)
+        };
+        let all = THREAD_UPDATED.find(&mut reading, Slice::default(), bound);
+        Ok(Found { lag, ..all.await? })
+    }
+
+    /// The messages that threads hang on in a room and that changed after a time: with a reply, for
+    /// one.
+    pub async fn threads_updated(
+        &self,
+        viewer: &UserId,
+        room: &RoomId,
+        since: Timestamp,
+    ) -> Result<Found, ViewError> {
+        let mut reading = self.store.read().await?;
+        let lag = reading.lag;
+        let bound = |sql: &'static str| {
+            sql::query(sql)
+                .bind(viewer.to_string())
+                .bind(room.to_string())
+                .bind(since.0)
+        };
+        let all = THREADS_UPDATED.find(&mut reading, Slice::default(), bound);
+        Ok(Found { lag, ..all.await? })
+    }
+}
+
+fn follows(message: &Value, user: &UserId) -> bool {
+    let followers = message["replies"].as_array();
+    followers.is_some_and(|all| all.iter().any(|follower| follower == user.as_str()))
+}
