@@ -46,6 +46,11 @@ pub fn claim_key(secret: &DataKey, namespace: Namespace, name: &str) -> String {
     key
 }
 
+/// Whether two names are one to whoever claims them: they may differ in the case of their letters.
+pub fn same_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
 #[derive(
     Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
 )]

@@ -8,6 +8,7 @@ mod batches;
 mod catalog;
 mod engine;
 mod feed;
+mod folding;
 mod generation;
 mod lane;
 mod nodes;
@@ -19,6 +20,8 @@ pub mod configuration;
 pub mod deliveries;
 pub mod lag;
 pub mod messages;
+#[cfg(test)]
+mod moment_tests;
 pub mod projector;
 pub mod rebuild;
 pub mod replay;

@@ -1,7 +1,7 @@
 //! Changes of who an account is: by an administrator, or by its user.
 
 use hansard_domain::account::{Account, AccountCommand, Email, PasswordHash, Presence, Profile};
-use hansard_domain::claim::Namespace;
+use hansard_domain::claim::{Namespace, same_name};
 use hansard_domain::free::FreeObject;
 use hansard_domain::id::{RoleId, UserId};
 use hansard_domain::limit::{self, OutOfBounds};
@@ -199,7 +199,7 @@ fn change_identity(
         if names::is_reserved(model, username) || !names::is_well_formed(model, username) {
             return Err(not_saved());
         }
-        let same_letters = username.to_lowercase() == old.username.to_lowercase();
+        let same_letters = same_name(username, &old.username);
         if !same_letters && !names::is_available(model, username)? {
             return Err(not_saved());
         }
@@ -264,7 +264,7 @@ fn move_claims(
     old: &Profile,
     new: &Profile,
 ) -> Result<(), CommandError> {
-    if old.username.to_lowercase() != new.username.to_lowercase() {
+    if !same_name(&old.username, &new.username) {
         decision.claim(Namespace::Username, &new.username, user.as_str())?;
         decision.release(Namespace::Username, &old.username, user.as_str())?;
     }

@@ -4,6 +4,7 @@
 //! no answer answers itself.
 
 use hansard_domain::account::AccountEvent;
+use hansard_domain::claim::same_name;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{IntegrationId, MessageId, RoomId, UserId};
 use hansard_domain::integration::{Direction, Integration, IntegrationDetails, Trigger};
@@ -221,10 +222,10 @@ fn watches(channels: &[String], place: &Place, sender: Option<&UserId>) -> bool 
     channels.iter().any(|channel| {
         if let Some(name) = channel.strip_prefix('#') {
             place.kind != RoomKind::Direct
-                && (name == place.id.as_str() || name.eq_ignore_ascii_case(&place.name))
+                && (name == place.id.as_str() || same_name(name, &place.name))
         } else if let Some(name) = channel.strip_prefix('@') {
             place.people.iter().any(|(id, username)| {
-                name == id.as_str() || (name.eq_ignore_ascii_case(username) && Some(id) != sender)
+                name == id.as_str() || (same_name(name, username) && Some(id) != sender)
             })
         } else {
             channel.eq_ignore_ascii_case(all)

@@ -1,6 +1,6 @@
 //! Changing what a room is: `saveRoomSettings`, and the endpoints that change one thing each.
 
-use hansard_domain::claim::Namespace;
+use hansard_domain::claim::{Namespace, same_name};
 use hansard_domain::free::FreeObject;
 use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::limit::{self, OutOfBounds};
@@ -258,7 +258,7 @@ fn rename(
             ));
         }
         // The same name in other letters is the room's own already.
-        if !name.eq_ignore_ascii_case(&room.details.name) {
+        if !same_name(&name, &room.details.name) {
             decision.claim(Namespace::Room, &name, id.as_str())?;
             decision.release(Namespace::Room, &room.details.name, id.as_str())?;
         }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::{AnyConnection, Row};
 
+use crate::folding::folded;
 use crate::rows::{ByKey, Insert};
 use crate::view::{View, ViewError};
 
@@ -57,7 +58,7 @@ impl View for Accounts {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &'static str {
@@ -256,7 +257,7 @@ async fn write(
     DELETE.execute(tables, &gone).await?;
     ACCOUNT
         .write(tables, &changed, |(user, document), values| {
-            let folded = |text: &Option<String>| text.as_deref().unwrap_or("").to_lowercase();
+            let maybe = |text: &Option<String>| folded(text.as_deref().unwrap_or_default());
             let addresses: Vec<&str> = user
                 .profile
                 .emails
@@ -264,11 +265,11 @@ async fn write(
                 .map(|email| email.address.as_str())
                 .collect();
             values.text(&user.id);
-            values.text(user.profile.username.to_lowercase());
-            values.text(folded(&user.profile.name));
-            values.text(folded(&user.profile.nickname));
-            values.text(folded(&user.profile.bio));
-            values.text(addresses.join(" ").to_lowercase());
+            values.text(folded(&user.profile.username));
+            values.text(maybe(&user.profile.name));
+            values.text(maybe(&user.profile.nickname));
+            values.text(maybe(&user.profile.bio));
+            values.text(folded(&addresses.join(" ")));
             values.text(kind_name(user.kind));
             values.flag(user.active);
             values.text(user.status.unwrap_or(Presence::Offline).as_str());

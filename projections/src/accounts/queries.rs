@@ -1,11 +1,13 @@
 //! What can be asked about accounts.
 
 use hansard_domain::account::AccountKind;
+use hansard_domain::claim::same_name;
 use hansard_domain::id::{RoleId, UserId};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use super::{User, kind_name};
+use crate::folding::{containing, folded};
 use crate::rows::ByKey;
 use crate::sql::{self, Query};
 use crate::view::ViewError;
@@ -101,11 +103,14 @@ pub async fn by_username(
     tables: &mut AnyConnection,
     username: &str,
 ) -> Result<Option<User>, ViewError> {
-    let row = sql::query(BY_USERNAME)
-        .bind(username.to_lowercase())
-        .fetch_optional(tables)
+    let rows = sql::query(BY_USERNAME)
+        .bind(folded(username))
+        .fetch_all(tables)
         .await?;
-    row.as_ref().map(user).transpose()
+    // Names can differ that are looked for as one: `Straße` and `Strasse`.
+    let found = rows.iter().map(user).collect::<Result<Vec<_>, _>>()?;
+    let same = |user: &User| same_name(&user.profile.username, username);
+    Ok(found.into_iter().find(same))
 }
 
 const ALL: &str = "SELECT document FROM account ORDER BY username";
@@ -147,8 +152,10 @@ pub async fn list(
     filter: &Filter,
     page: &Page,
 ) -> Result<(Vec<User>, u64), ViewError> {
+    // A page and its total are of one moment.
+    let mut moment = tables.begin().await?;
     let counting = format!("SELECT count(*) AS total {CHOSEN}");
-    let counted = chosen(&counting, filter).fetch_one(&mut *tables).await?;
+    let counted = chosen(&counting, filter).fetch_one(&mut moment).await?;
     let total: i64 = counted.try_get("total")?;
 
     let direction = if page.descending { "DESC" } else { "ASC" };
@@ -163,8 +170,9 @@ pub async fn list(
     let rows = chosen(&listing, filter)
         .bind(limit)
         .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
-        .fetch_all(tables)
+        .fetch_all(&mut moment)
         .await?;
+    moment.commit().await?;
     let users = rows.iter().map(user).collect::<Result<_, _>>()?;
     Ok((users, total as u64))
 }
@@ -174,7 +182,7 @@ fn chosen(sql: &str, filter: &Filter) -> Query {
     let tri = |flag: Option<bool>| flag.map_or(-1, i64::from);
     let (pattern, fields) = filter.search.as_ref().map_or_else(
         || (String::new(), SearchFields::default()),
-        |search| (pattern(&search.text), search.fields),
+        |search| (containing(&search.text), search.fields),
     );
     sql::query(AssertSqlSafe(sql.to_owned()))
         .bind(tri(filter.active))
@@ -187,22 +195,6 @@ fn chosen(sql: &str, filter: &Filter) -> Query {
         .bind(i64::from(fields.email))
         .bind(i64::from(fields.bio))
         .bind(i64::from(fields.nickname))
-}
-
-/// A `LIKE` pattern for texts in lower case that contain this one; empty for an empty text.
-fn pattern(text: &str) -> String {
-    if text.is_empty() {
-        return String::new();
-    }
-    let mut pattern = String::from("%");
-    for character in text.to_lowercase().chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    pattern
 }
 
 fn user(row: &AnyRow) -> Result<User, ViewError> {

@@ -1,6 +1,6 @@
 CREATE TABLE account (
     id text PRIMARY KEY,
-    -- Names and texts in lower case, which is how they are compared and sorted.
+    -- Names and texts without their case, which is how they are compared and sorted.
     username text NOT NULL,
     name text NOT NULL,
     nickname text NOT NULL,

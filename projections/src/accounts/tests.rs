@@ -75,6 +75,37 @@ async fn accounts_are_found_by_any_part_of_a_name_whatever_its_case() {
     assert_eq!(mary.profile.username, "Mary");
 }
 
+async fn names_of_any_script_are_found_whatever_their_case() {
+    let mut story = Story::default();
+    for (id, username, name) in [
+        ("a", "elodie", "Élodie"),
+        ("b", "ОЛЬГА", "Ольга"),
+        ("c", "straße", "Straße"),
+        ("d", "strasse", "Strasse"),
+    ] {
+        story.registered(id);
+        story.account(id, profile(username, name, "x@y.z"));
+    }
+    let mut tables = told(&Accounts, &story, TABLES).await;
+    let all = Page::default();
+    for (text, expected) in [
+        ("ÉLO", vec!["a"]),
+        ("e\u{301}lodie", vec!["a"]),
+        ("ольга", vec!["b"]),
+        ("STRASS", vec!["d", "c"]),
+    ] {
+        let mut found = found(&mut tables, &search(text, false), &all).await;
+        found.sort();
+        let mut expected = expected;
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{text}");
+    }
+    for (username, expected) in [("ольга", "b"), ("STRASSE", "d"), ("Straße", "c")] {
+        let found = by_username(&mut tables, username).await.unwrap().unwrap();
+        assert_eq!(found.id.as_str(), expected, "{username}");
+    }
+}
+
 async fn a_list_is_filtered_sorted_and_cut() {
     let mut story = three();
     story.account(
@@ -170,6 +201,7 @@ async fn a_deleted_account_leaves_nothing_also_when_its_profile_was_shredded() {
 
 on_both_engines!(
     accounts_are_found_by_any_part_of_a_name_whatever_its_case,
+    names_of_any_script_are_found_whatever_their_case,
     a_list_is_filtered_sorted_and_cut,
     a_revoked_role_is_gone_and_one_granted_twice_is_held_once,
     a_deleted_account_leaves_nothing_also_when_its_profile_was_shredded,

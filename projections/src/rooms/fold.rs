@@ -16,6 +16,7 @@ use hansard_domain::subscription::Subscription;
 use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, Row};
 
+use crate::folding::folded;
 use crate::rows::{ByKey, Insert};
 use crate::sql;
 use crate::view::ViewError;
@@ -31,6 +32,8 @@ const ROOM: Insert = Insert::into(
         "kind",
         "name",
         "fname",
+        "name_folded",
+        "fname_folded",
         "creator",
         "created",
         "updated",
@@ -60,11 +63,20 @@ const MEMBER: Insert = Insert::into("member", &["id", "room", "account", "since"
 const ACCOUNT: Insert = Insert::into(
     "account",
     &[
-        "id", "username", "name", "nickname", "active", "presence", "updated",
+        "id",
+        "username",
+        "name",
+        "username_folded",
+        "name_folded",
+        "nickname",
+        "active",
+        "presence",
+        "updated",
     ],
 )
 .on_conflict(
     "ON CONFLICT (id) DO UPDATE SET username = excluded.username, name = excluded.name, \
+     username_folded = excluded.username_folded, name_folded = excluded.name_folded, \
      nickname = excluded.nickname, active = excluded.active, presence = excluded.presence, \
      updated = excluded.updated",
 );
@@ -272,6 +284,8 @@ impl Gathered {
                 values.text(&row.id);
                 values.maybe_text(filled(&row.profile.username));
                 values.maybe_text(row.profile.name.as_ref());
+                values.maybe_text(filled(&row.profile.username).map(folded));
+                values.maybe_text(row.profile.name.as_deref().map(folded));
                 values.maybe_text(row.profile.nickname.as_ref());
                 values.flag(row.active);
                 values.text("offline");
@@ -283,6 +297,8 @@ impl Gathered {
             values.text(row.kind.letter());
             values.maybe_text(filled(&row.details.name));
             values.maybe_text(filled(&row.details.fname));
+            values.maybe_text(filled(&row.details.name).map(folded));
+            values.maybe_text(filled(&row.details.fname).map(folded));
             values.maybe_text(row.creator.as_ref());
             values.time(row.created);
             values.time(row.updated);
@@ -423,12 +439,17 @@ async fn change_room(
         | RoomEvent::AnnouncementChanged { details }
         | RoomEvent::CustomFieldsChanged { details } => {
             let details = details.value().cloned().unwrap_or_default();
-            sql::query("UPDATE room SET name = $1, fname = $2 WHERE id = $3")
-                .bind(filled(&details.name).map(str::to_owned))
-                .bind(filled(&details.fname).map(str::to_owned))
-                .bind(room.as_str().to_owned())
-                .execute(&mut *tables)
-                .await?;
+            sql::query(
+                "UPDATE room SET name = $1, fname = $2, name_folded = $3, fname_folded = $4 \
+                 WHERE id = $5",
+            )
+            .bind(filled(&details.name).map(str::to_owned))
+            .bind(filled(&details.fname).map(str::to_owned))
+            .bind(filled(&details.name).map(folded))
+            .bind(filled(&details.fname).map(folded))
+            .bind(room.as_str().to_owned())
+            .execute(&mut *tables)
+            .await?;
             more(tables, room, |more| set_details(more, &details)).await?;
         }
         RoomEvent::JoinCodeChanged { required, .. } => {
@@ -651,13 +672,15 @@ async fn change_account(
         AccountEvent::UserProfileChanged { profile } => {
             let profile = profile.value().cloned().unwrap_or_default();
             sql::query(
-                "UPDATE account SET updated = $1, username = $3, name = $4, nickname = $5 \
-                 WHERE id = $2",
+                "UPDATE account SET updated = $1, username = $3, name = $4, username_folded = $5, \
+                 name_folded = $6, nickname = $7 WHERE id = $2",
             )
             .bind(at.0)
             .bind(id)
             .bind(filled(&profile.username).map(str::to_owned))
-            .bind(profile.name)
+            .bind(profile.name.clone())
+            .bind(filled(&profile.username).map(folded))
+            .bind(profile.name.as_deref().map(folded))
             .bind(profile.nickname)
         }
         AccountEvent::UserPresenceChosen { presence } => {

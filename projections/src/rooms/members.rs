@@ -3,9 +3,10 @@
 use hansard_domain::id::{RoleId, RoomId, Timestamp, UserId};
 use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
-use super::queries::{Paging, containing};
+use super::queries::Paging;
+use crate::folding::containing;
 use crate::sql;
 use crate::view::ViewError;
 
@@ -50,7 +51,7 @@ impl MemberOrder {
 
 const FILTERED: &str = " FROM member m JOIN account c ON c.id = m.account \
     WHERE m.room = $1 AND c.active = 1 \
-    AND ($2 = '' OR lower(c.username) LIKE $2 ESCAPE '\\' OR lower(c.name) LIKE $2 ESCAPE '\\') \
+    AND ($2 = '' OR c.username_folded LIKE $2 ESCAPE '\\' OR c.name_folded LIKE $2 ESCAPE '\\') \
     AND ($3 = '' OR $3 LIKE '%,' || c.presence || ',%')";
 
 const COLUMNS: &str = "SELECT c.id, c.username, c.name, c.nickname, c.presence, c.updated, m.roles";
@@ -64,20 +65,18 @@ pub async fn members(
     order: MemberOrder,
     paging: Paging,
 ) -> Result<MemberPage, ViewError> {
-    let filter = if filter.is_empty() {
-        String::new()
-    } else {
-        containing(filter)
-    };
+    let filter = containing(filter);
     let presences = match presences {
         [] => String::new(),
         presences => format!(",{},", presences.join(",")),
     };
+    // A page and its total are of one moment.
+    let mut moment = tables.begin().await?;
     let total = sql::query(AssertSqlSafe(format!("SELECT count(*){FILTERED}")))
         .bind(room.as_str().to_owned())
         .bind(filter.clone())
         .bind(presences.clone())
-        .fetch_one(&mut *tables)
+        .fetch_one(&mut moment)
         .await?
         .try_get(0)?;
     let order = order.sql();
@@ -89,11 +88,12 @@ pub async fn members(
     .bind(presences)
     .bind(paging.limit())
     .bind(paging.offset)
-    .fetch_all(tables)
+    .fetch_all(&mut moment)
     .await?
     .iter()
     .map(Member::read)
     .collect::<Result<_, _>>()?;
+    moment.commit().await?;
     Ok(MemberPage { members, total })
 }
 

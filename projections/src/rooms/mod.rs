@@ -33,7 +33,7 @@ impl View for Rooms {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn schema(&self) -> &'static str {

@@ -6,10 +6,11 @@ use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::room::RoomKind;
 use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
+use crate::folding::containing;
 use crate::rows::ByKey;
-use crate::sql;
+use crate::sql::{self, Query};
 use crate::view::ViewError;
 
 /// A stretch of a list.
@@ -134,7 +135,7 @@ impl RoomOrder {
 const FILTERED: &str = " FROM room r JOIN activity a ON a.room = r.id \
     WHERE ($1 = '' OR r.kind = $1) \
     AND ($2 = '' OR r.id IN (SELECT m.room FROM member m WHERE m.account = $2)) \
-    AND ($3 = '' OR lower(r.name) LIKE $3 ESCAPE '\\' OR lower(r.fname) LIKE $3 ESCAPE '\\') \
+    AND ($3 = '' OR r.name_folded LIKE $3 ESCAPE '\\' OR r.fname_folded LIKE $3 ESCAPE '\\') \
     AND ($4 = 0 OR r.updated > $4 OR a.spoken > $4)";
 
 const COLUMNS: &str = "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, \
@@ -155,32 +156,39 @@ pub async fn by_filter(
     filter: &RoomFilter,
     paging: Paging,
 ) -> Result<(Vec<Room>, i64), ViewError> {
-    let kind = filter.kind.map_or("", RoomKind::letter);
-    let member = filter.member.as_ref().map_or("", UserId::as_str).to_owned();
-    let name = filter.name.as_deref().map(containing).unwrap_or_default();
-    let changed_after = filter.changed_after.unwrap_or_default().0;
-
-    let total = sql::query(AssertSqlSafe(format!("SELECT count(*){FILTERED}")))
-        .bind(kind)
-        .bind(member.clone())
-        .bind(name.clone())
-        .bind(changed_after)
-        .fetch_one(&mut *tables)
+    // A page and its total are of one moment.
+    let mut moment = tables.begin().await?;
+    let total = filtered(format!("SELECT count(*){FILTERED}"), filter)
+        .fetch_one(&mut moment)
         .await?
         .try_get(0)?;
+    let rooms = page(&mut moment, filter, paging).await?;
+    moment.commit().await?;
+    Ok((rooms, total))
+}
+
+async fn page(
+    tables: &mut AnyConnection,
+    filter: &RoomFilter,
+    paging: Paging,
+) -> Result<Vec<Room>, ViewError> {
     let order = filter.order.sql(filter.descending);
-    let rows = sql::query(AssertSqlSafe(format!(
-        "{COLUMNS}{FILTERED}{order} LIMIT $5 OFFSET $6"
-    )))
-    .bind(kind)
-    .bind(member)
-    .bind(name)
-    .bind(changed_after)
-    .bind(paging.limit())
-    .bind(paging.offset)
-    .fetch_all(&mut *tables)
-    .await?;
-    Ok((with_people(tables, rows).await?, total))
+    let listing = format!("{COLUMNS}{FILTERED}{order} LIMIT $5 OFFSET $6");
+    let rows = filtered(listing, filter)
+        .bind(paging.limit())
+        .bind(paging.offset)
+        .fetch_all(&mut *tables)
+        .await?;
+    with_people(tables, rows).await
+}
+
+/// The statement with the parameters of [`FILTERED`].
+fn filtered(sql: String, filter: &RoomFilter) -> Query {
+    sql::query(AssertSqlSafe(sql))
+        .bind(filter.kind.map_or("", RoomKind::letter))
+        .bind(filter.member.as_ref().map_or("", UserId::as_str))
+        .bind(filter.name.as_deref().map(containing).unwrap_or_default())
+        .bind(filter.changed_after.unwrap_or_default().0)
 }
 
 /// The rooms of these ids that there are, in no order.
@@ -206,7 +214,7 @@ pub async fn of_member(
         changed_after,
         ..RoomFilter::default()
     };
-    Ok(by_filter(tables, &filter, Paging::ALL).await?.0)
+    page(tables, &filter, Paging::ALL).await
 }
 
 /// The rooms that were deleted after a time, and when.
@@ -226,19 +234,6 @@ pub async fn removed_since(
             ))
         })
         .collect()
-}
-
-/// A `LIKE` pattern for texts that have this in them.
-pub(super) fn containing(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for character in text.to_lowercase().chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    pattern
 }
 
 async fn with_people(

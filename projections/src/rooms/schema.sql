@@ -4,6 +4,9 @@ CREATE TABLE room (
   kind text NOT NULL,
   name text,
   fname text,
+  -- The names without their case.
+  name_folded text,
+  fname_folded text,
   creator text,
   created bigint NOT NULL,
   updated bigint NOT NULL,
@@ -41,6 +44,8 @@ CREATE TABLE account (
   id text PRIMARY KEY,
   username text,
   name text,
+  username_folded text,
+  name_folded text,
   nickname text,
   active bigint NOT NULL,
   presence text NOT NULL,

@@ -117,6 +117,70 @@ fn pruned(message: &str) -> Pruned {
     }
 }
 
+async fn names_of_any_script_are_found_whatever_their_case() {
+    let mut story = Story::default();
+    let named = |story: &mut Story, id: &str, username: &str, name: &str| {
+        story.registered(id);
+        let profile = Profile {
+            username: username.to_owned(),
+            name: Some(name.to_owned()),
+            ..Profile::default()
+        };
+        let profile = Private::new(KeyId(1), profile);
+        story.account(id, AccountEvent::UserProfileChanged { profile });
+    };
+    named(&mut story, "a", "elodie", "Élodie");
+    named(&mut story, "b", "ОЛЬГА", "Ольга");
+    named(&mut story, "c", "strasse", "Straße");
+    story.created("ÉTÉ", RoomKind::Channel, &["a", "b", "c"]);
+    story.created("plain", RoomKind::Channel, &["a"]);
+    let details = RoomDetails {
+        name: "zima".to_owned(),
+        fname: "ЗИМА".to_owned(),
+        ..RoomDetails::default()
+    };
+    let details = Private::new(KeyId(2), details);
+    story.room("plain", RoomEvent::RoomRenamed { details });
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    for (filter, expected) in [
+        ("Élodie", vec!["a"]),
+        ("éLO", vec!["a"]),
+        ("e\u{301}lodie", vec!["a"]),
+        ("ольг", vec!["b"]),
+        ("STRASSE", vec!["c"]),
+        ("straß", vec!["c"]),
+        ("é", vec!["a"]),
+        ("%", vec![]),
+    ] {
+        let room = RoomId::new("ÉTÉ");
+        let order = MemberOrder::Username;
+        let page = members(&mut tables, &room, filter, &[], order, Paging::ALL).await;
+        let page = page.unwrap();
+        let found: Vec<_> = page
+            .members
+            .iter()
+            .map(|member| member.id.as_str())
+            .collect();
+        assert_eq!(found, expected, "{filter}");
+        assert_eq!(page.total as usize, expected.len());
+    }
+    for (name, expected) in [
+        ("été", vec!["ÉTÉ"]),
+        ("Ét", vec!["ÉTÉ"]),
+        ("зима", vec!["plain"]),
+        ("ZIMA", vec!["plain"]),
+        ("plain", vec![]),
+    ] {
+        let filter = RoomFilter {
+            name: Some(name.to_owned()),
+            ..RoomFilter::default()
+        };
+        let (rooms, _) = by_filter(&mut tables, &filter, Paging::ALL).await.unwrap();
+        let found: Vec<_> = rooms.iter().map(|room| room.id.as_str()).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
 async fn members_are_found_by_name_and_presence() {
     let mut story = two_people_talking();
     story.account(
@@ -298,6 +362,7 @@ on_both_engines!(
     a_room_counts_what_is_said_and_who_is_in,
     what_was_deleted_or_pruned_is_not_counted,
     what_is_erased_after_a_room_leaves_nothing_of_it,
+    names_of_any_script_are_found_whatever_their_case,
     members_are_found_by_name_and_presence,
     who_leaves_is_not_muted_any_more,
     names_follow_their_people,
