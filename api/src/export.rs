@@ -59,7 +59,7 @@ enum ExportError {
 
 impl Export {
     pub async fn run(self, config: &Config) -> Result<(), Box<dyn Error>> {
-        let workspace = Workspace::open(config).await?;
+        let workspace = Workspace::open_existing(config).await?;
         let journal = &workspace.journal;
         let model = Snapshots::open(workspace.own.clone(), journal)
             .await?

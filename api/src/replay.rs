@@ -55,7 +55,7 @@ enum ReplayError {
 impl Replay {
     pub async fn run(self, config: &Config) -> Result<(), Box<dyn Error>> {
         let views = self.chosen()?;
-        let workspace = match Workspace::open(config).await {
+        let workspace = match Workspace::open_existing(config).await {
             Err(OpenWorkspaceError::DataDir(DataDirError::InUse { path, owner })) => {
                 return Err(ReplayError::Serving { path, owner }.into());
             }

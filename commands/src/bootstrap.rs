@@ -3,14 +3,18 @@
 //! Ids and names are those that Rocket.Chat starts with, because clients know them: the channel
 //! `GENERAL`, the bot `rocket.cat` that speaks for the server.
 
+use cqrs_es::Aggregate;
 use hansard_domain::account::{
     AccountCommand, AccountKind, Email, PasswordHash, Profile, Registration,
 };
-use hansard_domain::claim::Namespace;
+use hansard_domain::claim::{CLAIMS, Claim, Namespace, claim_key};
 use hansard_domain::id::{RoleId, RoomId, UserId};
+use hansard_domain::journal::{Journal, JournalError};
+use hansard_domain::log::{StreamId, Version};
 use hansard_domain::room::{RoomCommand, RoomDetails, RoomKind, RoomSwitches};
 use hansard_domain::setting::SettingCommand;
 use hansard_domain::setting::definitions::{Kind, SettingError, definition};
+use hansard_domain::workspace::WORKSPACE;
 use serde_json::Value;
 
 pub use hansard_domain::account::SYSTEM_ACCOUNT;
@@ -101,6 +105,19 @@ pub async fn found(
     };
     commands.run(&Caller::system("bootstrap"), founding).await?;
     Ok(generated.then_some(OneTimePassword { username, password }))
+}
+
+/// Whether a log was written with these keys: names in it are hashed with one of them, and the name of
+/// the server's own account is taken from the first commit on.
+pub async fn belong_together(journal: &Journal) -> Result<bool, JournalError> {
+    let founding = StreamId::new(WORKSPACE, 0);
+    if journal.stream(&founding, Version::NONE).await?.is_empty() {
+        return Ok(true);
+    }
+    let secret = journal.keys().secret(CLAIMS).await?;
+    let key = claim_key(&secret, Namespace::Username, SYSTEM_ACCOUNT);
+    let claim = StreamId::new(Claim::TYPE, key);
+    Ok(!journal.stream(&claim, Version::NONE).await?.is_empty())
 }
 
 /// Sets settings from texts, as an operator gives them in the environment: id and value.

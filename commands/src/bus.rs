@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cqrs_es::Aggregate;
+use hansard_domain::claim::CLAIMS;
 use hansard_domain::event::Event;
 use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId};
 use hansard_domain::integration::Delivery;
@@ -100,7 +101,7 @@ impl Commands {
         ids: Arc<dyn Ids>,
         address: Option<String>,
     ) -> Result<(Self, JoinHandle<()>), CommandError> {
-        let claims = journal.keys().secret("claims").await;
+        let claims = journal.keys().secret(CLAIMS).await;
         let claims = claims.map_err(hansard_domain::journal::JournalError::from)?;
         let (sender, jobs) = mpsc::channel(WAITING);
         let model = Arc::new(ArcSwap::from_pointee(model));

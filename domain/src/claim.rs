@@ -30,6 +30,9 @@ impl Namespace {
     }
 }
 
+/// The secret of the vault that names are hashed with.
+pub const CLAIMS: &str = "claims";
+
 /// The key of a name's stream, `username-<hash>`: HMAC-SHA-256 of the name in lower case.
 pub fn claim_key(secret: &DataKey, namespace: Namespace, name: &str) -> String {
     use std::fmt::Write;

@@ -108,7 +108,12 @@ impl DataDir {
 
     /// The events.
     pub fn log(&self) -> PathBuf {
-        self.path.join("log.db")
+        Self::log_in(&self.path)
+    }
+
+    /// Where the events of a data directory are, whether it is one or not.
+    pub fn log_in(path: &Path) -> PathBuf {
+        path.join("log.db")
     }
 
     /// The data keys. Kept out of backups of the log, it is what makes erasing final.

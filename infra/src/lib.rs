@@ -5,6 +5,7 @@ pub mod http_out;
 pub mod log;
 pub mod plain;
 pub mod postgres;
+mod reach;
 pub mod state;
 pub mod vault;
 

@@ -25,6 +25,16 @@ pub fn io(error: &io::Error) -> String {
     }
 }
 
+/// What went wrong with a database, without the words that only say that it is one.
+pub fn database(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(error) => io(error),
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::PoolTimedOut => "no connection became free in time".to_owned(),
+        error => error.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -21,6 +21,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Row};
 
+use crate::plain;
+
 /// Connections that read, one that listens, and for the few writes beside the log's.
 const CONNECTIONS: u32 = 9;
 
@@ -31,6 +33,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 const RESTED: Duration = Duration::from_secs(1);
 
 const DEFAULT_SCHEMA: &str = "hansard";
+
+/// What texts have to be stored in.
+const ENCODING: &str = "UTF8";
 
 /// What brings the tables from each format to the next one, from nothing on.
 const MIGRATIONS: [&str; 2] = [
@@ -52,7 +57,7 @@ pub enum OpenError {
          a letter first"
     )]
     SchemaName(String),
-    #[error("the PostgreSQL database can't be used: {0}")]
+    #[error("{0}")]
     Unavailable(String),
     #[error("the PostgreSQL database has the encoding {0}; create it with the encoding UTF8")]
     Encoding(String),
@@ -161,10 +166,8 @@ impl Database {
 
     /// Makes our tables where there are none, in one transaction that others wait for.
     async fn prepare(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
-        let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
-            .fetch_one(&mut *connection)
-            .await?;
-        if encoding != "UTF8" {
+        let encoding = encoding(connection).await?;
+        if encoding != ENCODING {
             return Err(OpenError::Encoding(encoding));
         }
         let mut transaction = connection.begin().await?;
@@ -218,6 +221,42 @@ impl Database {
 /// Refuses a URL that names no database of PostgreSQL; connects to nothing.
 pub fn check_url(url: &str) -> Result<(), OpenError> {
     Address::parse(url).map(drop)
+}
+
+/// Connects to the database that a URL names and looks whether it can be used; changes nothing.
+pub async fn check(url: &str) -> Result<(), OpenError> {
+    let address = Address::parse(url)?;
+    let looked = within(CONNECT, async {
+        let mut connection = address.options.connect().await?;
+        let encoding = encoding(&mut connection).await?;
+        // The answer is there; how the connection ends makes no difference.
+        let _ = connection.close().await;
+        Ok::<_, sqlx::Error>(encoding)
+    });
+    match looked.await?? {
+        encoding if encoding == ENCODING => Ok(()),
+        encoding => Err(OpenError::Encoding(encoding)),
+    }
+}
+
+/// The place that a URL names, as an operator may read it: without a password, with the port.
+pub fn shown(url: &str) -> String {
+    let Ok(Address { options, .. }) = Address::parse(url) else {
+        return "postgres://…".to_owned();
+    };
+    let host = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => options.get_host().to_owned(),
+    };
+    let user = options.get_username();
+    let database = options.get_database().unwrap_or(user);
+    format!("postgres://{user}@{host}:{}/{database}", options.get_port())
+}
+
+async fn encoding(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("SELECT current_setting('server_encoding')")
+        .fetch_one(connection)
+        .await
 }
 
 /// What a URL says.
@@ -359,7 +398,7 @@ pub(crate) fn advice(error: &sqlx::Error) -> String {
         Some("3D000") => "create the database",
         Some("42501") => "grant the user CREATE on the database, or make it owner of the schema",
         Some("53100") => "its disk is full",
-        Some(_) => return error.to_string(),
+        Some(_) => return plain::database(error),
         None => match error {
             sqlx::Error::PoolTimedOut => {
                 return format!(
@@ -368,12 +407,12 @@ pub(crate) fn advice(error: &sqlx::Error) -> String {
                     CONNECT.as_secs()
                 );
             }
-            sqlx::Error::Io(_) => "check that PostgreSQL runs and can be reached",
+            sqlx::Error::Io(_) => "check that PostgreSQL runs and can be reached there",
             sqlx::Error::Tls(_) => "check sslmode and sslrootcert in the URL",
-            _ => return error.to_string(),
+            _ => return plain::database(error),
         },
     };
-    format!("{error}; {what}")
+    format!("{}; {what}", plain::database(error))
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
@@ -405,6 +444,27 @@ mod tests {
         ));
         let address = Address::parse("postgresql://mary@db/chat").unwrap();
         assert_eq!((address.schema.as_str(), address.notify), ("hansard", true));
+    }
+
+    #[test]
+    fn a_place_is_shown_without_the_password() {
+        for (url, place) in [
+            (
+                "postgres://mary:secret@db/chat",
+                "postgres://mary@db:5432/chat",
+            ),
+            (
+                "postgres://mary@db:6432/chat?password=secret",
+                "postgres://mary@db:6432/chat",
+            ),
+            (
+                "postgres://mary@%2Frun%2Fpg/chat",
+                "postgres://mary@/run/pg:5432/chat",
+            ),
+            ("nonsense:secret", "postgres://…"),
+        ] {
+            assert_eq!(shown(url), place);
+        }
     }
 
     #[test]

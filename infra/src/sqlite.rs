@@ -6,6 +6,8 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
+use crate::plain;
+
 /// Write-ahead log, durable at every commit.
 pub fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -23,12 +25,30 @@ pub fn options(path: &Path) -> SqliteConnectOptions {
 pub enum Failure {
     Full,
     Damaged,
+    /// It may be full, or broken.
+    Disk,
     Other,
 }
 
+const SQLITE_IOERR: i32 = 10;
 const SQLITE_CORRUPT: i32 = 11;
 const SQLITE_FULL: i32 = 13;
 const SQLITE_NOTADB: i32 = 26;
+
+/// What is wrong with a file that can't be opened, and what to do about it.
+pub fn advice(error: &sqlx::Error) -> String {
+    match failure(error) {
+        Failure::Full => "the disk is full; make room and start again".to_owned(),
+        Failure::Damaged => {
+            "it is damaged, or is no file of this server; put it back from a backup".to_owned()
+        }
+        Failure::Disk => {
+            "the disk does not take or give what is asked of it; check that it has room and works"
+                .to_owned()
+        }
+        Failure::Other => plain::database(error),
+    }
+}
 
 pub fn failure(error: &sqlx::Error) -> Failure {
     let code = error
@@ -38,6 +58,7 @@ pub fn failure(error: &sqlx::Error) -> Failure {
     // The low byte is the primary code, what is above it says more.
     match code.map(|code| code & 0xff) {
         Some(SQLITE_FULL) => Failure::Full,
+        Some(SQLITE_IOERR) => Failure::Disk,
         Some(SQLITE_CORRUPT | SQLITE_NOTADB) => Failure::Damaged,
         _ => Failure::Other,
     }

@@ -130,14 +130,20 @@ impl ViewStore {
 /// As an operator may read it: a URL without its password and its options.
 impl fmt::Display for LogStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_password(self.text()))
+        match self {
+            Self::Postgres(url) => f.write_str(&postgres::shown(url)),
+            other => f.write_str(&without_password(other.text())),
+        }
     }
 }
 
 /// As an operator may read it: a URL without its password and its options.
 impl fmt::Display for ViewStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_password(self.text()))
+        match self {
+            Self::Sqlite => f.write_str(self.text()),
+            Self::Postgres(url) => f.write_str(&postgres::shown(url)),
+        }
     }
 }
 

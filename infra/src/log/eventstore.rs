@@ -38,6 +38,7 @@ use self::writer::{BATCH_BYTES, Writer};
 use super::queue::{Asking, queue};
 use super::sqlite::{self, SqliteLog};
 use super::{Progress, closed};
+use crate::reach;
 
 /// How long a copy may stand still that somebody waits for.
 const STANDSTILL: Duration = Duration::from_secs(10);
@@ -48,7 +49,7 @@ const KEYS: &str = "hansardKeys";
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{0}; check the URL, and whether the server runs")]
+    #[error("{0}")]
     Unavailable(String),
     #[error(
         "the stream {stream} has {rule}, so that events are deleted; take it out of the stream's \
@@ -90,6 +91,17 @@ impl From<Failure> for OpenError {
     fn from(failure: Failure) -> Self {
         Self::Unavailable(failure.to_string())
     }
+}
+
+/// Looks whether the server answers, and whether it lets this user read the stream; makes nothing.
+pub async fn reach(config: &EventStoreConfig) -> Result<(), OpenError> {
+    reach::any(config.addresses()).await.map_err(|reasons| {
+        OpenError::Unavailable(format!(
+            "the server can't be reached: {reasons}; check the address, and that it runs"
+        ))
+    })?;
+    Server::new(config)?.first().await?;
+    Ok(())
 }
 
 /// See the module.

@@ -46,9 +46,9 @@ use super::{Progress, closed};
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the settings for Kafka are wrong: {0}")]
+    #[error("the settings behind the ? are wrong: {0}")]
     Misconfigured(String),
-    #[error("Kafka is unavailable: {0}")]
+    #[error("{0}")]
     Unavailable(String),
     #[error(
         "the topic {topic} has {partitions} partitions, but the order of all events needs a single \
@@ -211,6 +211,11 @@ impl KafkaLog {
             })
             .await
     }
+}
+
+/// Looks whether a broker answers, and whether it lets this client in; makes nothing.
+pub async fn reach(config: &KafkaConfig) -> Result<(), OpenError> {
+    topic::reach(config).await
 }
 
 /// Refuses a copy that is not the beginning of the topic; tells where the topic ends.

@@ -30,7 +30,7 @@ use self::writer::Writer;
 use super::batch::EventRow;
 use super::queue::{Asking, BATCH_BYTES, queue};
 use super::{closed, unfold};
-use crate::sqlite::{Failure, failure, options};
+use crate::sqlite::{Failure, advice, failure, options};
 
 /// Connections that read. More would not read faster: a page is decoded on the caller's core.
 const READERS: u32 = 4;
@@ -66,12 +66,16 @@ const SCHEMA: &str = "
 /// Why a log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("cannot open the event log {path}: {source}", path = path.display())]
+    #[error("cannot open the event log {path}: {}", advice(source), path = path.display())]
     Unavailable { path: PathBuf, source: sqlx::Error },
-    #[error("{path} is no event log", path = path.display())]
+    #[error(
+        "{path} is not an event log; move it away, or name another directory with --data",
+        path = path.display()
+    )]
     Foreign { path: PathBuf },
     #[error(
-        "the event log {path} has format {format}, this version reads {FORMAT}; start a newer one",
+        "the event log {path} has format {format}, this version of hansard reads {FORMAT}; start the \
+         newer version that wrote it",
         path = path.display()
     )]
     Newer { path: PathBuf, format: i64 },

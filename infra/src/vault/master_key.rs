@@ -11,19 +11,21 @@ use hansard_domain::vault::{DataKey, KeyId};
 use rand::Rng;
 use zeroize::Zeroizing;
 
+use crate::plain;
+
 /// Why there is no master key.
 #[derive(Debug, thiserror::Error)]
 pub enum MasterKeyError {
     #[error("a master key is 64 hexadecimal characters, {0}")]
     Malformed(String),
-    #[error("the file {path} holds no master key: {source}", path = path.display())]
+    #[error("the file {path} does not hold a master key: {source}", path = path.display())]
     File {
         path: PathBuf,
         source: Box<MasterKeyError>,
     },
-    #[error("cannot read the master key {path}: {source}", path = path.display())]
+    #[error("cannot read the master key {path}: {}", plain::io(source), path = path.display())]
     NotRead { path: PathBuf, source: io::Error },
-    #[error("cannot write a new master key to {path}: {source}", path = path.display())]
+    #[error("cannot write a new master key to {path}: {}", plain::io(source), path = path.display())]
     NotWritten { path: PathBuf, source: io::Error },
 }
 

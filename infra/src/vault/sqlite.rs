@@ -18,7 +18,7 @@ use sqlx::{Connection, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 
 use super::master_key::{MasterKey, NotOpened, Purpose, Wrapping, random_key};
-use crate::sqlite::options;
+use crate::sqlite::{advice, options};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS keys (
@@ -83,7 +83,6 @@ impl SqliteVault {
         let vault = Self::prepare(path, &master).await?;
         {
             let mut writer = vault.writer.lock().await;
-            let failed = |error| failed(path, error);
             let copies: i64 =
                 sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'copy'")
                     .fetch_one(&mut *writer)
@@ -118,7 +117,6 @@ impl SqliteVault {
         let vault = Self::prepare(path, master).await?;
         {
             let mut writer = vault.writer.lock().await;
-            let failed = |error| failed(path, error);
             let own: i64 = sqlx::query_scalar(
                 "SELECT (SELECT count(*) FROM vault)
                      * (SELECT count(*) = 0 FROM sqlite_schema WHERE name = 'copy')",
@@ -166,7 +164,6 @@ impl SqliteVault {
     }
 
     async fn prepare(path: &Path, master: &MasterKey) -> Result<Self, VaultError> {
-        let failed = |error| failed(path, error);
         let options = options(path)
             .pragma("secure_delete", "ON")
             .busy_timeout(Duration::from_secs(1))
@@ -360,8 +357,8 @@ async fn truncate(writer: &mut SqliteConnection) -> Result<(), VaultError> {
     ))
 }
 
-fn failed(path: &Path, error: sqlx::Error) -> VaultError {
-    VaultError::Unavailable(format!("cannot open {}: {error}", path.display()))
+fn failed(error: sqlx::Error) -> VaultError {
+    VaultError::Unavailable(advice(&error))
 }
 
 fn unavailable(error: sqlx::Error) -> VaultError {

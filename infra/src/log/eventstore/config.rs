@@ -79,6 +79,14 @@ impl EventStoreConfig {
         &self.stream
     }
 
+    /// The servers as `host:port`.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let hosts = self.settings.hosts().iter();
+        hosts
+            .map(|host| format!("{}:{}", host.host, host.port))
+            .collect()
+    }
+
     pub(super) fn settings(&self) -> ClientSettings {
         self.settings.clone()
     }

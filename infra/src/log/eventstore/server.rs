@@ -36,7 +36,9 @@ pub enum Failure {
     /// Somebody else has added events; nothing was written.
     #[error("the stream ends at {} by now", .0.map_or("nothing".to_owned(), |last| format!("revision {last}")))]
     Overtaken(Option<u64>),
-    #[error("EventStoreDB does not let this user read and write the stream")]
+    #[error(
+        "EventStoreDB does not let this user read and write the stream; check user and password in its URL"
+    )]
     Denied,
     #[error("the stream was deleted")]
     Deleted,
@@ -59,6 +61,11 @@ impl From<Error> for Failure {
             Error::Grpc { code, message } if i32::from(code) == INVALID_ARGUMENT => {
                 Self::Refused(message)
             }
+            Error::Grpc { code, message } => Self::Unknown(format!("{message} ({code:?})")),
+            // What the client adds is for whoever wrote it.
+            Error::GrpcConnectionError(_) => Self::Unknown(
+                "the connection failed; check that the server runs, and tls= in its URL".to_owned(),
+            ),
             error => Self::Unknown(error.to_string()),
         }
     }

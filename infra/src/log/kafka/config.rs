@@ -12,6 +12,9 @@ pub const PASSWORD_VARIABLE: &str = "HANSARD_KAFKA_PASSWORD";
 /// How long a call to a broker may take before it counts as failed.
 pub const PATIENCE: Duration = Duration::from_secs(8);
 
+/// Where a broker listens whose address does not say so.
+const PORT: u16 = 9092;
+
 /// The largest event, and some room for what stands around it.
 pub const MAX_MESSAGE_BYTES: &str = "20971520";
 
@@ -128,6 +131,19 @@ impl KafkaConfig {
 
     pub fn servers(&self) -> &str {
         &self.servers
+    }
+
+    /// The brokers as `host:port`.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let with_port = |server: &str| {
+            let host = server.rsplit(']').next().unwrap_or(server);
+            if host.contains(':') {
+                server.to_owned()
+            } else {
+                format!("{server}:{PORT}")
+            }
+        };
+        self.servers.split(',').map(with_port).collect()
     }
 
     /// The topic of the events.
@@ -252,6 +268,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.servers(), "a:9093,b");
+        assert_eq!(config.addresses(), ["a:9093", "b:9092"]);
         assert_eq!(config.topic(), "chat");
         assert_eq!(config.vault_topic(), "chat.vault");
         let client = config.client();

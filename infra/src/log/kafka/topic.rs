@@ -12,6 +12,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::config::{KafkaConfig, MAX_MESSAGE_BYTES, PATIENCE};
 use super::context::Quiet;
 use super::{OpenError, reason};
+use crate::reach;
 
 /// What a topic is for, and so what it must be like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,29 @@ impl Purpose {
             )],
             Self::Writer => &[],
         }
+    }
+}
+
+/// Looks whether a broker answers; makes nothing.
+pub async fn reach(config: &KafkaConfig) -> Result<(), OpenError> {
+    reach::any(config.addresses()).await.map_err(|reasons| {
+        OpenError::Unavailable(format!(
+            "no broker can be reached: {reasons}; check the addresses, and that the brokers run"
+        ))
+    })?;
+    let admin: AdminClient<Quiet> = config
+        .client()
+        .create_with_context(Quiet)
+        .map_err(|error| OpenError::Misconfigured(reason(&error)))?;
+    let asked = tokio::task::spawn_blocking(move || admin.inner().fetch_metadata(None, PATIENCE));
+    match asked.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(OpenError::Unavailable(format!(
+            "no broker answered within {} s ({}); check security.protocol, user and password",
+            PATIENCE.as_secs(),
+            reason(&error)
+        ))),
+        Err(error) => Err(OpenError::Unavailable(error.to_string())),
     }
 }
 

@@ -119,7 +119,7 @@ fn unreadable(error: sqlx::Error) -> LogError {
             reason: error.to_string(),
         },
         Failure::Full => LogError::Full,
-        Failure::Other => LogError::Unavailable(error.to_string()),
+        Failure::Disk | Failure::Other => LogError::Unavailable(error.to_string()),
     }
 }
 

@@ -317,7 +317,9 @@ impl Writer {
     async fn failed(&mut self, error: &sqlx::Error) -> LogError {
         let error = match failure(error) {
             Failure::Full => LogError::Full,
-            Failure::Damaged | Failure::Other => LogError::Unavailable(error.to_string()),
+            Failure::Damaged | Failure::Disk | Failure::Other => {
+                LogError::Unavailable(error.to_string())
+            }
         };
         tracing::error!(%error, "an append to the event log failed");
         self.forget().await;
