@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{CommonFlags, Config, Flags, NAMES, variable};
 use crate::export::Export;
+use crate::passwd::Passwd;
 use crate::replay::Replay;
 use crate::{logging, rest, serve};
 
@@ -73,6 +74,12 @@ enum Command {
     ///
     /// Works on a data directory that no server runs on.
     Export(On<Export>),
+    /// Set the password of an account, for whoever can't log in
+    ///
+    /// Asks for it in a terminal, and reads it from standard input otherwise. Sessions and personal
+    /// access tokens of the account end. Works on a data directory that no server runs on; it is on the
+    /// record as everything else.
+    Passwd(On<Passwd>),
     /// Print the description of the API as OpenAPI
     Openapi,
 }
@@ -100,6 +107,11 @@ impl Cli {
                 start(Config::load(&flags)?, |config| Box::pin(serve::run(config)))
             }
             Command::Replay(On { command, flags }) => {
+                start(Config::load(&flags)?, async |config| {
+                    command.run(&config).await
+                })
+            }
+            Command::Passwd(On { command, flags }) => {
                 start(Config::load(&flags)?, async |config| {
                     command.run(&config).await
                 })

@@ -12,6 +12,7 @@ mod leading;
 mod logging;
 mod openapi;
 mod operation;
+mod passwd;
 mod record;
 mod replay;
 mod rest;

@@ -8,6 +8,7 @@ pub mod login;
 pub mod names;
 pub mod password;
 pub mod profile;
+pub mod recovery;
 mod rooms;
 pub mod status;
 pub mod token;
