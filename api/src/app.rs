@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use hansard_commands::account::login::FailedLogins;
+use hansard_commands::account::guessing::FailedLogins;
 use hansard_commands::bus::Commands;
 use hansard_commands::retention::Status;
 use hansard_infra::log::Progress;

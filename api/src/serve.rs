@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::OptionFuture;
-use hansard_commands::account::login::FailedLogins;
+use hansard_commands::account::guessing::FailedLogins;
 use hansard_commands::account::password;
 use hansard_commands::bootstrap::{self, Administrator, BootstrapError, OneTimePassword};
 use hansard_commands::bus::Commands;
@@ -83,8 +83,8 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let failed_logins = Arc::new(FailedLogins::default());
     let counting = {
         let (failed_logins, journal) = (failed_logins.clone(), workspace.journal.clone());
-        let now = running.commands.clock().now();
-        tokio::spawn(async move { failed_logins.follow(&journal, now).await })
+        let (model, now) = (running.commands.model(), running.commands.clock().now());
+        tokio::spawn(async move { failed_logins.follow(&journal, &model, now).await })
     };
 
     let greeting = Greeting::new(&config, door.listeners.addresses(), workspace.data.path());

@@ -5,6 +5,7 @@ use hansard_domain::account::TokenHash;
 use hansard_domain::event::Origin;
 use hansard_domain::id::UserId;
 use hansard_domain::log::Actor;
+use hansard_domain::network::Network;
 use uuid::Uuid;
 
 use crate::error::CommandError;
@@ -60,6 +61,11 @@ impl Caller {
     /// Whether rights are not asked about: the server itself and its policies.
     pub fn is_trusted(&self) -> bool {
         matches!(self.actor, Actor::System | Actor::Policy(_))
+    }
+
+    /// Where the request came from.
+    pub fn network(&self) -> Option<Network> {
+        Network::parse(&self.origin.as_ref()?.address)
     }
 
     pub fn user_id(&self) -> Result<&UserId, CommandError> {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{RoleId, Timestamp, UserId};
+use crate::network::Network;
 use crate::seal::{Confidential, Part, Private};
 use crate::vault::KeyId;
 
@@ -191,6 +192,9 @@ pub enum AccountEvent {
         method: LoginMethod,
         token: TokenHash,
         session: Session,
+        /// From where, of a login by password.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Private<Network>>,
     },
     UserLoggedOut {
         token: TokenHash,
@@ -201,8 +205,15 @@ pub enum AccountEvent {
         /// Personal access tokens too.
         personal_access_tokens: bool,
     },
+    /// A wrong password was given.
     LoginFailed {
         at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Private<Network>>,
+        /// What it was asked for, in Rocket.Chat's name of the operation (`users.deleteOwnAccount`),
+        /// where it was not for a login.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operation: Option<String>,
     },
     PersonalAccessTokenCreated {
         name: Private<String>,
@@ -244,16 +255,19 @@ impl Confidential for AccountEvent {
             Self::UserPasswordChanged { password, .. } => visit(password),
             Self::UserPreferencesChanged { preferences } => visit(preferences),
             Self::PersonalAccessTokenCreated { name, .. } => visit(name),
+            Self::UserLoggedIn { from, .. } | Self::LoginFailed { from, .. } => {
+                if let Some(from) = from {
+                    visit(from);
+                }
+            }
             Self::UserPresenceChosen { .. }
             | Self::UserActivated {}
             | Self::UserDeactivated { .. }
             | Self::UserDeleted { .. }
             | Self::RoleGranted { .. }
             | Self::RoleRevoked { .. }
-            | Self::UserLoggedIn { .. }
             | Self::UserLoggedOut { .. }
             | Self::SessionsEnded { .. }
-            | Self::LoginFailed { .. }
             | Self::PersonalAccessTokenRemoved { .. } => {}
         }
     }
@@ -290,6 +304,8 @@ pub enum AccountCommand {
         method: LoginMethod,
         token: TokenHash,
         session: Session,
+        /// From where, of a login by password.
+        from: Option<Network>,
     },
     LogOut(TokenHash),
     EndSessions {
@@ -298,6 +314,9 @@ pub enum AccountCommand {
     },
     RecordFailedLogin {
         at: Timestamp,
+        from: Option<Network>,
+        /// See [`AccountEvent::LoginFailed`].
+        operation: Option<String>,
     },
     CreatePersonalAccessToken {
         name: String,
@@ -351,17 +370,48 @@ pub struct Account {
     pub sessions: OrdMap<TokenHash, Session>,
     /// By name.
     pub personal_access_tokens: OrdMap<String, PersonalAccessToken>,
-    /// Failed logins since the last one that worked, newest last; at most [`FAILURES_KEPT`].
-    pub failed_logins: Vec<Timestamp>,
+    /// Wrong passwords since the right one was last given from the same network, newest last; at most
+    /// [`FAILURES_KEPT`].
+    pub failed_logins: Vec<FailedLogin>,
+    /// Where somebody logged in from with the password, newest last; at most [`NETWORKS_KEPT`].
+    pub known_networks: Vec<Network>,
     pub last_login: Option<Timestamp>,
+}
+
+/// A wrong password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedLogin {
+    pub at: Timestamp,
+    pub from: Option<Network>,
 }
 
 /// How many failed logins an account remembers; a limit above it could never be reached.
 pub const FAILURES_KEPT: usize = 100;
 
+/// How many networks an account remembers.
+pub const NETWORKS_KEPT: usize = 16;
+
 impl Account {
     fn private<T>(&self, value: T) -> Private<T> {
         Private::new(self.key, value)
+    }
+
+    /// How many wrong passwords since a time count against whoever tries from this network. One that
+    /// the right password came from answers for itself alone; all others answer together, so that
+    /// nobody can lock a user out of where it is at home.
+    pub fn failures_since(&self, since: Timestamp, from: Option<Network>) -> usize {
+        let known = |from: &Option<Network>| {
+            from.is_some_and(|network| self.known_networks.contains(&network))
+        };
+        let counts = |failure: &&FailedLogin| {
+            if known(&from) {
+                failure.from == from
+            } else {
+                !known(&failure.from)
+            }
+        };
+        let recent = self.failed_logins.iter().filter(|failed| failed.at > since);
+        recent.filter(counts).count()
     }
 
     fn create_token(&self, name: String, token: PersonalAccessToken) -> AccountEvent {
@@ -451,10 +501,12 @@ impl Account {
                 method,
                 token,
                 session,
+                from,
             } => E::UserLoggedIn {
                 method,
                 token,
                 session,
+                from: from.map(|from| self.private(from)),
             },
             C::LogOut(token) if !self.sessions.contains_key(&token) => return Ok(vec![]),
             C::LogOut(token) => E::UserLoggedOut { token },
@@ -465,7 +517,15 @@ impl Account {
                 kept,
                 personal_access_tokens,
             },
-            C::RecordFailedLogin { at } => E::LoginFailed { at },
+            C::RecordFailedLogin {
+                at,
+                from,
+                operation,
+            } => E::LoginFailed {
+                at,
+                from: from.map(|from| self.private(from)),
+                operation,
+            },
             C::CreatePersonalAccessToken { name, .. }
                 if self.personal_access_tokens.contains_key(&name) =>
             {
@@ -570,10 +630,23 @@ impl Aggregate for Account {
             AccountEvent::RoleRevoked { role } => {
                 self.roles.remove(&role);
             }
-            AccountEvent::UserLoggedIn { token, session, .. } => {
+            AccountEvent::UserLoggedIn {
+                method,
+                token,
+                session,
+                from,
+            } => {
                 self.last_login = Some(session.since);
-                self.failed_logins.clear();
                 self.sessions.insert(token, session);
+                if method == LoginMethod::Password {
+                    let from = from.and_then(Private::into_value);
+                    // Of older events it is not known where they came from.
+                    self.failed_logins
+                        .retain(|failed| failed.from.is_some() && failed.from != from);
+                    if let Some(network) = from {
+                        remember(&mut self.known_networks, network);
+                    }
+                }
             }
             AccountEvent::UserLoggedOut { token } => {
                 self.sessions.remove(&token);
@@ -589,11 +662,12 @@ impl Aggregate for Account {
                     self.personal_access_tokens.clear();
                 }
             }
-            AccountEvent::LoginFailed { at } => {
+            AccountEvent::LoginFailed { at, from, .. } => {
                 if self.failed_logins.len() == FAILURES_KEPT {
                     self.failed_logins.remove(0);
                 }
-                self.failed_logins.push(at);
+                let from = from.and_then(Private::into_value);
+                self.failed_logins.push(FailedLogin { at, from });
             }
             AccountEvent::PersonalAccessTokenCreated { name, token } => {
                 if let Some(name) = name.into_value() {
@@ -613,6 +687,14 @@ impl Aggregate for Account {
             }
         }
     }
+}
+
+fn remember(networks: &mut Vec<Network>, network: Network) {
+    networks.retain(|known| *known != network);
+    if networks.len() == NETWORKS_KEPT {
+        networks.remove(0);
+    }
+    networks.push(network);
 }
 
 /// Who an account is, as messages and rooms name it: `{_id, username, name}`.
@@ -701,6 +783,7 @@ mod tests {
             method: LoginMethod::Password,
             token: token(hash),
             session: session(),
+            from: None,
         }
     }
 
@@ -709,6 +792,28 @@ mod tests {
             method: LoginMethod::Password,
             token: token(hash),
             session: session(),
+            from: None,
+        }
+    }
+
+    fn network(address: &str) -> Network {
+        Network::parse(address).unwrap()
+    }
+
+    fn logged_in_from(address: &str) -> AccountEvent {
+        AccountEvent::UserLoggedIn {
+            method: LoginMethod::Password,
+            token: token("t"),
+            session: session(),
+            from: Some(Private::new(KEY, network(address))),
+        }
+    }
+
+    fn failed(at: i64, address: &str) -> AccountEvent {
+        AccountEvent::LoginFailed {
+            at: Timestamp(at),
+            from: Some(Private::new(KEY, network(address))),
+            operation: None,
         }
     }
 
@@ -766,7 +871,11 @@ mod tests {
                 AccountCommand::Activate,
                 AccountCommand::Delete(MessageErasure::Keep),
                 AccountCommand::GrantRole("admin".into()),
-                AccountCommand::RecordFailedLogin { at: Timestamp(1) },
+                AccountCommand::RecordFailedLogin {
+                    at: Timestamp(1),
+                    from: None,
+                    operation: None,
+                },
                 log_in("t"),
             ] {
                 account()
@@ -950,24 +1059,78 @@ mod tests {
         assert!(ended(None, true).personal_access_tokens.is_empty());
     }
 
+    const HOME: &str = "192.0.2.1";
+    const ELSEWHERE: [&str; 2] = ["198.51.100.1", "198.51.100.2"];
+
     #[test]
-    fn failed_logins_are_counted_until_one_works() {
-        let failed = |at| AccountEvent::LoginFailed { at: Timestamp(at) };
-        let mary = after(vec![registered(), failed(1), failed(2)]);
-        assert_eq!(mary.failed_logins, [Timestamp(1), Timestamp(2)]);
-        let mary = after(vec![registered(), failed(1), logged_in("t")]);
-        assert!(mary.failed_logins.is_empty());
+    fn failed_logins_are_counted_until_one_works_from_the_same_network() {
+        let count = |mary: &Account, from| mary.failures_since(Timestamp(0), Some(network(from)));
+        let mut mary = after(vec![registered(), failed(1, HOME), failed(2, HOME)]);
+        assert_eq!(count(&mary, HOME), 2);
+        mary.apply(failed(3, ELSEWHERE[0]));
+        assert_eq!(count(&mary, HOME), 3, "nobody is known here");
+        mary.apply(logged_in_from(HOME));
         assert_eq!(mary.last_login, Some(session().since));
+        assert_eq!(count(&mary, HOME), 0);
+        assert_eq!(count(&mary, ELSEWHERE[0]), 1, "that was not mary's login");
     }
 
     #[test]
-    fn an_account_remembers_its_newest_failed_logins_only() {
+    fn strangers_lock_nobody_out_of_where_it_is_at_home() {
+        let mut mary = after(vec![registered(), logged_in_from(HOME)]);
+        for at in 1..=10 {
+            mary.apply(failed(at, ELSEWHERE[at as usize % 2]));
+        }
+        let count = |from| mary.failures_since(Timestamp(0), Some(network(from)));
+        assert_eq!(count(HOME), 0);
+        assert_eq!(count(ELSEWHERE[0]), 10, "all strangers count together");
+        assert_eq!(mary.failures_since(Timestamp(0), None), 10);
+        assert_eq!(
+            mary.failures_since(Timestamp(9), None),
+            1,
+            "old ones are over"
+        );
+    }
+
+    #[test]
+    fn a_session_that_goes_on_makes_up_for_no_failure() {
+        let resumed = AccountEvent::UserLoggedIn {
+            method: LoginMethod::Resume,
+            token: token("t"),
+            session: session(),
+            from: None,
+        };
+        let mary = after(vec![registered(), failed(1, HOME), resumed]);
+        assert_eq!(mary.failures_since(Timestamp(0), None), 1);
+    }
+
+    #[test]
+    fn what_an_account_remembers_of_logins_is_bounded() {
         let mut mary = after(vec![registered()]);
         for at in 0..=FAILURES_KEPT as i64 {
-            mary.apply(AccountEvent::LoginFailed { at: Timestamp(at) });
+            mary.apply(failed(at, ELSEWHERE[0]));
         }
         assert_eq!(mary.failed_logins.len(), FAILURES_KEPT);
-        assert_eq!(mary.failed_logins[0], Timestamp(1));
+        assert_eq!(mary.failed_logins[0].at, Timestamp(1));
+        for host in 0..=NETWORKS_KEPT {
+            mary.apply(logged_in_from(&format!("192.0.2.{host}")));
+        }
+        mary.apply(logged_in_from("192.0.2.5"));
+        assert_eq!(mary.known_networks.len(), NETWORKS_KEPT);
+        assert!(!mary.known_networks.contains(&network("192.0.2.0")));
+        assert_eq!(mary.known_networks.last(), Some(&network("192.0.2.5")));
+    }
+
+    #[test]
+    fn older_events_of_logins_are_read() {
+        let failed = json!({ "LoginFailed": { "at": 7 } });
+        let failed: AccountEvent = serde_json::from_value(failed).unwrap();
+        let mary = after(vec![registered(), failed.clone(), logged_in("t")]);
+        assert!(mary.failed_logins.is_empty());
+        assert_eq!(
+            serde_json::to_value(&failed).unwrap(),
+            json!({ "LoginFailed": { "at": 7 } })
+        );
     }
 
     #[tokio::test]

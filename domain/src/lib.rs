@@ -18,6 +18,7 @@ pub mod keyring;
 pub mod limit;
 pub mod log;
 pub mod message;
+pub mod network;
 pub mod node;
 pub mod permission;
 mod recent;

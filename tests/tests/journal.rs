@@ -343,7 +343,11 @@ async fn where_somebody_came_from_who_was_not_logged_in_goes_with_the_account() 
         let at = decision.now();
         decision.account(
             &UserId::new("mary"),
-            AccountCommand::RecordFailedLogin { at },
+            AccountCommand::RecordFailedLogin {
+                at,
+                from: None,
+                operation: None,
+            },
         )
     });
     failed.await.unwrap();

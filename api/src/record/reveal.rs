@@ -331,6 +331,7 @@ mod tests {
                     method: LoginMethod::Password,
                     token: token(),
                     session,
+                    from: None,
                 }
                 .into(),
             ),

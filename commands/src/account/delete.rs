@@ -12,9 +12,10 @@ use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::log::Position;
 use hansard_domain::room::{RoomCommand, RoomKind};
 
-use super::password::{self, Secret};
+use super::guessing::FailedLogins;
+use super::password::Secret;
 use super::rooms::Farewell;
-use super::{existing, is_last_admin};
+use super::{existing, is_last_admin, login};
 use crate::bootstrap::SYSTEM_ACCOUNT;
 use crate::bus::Commands;
 use crate::caller::Caller;
@@ -56,20 +57,17 @@ pub async fn delete(
 /// Deletes the caller's own account; `digest` is the hexadecimal SHA-256 of its password.
 pub async fn delete_own(
     commands: &Commands,
+    failed: &FailedLogins,
     caller: &Caller,
     digest: &str,
     confirmed: bool,
 ) -> Result<Option<Position>, CommandError> {
     let user = caller.user_id()?.clone();
-    let hash = {
-        let model = commands.model();
-        if !model.flag("Accounts_AllowDeleteOwnAccount") {
-            return Err(CommandError::refused("error-not-allowed", "Not allowed"));
-        }
-        existing(&model, &user)?.password.clone()
-    };
+    if !commands.model().flag("Accounts_AllowDeleteOwnAccount") {
+        return Err(CommandError::refused("error-not-allowed", "Not allowed"));
+    }
     let secret = Secret::of_digest(digest).unwrap_or_else(|| Secret::of(digest));
-    if !password::verify(secret, hash).await? {
+    if !login::confirm(commands, failed, caller, secret).await? {
         return Err(CommandError::refused(
             "error-invalid-password",
             "Invalid password",

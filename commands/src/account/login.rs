@@ -1,27 +1,19 @@
-//! Logging in and out, and what is done against guessing.
+//! Logging in and out, and giving one's password again.
 //!
 //! An unknown name and a wrong password look the same from outside: in what is answered, in how long
 //! it takes, and in when an attempt is blocked.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures::StreamExt;
-use hansard_domain::account::{Account, AccountCommand, AccountEvent, LoginMethod};
+use hansard_domain::account::{AccountCommand, LoginMethod};
 use hansard_domain::audit::AuditEvent;
-use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{Timestamp, UserId};
-use hansard_domain::journal::Journal;
 use hansard_domain::limit;
-use hansard_domain::log::{Actor, Position};
+use hansard_domain::log::Actor;
 use hansard_domain::seal::Private;
-use parking_lot::Mutex;
-use tokio::sync::watch;
 
+use super::guessing::{FailedLogins, Tried};
 use super::password::Secret;
 use super::token::{AuthToken, Opened, expiry, open};
-use super::{password, token};
+use super::{existing, password, token};
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
@@ -65,192 +57,6 @@ pub enum LoginError {
     Command(#[from] CommandError),
 }
 
-/// How many addresses and names failures are remembered of; those that failed longest ago are
-/// forgotten first.
-const REMEMBERED: usize = 10_000;
-
-/// How many failures are remembered of each.
-const FAILURES: usize = 1_000;
-
-/// Failed logins by where they came from, and of names that nobody has; counted from the journal.
-#[derive(Default)]
-pub struct FailedLogins {
-    by_address: Mutex<Failures>,
-    by_unknown_name: Mutex<Failures>,
-    /// How far in the journal they are counted.
-    reached: watch::Sender<Position>,
-}
-
-/// What happened longer before a start is not counted any more.
-const LATELY: Duration = Duration::from_mins(10);
-
-/// How long a login waits for those before it to be counted, and counting for a journal that failed.
-const PAUSE: Duration = Duration::from_millis(200);
-
-#[derive(Default)]
-struct Failures(HashMap<String, VecDeque<Timestamp>>);
-
-impl Failures {
-    fn count_since(&self, who: &str, since: Timestamp) -> i64 {
-        let failures = self.0.get(who);
-        failures.map_or(0, |failures| {
-            failures.iter().filter(|at| **at > since).count() as i64
-        })
-    }
-
-    fn add(&mut self, who: &str, at: Timestamp) {
-        if self.0.len() >= REMEMBERED && !self.0.contains_key(who) {
-            let oldest = self.0.iter().min_by_key(|(_, failures)| failures.back());
-            if let Some(oldest) = oldest.map(|(who, _)| who.clone()) {
-                self.0.remove(&oldest);
-            }
-        }
-        let failures = self.0.entry(who.to_owned()).or_default();
-        if failures.len() == FAILURES {
-            failures.pop_front();
-        }
-        failures.push_back(at);
-    }
-
-    fn forget(&mut self, who: &str) {
-        self.0.remove(who);
-    }
-}
-
-/// A limit of `Block_Multiple_Failed_Logins_*`; `None` where it is off.
-struct Limit {
-    attempts: i64,
-    since: Timestamp,
-}
-
-impl Limit {
-    fn of(model: &WriteModel, by: &str, attempts: &str, now: Timestamp) -> Option<Self> {
-        let setting = |name: &str| format!("Block_Multiple_Failed_Logins_{name}");
-        if !model.flag(&setting("Enabled")) || !model.flag(&setting(&format!("By_{by}"))) {
-            return None;
-        }
-        let attempts = model.number(&setting(&format!("Attempts_Until_Block_{attempts}")));
-        let minutes = model
-            .setting(&setting(&format!("Time_To_Unblock_By_{by}_In_Minutes")))
-            .as_f64()
-            .unwrap_or_default();
-        let window = Duration::from_secs_f64((minutes * 60.0).clamp(0.0, 1e9));
-        (attempts > 0).then(|| Self {
-            attempts,
-            since: now.minus(window),
-        })
-    }
-}
-
-impl FailedLogins {
-    /// Counts what the journal tells of, on whatever node it happened; from what happened lately on.
-    pub async fn follow(&self, journal: &Arc<Journal>, now: Timestamp) {
-        let lately = now.minus(LATELY);
-        let mut after = journal.position_at(lately).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "who failed to log in before this start is not known");
-            journal.head()
-        });
-        loop {
-            let mut batches = journal.follow(after);
-            while let Some(Ok(batch)) = batches.next().await {
-                for entry in batch.iter() {
-                    self.count(entry);
-                    after = entry.position;
-                }
-                self.reached.send_replace(after);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// Waits until what was recorded up to a position is counted; not for long.
-    async fn counted(&self, position: Position) {
-        let mut reached = self.reached.subscribe();
-        let counted = reached.wait_for(|reached| *reached >= position);
-        // Who can't be counted in time is counted later.
-        let _ = tokio::time::timeout(PAUSE, counted).await;
-    }
-
-    fn count(&self, entry: &Entry) {
-        let address = || Some(entry.origin.as_ref()?.value()?.address.clone());
-        match &entry.event {
-            Event::Account(AccountEvent::LoginFailed { at }) => {
-                if let Some(address) = address() {
-                    self.by_address.lock().add(&address, *at);
-                }
-            }
-            Event::Audit(AuditEvent::UnknownLoginFailed { name }) => {
-                if let Some(address) = address() {
-                    self.by_address.lock().add(&address, entry.at);
-                }
-                if let Some(name) = name.value() {
-                    // What is longer is no name that somebody could log in by.
-                    let name = limit::cut(name, &limit::LOGIN_NAME);
-                    self.by_unknown_name.lock().add(&folded(name), entry.at);
-                }
-            }
-            Event::Account(AccountEvent::UserLoggedIn {
-                method: LoginMethod::Password,
-                ..
-            }) => {
-                if let Some(address) = address() {
-                    self.by_address.lock().forget(&address);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn check_address(
-        &self,
-        model: &WriteModel,
-        address: &str,
-        now: Timestamp,
-    ) -> Result<(), LoginError> {
-        let exempt = model.text("Block_Multiple_Failed_Logins_Ip_Whitelist");
-        if exempt.split(',').any(|exempt| exempt.trim() == address) {
-            return Ok(());
-        }
-        let Some(limit) = Limit::of(model, "Ip", "By_Ip", now) else {
-            return Ok(());
-        };
-        if self.by_address.lock().count_since(address, limit.since) < limit.attempts {
-            return Ok(());
-        }
-        Err(LoginError::Refused {
-            code: "error-login-blocked-for-ip",
-            reason: "Login has been temporarily blocked For IP",
-        })
-    }
-
-    fn check_user(
-        &self,
-        model: &WriteModel,
-        name: &str,
-        account: Option<&Account>,
-        now: Timestamp,
-    ) -> Result<(), LoginError> {
-        let Some(limit) = Limit::of(model, "User", "by_User", now) else {
-            return Ok(());
-        };
-        let failed = match account {
-            Some(account) => account
-                .failed_logins
-                .iter()
-                .filter(|at| **at > limit.since)
-                .count() as i64,
-            None => self.by_unknown_name.lock().count_since(name, limit.since),
-        };
-        if failed < limit.attempts {
-            return Ok(());
-        }
-        Err(LoginError::Refused {
-            code: "error-login-blocked-for-user",
-            reason: "Login has been temporarily blocked For User",
-        })
-    }
-}
-
 /// Logs in by name and password.
 pub async fn with_password(
     commands: &Commands,
@@ -262,54 +68,89 @@ pub async fn with_password(
     limit::LOGIN_NAME
         .check(name.as_str())
         .map_err(CommandError::from)?;
-    let now = commands.clock().now();
-    let address = caller
-        .origin
-        .as_ref()
-        .map(|origin| origin.address.clone())
-        .unwrap_or_default();
-    let folded = folded(name.as_str());
-    let model = commands.model();
-    failed.counted(model.position()).await;
-    let (user, hash) = {
-        let user = name.find(&model);
+    let user = name.find(&commands.model());
+    let tried = match &user {
+        Some(user) => Tried::Account(user),
+        None => Tried::Name(name.as_str()),
+    };
+    let attempt = failed.admit(commands, tried, caller.network()).await?;
+    let hash = {
+        let model = commands.model();
         let account = user.as_ref().and_then(|user| model.account(user));
-        failed.check_address(&model, &address, now)?;
-        failed.check_user(&model, &folded, account.map(|account| &account.state), now)?;
-        (user, account.and_then(|account| account.password.clone()))
+        account.and_then(|account| account.password.clone())
     };
     let right = password::verify(secret, hash).await?;
     let Some(user) = user.as_ref().filter(|_| right) else {
-        record_failure(commands, caller, user, name).await?;
+        let whose = user.map_or(Whose::Nobodys(name), Whose::Account);
+        record_failure(commands, failed, caller, whose, None).await?;
         return Err(LoginError::Unauthorized);
     };
+    drop(attempt);
     check_may_log_in(&commands.model(), user)?;
     let opened = enter(commands, caller, user, LoginMethod::Password).await?;
     Ok(opened)
 }
 
-fn folded(name: &str) -> String {
-    name.trim().to_lowercase()
+/// Whether the caller knows the password of its own account, which some operations ask for again. A
+/// wrong one is counted and put on the record like that of a login.
+pub async fn confirm(
+    commands: &Commands,
+    failed: &FailedLogins,
+    caller: &Caller,
+    secret: Secret,
+) -> Result<bool, CommandError> {
+    let user = caller.user_id()?.clone();
+    let tried = Tried::Account(&user);
+    let attempt = failed.admit(commands, tried, caller.network()).await;
+    let _attempt = attempt.map_err(|error| match error {
+        LoginError::Refused { code, reason } => CommandError::refused(code, reason),
+        LoginError::Command(error) => error,
+        LoginError::Unauthorized => CommandError::NotLoggedIn,
+    })?;
+    let hash = existing(&commands.model(), &user)?.password.clone();
+    let right = password::verify(secret, hash).await?;
+    if !right {
+        let operation = Some(caller.action.to_string());
+        record_failure(commands, failed, caller, Whose::Account(user), operation).await?;
+    }
+    Ok(right)
+}
+
+/// Whose password was tried in vain.
+enum Whose {
+    Account(UserId),
+    Nobodys(Name),
 }
 
 async fn record_failure(
     commands: &Commands,
+    failed: &FailedLogins,
     caller: &Caller,
-    user: Option<UserId>,
-    name: Name,
+    whose: Whose,
+    operation: Option<String>,
 ) -> Result<(), CommandError> {
-    commands
+    let done = commands
         .run(caller, move |decision| {
             let at = decision.now();
-            if let Some(user) = &user {
-                return decision.account(user, AccountCommand::RecordFailedLogin { at });
+            match &whose {
+                Whose::Account(user) => {
+                    let failed = AccountCommand::RecordFailedLogin {
+                        at,
+                        from: decision.caller().network(),
+                        operation: operation.clone(),
+                    };
+                    decision.account(user, failed)
+                }
+                Whose::Nobodys(name) => {
+                    let key = decision.fresh_key()?;
+                    let name = Private::new(key, name.as_str().to_owned());
+                    decision.audit(AuditEvent::UnknownLoginFailed { name });
+                    Ok(())
+                }
             }
-            let key = decision.fresh_key()?;
-            let name = Private::new(key, name.as_str().to_owned());
-            decision.audit(AuditEvent::UnknownLoginFailed { name });
-            Ok(())
         })
         .await?;
+    failed.recorded(done.batch.as_ref());
     Ok(())
 }
 
@@ -476,55 +317,4 @@ pub async fn log_out_others(
         })
         .await?;
     Ok(done.answer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_blocked_by_its_failures_alone_and_until_they_are_old() {
-        let model = WriteModel::empty();
-        let failed = FailedLogins::default();
-        let minute = 60_000;
-        for at in 0..50 {
-            assert!(failed.check_address(&model, "a", Timestamp(at)).is_ok());
-            failed.by_address.lock().add("a", Timestamp(at));
-        }
-        assert!(failed.check_address(&model, "a", Timestamp(50)).is_err());
-        assert!(failed.check_address(&model, "b", Timestamp(50)).is_ok());
-        let later = Timestamp(5 * minute + 49);
-        assert!(failed.check_address(&model, "a", later).is_ok());
-    }
-
-    #[test]
-    fn a_name_that_nobody_has_is_blocked_like_one_that_somebody_has() {
-        let model = WriteModel::empty();
-        let failed = FailedLogins::default();
-        let mut account = Account::default();
-        for at in 0..10 {
-            let now = Timestamp(at);
-            assert!(failed.check_user(&model, "x", None, now).is_ok());
-            assert!(failed.check_user(&model, "y", Some(&account), now).is_ok());
-            failed.by_unknown_name.lock().add("x", now);
-            account.failed_logins.push(now);
-        }
-        let now = Timestamp(10);
-        assert!(failed.check_user(&model, "x", None, now).is_err());
-        assert!(failed.check_user(&model, "y", Some(&account), now).is_err());
-    }
-
-    #[test]
-    fn what_is_remembered_is_bounded() {
-        let mut failures = Failures::default();
-        for number in 0..REMEMBERED + 5 {
-            failures.add(&number.to_string(), Timestamp(number as i64));
-        }
-        assert_eq!(failures.0.len(), REMEMBERED);
-        assert!(!failures.0.contains_key("0"));
-        for at in 0..FAILURES + 5 {
-            failures.add("x", Timestamp(at as i64));
-        }
-        assert_eq!(failures.0["x"].len(), FAILURES);
-    }
 }

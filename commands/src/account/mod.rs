@@ -4,6 +4,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod guessing;
 pub mod login;
 pub mod names;
 pub mod password;

@@ -8,9 +8,10 @@ use hansard_domain::limit::{self, OutOfBounds};
 use serde_json::{Map, json};
 
 use super::create::text;
+use super::guessing::FailedLogins;
 use super::password::Secret;
 use super::status::{change_active, change_status};
-use super::{ADMIN, check_roles, existing, is_last_admin, names, password};
+use super::{ADMIN, check_roles, existing, is_last_admin, login, names, password};
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::decision::Decision;
@@ -37,10 +38,12 @@ pub struct UserChange {
     pub custom_fields: Option<FreeObject>,
     /// The preference of this name.
     pub language: Option<String>,
+    /// See [`OwnChange::current_password`]; for the caller's own account alone.
+    pub current_password: Option<String>,
 }
 
 /// What a user changes of its own account; `None` stays as it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct OwnChange {
     pub username: Option<String>,
     pub name: Option<String>,
@@ -75,6 +78,9 @@ impl OwnChange {
         limit::PASSWORD.check_given(self.new_password.as_deref())
     }
 }
+
+/// The code of what is refused to an account that has to change its password first.
+pub const PASSWORD_CHANGE_REQUIRED: &str = "error-password-change-required";
 
 fn not_allowed(reason: &str) -> CommandError {
     CommandError::refused("error-action-not-allowed", reason)
@@ -285,15 +291,20 @@ fn move_claims(
 /// Changes an account as an administrator wants it.
 pub async fn update(
     commands: &Commands,
+    failed: &FailedLogins,
     caller: &Caller,
     user: UserId,
     change: UserChange,
 ) -> Result<(), CommandError> {
     change.check_size()?;
+    check_update(&commands.model(), caller, &user, &change)?;
+    let own = caller.user.as_ref() == Some(&user);
+    if own && opens(&commands.model(), &user, &change.email, &change.password) {
+        prove(commands, failed, caller, change.current_password.as_deref()).await?;
+    }
     let password = change.password.as_deref().unwrap_or("").trim();
     let secret = {
         let model = commands.model();
-        check_update(&model, caller, &user, &change)?;
         let may = model.allows(caller, "edit-other-user-password", None);
         if may && !password.is_empty() {
             password::check_policy(&model, password)?;
@@ -453,32 +464,32 @@ fn change_roles(
 /// Changes the caller's own account. A new password ends the other sessions.
 pub async fn update_own(
     commands: &Commands,
+    failed: &FailedLogins,
     caller: &Caller,
     change: OwnChange,
 ) -> Result<(), CommandError> {
     let user = caller.user_id()?.clone();
     change.check_size()?;
-    let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    let (current, proof_needed) = {
-        let model = commands.model();
-        check_own(&model, caller, &user, &change)?;
-        let current = existing(&model, &user)?.password.clone();
-        let guarded = given(&change.email) || given(&change.new_password);
-        let demanded = model.flag("Accounts_TwoFactorAuthentication_Enabled");
-        (current, guarded && demanded)
-    };
-    if proof_needed {
-        prove(change.current_password.as_deref(), current.clone()).await?;
+    check_own(&commands.model(), caller, &user, &change)?;
+    if opens(
+        &commands.model(),
+        &user,
+        &change.email,
+        &change.new_password,
+    ) {
+        prove(commands, failed, caller, change.current_password.as_deref()).await?;
     }
     let hash = match change.new_password.as_deref() {
         Some(new) if !new.is_empty() => {
+            // In this order: what breaks the policy is no way to try passwords.
+            password::check_policy(&commands.model(), new)?;
+            let current = existing(&commands.model(), &user)?.password.clone();
             if password::verify(Secret::of(new), current).await? {
                 return Err(CommandError::refused(
                     "error-password-same-as-current",
                     "Entered password same as current password",
                 ));
             }
-            password::check_policy(&commands.model(), new)?;
             Some(password::hash(Secret::of(new)).await?)
         }
         _ => None,
@@ -492,10 +503,31 @@ pub async fn update_own(
     Ok(())
 }
 
-/// Asks for the password of now before what opens the account may be changed.
-async fn prove(given: Option<&str>, current: Option<PasswordHash>) -> Result<(), CommandError> {
-    let given = given.filter(|given| !given.is_empty());
-    let Some(given) = given else {
+/// Whether a change of one's own account concerns what opens it, so that it takes the password of now
+/// where the workspace asks for second proofs. An address that stays the same concerns nothing.
+fn opens(
+    model: &WriteModel,
+    user: &UserId,
+    email: &Option<String>,
+    password: &Option<String>,
+) -> bool {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+    let address = model.account(user).and_then(|account| {
+        let first = account.profile.emails.first();
+        first.map(|email| email.address.clone())
+    });
+    let moved = given(email).is_some_and(|email| Some(email) != address);
+    model.flag("Accounts_TwoFactorAuthentication_Enabled") && (moved || given(password).is_some())
+}
+
+/// Asks for the password of now.
+async fn prove(
+    commands: &Commands,
+    failed: &FailedLogins,
+    caller: &Caller,
+    given: Option<&str>,
+) -> Result<(), CommandError> {
+    let Some(given) = given.filter(|given| !given.is_empty()) else {
         return Err(CommandError::refused_with(
             "totp-required",
             "TOTP Required",
@@ -503,7 +535,7 @@ async fn prove(given: Option<&str>, current: Option<PasswordHash>) -> Result<(),
         ));
     };
     let secret = Secret::of_digest(given).unwrap_or_else(|| Secret::of(given));
-    if password::verify(secret, current).await? {
+    if login::confirm(commands, failed, caller, secret).await? {
         return Ok(());
     }
     Err(CommandError::refused_with(
@@ -519,19 +551,34 @@ fn check_own(
     user: &UserId,
     change: &OwnChange,
 ) -> Result<(), CommandError> {
+    let account = existing(model, user)?;
+    let new_password = change.new_password.as_deref();
+    let new_password = new_password.is_some_and(|new| !new.is_empty());
+    if account.password_change_required {
+        // What has to be changed may be, whatever the workspace's settings say of it, and nothing else.
+        let alone = OwnChange {
+            new_password: change.new_password.clone(),
+            current_password: change.current_password.clone(),
+            ..OwnChange::default()
+        };
+        if new_password && *change == alone {
+            return Ok(());
+        }
+        return Err(CommandError::refused(
+            PASSWORD_CHANGE_REQUIRED,
+            "Change the password first, and it alone: \"newPassword\" and \"currentPassword\"",
+        ));
+    }
     if !model.flag("Accounts_AllowUserProfileChange") {
         return Err(CommandError::refused("error-not-allowed", "Not allowed"));
     }
     let fields = guarded(
-        existing(model, user)?,
+        account,
         change.username.as_deref(),
         change.status_text.as_deref(),
         change.name.as_deref(),
         change.email.as_deref(),
-        change
-            .new_password
-            .as_deref()
-            .is_some_and(|new| !new.is_empty()),
+        new_password,
     );
     check_settings(model, caller, user, &fields)
 }

@@ -90,6 +90,10 @@ pub(crate) fn open(
     expires: Option<Timestamp>,
 ) -> Result<(), CommandError> {
     let now = decision.now();
+    let from = match method {
+        LoginMethod::Password => decision.caller().network(),
+        LoginMethod::Resume | LoginMethod::Issued | LoginMethod::Registration => None,
+    };
     let session = Session {
         since: now,
         expires,
@@ -100,6 +104,7 @@ pub(crate) fn open(
             method,
             token: token.clone(),
             session,
+            from,
         },
     )?;
     let Some(account) = decision.model().account(user) else {

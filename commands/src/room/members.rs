@@ -2,6 +2,7 @@
 
 use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::{Entry, Room, RoomCommand, RoomKind};
+use subtle::ConstantTimeEq;
 
 use super::{existing, invalid_user, known, not_allowed, refusal, username};
 use crate::authorization::sight::Purpose;
@@ -49,8 +50,13 @@ fn check_code(
             "error-code-required",
             "Code required",
         )),
-        code if code == room.details.join_code.as_deref() => Ok(()),
-        Some(_) => Err(CommandError::refused("error-code-invalid", "Invalid code")),
+        Some(code) => {
+            let expected = room.details.join_code.as_deref().unwrap_or_default();
+            let right = bool::from(expected.as_bytes().ct_eq(code.as_bytes()));
+            // Who guesses is on the audit.
+            let wrong = || CommandError::denied("error-code-invalid", "Invalid code");
+            right.then_some(()).ok_or_else(wrong)
+        }
     }
 }
 

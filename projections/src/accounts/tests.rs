@@ -117,6 +117,7 @@ async fn a_list_is_filtered_sorted_and_cut() {
                 since: story.now(),
                 expires: None,
             },
+            from: None,
         },
     );
     story.account("c", AccountEvent::UserActivated {});

@@ -102,7 +102,11 @@ fn account<'a>(stream: &'a StreamId, event: &AccountEvent) -> Description<'a> {
             "keptOne": kept.is_some(),
             "personalAccessTokens": personal_access_tokens,
         })),
-        E::LoginFailed { .. } => user.ended(Outcome::Failed),
+        E::LoginFailed { operation, .. } => {
+            let operation = operation.as_ref().map(|name| json!({ "operation": name }));
+            user.with(operation.unwrap_or_default())
+                .ended(Outcome::Failed)
+        }
         E::UserProfileChanged { .. }
         | E::UserPreferencesChanged { .. }
         | E::UserActivated {}

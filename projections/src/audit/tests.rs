@@ -62,7 +62,11 @@ fn story() -> Story {
     let deactivated = AccountEvent::UserDeactivated {
         reason: DeactivationReason::ByAdministrator,
     };
-    let failed = AccountEvent::LoginFailed { at: Timestamp(5) };
+    let failed = AccountEvent::LoginFailed {
+        at: Timestamp(5),
+        from: None,
+        operation: None,
+    };
     let stream = StreamId::from_name;
     story
         .tell_as(mary(), home(), stream("message-m1"), said)

@@ -128,6 +128,7 @@ async fn people_are_active_once_a_day() {
             since: Timestamp(0),
             expires: None,
         },
+        from: None,
     };
     let stream = StreamId::new("account", "anna");
     story.tell_as(Actor::User("anna".into()), None, stream, login);

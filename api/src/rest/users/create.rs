@@ -117,6 +117,9 @@ async fn register(
     State(app): State<App>,
     Body(request): Body<Register>,
 ) -> Answer<OneUser> {
+    if caller.user.is_some() {
+        return Err(Failure::plain("Logged in users can not register again."));
+    }
     check_name(&request.name)?;
     let application = Application {
         username: request.username,
@@ -185,7 +188,8 @@ async fn delete_own(
         return Err(Failure::plain("Body parameter \"password\" is required."));
     };
     let confirmed = request.confirm_relinquish;
-    let deleted = delete::delete_own(&app.commands, &caller, &password, confirmed).await?;
+    let failed = &app.failed_logins;
+    let deleted = delete::delete_own(&app.commands, failed, &caller, &password, confirmed).await?;
     app.erasure.follows(&app.commands, deleted).await;
     done()
 }

@@ -9,6 +9,7 @@ mod tokens;
 mod update;
 pub mod user;
 
+use axum::http::HeaderMap;
 use hansard_domain::id::UserId;
 use hansard_projections::accounts::{self, User as Row};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,15 @@ impl UserParam {
             Ok(caller.clone())
         }
     }
+}
+
+/// The password that a client gives again as a second proof, as Rocket.Chat's clients do: the
+/// hexadecimal SHA-256 of it, or it itself.
+fn proof(headers: &HeaderMap) -> Option<String> {
+    let told = |name: &str| headers.get(name)?.to_str().ok();
+    let method = told("x-2fa-method")?;
+    let code = told("x-2fa-code").filter(|code| !code.is_empty())?;
+    (method == "password").then(|| code.to_owned())
 }
 
 /// An account as the view has it.

@@ -96,7 +96,7 @@ async fn update_own_basic_info(
             .map(|fields| free_object("customFields", fields))
             .transpose()?,
     };
-    profile::update_own(&app.commands, &caller, change).await?;
+    profile::update_own(&app.commands, &app.failed_logins, &caller, change).await?;
     answer(changed(&app, caller.user()).await?)
 }
 

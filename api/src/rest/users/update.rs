@@ -1,6 +1,7 @@
 //! Changes of accounts by administrators.
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use hansard_commands::account::profile::{self, UserChange};
 use hansard_commands::account::status;
 use hansard_domain::id::{RoleId, UserId};
@@ -11,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::create::check_name;
-use super::{OneUser, changed, row};
+use super::{OneUser, changed, proof, row};
 use crate::app::App;
 use crate::rest::answer::{Answer, Success, answer};
 use crate::rest::body::{Body, free_object};
@@ -59,7 +60,9 @@ struct UpdateData {
 /// Change somebody's account.
 ///
 /// Needs `edit-other-user-info`; for a password `edit-other-user-password`, for roles `assign-roles`,
-/// to activate or deactivate `edit-other-user-active-status`, too.
+/// to activate or deactivate `edit-other-user-active-status`, too. Another email address or password of
+/// the caller itself takes its password of now: the hexadecimal SHA-256 of it in `X-2fa-Code`, and
+/// `password` in `X-2fa-Method`.
 #[utoipa::path(
     post, path = "/api/v1/users.update", tag = "users",
     request_body = Update, responses((status = 200, body = Success<OneUser>), Failure)
@@ -67,6 +70,7 @@ struct UpdateData {
 async fn update(
     caller: Caller,
     State(app): State<App>,
+    headers: HeaderMap,
     Body(request): Body<Update>,
 ) -> Answer<OneUser> {
     let data = request.data;
@@ -91,9 +95,11 @@ async fn update(
             .map(|fields| free_object("customFields", fields))
             .transpose()?,
         language: data.language,
+        current_password: proof(&headers),
     };
     let user = UserId::new(&request.user_id);
-    profile::update(&app.commands, &caller, user.clone(), change).await?;
+    let failed = &app.failed_logins;
+    profile::update(&app.commands, failed, &caller, user.clone(), change).await?;
     answer(changed(&app, &user).await?)
 }
 
