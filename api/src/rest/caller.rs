@@ -21,7 +21,8 @@ use crate::app::App;
 
 const TOKEN: &str = "x-auth-token";
 
-/// A caller who is logged in, by `X-Auth-Token` and `X-User-Id`; everybody else gets 401.
+/// A caller who is logged in, by `X-Auth-Token` and `X-User-Id`; everybody else gets 401, and 403 who
+/// has to change its password before anything else.
 ///
 /// It stands first in a handler's arguments: who may not come in is not told what else is wrong.
 #[derive(Debug, Clone)]
@@ -29,6 +30,11 @@ pub struct Caller {
     asking: Asking,
     user: UserId,
 }
+
+/// A caller who is logged in, though it may have to change its password: for the few operations that
+/// lead there, and out again.
+#[derive(Debug, Clone)]
+pub struct LoggedIn(pub Caller);
 
 /// A caller who may be logged in or not.
 #[derive(Debug, Clone)]
@@ -57,13 +63,27 @@ impl Deref for MaybeCaller {
     }
 }
 
-impl FromRequestParts<App> for Caller {
+impl FromRequestParts<App> for LoggedIn {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
         let asking = asking(parts, app).await?;
         let user = asking.user.clone().ok_or_else(Failure::not_logged_in)?;
-        Ok(Self { asking, user })
+        Ok(Self(Caller { asking, user }))
+    }
+}
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
+        let LoggedIn(caller) = LoggedIn::from_request_parts(parts, app).await?;
+        let model = app.commands.model();
+        let account = model.account(caller.user());
+        if account.is_some_and(|account| account.password_change_required) {
+            return Err(Failure::password_change_required());
+        }
+        Ok(caller)
     }
 }
 

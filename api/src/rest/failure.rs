@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hansard_commands::account::profile::PASSWORD_CHANGE_REQUIRED;
 use hansard_commands::error::CommandError;
 use hansard_domain::limit::OutOfBounds;
 use hansard_projections::ViewError;
@@ -121,6 +122,18 @@ impl Failure {
     /// 403 with a text of the endpoint's own; Rocket.Chat's bare one is `unauthorized`.
     pub fn forbidden_because(error: &str) -> Self {
         Self::unsuccessful(StatusCode::FORBIDDEN, error)
+    }
+
+    /// 403: nothing else is answered before the account has another password.
+    pub fn password_change_required() -> Self {
+        let code = PASSWORD_CHANGE_REQUIRED;
+        let error = format!(
+            "The password of this account has to be changed before anything else: post \
+             {{\"data\": {{\"currentPassword\": …, \"newPassword\": …}}}} to \
+             /api/v1/users.updateOwnBasicInfo [{code}]"
+        );
+        let body = json!({ "success": false, "error": error, "errorType": code });
+        Self::new(StatusCode::FORBIDDEN, body)
     }
 
     /// 404 for a thing; Rocket.Chat's bare text is `Resource not found`.

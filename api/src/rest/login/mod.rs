@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::answer::{Answer, Success, answer};
 use super::body::Body;
-use super::caller::{Caller, MaybeCaller};
+use super::caller::{Caller, LoggedIn, MaybeCaller};
 use super::failure::Failure;
 use super::lenient;
 use super::users::{User, row};
@@ -100,7 +100,8 @@ impl LogIn {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct LoggedIn {
+#[schema(as = LoggedIn)]
+struct LoginAnswer {
     #[schema(example = "success")]
     status: &'static str,
     data: Login,
@@ -121,7 +122,7 @@ struct Login {
 /// answered alike.
 #[utoipa::path(
     post, path = "/api/v1/login", tag = "login", security(()),
-    request_body = LogIn, responses((status = 200, body = LoggedIn), Failure)
+    request_body = LogIn, responses((status = 200, body = LoginAnswer), Failure)
 )]
 async fn log_in(
     caller: MaybeCaller,
@@ -131,7 +132,7 @@ async fn log_in(
     let opened = open(&app, &caller, request).await?;
     let row = row(&app, &opened.user).await?;
     let me = User::own(&app.commands.model(), &row);
-    let logged_in = LoggedIn {
+    let logged_in = LoginAnswer {
         status: "success",
         data: Login {
             user_id: opened.user.to_string(),
@@ -189,7 +190,7 @@ async fn leave(app: &App, caller: &Caller) -> Result<Response, Failure> {
     post, path = "/api/v1/logout", tag = "login",
     responses((status = 200, body = LoggedOut), Failure)
 )]
-async fn log_out(caller: Caller, State(app): State<App>) -> Result<Response, Failure> {
+async fn log_out(LoggedIn(caller): LoggedIn, State(app): State<App>) -> Result<Response, Failure> {
     leave(&app, &caller).await
 }
 
@@ -198,7 +199,10 @@ async fn log_out(caller: Caller, State(app): State<App>) -> Result<Response, Fai
     get, path = "/api/v1/logout", tag = "login",
     responses((status = 200, body = LoggedOut), Failure)
 )]
-async fn log_out_by_get(caller: Caller, State(app): State<App>) -> Result<Response, Failure> {
+async fn log_out_by_get(
+    LoggedIn(caller): LoggedIn,
+    State(app): State<App>,
+) -> Result<Response, Failure> {
     leave(&app, &caller).await
 }
 
@@ -207,7 +211,7 @@ async fn log_out_by_get(caller: Caller, State(app): State<App>) -> Result<Respon
     get, path = "/api/v1/me", tag = "login",
     responses((status = 200, body = Success<User>), Failure)
 )]
-async fn me(caller: Caller, State(app): State<App>) -> Answer<User> {
+async fn me(LoggedIn(caller): LoggedIn, State(app): State<App>) -> Answer<User> {
     let row = row(&app, caller.user()).await?;
     answer(User::own(&app.commands.model(), &row))
 }

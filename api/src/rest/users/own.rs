@@ -1,6 +1,7 @@
 //! What users do with their own accounts.
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use hansard_commands::account::names;
 use hansard_commands::account::profile::{self, OwnChange};
 use hansard_domain::account::Presence;
@@ -12,11 +13,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::create::check_name;
-use super::{OneUser, changed, row};
+use super::{OneUser, changed, proof, row};
 use crate::app::App;
 use crate::rest::answer::{Answer, Success, answer};
 use crate::rest::body::{Body, Params, free_object};
-use crate::rest::caller::Caller;
+use crate::rest::caller::{Caller, LoggedIn};
 use crate::rest::failure::Failure;
 
 pub fn routes() -> OpenApiRouter<App> {
@@ -66,13 +67,17 @@ pub fn presence(status: &str) -> Result<Presence, Failure> {
 }
 
 /// Change the caller's own account, as far as the workspace's settings let users.
+///
+/// Where a new password is required of the account, this is how it is set, by `newPassword` and
+/// `currentPassword` alone.
 #[utoipa::path(
     post, path = "/api/v1/users.updateOwnBasicInfo", tag = "users",
     request_body = UpdateOwn, responses((status = 200, body = Success<OneUser>), Failure)
 )]
 async fn update_own_basic_info(
-    caller: Caller,
+    LoggedIn(caller): LoggedIn,
     State(app): State<App>,
+    headers: HeaderMap,
     Body(request): Body<UpdateOwn>,
 ) -> Answer<OneUser> {
     let data = request.data;
@@ -85,7 +90,7 @@ async fn update_own_basic_info(
         name: data.name,
         email: data.email,
         new_password: data.new_password,
-        current_password: data.current_password,
+        current_password: data.current_password.or_else(|| proof(&headers)),
         bio: data.bio,
         nickname: data.nickname,
         status_text: data.status_text,
