@@ -1,6 +1,6 @@
 //! Where a client is, as far as it can't choose that itself.
 
-use std::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
