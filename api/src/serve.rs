@@ -51,6 +51,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let signals = Signals::listen()?;
+    bootstrap::check_settings(overwritten())?;
     let metrics_access = Access::of(&config)?;
     let door = Door::open(&config).await?;
     let cluster = Cluster::of(&config)?.map(Arc::new);

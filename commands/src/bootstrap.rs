@@ -50,7 +50,7 @@ pub struct OneTimePassword {
 /// A workspace can't be started as it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
-    #[error("OVERWRITE_SETTING_{0}: there is no such setting")]
+    #[error("OVERWRITE_SETTING_{0}: there is no such setting; GET /api/v1/settings lists them")]
     UnknownSetting(String),
     #[error("OVERWRITE_SETTING_{id}: {source}")]
     Setting { id: String, source: SettingError },
@@ -120,12 +120,11 @@ pub async fn belong_together(journal: &Journal) -> Result<bool, JournalError> {
     Ok(!journal.stream(&claim, Version::NONE).await?.is_empty())
 }
 
-/// Sets settings from texts, as an operator gives them in the environment: id and value.
-pub async fn overwrite_settings(
-    commands: &Commands,
+/// Reads settings from texts, as an operator gives them in the environment: id and value.
+fn read_settings(
     settings: Vec<(String, String)>,
-) -> Result<(), BootstrapError> {
-    let settings: Vec<_> = settings
+) -> Result<Vec<(&'static str, Value)>, BootstrapError> {
+    settings
         .into_iter()
         .map(|(id, text)| {
             let Some(definition) = definition(&id) else {
@@ -137,7 +136,20 @@ pub async fn overwrite_settings(
                 Err(source) => Err(BootstrapError::Setting { id, source }),
             }
         })
-        .collect::<Result<_, _>>()?;
+        .collect()
+}
+
+/// Refuses settings that [`overwrite_settings`] would refuse; sets none.
+pub fn check_settings(settings: Vec<(String, String)>) -> Result<(), BootstrapError> {
+    read_settings(settings).map(drop)
+}
+
+/// Sets settings from texts, as an operator gives them in the environment: id and value.
+pub async fn overwrite_settings(
+    commands: &Commands,
+    settings: Vec<(String, String)>,
+) -> Result<(), BootstrapError> {
+    let settings = read_settings(settings)?;
     let overwriting = move |decision: &mut Decision<'_>| {
         settings
             .iter()

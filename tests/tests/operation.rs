@@ -1,92 +1,11 @@
-//! The server as its operator meets it: start, refusals to start, stop, and what every request gets.
+//! The server as its operator meets it: it rebuilds, stops, and says how it is doing; what every request gets.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
 
-use hansard_tests::server::{Options, Server, binary};
+use hansard_tests::server::{Options, Server};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-
-/// Starts a server that is not expected to come up; it is given up after ten seconds.
-fn refused(server: &Server, arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let output = server_command(server, arguments, environment);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn server_command(server: &Server, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let fresh = server.data().with_file_name("another");
-    let data = if arguments.contains(&"--data") {
-        vec![]
-    } else {
-        vec!["--data".into(), fresh]
-    };
-    Command::new("timeout")
-        .arg("60")
-        .arg(binary())
-        .args(arguments)
-        .args(data)
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap()
-}
-
-#[tokio::test]
-async fn a_server_that_cannot_start_says_why() {
-    let server = Server::start().await;
-    let listen = server.url("").replace("http://", "");
-    let data = server.data();
-    let data = data.to_str().unwrap();
-
-    let in_use = refused(&server, &["--listen", &listen], &[]);
-    assert!(in_use.contains("is in use already"), "{in_use}");
-
-    let locked = refused(&server, &["--listen", "127.0.0.1:0", "--data", data], &[]);
-    assert!(
-        locked.contains(&format!("process {}", server.pid())),
-        "{locked}"
-    );
-
-    let replayed = refused(&server, &["replay", "--data", data], &[]);
-    assert!(replayed.contains("/api/hansard/v1/views/"), "{replayed}");
-
-    let unwritable = refused(
-        &server,
-        &["--listen", "127.0.0.1:0", "--data", "/proc/hansard"],
-        &[],
-    );
-    assert!(
-        unwritable.contains("cannot create the data directory /proc/hansard"),
-        "{unwritable}"
-    );
-
-    let setting = [("OVERWRITE_SETTING_API_User_Limit", "many")];
-    let invalid = refused(&server, &["--listen", "127.0.0.1:0"], &setting);
-    assert!(
-        invalid.contains("API_User_Limit takes a whole number"),
-        "{invalid}"
-    );
-}
-
-#[tokio::test]
-async fn a_wrong_master_key_is_told() {
-    let mut server = Server::start().await;
-    assert!(server.stop().await.success());
-    let data = server.data();
-    let wrong = [(
-        "HANSARD_MASTER_KEY",
-        "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
-    )];
-    let arguments = ["--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
-    let told = refused(&server, &arguments, &wrong);
-    assert!(
-        told.contains("the master key does not open this vault"),
-        "{told}"
-    );
-    server.launch();
-    server.ready().await;
-}
 
 #[tokio::test]
 async fn views_are_built_again_beside_what_serves_and_into_another_directory() {

@@ -180,6 +180,16 @@ fn wrong_settings_are_refused_before_anything_is_made() {
             &[("HANSARD_MASTER_KEY", "hush")],
             &["HANSARD_MASTER_KEY", "64 hexadecimal characters"],
         ),
+        (
+            &[],
+            &[("OVERWRITE_SETTING_API_User_Limit", "many")],
+            &["OVERWRITE_SETTING_API_User_Limit", "a whole number"],
+        ),
+        (
+            &[],
+            &[("OVERWRITE_SETTING_Colour", "red")],
+            &["OVERWRITE_SETTING_Colour", "no such setting"],
+        ),
         // Stores.
         (
             &["--log", "mysql://owl:hush@db/chat"],
@@ -355,13 +365,20 @@ async fn a_second_process_on_the_same_data_is_told_who_is_there() {
     let server = Server::start().await;
     let owner = format!("in use by process {}", server.pid());
     start(&server.data(), &[], &[], &[]).says(&[&owner, "--data"]);
-    let passwd = server.hansard(&["passwd", "admin"]);
-    let said = String::from_utf8(passwd.stderr).unwrap();
-    assert!(!passwd.status.success());
-    assert!(
-        said.contains(&format!("process {}", server.pid())) && said.contains("stop it first"),
-        "{said}"
-    );
+    for (command, instead) in [
+        (["passwd", "admin"], "users.update"),
+        (["replay", "messages"], "/api/hansard/v1/views/"),
+        (["export", "GENERAL"], "stop it"),
+    ] {
+        let done = server.hansard(&command);
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(!done.status.success(), "{command:?}");
+        assert!(
+            said.contains(&format!("process {}", server.pid())),
+            "{said}"
+        );
+        assert!(said.contains(instead), "{said}");
+    }
 }
 
 #[tokio::test]

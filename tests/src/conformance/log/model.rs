@@ -40,9 +40,10 @@ impl Model {
                 expected: stale.expected,
                 actual: Version(self.version(stale.stream.as_str())),
             };
-            return self.retried(commit).ok_or(match overtaken {
-                true => Refusal::Overtaken,
-                false => conflict.into(),
+            return self.retried(commit).ok_or(if overtaken {
+                Refusal::Overtaken
+            } else {
+                conflict.into()
             });
         }
         if overtaken {
