@@ -298,7 +298,7 @@ fn limits_that_cannot_be_kept_are_refused_at_the_start() {
     assert!(few.contains("may have 100 file descriptors"), "{few}");
     let many = refused("2000", &["--max-connections", "5000"]);
     assert!(
-        many.contains("--max-connections 5000 needs 5608 file descriptors"),
+        many.contains("--max-connections is 5000, which needs 5608 file descriptors"),
         "{many}"
     );
     let none = refused("2000", &["--max-connections", "0"]);

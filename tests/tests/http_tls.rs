@@ -109,6 +109,20 @@ async fn everything_is_served_over_tls_and_nothing_without() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_does_not_come_is_not_waited_for() {
+    let pair = fresh();
+    let files = Pair::of(&pair);
+    let options = files.options(&pair).flag("HEADER_TIMEOUT", "1");
+    let server = Server::start_with(options).await;
+    let mut silent = Raw::connect(&server).await;
+    assert!(silent.closed().await.is_empty());
+    let mut half = Raw::connect(&server).await;
+    // The beginning of a TLS record.
+    half.send([22, 3, 1, 2]).await;
+    assert!(half.closed().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_new_certificate_is_taken_over_without_a_break() {
     let (first, second, third) = (fresh(), fresh(), fresh());
     let files = Pair::of(&first);

@@ -80,6 +80,18 @@ async fn pages_and_paths_that_there_are_not_are_counted_together_and_probes_are_
 }
 
 #[tokio::test]
+async fn words_that_are_no_methods_are_counted_as_one() {
+    let server = server(&[(CALLS, "2")]).await;
+    let client = server.anonymous();
+    let mut answered = Vec::new();
+    for word in ["ONE", "TWO", "THREE"] {
+        let method = Method::from_bytes(word.as_bytes()).unwrap();
+        answered.push(ask(&client, method, "/api/v1/me").await.status().as_u16());
+    }
+    assert_eq!(answered, [405, 405, 429]);
+}
+
+#[tokio::test]
 async fn each_webhook_is_counted_for_itself() {
     let server = server(&[(CALLS, "2")]).await;
     let client = server.anonymous();

@@ -57,6 +57,36 @@ impl Memory {
     }
 }
 
+/// What one body takes of the memory, until it is dropped.
+#[derive(Debug)]
+struct Taken {
+    memory: Arc<Memory>,
+    bytes: AtomicUsize,
+}
+
+impl Taken {
+    fn of(memory: &Arc<Memory>) -> Self {
+        Self {
+            memory: memory.clone(),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes so many bytes more. Answers whether there is room for them.
+    fn take(&self, bytes: usize) -> bool {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.memory.taken.fetch_add(bytes, Ordering::Relaxed);
+        before + bytes <= self.memory.limit
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        self.memory.taken.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 /// A body on its way to a handler.
 pub struct RequestBody {
     incoming: Option<Incoming>,
@@ -70,8 +100,7 @@ pub struct RequestBody {
 pub struct Rest(Arc<Shared>);
 
 struct Shared {
-    memory: Arc<Memory>,
-    taken: AtomicUsize,
+    taken: Taken,
     left: Mutex<Left>,
 }
 
@@ -87,18 +116,10 @@ struct Left {
     given_up: bool,
 }
 
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let taken = self.taken.load(Ordering::Relaxed);
-        self.memory.taken.fetch_sub(taken, Ordering::Relaxed);
-    }
-}
-
 impl RequestBody {
     pub fn new(incoming: Incoming, limits: &Limits, memory: &Arc<Memory>) -> (Self, Rest) {
         let rest = Arc::new(Shared {
-            memory: memory.clone(),
-            taken: AtomicUsize::new(0),
+            taken: Taken::of(memory),
             left: Mutex::default(),
         });
         let body = Self {
@@ -108,13 +129,6 @@ impl RequestBody {
             alarm: None,
         };
         (body, Rest(rest))
-    }
-
-    /// Whether there is room for so many bytes more, which then are taken.
-    fn take(&self, bytes: usize) -> bool {
-        let memory = &self.rest.memory;
-        self.rest.taken.fetch_add(bytes, Ordering::Relaxed);
-        memory.taken.fetch_add(bytes, Ordering::Relaxed) + bytes <= memory.limit
     }
 
     fn give_up(&self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -145,7 +159,7 @@ impl Body for RequestBody {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 this.pace.moved(bytes);
-                if !this.take(bytes) {
+                if !this.rest.taken.take(bytes) {
                     return this.give_up(BodyError::NoRoom);
                 }
                 if this.pace.is_over() {
@@ -234,5 +248,31 @@ impl Rest {
         tokio::time::timeout(DRAIN_TIME, drained)
             .await
             .unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_share_their_memory_and_give_it_back() {
+        let memory = Memory::new(100);
+        let first = Taken::of(&memory);
+        let second = Taken::of(&memory);
+        assert!(first.take(60) && second.take(40));
+        assert!(!second.take(1));
+        drop(first);
+        assert!(second.take(59));
+        drop(second);
+        assert_eq!(memory.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_stands_behind_an_error_is_found() {
+        let wrapped = axum::Error::new(axum::Error::new(BodyError::TooSlow));
+        let found = BodyError::behind(&wrapped);
+        assert!(matches!(found, Some(BodyError::TooSlow)));
+        assert!(BodyError::behind(&std::fmt::Error).is_none());
     }
 }

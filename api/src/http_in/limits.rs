@@ -79,10 +79,11 @@ pub struct Limits {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitsError {
     #[error(
-        "--max-connections {connections} needs {needed} file descriptors, and this process may have \
-         {allowed}; raise its hard limit (ulimit -Hn, LimitNOFILE= in systemd), or lower the flag"
+        "{place} is {connections}, which needs {needed} file descriptors, and this process may have \
+         {allowed}; raise its hard limit (ulimit -Hn, LimitNOFILE= in systemd), or say a lower number"
     )]
     TooMany {
+        place: String,
         connections: usize,
         needed: usize,
         allowed: usize,
@@ -100,7 +101,13 @@ impl Limits {
     pub fn of(config: &Config) -> Result<Self, LimitsError> {
         let wanted = config.max_connections;
         let allowed = raise_descriptors(descriptors(wanted.unwrap_or(CONNECTIONS)));
-        let connections = connections(wanted, allowed)?;
+        let connections = connections(wanted, allowed, &config.place("max-connections"))?;
+        if wanted.is_none() && connections < CONNECTIONS {
+            tracing::info!(
+                connections,
+                "the limit of open files leaves room for so many clients"
+            );
+        }
         let part = (connections / PART_OF_ADDRESS).max(LEAST_OF_ADDRESS.min(connections));
         let part = config.connections_per_address.unwrap_or(part);
         Ok(Self {
@@ -148,7 +155,7 @@ fn descriptors(connections: usize) -> usize {
 }
 
 /// How many connections there are with so many descriptors.
-fn connections(wanted: Option<usize>, allowed: usize) -> Result<usize, LimitsError> {
+fn connections(wanted: Option<usize>, allowed: usize, place: &str) -> Result<usize, LimitsError> {
     let possible = allowed.saturating_sub(descriptors(0));
     if possible < FEWEST.min(wanted.unwrap_or(FEWEST)) {
         let needed = descriptors(FEWEST);
@@ -156,6 +163,7 @@ fn connections(wanted: Option<usize>, allowed: usize) -> Result<usize, LimitsErr
     }
     match wanted {
         Some(connections) if connections > possible => Err(LimitsError::TooMany {
+            place: place.to_owned(),
             connections,
             needed: descriptors(connections),
             allowed,
@@ -194,12 +202,14 @@ mod tests {
 
     #[test]
     fn connections_follow_from_the_descriptors() {
+        let connections = |wanted, allowed| connections(wanted, allowed, "--max-connections");
         assert_eq!(connections(None, 1 << 20), Ok(CONNECTIONS));
         assert_eq!(connections(None, 1024), Ok(416));
         assert_eq!(connections(Some(100), 1024), Ok(100));
         assert_eq!(
             connections(Some(1000), 1024),
             Err(LimitsError::TooMany {
+                place: "--max-connections".to_owned(),
                 connections: 1000,
                 needed: 1608,
                 allowed: 1024,

@@ -4,12 +4,12 @@
 //! began with; a new pair that can't be used is logged, and the old one stays.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hansard_infra::plain;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -38,15 +38,15 @@ const ENCRYPTED: [&[u8]; 2] = [
 /// Why a certificate can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("--tls-cert needs --tls-key beside it: the file with the certificate's private key")]
-    NoKeyFile,
-    #[error("--tls-key needs --tls-cert beside it: the file with the key's certificate")]
-    NoCertificateFile,
-    #[error("cannot read the file that {flag} names, {path}: {source}", path = path.display())]
+    #[error("{0} needs --tls-key beside it: the file with the certificate's private key")]
+    NoKeyFile(String),
+    #[error("{0} needs --tls-cert beside it: the file with the key's certificate")]
+    NoCertificateFile(String),
+    #[error("cannot read the file that {place} names, {path}: {reason}", path = path.display())]
     Unreadable {
-        flag: &'static str,
+        place: String,
         path: PathBuf,
-        source: io::Error,
+        reason: String,
     },
     #[error(
         "{path} holds no certificate; --tls-cert takes a PEM file (-----BEGIN CERTIFICATE-----) with \
@@ -89,6 +89,8 @@ pub enum TlsError {
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
+    /// Where each was given.
+    places: [String; 2],
 }
 
 /// What the files held when they were read.
@@ -136,16 +138,17 @@ impl Read {
 
 impl Files {
     fn read(&self) -> Result<Read, TlsError> {
-        let read = |flag, path: &Path| {
-            std::fs::read(path).map_err(|source| TlsError::Unreadable {
-                flag,
+        let [certificate, key] = &self.places;
+        let read = |place: &String, path: &Path| {
+            std::fs::read(path).map_err(|error| TlsError::Unreadable {
+                place: place.clone(),
                 path: path.to_owned(),
-                source,
+                reason: plain::io(&error),
             })
         };
         Ok(Read {
-            certificate: read("--tls-cert", &self.certificate)?,
-            key: read("--tls-key", &self.key)?.into(),
+            certificate: read(certificate, &self.certificate)?,
+            key: read(key, &self.key)?.into(),
         })
     }
 
@@ -197,13 +200,21 @@ impl Files {
 impl Tls {
     /// The certificate that the configuration names, if it names one.
     pub fn of(config: &Config) -> Result<Option<Arc<Self>>, TlsError> {
+        let places = ["tls-cert", "tls-key"].map(|name| config.place(name));
         let files = match (&config.tls_cert, &config.tls_key) {
             (None, None) => return Ok(None),
-            (Some(_), None) => return Err(TlsError::NoKeyFile),
-            (None, Some(_)) => return Err(TlsError::NoCertificateFile),
+            (Some(_), None) => {
+                let [certificate, _] = places;
+                return Err(TlsError::NoKeyFile(certificate));
+            }
+            (None, Some(_)) => {
+                let [_, key] = places;
+                return Err(TlsError::NoCertificateFile(key));
+            }
             (Some(certificate), Some(key)) => Files {
                 certificate: certificate.clone(),
                 key: key.clone(),
+                places,
             },
         };
         Self::open(files).map(Arc::new).map(Some)

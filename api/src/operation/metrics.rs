@@ -1,12 +1,12 @@
 //! `GET /metrics`: how the server is doing, for Prometheus; and who may see it.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use hansard_infra::plain;
 use subtle::ConstantTimeEq;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -41,8 +41,15 @@ pub enum Access {
 /// The token can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    #[error("cannot read the token for /metrics in {path}, which --metrics-token-file names: {source}", path = path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
+    #[error(
+        "cannot read the token for /metrics in the file that {place} names, {path}: {reason}",
+        path = path.display()
+    )]
+    Unreadable {
+        place: String,
+        path: PathBuf,
+        reason: String,
+    },
     #[error("the token for /metrics is too short; it takes at least {SHORTEST} characters")]
     Short,
 }
@@ -53,8 +60,11 @@ impl Access {
         let token = match &config.metrics_token_file {
             Some(path) => {
                 let read = std::fs::read_to_string(path);
-                let path = path.clone();
-                Some(read.map_err(|source| TokenError::Unreadable { path, source })?)
+                Some(read.map_err(|error| TokenError::Unreadable {
+                    place: config.place("metrics-token-file"),
+                    path: path.clone(),
+                    reason: plain::io(&error),
+                })?)
             }
             None => std::env::var(TOKEN).ok().filter(|token| !token.is_empty()),
         };

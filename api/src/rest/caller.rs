@@ -179,8 +179,15 @@ pub fn client_address(headers: &HeaderMap, extensions: &Extensions, proxies: usi
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.rsplit(','))
         .nth(proxies - 1)
-        .and_then(|address| address.trim().parse().ok())
+        .and_then(|address| told_address(address.trim()))
         .unwrap_or(peer)
+}
+
+/// An address as a proxy tells it; some add the port.
+fn told_address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse().map(|address: SocketAddr| address.ip());
+    let address = text.parse().or_else(|_| with_port()).ok()?;
+    Some(address.to_canonical())
 }
 
 #[cfg(test)]
@@ -202,6 +209,9 @@ mod tests {
         assert_eq!(told("6.6.6.6, 1.2.3.4, 5.6.7.8", 2), "1.2.3.4");
         assert_eq!(told("1.2.3.4", 2), "127.0.0.1");
         assert_eq!(told("garbage", 1), "127.0.0.1");
+        assert_eq!(told("1.2.3.4:56", 1), "1.2.3.4");
+        assert_eq!(told("[2001:db8::1]:56", 1), "2001:db8::1");
+        assert_eq!(told("::ffff:1.2.3.4", 1), "1.2.3.4");
 
         let mut headers = HeaderMap::new();
         headers.append("x-forwarded-for", "6.6.6.6".parse().unwrap());
