@@ -42,6 +42,9 @@ const NOT_STORED: HeaderValue = HeaderValue::from_static("no-store");
 /// speak for.
 const TLS_ALONE: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
+/// So many headers are added at most.
+const MOST: usize = 8;
+
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -60,15 +63,18 @@ pub fn protect(headers: &mut HeaderMap, secure: bool) {
     .into_iter()
     .any(begins);
     let policy = if page { OWN_PAGE } else { NO_PAGE };
+    headers.reserve(MOST);
     let mut add = |name: HeaderName, value: HeaderValue| {
         headers.entry(name).or_insert(value);
     };
     add(X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
     add(REFERRER_POLICY, NO_REFERRER);
     add(X_FRAME_OPTIONS, NO_FRAMES);
-    add(OPENER_POLICY, OWN_WINDOWS);
     add(RESOURCE_POLICY, OWN_RESOURCES);
     add(CONTENT_SECURITY_POLICY, policy);
+    if page {
+        add(OPENER_POLICY, OWN_WINDOWS);
+    }
     if !part_of_page {
         add(CACHE_CONTROL, NOT_STORED);
     }

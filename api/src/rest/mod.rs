@@ -78,15 +78,20 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Everything that is served over HTTP.
 pub fn service(app: App) -> Router {
     let (endpoints, document) = routes().split_for_parts();
-    endpoints
+    let routes = endpoints
         .merge(openapi::page(document))
         .merge(welcome::page())
         .fallback(async || Failure::no_endpoint())
         .method_not_allowed_fallback(async || Failure::wrong_method())
         .layer(DefaultBodyLimit::max(app.config.body_limit))
         .layer(from_fn_with_state(app.clone(), rate_limit::limit))
-        .layer(from_fn_with_state(app.clone(), forward::hand_on))
-        .layer(from_fn_with_state(app.clone(), rate_limit::crowd::limit))
+        .layer(from_fn_with_state(app.clone(), forward::hand_on));
+    // A layer costs something on every request: this one is there where there are proxies.
+    let routes = match app.crowd.most() {
+        Some(_) => routes.layer(from_fn_with_state(app.clone(), rate_limit::crowd::limit)),
+        None => routes,
+    };
+    routes
         .layer(from_fn_with_state(app.clone(), cors::share))
         .layer(CatchPanicLayer::custom(exchange::panicked))
         .layer(from_fn_with_state(app.clone(), exchange::conduct))

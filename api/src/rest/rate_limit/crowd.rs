@@ -41,6 +41,11 @@ impl Crowd {
         }
     }
 
+    /// How many requests a client may have under way.
+    pub fn most(&self) -> Option<usize> {
+        self.most
+    }
+
     /// Counts a request in; `None` if its client has too many already.
     fn enter(&self, network: Network, most: usize) -> Option<UnderWay> {
         let mut of = self.of.lock();
