@@ -12,13 +12,14 @@ use hansard_domain::claim::Claim;
 use hansard_domain::id::{DeliveryId, IntegrationId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::integration::{Delivery, Integration};
 use hansard_domain::journal::{Journal, JournalError};
+use hansard_domain::keyring::Keyring;
 use hansard_domain::log::Position;
 use hansard_domain::role::{Permission, Role};
 use hansard_domain::room::Room;
 use hansard_domain::seal::{decrypt, encrypt};
 use hansard_domain::setting::Setting;
 use hansard_domain::subscription::Subscription;
-use hansard_domain::vault::DataKey;
+use hansard_domain::vault::{DataKey, KeyId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ use crate::model::{RoomTimes, Versioned, WriteModel};
 use crate::state::{StateError, StateStore};
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// The snapshot is replaced when the log has grown by so many events since, looked at this often.
 const WORTH_SAVING: u64 = 20_000;
@@ -45,6 +46,8 @@ type Rows<K, A> = Vec<(K, Arc<Versioned<A>>)>;
 struct Snapshot {
     version: u32,
     position: Position,
+    /// The highest number of a key that the log names up to here, or a higher one.
+    highest_key: KeyId,
     newest: Timestamp,
     room_times: RoomTimes,
     workspace_id: Option<String>,
@@ -67,10 +70,11 @@ fn rows<K: Clone, A>(live: &imbl::HashMap<K, Arc<Versioned<A>>>) -> Rows<K, A> {
 }
 
 impl Snapshot {
-    fn of(model: &WriteModel) -> Self {
+    fn of(model: &WriteModel, highest_key: KeyId) -> Self {
         Self {
             version: VERSION,
             position: model.position,
+            highest_key,
             newest: model.newest,
             room_times: model.room_times.clone(),
             workspace_id: model.workspace_id.clone(),
@@ -121,6 +125,7 @@ impl Snapshot {
 #[derive(Clone)]
 pub struct Snapshots {
     store: Arc<dyn StateStore>,
+    keys: Arc<Keyring>,
     key: DataKey,
     /// Of the snapshot that was saved last. Held while one is written.
     saved: Arc<Mutex<Position>>,
@@ -131,12 +136,14 @@ impl Snapshots {
         let key = journal.keys().secret(NAME).await?;
         Ok(Self {
             store,
+            keys: journal.keys().clone(),
             key,
             saved: Arc::default(),
         })
     }
 
-    /// The write model as the journal's head has it: the snapshot and the log's tail.
+    /// The write model as the journal's head has it: the snapshot and the log's tail. What is minted
+    /// afterwards has numbers above all that the log names.
     pub async fn restore(&self, journal: &Journal) -> Result<WriteModel, JournalError> {
         let mut model = self.load().await.unwrap_or_else(WriteModel::empty);
         if model.position > journal.head() {
@@ -173,7 +180,9 @@ impl Snapshots {
                 "the snapshot can't be used; the write model is made from the whole log"
             );
         }
-        snapshot.map(Snapshot::restore)
+        let snapshot = snapshot?;
+        self.keys.named(&[snapshot.highest_key]);
+        Some(snapshot.restore())
     }
 
     /// Keeps the snapshot near the head until it is told to stop, then saves it a last time.
@@ -214,9 +223,10 @@ impl Snapshots {
         if position <= *saved {
             return Ok(());
         }
-        let key = self.key.clone();
+        let (key, highest_key) = (self.key.clone(), self.keys.highest());
         let sealed = tokio::task::spawn_blocking(move || {
-            let plain = serde_json::to_vec(&Snapshot::of(&model)).map_err(failed)?;
+            let snapshot = Snapshot::of(&model, highest_key);
+            let plain = serde_json::to_vec(&snapshot).map_err(failed)?;
             encrypt(&key, &plain, CONTEXT).ok_or_else(|| failed("it can't be encrypted"))
         });
         let sealed = sealed.await.map_err(failed)??;

@@ -16,7 +16,7 @@ use crate::message::MessageEvent;
 use crate::node::NodeEvent;
 use crate::role::{PermissionEvent, RoleEvent};
 use crate::room::RoomEvent;
-use crate::seal::{Confidential, Part, Private};
+use crate::seal::{Confidential, Fault, Part, Private};
 use crate::setting::SettingEvent;
 use crate::subscription::SubscriptionEvent;
 use crate::vault::KeyId;
@@ -148,7 +148,18 @@ pub struct Entry {
     pub correlation: Option<CompactString>,
     pub causation: Option<Uuid>,
     pub origin: Option<Private<Origin>>,
+    /// Why a part of it can't be read, if one can't though it was not shredded.
+    pub fault: Option<Fault>,
     pub event: Event,
+}
+
+impl Confidential for Entry {
+    fn parts(&mut self, visit: &mut dyn FnMut(&mut dyn Part)) {
+        self.event.parts(visit);
+        if let Some(origin) = &mut self.origin {
+            visit(origin);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +207,7 @@ mod tests {
         assert!(!payload.contains("hush"));
 
         let mut read = Event::read("message", event.kind(), &payload).unwrap();
-        read.parts(&mut |part| part.open(Some(&key), b"id").unwrap());
+        read.parts(&mut |part| part.open(Some(&key), b"id"));
         assert_eq!(read, sent());
     }
 

@@ -103,7 +103,7 @@ impl Journal {
         }))
     }
 
-    pub fn keys(&self) -> &Keyring {
+    pub fn keys(&self) -> &Arc<Keyring> {
         &self.keys
     }
 
@@ -176,6 +176,7 @@ impl Journal {
             }
             ids.extend(proposal.context.origin.as_ref().map(Private::key));
         }
+        self.keys.named(&ids);
         let seen = self.keys.erasures();
         let mut keys = self.keys.load(&ids).await?;
         let mut commits = Vec::with_capacity(proposals.len());
@@ -513,6 +514,7 @@ fn entries(proposal: Proposal, recorded: Recorded) -> Batch {
                 correlation: context.correlation.clone(),
                 causation: context.causation,
                 origin: context.origin.clone(),
+                fault: None,
                 event,
             }));
         }
@@ -552,6 +554,7 @@ async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Vec<Published>
         .chain(&erased)
         .copied()
         .collect();
+    keys.named(&ids);
     let seen = keys.erasures();
     let mut found = keys.load(&ids).await?;
     let doomed: Vec<KeyId> = erased
@@ -562,21 +565,21 @@ async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Vec<Published>
         keys.doom(doomed);
     }
     for entry in &mut entries {
-        let mut opened = Ok(());
-        let id = entry.id;
+        let (id, position) = (entry.id, entry.position);
+        let mut fault = None;
         entry.event.parts(&mut |part| {
-            if opened.is_ok() {
-                opened = part.open(found.get(&part.key()), id.as_bytes());
-            }
+            part.open(found.get(&part.key()), id.as_bytes());
+            fault = fault.or(part.fault());
         });
         if let Some(origin) = &mut entry.origin {
-            opened =
-                opened.and_then(|()| origin.open(found.get(&origin.key()), Uuid::nil().as_bytes()));
+            origin.open(found.get(&origin.key()), Uuid::nil().as_bytes());
+            fault = fault.or(origin.fault());
         }
-        opened.map_err(|error| LogError::Damaged {
-            position: entry.position,
-            reason: error.to_string(),
-        })?;
+        if let Some(fault) = fault {
+            let why = fault.as_str();
+            tracing::warn!(%position, why, "a part of an event can't be read under its key");
+        }
+        entry.fault = fault;
     }
     let mut entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
     if keys.erasures() != seen {
@@ -644,6 +647,7 @@ fn parse(stored: StoredEvent) -> Result<Entry, LogError> {
         correlation: metadata.correlation,
         causation: metadata.causation,
         origin,
+        fault: None,
         event: opened,
     })
 }

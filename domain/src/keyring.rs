@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -19,6 +20,10 @@ const BLOCK: usize = 2048;
 /// The cache holds at most twice so many keys of 40 bytes.
 const CACHED: usize = 16_384;
 
+/// No vault ever gives out so high a number: in an event it is damage, and must not keep numbers from
+/// rising.
+const MOST: u64 = 1 << 53;
+
 /// Keys of the vault in memory. All methods without `async` answer at once.
 pub struct Keyring {
     vault: Arc<dyn KeyVault>,
@@ -26,6 +31,8 @@ pub struct Keyring {
     cache: Mutex<Cache>,
     /// How often keys were doomed or shredded; changes while the cache is locked.
     erasures: watch::Sender<u64>,
+    /// The highest number that the log is known to name.
+    highest: AtomicU64,
 }
 
 /// The keys used last, and those used before them; the latter are dropped when the former are full.
@@ -67,6 +74,7 @@ impl Keyring {
             fresh: Mutex::default(),
             cache: Mutex::default(),
             erasures: watch::Sender::default(),
+            highest: AtomicU64::new(0),
         }
     }
 
@@ -101,10 +109,25 @@ impl Keyring {
     /// Mints ahead until at least `count` keys are there.
     pub async fn reserve(&self, count: usize) -> Result<(), VaultError> {
         while self.reserved() < count {
-            let block = self.vault.mint(BLOCK).await?;
+            let block = self.vault.mint(BLOCK, self.highest()).await?;
             self.fresh.lock().extend(block);
         }
         Ok(())
+    }
+
+    /// Takes note of numbers that the log names. A vault that was put back to an earlier state has
+    /// forgotten that it gave them out, and must not do so again: what is sealed under them would
+    /// meet a key that is another one.
+    pub fn named(&self, ids: &[KeyId]) {
+        let numbers = ids.iter().map(|id| id.0);
+        if let Some(highest) = numbers.filter(|number| *number <= MOST).max() {
+            self.highest.fetch_max(highest, Ordering::Relaxed);
+        }
+    }
+
+    /// The highest number that the log is known to name.
+    pub fn highest(&self) -> KeyId {
+        KeyId(self.highest.load(Ordering::Relaxed))
     }
 
     /// The keys of these numbers; those that are missing have been shredded, or are about to be.
@@ -214,7 +237,7 @@ impl Keyring {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
 
     use async_trait::async_trait;
     use tokio::sync::Notify;
@@ -234,7 +257,7 @@ mod tests {
 
     #[async_trait]
     impl KeyVault for Slow {
-        async fn mint(&self, count: usize) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
+        async fn mint(&self, count: usize, _: KeyId) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
             let minted: Vec<_> = (1..=count as u64)
                 .map(|id| (KeyId(id), DataKey([id as u8; 32])))
                 .collect();
@@ -268,7 +291,7 @@ mod tests {
 
     async fn keyring() -> (Arc<Slow>, Arc<Keyring>) {
         let vault = Arc::new(Slow::default());
-        vault.mint(3).await.unwrap();
+        vault.mint(3, KeyId(0)).await.unwrap();
         (vault.clone(), Arc::new(Keyring::new(vault)))
     }
 

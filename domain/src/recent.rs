@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::event::Entry;
 use crate::journal::Batch;
 use crate::log::Position;
-use crate::seal::{Confidential, Part};
+use crate::seal::Confidential;
 use crate::vault::KeyId;
 
 /// How many entries are kept.
@@ -175,15 +175,6 @@ pub fn without(entry: &Entry, erased: impl Fn(KeyId) -> bool) -> Entry {
     entry
 }
 
-impl Confidential for Entry {
-    fn parts(&mut self, visit: &mut dyn FnMut(&mut dyn Part)) {
-        self.event.parts(visit);
-        if let Some(origin) = &mut self.origin {
-            visit(origin);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
@@ -208,6 +199,7 @@ mod tests {
             correlation: None,
             causation: None,
             origin: None,
+            fault: None,
             event: AuditEvent::UnknownLoginFailed { name }.into(),
         };
         let weight = Weight {

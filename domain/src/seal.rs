@@ -2,8 +2,10 @@
 //!
 //! An event holds such a part as [`Private<T>`]. Code that decides or projects sees the plain value;
 //! on the way into the log the part is encrypted under the data key it names, on the way out it is
-//! opened again, or found [`Shredded`](Private::Shredded) when that key is gone. A part that is still
-//! open refuses to be serialized, so that no slip can write it out in the clear.
+//! opened again, or found [`Shredded`](Private::Shredded) when that key is gone, or
+//! [`Unreadable`](Private::Unreadable) when it does not open under the key that is there. Neither is an
+//! error: the event stays what it is. A part that is still open refuses to be serialized, so that no
+//! slip can write it out in the clear.
 //!
 //! Ciphertext is AES-256-GCM with a random 96-bit nonce in front and the event's id as associated
 //! data, in base64.
@@ -32,6 +34,8 @@ pub enum Private<T> {
     Sealed { key: KeyId, cipher: String },
     /// Its key has been deleted; nobody can read it any more.
     Shredded { key: KeyId },
+    /// Its key is there and does not help.
+    Unreadable { key: KeyId, fault: Fault },
     /// The plain value, to be shown to somebody who may see it; see [`Part::reveal`].
     Revealed { key: KeyId, value: T },
 }
@@ -46,23 +50,24 @@ impl<T> Private<T> {
             Self::Open { key, .. }
             | Self::Sealed { key, .. }
             | Self::Shredded { key }
+            | Self::Unreadable { key, .. }
             | Self::Revealed { key, .. } => *key,
         }
     }
 
-    /// The plain value; `None` once it has been shredded.
+    /// The plain value; `None` where it has been shredded or can't be read.
     pub fn value(&self) -> Option<&T> {
         match self {
             Self::Open { value, .. } | Self::Revealed { value, .. } => Some(value),
-            Self::Sealed { .. } | Self::Shredded { .. } => None,
+            Self::Sealed { .. } | Self::Shredded { .. } | Self::Unreadable { .. } => None,
         }
     }
 
-    /// The plain value; `None` once it has been shredded.
+    /// The plain value; `None` where it has been shredded or can't be read.
     pub fn into_value(self) -> Option<T> {
         match self {
             Self::Open { value, .. } | Self::Revealed { value, .. } => Some(value),
-            Self::Sealed { .. } | Self::Shredded { .. } => None,
+            Self::Sealed { .. } | Self::Shredded { .. } | Self::Unreadable { .. } => None,
         }
     }
 }
@@ -73,20 +78,40 @@ impl<T> fmt::Debug for Private<T> {
             Self::Open { .. } | Self::Revealed { .. } => "open",
             Self::Sealed { .. } => "sealed",
             Self::Shredded { .. } => "shredded",
+            Self::Unreadable { fault, .. } => fault.as_str(),
         };
         write!(f, "Private({state}, key {})", self.key().0)
     }
 }
 
-/// Why a part could not be sealed or opened.
+/// Why a part that has its key can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fault {
+    /// It does not open under the key of its number: the part was changed after it was sealed, or
+    /// belongs to another event, or the vault has another key of that number.
+    Forged,
+    /// It opens, and does not hold what its event says.
+    Malformed,
+}
+
+impl Fault {
+    /// As the audit and the feed of events name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forged => "forged",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// Why a part could not be sealed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     #[error("the data key {} is not at hand; it may have been shredded", .0.0)]
     NoKey(KeyId),
-    #[error("the part under key {} was changed after it was sealed, or belongs to another event", .0.0)]
-    Forged(KeyId),
-    #[error("the part under key {} does not hold what its event says: {reason}", key.0)]
-    Unreadable { key: KeyId, reason: String },
+    #[error("the part under key {} can't be encrypted: {reason}", key.0)]
+    Unsealable { key: KeyId, reason: String },
 }
 
 /// A confidential part, whatever it holds.
@@ -96,8 +121,12 @@ pub trait Part {
     /// Turns an open part into ciphertext that only opens beside `context` (the event's id).
     fn seal(&mut self, key: &DataKey, context: &[u8]) -> Result<(), SealError>;
 
-    /// Turns ciphertext into an open part; with no key, into a shredded one.
-    fn open(&mut self, key: Option<&DataKey>, context: &[u8]) -> Result<(), SealError>;
+    /// Turns ciphertext into an open part; with no key into a shredded one, with another key than it
+    /// was sealed under into an unreadable one.
+    fn open(&mut self, key: Option<&DataKey>, context: &[u8]);
+
+    /// Why it can't be read, if that is not because it was shredded.
+    fn fault(&self) -> Option<Fault>;
 
     /// Makes the part a shredded one, whatever it was: its key is gone, or is about to be deleted.
     fn erase(&mut self);
@@ -122,31 +151,40 @@ impl<T: Serialize + DeserializeOwned> Part for Private<T> {
             return Ok(());
         };
         let key = *key;
-        let plain = serde_json::to_vec(value).map_err(|error| SealError::Unreadable {
-            key,
-            reason: error.to_string(),
-        })?;
-        let cipher = encrypt(data_key, &plain, context).ok_or(SealError::Forged(key))?;
+        let unsealable = |reason: String| SealError::Unsealable { key, reason };
+        let plain = serde_json::to_vec(value).map_err(|error| unsealable(error.to_string()))?;
+        let cipher = encrypt(data_key, &plain, context)
+            .ok_or_else(|| unsealable("it is too long".to_owned()))?;
         *self = Self::Sealed { key, cipher };
         Ok(())
     }
 
-    fn open(&mut self, data_key: Option<&DataKey>, context: &[u8]) -> Result<(), SealError> {
+    fn open(&mut self, data_key: Option<&DataKey>, context: &[u8]) {
         let Self::Sealed { key, cipher } = self else {
-            return Ok(());
+            return;
         };
         let key = *key;
-        let Some(data_key) = data_key else {
-            *self = Self::Shredded { key };
-            return Ok(());
+        *self = match data_key.map(|data_key| decrypt(data_key, cipher, context)) {
+            None => Self::Shredded { key },
+            Some(None) => Self::Unreadable {
+                key,
+                fault: Fault::Forged,
+            },
+            Some(Some(plain)) => match json::from_slice(&plain) {
+                Ok(value) => Self::Open { key, value },
+                Err(_) => Self::Unreadable {
+                    key,
+                    fault: Fault::Malformed,
+                },
+            },
         };
-        let plain = decrypt(data_key, cipher, context).ok_or(SealError::Forged(key))?;
-        let value = json::from_slice(&plain).map_err(|error| SealError::Unreadable {
-            key,
-            reason: error.to_string(),
-        })?;
-        *self = Self::Open { key, value };
-        Ok(())
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        match self {
+            Self::Unreadable { fault, .. } => Some(*fault),
+            _ => None,
+        }
     }
 
     fn erase(&mut self) {
@@ -194,7 +232,8 @@ pub fn decrypt(key: &DataKey, sealed: &str, context: &[u8]) -> Option<Vec<u8>> {
         .ok()
 }
 
-/// How a part stands in the log: `{"k": 7, "c": "…"}`; revealed: `{"k": 7, "v": …}`.
+/// How a part stands in the log: `{"k": 7, "c": "…"}`; revealed: `{"k": 7, "v": …}`,
+/// `{"k": 7, "shredded": true}` or `{"k": 7, "unreadable": "forged"}`.
 #[derive(Serialize, Deserialize)]
 struct Written<'a, T> {
     k: KeyId,
@@ -208,6 +247,8 @@ struct Written<'a, T> {
     v: Option<&'a T>,
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     shredded: bool,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    unreadable: Option<Fault>,
 }
 
 fn none<T>() -> Option<T> {
@@ -216,21 +257,24 @@ fn none<T>() -> Option<T> {
 
 impl<T: Serialize> Serialize for Private<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (c, v, shredded) = match self {
+        let (mut c, mut v, mut shredded, mut unreadable) = (None, None, false, None);
+        match self {
             Self::Open { .. } => {
                 return Err(serde::ser::Error::custom(
                     "a confidential part was not sealed",
                 ));
             }
-            Self::Sealed { cipher, .. } => (Some(cipher.clone()), None, false),
-            Self::Shredded { .. } => (None, None, true),
-            Self::Revealed { value, .. } => (None, Some(value), false),
-        };
+            Self::Sealed { cipher, .. } => c = Some(cipher.clone()),
+            Self::Shredded { .. } => shredded = true,
+            Self::Unreadable { fault, .. } => unreadable = Some(*fault),
+            Self::Revealed { value, .. } => v = Some(value),
+        }
         Written {
             k: self.key(),
             c,
             v,
             shredded,
+            unreadable,
         }
         .serialize(serializer)
     }
@@ -239,12 +283,11 @@ impl<T: Serialize> Serialize for Private<T> {
 impl<'de, T> Deserialize<'de> for Private<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let written = Written::<()>::deserialize(deserializer)?;
-        Ok(match written.c {
-            Some(cipher) => Self::Sealed {
-                key: written.k,
-                cipher,
-            },
-            None => Self::Shredded { key: written.k },
+        let key = written.k;
+        Ok(match (written.c, written.unreadable) {
+            (Some(cipher), _) => Self::Sealed { key, cipher },
+            (None, Some(fault)) => Self::Unreadable { key, fault },
+            (None, None) => Self::Shredded { key },
         })
     }
 }
@@ -266,20 +309,35 @@ mod tests {
 
         let read = || serde_json::from_str::<Private<String>>(&stored).unwrap();
         let mut opened = read();
-        opened.open(Some(&key(1)), b"event").unwrap();
+        opened.open(Some(&key(1)), b"event");
         assert_eq!(opened.value().map(String::as_str), Some("for your eyes"));
-        assert_eq!(
-            read().open(Some(&key(2)), b"event"),
-            Err(SealError::Forged(KeyId(7)))
-        );
-        assert_eq!(
-            read().open(Some(&key(1)), b"other"),
-            Err(SealError::Forged(KeyId(7)))
-        );
+        assert_eq!(opened.fault(), None);
+        for (other, context) in [(key(2), b"event"), (key(1), b"other")] {
+            let mut forged = read();
+            forged.open(Some(&other), context);
+            assert_eq!(forged.value(), None);
+            assert_eq!(forged.fault(), Some(Fault::Forged));
+            let stored = serde_json::to_string(&forged).unwrap();
+            assert_eq!(stored, r#"{"k":7,"unreadable":"forged"}"#);
+            assert_eq!(
+                serde_json::from_str::<Private<String>>(&stored).unwrap(),
+                forged
+            );
+        }
 
         let mut shredded = read();
-        shredded.open(None, b"event").unwrap();
-        assert_eq!(shredded.value(), None);
+        shredded.open(None, b"event");
+        assert_eq!((shredded.value(), shredded.fault()), (None, None));
+    }
+
+    #[test]
+    fn a_part_that_holds_something_else_is_malformed() {
+        let mut part = Private::new(KeyId(7), "a text".to_owned());
+        part.seal(&key(1), b"event").unwrap();
+        let stored = serde_json::to_string(&part).unwrap();
+        let mut number = serde_json::from_str::<Private<u32>>(&stored).unwrap();
+        number.open(Some(&key(1)), b"event");
+        assert_eq!(number.fault(), Some(Fault::Malformed));
     }
 
     #[test]

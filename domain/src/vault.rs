@@ -41,10 +41,13 @@ pub enum VaultError {
 /// A store of data keys.
 #[async_trait]
 pub trait KeyVault: Send + Sync {
-    /// Makes `count` fresh keys, durable when it returns. Their numbers ascend and were never used.
-    async fn mint(&self, count: usize) -> Result<Vec<(KeyId, DataKey)>, VaultError>;
+    /// Makes `count` fresh keys, durable when it returns. Their numbers ascend, were never used, and are
+    /// higher than `above`: a vault that was put back to an earlier state has forgotten which ones it
+    /// gave out.
+    async fn mint(&self, count: usize, above: KeyId) -> Result<Vec<(KeyId, DataKey)>, VaultError>;
 
-    /// The keys of these numbers that are still there; one that is missing has been shredded.
+    /// The keys of these numbers that are still there; one that is missing has been shredded, or is
+    /// damaged, which is logged.
     async fn keys(&self, ids: &[KeyId]) -> Result<HashMap<KeyId, DataKey>, VaultError>;
 
     /// Deletes keys for good: when it returns, no file of the vault holds them in any form. Numbers

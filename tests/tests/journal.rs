@@ -22,11 +22,13 @@ use hansard_domain::journal::{Batch, Context, Draft, Journal, Proposal};
 use hansard_domain::log::{Actor, Position, Role, StreamId, Version};
 use hansard_domain::message::{Content, MessageEvent, Sent};
 use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomEvent};
-use hansard_domain::seal::{Private, decrypt};
+use hansard_domain::seal::{Fault, Private, decrypt};
 use hansard_domain::setting::SettingCommand;
 use hansard_domain::vault::{KeyId, KeyVault};
 use hansard_infra::log::memory::MemoryLog;
+use hansard_infra::vault::master_key::MasterKey;
 use hansard_infra::vault::memory::MemoryVault;
+use hansard_infra::vault::sqlite::SqliteVault;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -357,4 +359,95 @@ async fn where_somebody_came_from_who_was_not_logged_in_goes_with_the_account() 
         .map(|entry| entry.origin.as_ref().unwrap().key())
         .collect();
     assert_eq!(keys, [key, key]);
+}
+
+/// A log whose events are under keys that the vault has others of, as after an older vault was put
+/// back: `message-m1` is under such a key, `message-m2` is not.
+async fn poisoned() -> (MemoryLog, MemoryVault) {
+    let (log, vault) = (MemoryLog::new(), MemoryVault::new());
+    for (stream, vault) in [("message-m1", &MemoryVault::new()), ("message-m2", &vault)] {
+        let journal = journal_on(&log, vault).await;
+        let key = journal.keys().fresh().unwrap();
+        let recorded = journal.append(None, vec![proposal(stream, 0, sent(key))]);
+        recorded.await.unwrap().remove(0).unwrap();
+    }
+    (log, vault)
+}
+
+#[tokio::test]
+async fn what_does_not_open_under_its_key_is_unreadable_and_nothing_else() {
+    let (log, vault) = poisoned().await;
+    let journal = journal_on(&log, &vault).await;
+    let batch = journal.all(Position::START).next().await;
+    let batch = batch.unwrap().unwrap();
+    let faults: Vec<_> = batch.iter().map(|entry| entry.fault).collect();
+    assert_eq!(faults, [Some(Fault::Forged), None]);
+    assert_eq!(texts(batch.iter()), 1);
+    let stream = StreamId::from_name("message-m1");
+    let entries = journal.stream(&stream, Version::NONE).await.unwrap();
+    assert_eq!(entries[0].fault, Some(Fault::Forged));
+
+    // Nor does it keep the write model from what comes after it.
+    let snapshots = Snapshots::open(Arc::new(Shelf::default()), &journal);
+    let model = snapshots.await.unwrap().restore(&journal).await.unwrap();
+    assert_eq!(model.position(), Position(2));
+}
+
+/// The highest number that the log names, and the first that is minted after the vault was put back to
+/// its state from before; with the snapshot that was saved in between, or without any.
+async fn minted_after_a_restore(with_snapshot: bool) -> (KeyId, KeyId) {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, backup) = (
+        directory.path().join("vault.db"),
+        directory.path().join("backup.db"),
+    );
+    let (log, shelf, master) = (
+        MemoryLog::new(),
+        Arc::new(Shelf::default()),
+        MasterKey::random(),
+    );
+    let open = async || {
+        let vault = SqliteVault::open(&path, master.clone()).await.unwrap();
+        let vault = Arc::new(vault);
+        let journal = Journal::open(Arc::new(log.clone()), vault.clone());
+        let journal = journal.await.unwrap();
+        let snapshots = Snapshots::open(shelf.clone(), &journal).await.unwrap();
+        (vault, journal, snapshots)
+    };
+    let (vault, ..) = open().await;
+    vault.close().await;
+    std::fs::copy(&path, &backup).unwrap();
+
+    let (vault, journal, snapshots) = open().await;
+    journal.keys().reserve(2).await.unwrap();
+    let mut named = KeyId(0);
+    for stream in ["message-m1", "message-m2"] {
+        named = journal.keys().fresh().unwrap();
+        let recorded = journal.append(None, vec![proposal(stream, 0, sent(named))]);
+        recorded.await.unwrap().remove(0).unwrap();
+    }
+    let model = snapshots.restore(&journal).await.unwrap();
+    if with_snapshot {
+        snapshots.save(&Arc::new(model)).await.unwrap();
+    }
+    // What comes after the snapshot names no key.
+    let activated = proposal("account-mary", 0, AccountEvent::UserActivated {});
+    let recorded = journal.append(None, vec![activated]).await;
+    recorded.unwrap().remove(0).unwrap();
+    vault.close().await;
+    std::fs::copy(&backup, &path).unwrap();
+
+    let (_, journal, snapshots) = open().await;
+    let model = snapshots.restore(&journal).await.unwrap();
+    assert_eq!(model.position(), Position(3));
+    journal.keys().reserve(1).await.unwrap();
+    (named, journal.keys().fresh().unwrap())
+}
+
+#[tokio::test]
+async fn no_number_that_the_log_names_is_given_out_again() {
+    for with_snapshot in [true, false] {
+        let (named, minted) = minted_after_a_restore(with_snapshot).await;
+        assert!(minted > named, "{minted:?} after {named:?}");
+    }
 }

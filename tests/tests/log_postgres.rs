@@ -311,7 +311,7 @@ async fn a_server_that_cannot_be_reached_makes_calls_fail() {
         soon(log.head()),
         soon(all(&*log)),
         soon(log.append(commits)),
-        soon(vault.mint(1)),
+        soon(vault.mint(1, KeyId(0))),
         wait_for(&mut leads, false),
     );
     unavailable(head);
@@ -323,7 +323,7 @@ async fn a_server_that_cannot_be_reached_makes_calls_fail() {
     let recorded = soon(write(&*log, next)).await.unwrap();
     assert_eq!(recorded.positions, [Position(2)]);
     assert_eq!(all(&*log).await.unwrap().len(), 2);
-    vault.mint(1).await.unwrap();
+    vault.mint(1, KeyId(0)).await.unwrap();
     wait_for(&mut leads, true).await;
 }
 
@@ -425,7 +425,7 @@ async fn a_shredded_key_is_in_no_table_file_any_more() {
     let database = Database::open(server.url()).await.unwrap();
     let vault = PostgresVault::open(&database, MasterKey::random());
     let vault = Arc::new(vault.await.unwrap());
-    let minted = vault.mint(3000).await.unwrap();
+    let minted = vault.mint(3000, KeyId(0)).await.unwrap();
     let mut connection = PgConnection::connect(server.url()).await.unwrap();
     let wrapped: Vec<(i64, Vec<u8>)> =
         sqlx::query_as("SELECT id, wrapped FROM hansard.keys ORDER BY id")
@@ -463,7 +463,7 @@ async fn a_shredded_key_is_in_no_table_file_any_more() {
     let minter = tokio::spawn(async move {
         let mut minted = Vec::new();
         for _ in 0..20 {
-            minted.extend(minting.mint(10).await.unwrap());
+            minted.extend(minting.mint(10, KeyId(0)).await.unwrap());
         }
         minted
     });
@@ -503,7 +503,7 @@ async fn nodes_mint_keys_of_their_own() {
         nodes.spawn(async move {
             let mut minted = Vec::new();
             for _ in 0..20 {
-                minted.extend(vault.mint(30).await.unwrap());
+                minted.extend(vault.mint(30, KeyId(0)).await.unwrap());
             }
             let secret = vault.secret("claims").await.unwrap();
             (minted, secret)

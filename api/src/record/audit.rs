@@ -8,6 +8,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use hansard_commands::model::WriteModel;
 use hansard_domain::log::Position;
+use hansard_domain::seal::Fault;
 use hansard_projections::audit::{self, AuditFilter, AuditRow, Order, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -59,6 +60,9 @@ struct AuditQuery {
     /// `done`, `denied`, or `failed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<String>,
+    /// `forged` or `malformed`: events of which a part can't be read though its key is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
     /// The address of the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
@@ -108,6 +112,10 @@ struct AuditEntry {
     room_name: Option<String>,
     /// `done`, `denied`, or `failed`.
     outcome: String,
+    /// A part of the event can't be read though its key is there. `forged`: it does not open, as it
+    /// was changed or the key is another one; `malformed`: it does not hold what its event says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
     /// From where; not there for what the server did itself, and for people who were erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<AuditOrigin>,
@@ -191,6 +199,14 @@ impl AuditQuery {
                 Failure::invalid_params("'outcome' must be one of done, denied, failed")
             })
         };
+        let fault = |text: &str| {
+            let found = [Fault::Forged, Fault::Malformed]
+                .into_iter()
+                .find(|fault| fault.as_str() == text);
+            found.ok_or_else(|| {
+                Failure::invalid_params("'unreadable' must be one of forged, malformed")
+            })
+        };
         let actor = self.actor.as_deref();
         let target = self.target.as_deref();
         let mut filter = AuditFilter {
@@ -202,6 +218,7 @@ impl AuditQuery {
             room: self.room.as_deref().map(|room| names::room(&model, room)),
             actions: event_types(self.kind.as_deref())?,
             outcome: self.outcome.as_deref().map(outcome).transpose()?,
+            fault: self.unreadable.as_deref().map(fault).transpose()?,
             address: self.origin.clone(),
             correlation: self.correlation.clone(),
             after: self.after.map(position),
@@ -273,6 +290,7 @@ impl AuditEntry {
                 .and_then(|room| names::room_name(model, room)),
             room: row.room,
             outcome: row.outcome,
+            unreadable: row.fault,
             origin: origin.map(|(address, user_agent)| AuditOrigin {
                 address,
                 user_agent,
@@ -292,7 +310,7 @@ enum Lines {
     Csv,
 }
 
-const CSV_HEAD: [&str; 14] = [
+const CSV_HEAD: [&str; 15] = [
     "position",
     "at",
     "actor",
@@ -307,6 +325,7 @@ const CSV_HEAD: [&str; 14] = [
     "correlation",
     "causation",
     "details",
+    "unreadable",
 ];
 
 impl Lines {
@@ -349,7 +368,7 @@ impl Lines {
     }
 }
 
-fn cells(entry: AuditEntry) -> [String; 14] {
+fn cells(entry: AuditEntry) -> [String; 15] {
     let (address, user_agent) = entry
         .origin
         .map(|origin| (origin.address, origin.user_agent))
@@ -370,6 +389,7 @@ fn cells(entry: AuditEntry) -> [String; 14] {
         entry.correlation.unwrap_or_default(),
         entry.causation.unwrap_or_default(),
         details.unwrap_or_default(),
+        entry.unreadable.unwrap_or_default(),
     ]
     .map(table::cell)
 }
@@ -438,6 +458,7 @@ mod tests {
             room: Some("GENERAL".to_owned()),
             room_name: None,
             outcome: "done".to_owned(),
+            unreadable: None,
             origin: None,
             correlation: None,
             causation: None,

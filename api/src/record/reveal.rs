@@ -38,20 +38,26 @@ pub struct ShownEvent {
     pub correlation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub causation: Option<String>,
-    /// `{"address": …, "userAgent": …}`, or `{"shredded": true}`.
+    /// `{"address": …, "userAgent": …}`, `{"shredded": true}` or `{"unreadable": "forged"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub origin: Option<Value>,
-    /// What was erased reads `{"shredded": true}`, and what nobody may see `"[hidden]"`.
+    /// What was erased reads `{"shredded": true}`, what does not open under its key
+    /// `{"unreadable": "forged"}`, and what nobody may see `"[hidden]"`.
     #[schema(value_type = Object)]
     pub payload: Value,
 }
 
 impl ShownEvent {
     pub fn of(entry: &Entry) -> Self {
-        let origin = entry.origin.as_ref().map(|origin| match origin.value() {
-            Some(origin) => json!({ "address": origin.address, "userAgent": origin.user_agent }),
-            None => json!({ "shredded": true }),
+        let origin = entry.origin.as_ref().map(|origin| match origin {
+            Private::Unreadable { fault, .. } => json!({ "unreadable": fault }),
+            origin => match origin.value() {
+                Some(origin) => {
+                    json!({ "address": origin.address, "userAgent": origin.user_agent })
+                }
+                None => json!({ "shredded": true }),
+            },
         });
         Self {
             position: entry.position.0,
@@ -188,7 +194,7 @@ fn change<T>(part: &mut Private<T>, change: impl FnOnce(&mut T)) {
 }
 
 /// Shows parts as what is in them: `{"k": 7, "v": …}` as the value, one that is erased as
-/// `{"shredded": true}`.
+/// `{"shredded": true}`, one that can't be read as `{"unreadable": "forged"}`.
 fn plain(value: Value) -> Value {
     match value {
         Value::Object(mut object) => {
@@ -199,6 +205,9 @@ fn plain(value: Value) -> Value {
                 }
                 if object.get("shredded") == Some(&Value::Bool(true)) {
                     return json!({ "shredded": true });
+                }
+                if let Some(fault) = object.remove("unreadable") {
+                    return json!({ "unreadable": fault });
                 }
             }
             let shown: Map<String, Value> = object
@@ -222,6 +231,7 @@ mod tests {
     use hansard_domain::log::{Actor, Position, StreamId, Version};
     use hansard_domain::message::{Content, MessageEvent};
     use hansard_domain::room::RoomDetails;
+    use hansard_domain::seal::Fault;
     use hansard_domain::vault::KeyId;
 
     use super::*;
@@ -240,6 +250,7 @@ mod tests {
             correlation: None,
             causation: None,
             origin: Some(Private::new(KeyId(9), Origin::default())),
+            fault: None,
             event: event.into(),
         };
         serde_json::to_value(ShownEvent::of(&entry)).unwrap()
@@ -277,6 +288,21 @@ mod tests {
         };
         let shown = shown("account-mary", event);
         assert_eq!(shown["payload"]["profile"], json!({ "shredded": true }));
+    }
+
+    #[test]
+    fn what_does_not_open_under_its_key_says_so() {
+        let event = AccountEvent::UserProfileChanged {
+            profile: Private::Unreadable {
+                key: KeyId(9),
+                fault: Fault::Forged,
+            },
+        };
+        let shown = shown("account-mary", event);
+        assert_eq!(
+            shown["payload"]["profile"],
+            json!({ "unreadable": "forged" })
+        );
     }
 
     #[test]

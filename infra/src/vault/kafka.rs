@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -36,6 +37,9 @@ const STALE: Duration = Duration::from_secs(6 * 24 * 3600);
 /// How long to wait for what another node must do, or for the copy to get there.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long a key may be on its way before the end of the topic is looked for.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// The pause before reading goes on after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -52,6 +56,8 @@ pub struct KafkaVault {
     copied: watch::Receiver<Copied>,
     /// Numbers are given out one block at a time.
     minting: Mutex<()>,
+    /// The topic ends before a number that the log names: it was put back to an earlier state.
+    incomplete: AtomicBool,
     stop: watch::Sender<()>,
     copying: parking_lot::Mutex<Option<JoinHandle<()>>>,
 }
@@ -104,6 +110,7 @@ impl KafkaVault {
             copy,
             copied,
             minting: Mutex::default(),
+            incomplete: AtomicBool::new(false),
             stop,
             copying: parking_lot::Mutex::new(Some(copying)),
         };
@@ -157,21 +164,30 @@ impl KafkaVault {
         Ok(())
     }
 
-    /// Waits until the copy has heard of a key.
-    async fn minted(&self, id: KeyId) -> Result<(), VaultError> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+    /// Waits until the copy has all keys that were minted before this was called; `newest` is one that
+    /// an event names. Usually it is there, or comes in a moment. If the topic was put back to an
+    /// earlier state it never comes, and the end of the topic tells.
+    async fn heard_of(&self, newest: KeyId) -> Result<(), VaultError> {
         let mut copied = self.copied.clone();
+        let deadline = tokio::time::Instant::now() + MOMENT;
+        let mut in_time = !self.incomplete.load(Ordering::Relaxed);
         loop {
             copied.borrow_and_update();
-            if self.copy.last_key().await? >= id {
+            if self.copy.last_key().await? >= newest {
+                self.incomplete.store(false, Ordering::Relaxed);
                 return Ok(());
             }
-            let behind = || VaultError::Unavailable("the local copy of the keys is behind".into());
-            tokio::time::timeout_at(deadline, copied.changed())
-                .await
-                .map_err(|_| behind())?
-                .map_err(|_| closed())?;
+            if !in_time {
+                break;
+            }
+            let changed = tokio::time::timeout_at(deadline, copied.changed()).await;
+            in_time = changed.is_ok_and(|changed| changed.is_ok());
         }
+        let next = copied.borrow().next;
+        self.reach(end(self.log.config(), next).await?).await?;
+        let incomplete = self.copy.last_key().await? < newest;
+        self.incomplete.store(incomplete, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes records, and waits until they are in the copy.
@@ -217,15 +233,32 @@ async fn check_end(config: &KafkaConfig, next: u64) -> Result<(), VaultError> {
     Ok(())
 }
 
+/// What a copy that goes on at `next` has to have to hold all that was committed until now.
+async fn end(config: &KafkaConfig, next: u64) -> Result<u64, VaultError> {
+    let unavailable = |error| VaultError::Unavailable(reason(&error));
+    let feed = Feed::open(config, &config.vault_topic(), next).map_err(unavailable)?;
+    let reading = async {
+        let mut end = next;
+        while let Some(record) = feed.next().await? {
+            end = record.offset() as u64 + 1;
+        }
+        Ok(end)
+    };
+    let end = tokio::time::timeout(PATIENCE, reading).await;
+    tokio::task::spawn_blocking(move || drop(feed));
+    end.map_err(|_| VaultError::Unavailable("the end of the keys' topic can't be read".to_owned()))?
+        .map_err(unavailable)
+}
+
 #[async_trait]
 impl KeyVault for KafkaVault {
-    async fn mint(&self, count: usize) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
+    async fn mint(&self, count: usize, above: KeyId) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
         if count == 0 {
             return Ok(Vec::new());
         }
         let _one_at_a_time = self.minting.lock().await;
         let term = self.term().await?;
-        let last = self.copy.last_key().await?.0;
+        let last = self.copy.last_key().await?.max(above).0;
         let keys: Vec<_> = (last + 1..)
             .map(|id| (KeyId(id), random_key()))
             .take(count)
@@ -254,11 +287,11 @@ impl KeyVault for KafkaVault {
 
     async fn keys(&self, ids: &[KeyId]) -> Result<HashMap<KeyId, DataKey>, VaultError> {
         // Events and keys come on two topics. Where another node writes, a key that the copy has not
-        // heard of is not shredded, but on its way; the node that writes knows all there are.
+        // heard of may be on its way; the node that writes knows all there are.
         let writing = self.log.term().borrow().is_some();
         match ids.iter().max() {
             Some(_) if writing => drop(self.term().await?),
-            Some(newest) => self.minted(*newest).await?,
+            Some(newest) => self.heard_of(*newest).await?,
             None => {}
         }
         self.copy.keys(ids).await

@@ -28,10 +28,10 @@ impl MemoryVault {
 
 #[async_trait]
 impl KeyVault for MemoryVault {
-    async fn mint(&self, count: usize) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
+    async fn mint(&self, count: usize, above: KeyId) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
         let mut held = self.0.lock();
-        let first = held.last + 1;
-        held.last += count as u64;
+        let first = held.last.max(above.0) + 1;
+        held.last = first - 1 + count as u64;
         let minted: Vec<_> = (first..=held.last)
             .map(|id| (KeyId(id), random_key()))
             .collect();

@@ -22,6 +22,7 @@ use hansard_domain::vault::{DataKey, KeyId, KeyVault, VaultError};
 use sqlx::{PgConnection, Row};
 
 use super::master_key::{MasterKey, NotOpened, Purpose, Wrapping, random_key};
+use super::sqlite::damaged;
 use crate::postgres::{Database, advice, within};
 
 /// The table is in so many parts, and so many numbers in a row stand in the same one; the format of
@@ -67,7 +68,13 @@ impl PostgresVault {
         &self,
         connection: &mut PgConnection,
         count: usize,
+        above: KeyId,
     ) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
+        sqlx::query("SELECT setval('key_numbers', $1::bigint) FROM key_numbers WHERE last_value < $1::bigint")
+            .bind(above.0.max(1) as i64)
+            .execute(&mut *connection)
+            .await
+            .map_err(unavailable)?;
         // Numbers of a sequence are given out once, whatever becomes of the transaction.
         let numbers: Vec<i64> =
             sqlx::query_scalar("SELECT nextval('key_numbers') FROM generate_series(1, $1)")
@@ -192,12 +199,12 @@ fn unwrappable(NotOpened: NotOpened) -> VaultError {
 
 #[async_trait]
 impl KeyVault for PostgresVault {
-    async fn mint(&self, count: usize) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
+    async fn mint(&self, count: usize, above: KeyId) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
         if count == 0 {
             return Ok(Vec::new());
         }
         let mut connection = self.database.borrow().await.map_err(unavailable)?;
-        let minting = self.mint_on(connection.get().map_err(unavailable)?, count);
+        let minting = self.mint_on(connection.get().map_err(unavailable)?, count, above);
         let keys = within(STATEMENT, minting).await.map_err(unavailable)??;
         connection.give_back();
         Ok(keys)
@@ -226,13 +233,10 @@ impl KeyVault for PostgresVault {
         let mut keys = HashMap::with_capacity(rows.len());
         for (id, wrapped) in rows {
             let id = KeyId(id as u64);
-            let key = self
-                .wrapping
-                .unwrap(&wrapped, Purpose::Data(id))
-                .map_err(|NotOpened| {
-                    VaultError::Unavailable(format!("key {} of the vault is damaged", id.0))
-                })?;
-            keys.insert(id, key);
+            match self.wrapping.unwrap(&wrapped, Purpose::Data(id)) {
+                Ok(key) => drop(keys.insert(id, key)),
+                Err(NotOpened) => damaged(id),
+            }
         }
         Ok(keys)
     }

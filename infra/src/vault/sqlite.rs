@@ -369,24 +369,34 @@ pub(super) fn unwrappable(NotOpened: NotOpened) -> VaultError {
     VaultError::Unavailable("a key could not be wrapped".to_owned())
 }
 
+/// A key that the master key does not open, though it opens the vault. What it sealed can't be read,
+/// and nobody must be kept from the rest by it.
+pub(super) fn damaged(id: KeyId) {
+    tracing::error!(
+        key = id.0,
+        "a key of the vault is damaged; what it sealed can't be read any more"
+    );
+}
+
 fn list(ids: &[KeyId]) -> Result<String, VaultError> {
     serde_json::to_string(ids).map_err(|error| VaultError::Unavailable(error.to_string()))
 }
 
 #[async_trait]
 impl KeyVault for SqliteVault {
-    async fn mint(&self, count: usize) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
+    async fn mint(&self, count: usize, above: KeyId) -> Result<Vec<(KeyId, DataKey)>, VaultError> {
         if count == 0 {
             return Ok(Vec::new());
         }
         let mut writer = self.writer.lock().await;
         let mut transaction = writer.begin().await.map_err(unavailable)?;
-        let last: i64 =
-            sqlx::query_scalar("UPDATE vault SET last_key = last_key + ? RETURNING last_key")
-                .bind(count as i64)
-                .fetch_one(&mut *transaction)
-                .await
-                .map_err(unavailable)?;
+        let given_out = "UPDATE vault SET last_key = max(last_key, ?) + ? RETURNING last_key";
+        let last: i64 = sqlx::query_scalar(given_out)
+            .bind(above.0 as i64)
+            .bind(count as i64)
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(unavailable)?;
         let first = last as u64 + 1 - count as u64;
         let keys: Vec<_> = (first..)
             .map(KeyId)
@@ -429,13 +439,10 @@ impl KeyVault for SqliteVault {
         let mut keys = HashMap::with_capacity(rows.len());
         for (id, wrapped) in rows {
             let id = KeyId(id as u64);
-            let key = self
-                .wrapping
-                .unwrap(&wrapped, Purpose::Data(id))
-                .map_err(|NotOpened| {
-                    VaultError::Unavailable(format!("key {} of the vault is damaged", id.0))
-                })?;
-            keys.insert(id, key);
+            match self.wrapping.unwrap(&wrapped, Purpose::Data(id)) {
+                Ok(key) => drop(keys.insert(id, key)),
+                Err(NotOpened) => damaged(id),
+            }
         }
         Ok(keys)
     }
@@ -505,7 +512,7 @@ mod tests {
         let master = MasterKey::random();
         let vault = SqliteVault::open(&path, master.clone()).await.unwrap();
         let ids: Vec<_> = vault
-            .mint(500)
+            .mint(500, KeyId(0))
             .await
             .unwrap()
             .into_iter()
@@ -555,7 +562,7 @@ mod tests {
         let path = directory.path().join("vault.db");
         let master = MasterKey::random();
         let vault = SqliteVault::open(&path, master.clone()).await.unwrap();
-        let minted = vault.mint(1).await.unwrap();
+        let minted = vault.mint(1, KeyId(0)).await.unwrap();
         drop(vault);
         assert!(matches!(
             SqliteVault::open(&path, MasterKey::random()).await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hansard_domain::account::AccountEvent;
 use hansard_domain::event::{Entry, Event, Origin};
-use hansard_domain::seal::Private;
+use hansard_domain::seal::{Fault, Private};
 use hansard_domain::vault::KeyId;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -28,6 +28,7 @@ const AUDIT: Insert = Insert::into(
         "room",
         "outcome",
         "origin",
+        "fault",
         "correlation",
         "causation",
         "details",
@@ -94,6 +95,7 @@ pub(super) async fn apply(
             values.maybe_text(description.room);
             values.text(description.outcome.as_str());
             values.maybe_number(*origin);
+            values.maybe_text(entry.fault.map(Fault::as_str));
             values.maybe_text(entry.correlation.as_ref());
             values.maybe_text(entry.causation.map(|cause| cause.to_string()));
             values.maybe_text(match &description.details {

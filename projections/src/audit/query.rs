@@ -2,6 +2,7 @@
 
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::Position;
+use hansard_domain::seal::Fault;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{AnyConnection, Arguments, AssertSqlSafe, Row};
 
@@ -21,6 +22,8 @@ pub struct AuditFilter {
     /// Event types; none means all.
     pub actions: Vec<String>,
     pub outcome: Option<Outcome>,
+    /// Only events of which a part can't be read for this reason.
+    pub fault: Option<Fault>,
     /// The client's address.
     pub address: Option<String>,
     pub correlation: Option<String>,
@@ -48,6 +51,8 @@ pub struct AuditRow {
     pub target: String,
     pub room: Option<String>,
     pub outcome: String,
+    /// Why a part of the event can't be read though its key is there.
+    pub fault: Option<String>,
     pub address: Option<String>,
     pub user_agent: Option<String>,
     pub correlation: Option<String>,
@@ -57,8 +62,8 @@ pub struct AuditRow {
 }
 
 const COLUMNS: &str = "SELECT audit.position, audit.at, audit.actor, audit.action, \
-     audit.target_kind, audit.target, audit.room, audit.outcome, origin.address, \
-     origin.user_agent, audit.correlation, audit.causation, audit.details \
+     audit.target_kind, audit.target, audit.room, audit.outcome, audit.fault, \
+     origin.address, origin.user_agent, audit.correlation, audit.causation, audit.details \
      FROM audit LEFT JOIN origin ON origin.id = audit.origin";
 
 /// At most `limit` rows.
@@ -98,11 +103,12 @@ fn read(row: &AnyRow) -> Result<AuditRow, ViewError> {
         target: row.try_get(5)?,
         room: row.try_get(6)?,
         outcome: row.try_get(7)?,
-        address: row.try_get(8)?,
-        user_agent: row.try_get(9)?,
-        correlation: row.try_get(10)?,
-        causation: row.try_get(11)?,
-        details: row.try_get(12)?,
+        fault: row.try_get(8)?,
+        address: row.try_get(9)?,
+        user_agent: row.try_get(10)?,
+        correlation: row.try_get(11)?,
+        causation: row.try_get(12)?,
+        details: row.try_get(13)?,
     })
 }
 
@@ -152,6 +158,10 @@ impl Statement {
                 self.when("audit.outcome = ", outcome.as_str().to_owned());
             }
             None => {}
+        }
+        if let Some(fault) = filter.fault {
+            self.and("audit.fault IS NOT NULL");
+            self.when("audit.fault = ", fault.as_str().to_owned());
         }
         if let Some(address) = &filter.address {
             self.when(

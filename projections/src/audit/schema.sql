@@ -13,6 +13,8 @@ CREATE TABLE audit (
     outcome text NOT NULL,
     -- Where the request came from; none where nothing is known, or the person has been erased.
     origin bigint,
+    -- Why a part of the event can't be read though its key is there: `forged`, `malformed`.
+    fault text,
     correlation text,
     causation text,
     -- A JSON object, where there is more to say.

@@ -7,7 +7,7 @@ use hansard_domain::id::{Timestamp, UserId};
 use hansard_domain::log::{Actor, Position, StreamId};
 use hansard_domain::message::{Content, MessageEvent};
 use hansard_domain::room::RoomEvent;
-use hansard_domain::seal::Private;
+use hansard_domain::seal::{Fault, Private};
 use hansard_domain::vault::KeyId;
 use sqlx::AnyConnection;
 
@@ -101,6 +101,7 @@ async fn a_row_says_who_did_what_to_what_and_from_where() {
             target: "m1".to_owned(),
             room: Some("GENERAL".to_owned()),
             outcome: "done".to_owned(),
+            fault: None,
             address: Some("192.0.2.7".to_owned()),
             user_agent: Some("curl".to_owned()),
             correlation: Some("request".to_owned()),
@@ -286,10 +287,30 @@ async fn where_an_erased_person_came_from_is_gone() {
     assert_eq!(dump(&mut again, &TABLES).await, rows);
 }
 
+async fn an_auditor_finds_what_can_no_longer_be_read() {
+    let mut story = story();
+    for (place, fault) in [(0, Fault::Forged), (3, Fault::Malformed)] {
+        let entry = Entry::clone(&story.entries[place]);
+        let fault = Some(fault);
+        story.entries[place] = Arc::new(Entry { fault, ..entry });
+    }
+    let mut tables = told(&Audit, &story, &TABLES).await;
+    let of = |fault| AuditFilter {
+        fault: Some(fault),
+        ..AuditFilter::default()
+    };
+    assert_eq!(found(&mut tables, of(Fault::Forged)).await, [1]);
+    assert_eq!(found(&mut tables, of(Fault::Malformed)).await, [4]);
+    let forged = of(Fault::Forged);
+    let rows = page(&mut tables, &forged, Order::OldestFirst, 1).await;
+    assert_eq!(rows.unwrap()[0].fault.as_deref(), Some("forged"));
+}
+
 on_both_engines!(
     a_row_says_who_did_what_to_what_and_from_where,
     what_is_said_never_stands_in_the_audit,
     every_filter_narrows,
     the_newest_come_first,
     where_an_erased_person_came_from_is_gone,
+    an_auditor_finds_what_can_no_longer_be_read,
 );

@@ -354,7 +354,7 @@ fn shred(event: &mut Event) {
     event.parts(&mut |part| {
         part.seal(&hansard_domain::vault::DataKey([7; 32]), b"")
             .unwrap();
-        part.open(None, b"").unwrap();
+        part.open(None, b"");
     });
 }
 

@@ -18,6 +18,8 @@ pub trait VaultUnderTest: Send {
 pub async fn run(under_test: &mut dyn VaultUnderTest) {
     println!("keys are fresh, and their numbers too");
     minting(under_test).await;
+    println!("numbers are as high as they are wanted");
+    lifting(under_test).await;
     println!("keys come back as they were");
     finding(under_test).await;
     println!("shredded keys are gone for good");
@@ -31,7 +33,7 @@ async fn minting(under_test: &mut dyn VaultUnderTest) {
     let mut keys: Vec<DataKey> = Vec::new();
     for count in [1, 0, 3, 500] {
         let vault = under_test.vault();
-        let minted = vault.mint(count).await.unwrap();
+        let minted = vault.mint(count, KeyId(0)).await.unwrap();
         assert_eq!(minted.len(), count);
         for (id, key) in minted {
             assert!(id > last, "{id:?} after {last:?}");
@@ -51,7 +53,7 @@ async fn minting(under_test: &mut dyn VaultUnderTest) {
     let mut minters = JoinSet::new();
     for _ in 0..8 {
         let vault = under_test.vault();
-        minters.spawn(async move { vault.mint(20).await.unwrap() });
+        minters.spawn(async move { vault.mint(20, KeyId(0)).await.unwrap() });
     }
     let blocks = minters.join_all().await;
     let numbers: HashSet<_> = blocks.iter().flatten().map(|(id, _)| *id).collect();
@@ -62,8 +64,23 @@ async fn minting(under_test: &mut dyn VaultUnderTest) {
     }
 }
 
+async fn lifting(under_test: &mut dyn VaultUnderTest) {
+    let nothing = KeyId(0);
+    let last = under_test.vault().mint(2, nothing).await.unwrap()[1].0;
+    let above = KeyId(last.0 + 10_000);
+    let lifted = under_test.vault().mint(3, above).await.unwrap();
+    assert!(lifted[0].0 > above, "{lifted:?} after {above:?}");
+    let ids: Vec<_> = lifted.iter().map(|(id, _)| *id).collect();
+    assert_eq!(under_test.vault().keys(&ids).await.unwrap().len(), 3);
+    for lower in [nothing, above] {
+        under_test.reopen().await;
+        let next = under_test.vault().mint(1, lower).await.unwrap()[0].0;
+        assert!(next > ids[2], "{next:?} after {ids:?}");
+    }
+}
+
 async fn finding(under_test: &mut dyn VaultUnderTest) {
-    let minted = under_test.vault().mint(5_000).await.unwrap();
+    let minted = under_test.vault().mint(5_000, KeyId(0)).await.unwrap();
     let ids: Vec<_> = minted.iter().map(|(id, _)| *id).collect();
     for _ in 0..2 {
         let vault = under_test.vault();
@@ -83,7 +100,7 @@ async fn finding(under_test: &mut dyn VaultUnderTest) {
 }
 
 async fn shredding(under_test: &mut dyn VaultUnderTest) {
-    let minted = under_test.vault().mint(10).await.unwrap();
+    let minted = under_test.vault().mint(10, KeyId(0)).await.unwrap();
     let ids: Vec<_> = minted.iter().map(|(id, _)| *id).collect();
     let (gone, kept) = ids.split_at(6);
     for _ in 0..2 {
@@ -107,7 +124,7 @@ async fn secrets(under_test: &mut dyn VaultUnderTest) {
     let claims = under_test.vault().secret("claims").await.unwrap();
     let snapshot = under_test.vault().secret("snapshot").await.unwrap();
     assert_ne!(claims, snapshot);
-    let minted = under_test.vault().mint(3).await.unwrap();
+    let minted = under_test.vault().mint(3, KeyId(0)).await.unwrap();
     let ids: Vec<_> = minted.iter().map(|(id, _)| *id).collect();
     under_test.vault().shred(&ids).await.unwrap();
     under_test.reopen().await;

@@ -1,0 +1,93 @@
+//! An older vault is put back beside a newer log: what was sealed since can't be read, and nothing else
+//! is harmed, then or later.
+
+use std::fs;
+
+use hansard_tests::server::{Client, Server};
+use serde_json::{Value, json};
+
+async fn texts(client: &Client, room: &str) -> Vec<String> {
+    let history = client
+        .get(&format!("channels.history?roomId={room}&count=0"))
+        .await
+        .expect_ok();
+    let messages = history["messages"].as_array().unwrap();
+    let plain = messages.iter().filter(|message| message["t"].is_null());
+    let mut texts: Vec<_> = plain
+        .map(|message| message["msg"].as_str().unwrap().to_owned())
+        .collect();
+    texts.reverse();
+    texts
+}
+
+/// All of the log.
+async fn events(client: &Client) -> Vec<Value> {
+    let page = client.get_path("/api/hansard/v1/events?limit=1000").await;
+    page.expect_ok()["events"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_log_goes_on_beside_an_older_vault_that_was_put_back() {
+    let mut server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("attic").await;
+    admin.say(&room, "before the backup").await;
+    server.stop().await;
+    let backup = server.data().join("../vault.backup");
+    let vault = server.data().join("vault.db");
+    fs::copy(&vault, &backup).unwrap();
+
+    server.launch();
+    server.ready().await;
+    // More than one block of keys, so that those of the backup are used up for certain.
+    for number in 0..10 {
+        admin
+            .say(&room, &format!("after the backup {number}"))
+            .await;
+        server.user(&format!("mary{number}")).await;
+        server.stop().await;
+        server.launch();
+        server.ready().await;
+    }
+    server.stop().await;
+
+    // Whatever was made from the log is there, or is made anew.
+    for (round, gone) in [vec![], vec!["views"], vec!["views", "state"]]
+        .iter()
+        .enumerate()
+    {
+        fs::copy(&backup, &vault).unwrap();
+        for name in gone {
+            fs::remove_dir_all(server.data().join(name)).unwrap();
+        }
+        server.launch();
+        server.ready().await;
+        let admin = server.admin().await;
+        let said = format!("after restoring {round}");
+        admin.say(&room, &said).await;
+        let all = texts(&admin, &room).await;
+        assert_eq!(all.first().unwrap(), "before the backup", "{all:?}");
+        assert_eq!(all.last().unwrap(), &said, "{all:?}");
+        server.user(&format!("joe{round}")).await;
+        admin.get("users.list").await.expect_ok();
+        admin.get("rooms.get").await.expect_ok();
+        server.stop().await;
+    }
+
+    // A start that reads the whole log, and what was said after the last restore is still there.
+    for name in ["views", "state"] {
+        fs::remove_dir_all(server.data().join(name)).unwrap();
+    }
+    server.launch();
+    server.ready().await;
+    let admin = server.admin().await;
+    let all = texts(&admin, &room).await;
+    assert_eq!(all.last().unwrap(), "after restoring 2", "{all:?}");
+    let events = events(&admin).await;
+    assert!(events.iter().all(|event| !event["payload"].is_null()));
+    let shown = Value::from(events).to_string();
+    assert!(!shown.contains("forged"), "no number was given out twice");
+    let audit = "/api/hansard/v1/audit?unreadable=forged";
+    let forged = admin.get_path(audit).await.expect_ok();
+    assert_eq!(forged["entries"], json!([]));
+}
