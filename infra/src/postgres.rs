@@ -38,9 +38,10 @@ const DEFAULT_SCHEMA: &str = "hansard";
 const ENCODING: &str = "UTF8";
 
 /// What brings the tables from each format to the next one, from nothing on.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("postgres/schema.sql"),
     include_str!("postgres/clock.sql"),
+    include_str!("postgres/vault.sql"),
 ];
 const FORMAT: i32 = MIGRATIONS.len() as i32;
 

@@ -1,7 +1,6 @@
 //! The adapters on PostgreSQL, against the suites that all adapters run, and what is theirs alone: a
-//! server that goes away, tables of another format, keys that must leave no bytes behind, leaders.
+//! server that goes away, tables of another format, leaders.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,16 +11,15 @@ use hansard_commands::state::StateStore;
 use hansard_domain::log::{
     Commit, EventLog, LogError, Position, Recorded, StoredEvent, StreamId, Version,
 };
-use hansard_domain::vault::{KeyId, KeyVault, VaultError};
+use hansard_domain::vault::{KeyId, KeyVault};
 use hansard_infra::log::postgres::PostgresLog;
 use hansard_infra::postgres::leader::Leadership;
 use hansard_infra::postgres::{Database, OpenError};
 use hansard_infra::state::postgres::PostgresState;
 use hansard_infra::vault::master_key::MasterKey;
 use hansard_infra::vault::postgres::PostgresVault;
+use hansard_tests::conformance::log;
 use hansard_tests::conformance::log::{LogFactory, LogUnderTest, commit_to, event};
-use hansard_tests::conformance::vault::VaultUnderTest;
-use hansard_tests::conformance::{log, vault};
 use hansard_tests::server::eventually;
 use hansard_tests::services::{Postgres, in_schema, postgres_url};
 use sqlx::{Connection, PgConnection};
@@ -87,40 +85,6 @@ async fn postgres_keeps_the_promises_of_the_log() {
 async fn it_keeps_them_without_notifications() {
     let options = "&notify=off";
     log::run(&Schemas { options }).await;
-}
-
-struct VaultInSchema {
-    url: String,
-    master: MasterKey,
-    opened: Option<(Database, Arc<PostgresVault>)>,
-}
-
-#[async_trait]
-impl VaultUnderTest for VaultInSchema {
-    fn vault(&self) -> Arc<dyn KeyVault> {
-        self.opened.as_ref().unwrap().1.clone()
-    }
-
-    async fn reopen(&mut self) {
-        if let Some((database, _)) = self.opened.take() {
-            database.close().await;
-        }
-        let database = Database::open(&self.url).await.unwrap();
-        let vault = PostgresVault::open(&database, self.master.clone());
-        let vault = Arc::new(vault.await.unwrap());
-        self.opened = Some((database, vault));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres_keeps_the_promises_of_the_vault() {
-    let mut under_test = VaultInSchema {
-        url: postgres_url(),
-        master: MasterKey::random(),
-        opened: None,
-    };
-    under_test.reopen().await;
-    vault::run(&mut under_test).await;
 }
 
 fn commit(stream: &str, expected: u64) -> Commit {
@@ -404,123 +368,6 @@ async fn execute(connection: &mut PgConnection, sql: String) {
         .execute(connection)
         .await
         .unwrap();
-}
-
-/// Whether any file below a directory has these bytes in it.
-fn found(directory: &Path, bytes: &[u8]) -> bool {
-    std::fs::read_dir(directory).unwrap().any(|entry| {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            return found(&path, bytes);
-        }
-        // A file may be deleted meanwhile.
-        let content = std::fs::read(&path).unwrap_or_default();
-        content.windows(bytes.len()).any(|window| window == bytes)
-    })
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_shredded_key_is_in_no_table_file_any_more() {
-    let server = Postgres::start();
-    let database = Database::open(server.url()).await.unwrap();
-    let vault = PostgresVault::open(&database, MasterKey::random());
-    let vault = Arc::new(vault.await.unwrap());
-    let minted = vault.mint(3000, KeyId(0)).await.unwrap();
-    let mut connection = PgConnection::connect(server.url()).await.unwrap();
-    let wrapped: Vec<(i64, Vec<u8>)> =
-        sqlx::query_as("SELECT id, wrapped FROM hansard.keys ORDER BY id")
-            .fetch_all(&mut connection)
-            .await
-            .unwrap();
-    assert_eq!(wrapped.len(), 3000);
-    let tables = server.data().join("base");
-    execute(&mut connection, "CHECKPOINT".to_owned()).await;
-    assert!(found(&tables, &wrapped[7].1) && found(&tables, &wrapped[2500].1));
-
-    // An old transaction that can still see them, as a dump has one, does not hold the wiping up.
-    let mut dump = PgConnection::connect(server.url()).await.unwrap();
-    let old = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class";
-    execute(&mut dump, old.to_owned()).await;
-
-    // Others read all the while, and never miss a key that is there.
-    let kept: Vec<_> = minted
-        .iter()
-        .filter(|(id, _)| id.0 % 3 != 0)
-        .cloned()
-        .collect();
-    let kept_ids: Vec<_> = kept.iter().map(|(id, _)| *id).collect();
-    let (stop, stopped) = watch::channel(false);
-    let (reading, ids) = (vault.clone(), kept_ids.clone());
-    let reader = tokio::spawn(async move {
-        let mut reads = 0;
-        while !*stopped.borrow() {
-            assert_eq!(reading.keys(&ids).await.unwrap().len(), ids.len());
-            reads += 1;
-        }
-        reads
-    });
-    let minting = vault.clone();
-    let minter = tokio::spawn(async move {
-        let mut minted = Vec::new();
-        for _ in 0..20 {
-            minted.extend(minting.mint(10, KeyId(0)).await.unwrap());
-        }
-        minted
-    });
-    let gone: Vec<_> = (1..=1000).map(|third| KeyId(third * 3)).collect();
-    for some in gone.chunks(100) {
-        vault.shred(some).await.unwrap();
-    }
-    let later = minter.await.unwrap();
-    stop.send_replace(true);
-    assert!(reader.await.unwrap() > 3);
-
-    execute(&mut connection, "CHECKPOINT".to_owned()).await;
-    assert!(found(&tables, &wrapped[0].1) && found(&tables, &wrapped[2500].1));
-    for id in &gone {
-        assert!(!found(&tables, &wrapped[id.0 as usize - 1].1), "{id:?}");
-        if id.0 > 60 {
-            break;
-        }
-    }
-    let held = vault.keys(&kept_ids).await.unwrap();
-    assert!(kept.iter().all(|(id, key)| held.get(id) == Some(key)));
-    let ids: Vec<_> = later.iter().map(|(id, _)| *id).collect();
-    assert_eq!(vault.keys(&ids).await.unwrap().len(), 200);
-    assert!(vault.keys(&gone).await.unwrap().is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nodes_mint_keys_of_their_own() {
-    let url = postgres_url();
-    let master = MasterKey::random();
-    let mut nodes = JoinSet::new();
-    for _ in 0..3 {
-        let database = Database::open(&url).await.unwrap();
-        let vault = PostgresVault::open(&database, master.clone())
-            .await
-            .unwrap();
-        nodes.spawn(async move {
-            let mut minted = Vec::new();
-            for _ in 0..20 {
-                minted.extend(vault.mint(30, KeyId(0)).await.unwrap());
-            }
-            let secret = vault.secret("claims").await.unwrap();
-            (minted, secret)
-        });
-    }
-    let minted = nodes.join_all().await;
-    assert!(minted.iter().all(|(_, secret)| *secret == minted[0].1));
-    let keys: Vec<_> = minted.into_iter().flat_map(|(keys, _)| keys).collect();
-    let ids: Vec<_> = keys.iter().map(|(id, _)| *id).collect();
-    let database = Database::open(&url).await.unwrap();
-    let vault = PostgresVault::open(&database, master).await.unwrap();
-    let held = vault.keys(&ids).await.unwrap();
-    assert_eq!(held.len(), 1800, "every number was given out once");
-    assert!(keys.iter().all(|(id, key)| held.get(id) == Some(key)));
-
-    let other = PostgresVault::open(&database, MasterKey::random()).await;
-    assert!(matches!(other.err(), Some(VaultError::WrongMasterKey)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -129,6 +129,10 @@ impl MasterKey {
 pub enum Purpose<'a> {
     Data(KeyId),
     Secret(&'a str),
+    /// Data keys that share a block of this number.
+    Block(u64),
+    /// The keys of blocks that share a root of this number.
+    Root(u64),
     /// A value known to be wrapped rightly, by which a wrong master key is told.
     Check,
 }
@@ -138,6 +142,8 @@ impl Purpose<'_> {
         match self {
             Self::Data(id) => [b"key:".as_slice(), &id.0.to_be_bytes()].concat(),
             Self::Secret(name) => [b"secret:".as_slice(), name.as_bytes()].concat(),
+            Self::Block(id) => [b"block:".as_slice(), &id.to_be_bytes()].concat(),
+            Self::Root(id) => [b"root:".as_slice(), &id.to_be_bytes()].concat(),
             Self::Check => b"check".to_vec(),
         }
     }
@@ -147,7 +153,8 @@ impl Purpose<'_> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotOpened;
 
-/// Wraps and unwraps keys; keeps the expanded master key.
+/// Wraps and unwraps keys; keeps the expanded master key, or that of another key that keys are wrapped
+/// with.
 pub struct Wrapping(Aes256Gcm);
 
 impl Wrapping {
@@ -155,15 +162,35 @@ impl Wrapping {
         Self(master.cipher())
     }
 
+    /// With a key that is itself kept wrapped.
+    pub(super) fn under(key: &DataKey) -> Self {
+        Self(Aes256Gcm::new(&key.0.into()))
+    }
+
     /// The nonce, the encrypted key and its tag: 60 bytes.
-    ///
-    /// The nonce is random, not the key's number: a vault restored from a backup gives numbers out
-    /// a second time.
     pub fn wrap(&self, key: &DataKey, purpose: Purpose) -> Result<Vec<u8>, NotOpened> {
+        self.seal(&key.0, purpose)
+    }
+
+    pub fn unwrap(&self, wrapped: &[u8], purpose: Purpose) -> Result<DataKey, NotOpened> {
+        let opened = self.open(wrapped, purpose)?;
+        let mut key = DataKey([0; 32]);
+        if opened.len() != key.0.len() {
+            return Err(NotOpened);
+        }
+        key.0.copy_from_slice(&opened);
+        Ok(key)
+    }
+
+    /// The nonce, any number of encrypted keys and the tag: 28 bytes more.
+    ///
+    /// The nonce is random, not the key's number: a vault restored from a backup gave numbers out a
+    /// second time.
+    pub(super) fn seal(&self, keys: &[u8], purpose: Purpose) -> Result<Vec<u8>, NotOpened> {
         let mut nonce = [0; NONCE];
         rand::rng().fill_bytes(&mut nonce);
         let payload = Payload {
-            msg: &key.0,
+            msg: keys,
             aad: &purpose.associated(),
         };
         let sealed = self
@@ -173,23 +200,18 @@ impl Wrapping {
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
-    pub fn unwrap(&self, wrapped: &[u8], purpose: Purpose) -> Result<DataKey, NotOpened> {
-        let (nonce, sealed) = wrapped.split_first_chunk::<NONCE>().ok_or(NotOpened)?;
+    pub(super) fn open(
+        &self,
+        sealed: &[u8],
+        purpose: Purpose,
+    ) -> Result<Zeroizing<Vec<u8>>, NotOpened> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(NotOpened)?;
         let payload = Payload {
             msg: sealed,
             aad: &purpose.associated(),
         };
-        let opened = self
-            .0
-            .decrypt(&Nonce::from(*nonce), payload)
-            .map_err(|_| NotOpened)?;
-        let opened = Zeroizing::new(opened);
-        let mut key = DataKey([0; 32]);
-        if opened.len() != key.0.len() {
-            return Err(NotOpened);
-        }
-        key.0.copy_from_slice(&opened);
-        Ok(key)
+        let opened = self.0.decrypt(&Nonce::from(*nonce), payload);
+        opened.map(Zeroizing::new).map_err(|_| NotOpened)
     }
 }
 
