@@ -11,5 +11,6 @@ pub mod load;
 pub mod raw;
 pub mod server;
 pub mod services;
+pub mod specimen;
 mod topology;
 pub mod world;
