@@ -93,7 +93,7 @@ where
     if let Value::Object(members) = &mut value {
         members.values_mut().for_each(text);
     }
-    read(value).map_err(de::Error::custom)
+    read(value).map_err(|_| de::Error::custom("must match a schema in anyOf"))
 }
 
 /// `name[]=…` and repeated names are arrays.

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::rest::body::free_object;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::lenient;
+use crate::rest::lenient::{self, Invalid};
 use crate::rest::paging::{Direction, Paging};
 use crate::rest::query::Query;
 
@@ -184,7 +184,10 @@ pub async fn create(
     if section == Section::Channels && !app.commands.model().allows(caller, "create-c", None) {
         return Err(Failure::forbidden_because("unauthorized"));
     }
-    let name: String = lenient::read(asked.name).unwrap_or_default();
+    let name: String = match lenient::read(asked.name) {
+        Err(Invalid::OutOfBounds(excess)) => return Err(excess.of("name").into()),
+        read => read.unwrap_or_default(),
+    };
     if name.is_empty() {
         return Err(Failure::plain(format!("{label} \"name\" is required")));
     }

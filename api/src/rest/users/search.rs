@@ -96,7 +96,14 @@ async fn autocomplete(
         ..Filter::default()
     };
     let mut tables = app.views.accounts.read().await?;
-    let (mut rows, _) = accounts::list(&mut tables, &filter, &Page::default()).await?;
+    // Where nobody is left out afterwards but the exceptions, the first few will do.
+    let few = SUGGESTED + selector.exceptions.len();
+    let page = Page {
+        limit: (outside && conditions.is_none()).then_some(few as u64),
+        ..Page::default()
+    };
+    let (mut rows, _) = accounts::list(&mut tables, &filter, &page).await?;
+    drop(tables);
     if let Some(conditions) = conditions {
         let model = model.clone();
         let shown = move |row: &Row| User::public(&model, row).into_object();
