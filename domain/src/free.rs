@@ -46,16 +46,29 @@ pub fn read(text: &[u8], bounds: &Bounds) -> Result<Value, Unreadable> {
     let reading = Reading {
         left: RefCell::new(*bounds),
         bounds,
+        any_name: false,
         exceeded: RefCell::new(None),
     };
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = reading
-        .deserialize(&mut deserializer)
-        .and_then(|value| deserializer.end().map(|()| value));
+    let value = reading.whole(text);
     value.map_err(|error| match reading.exceeded.into_inner() {
         Some(exceeded) => Unreadable::OutOfBounds(exceeded),
         None => Unreadable::NotJson(error),
     })
+}
+
+/// Reads JSON of so many levels, whatever its members are called.
+pub(crate) fn read_any(text: &[u8], levels: usize) -> serde_json::Result<Value> {
+    let bounds = Bounds {
+        levels,
+        values: usize::MAX,
+    };
+    let reading = Reading {
+        left: RefCell::new(bounds),
+        bounds: &bounds,
+        any_name: true,
+        exceeded: RefCell::new(None),
+    };
+    reading.whole(text)
 }
 
 /// One reading of a text. The parser's own errors have no types, so a bound that is exceeded is put
@@ -63,10 +76,21 @@ pub fn read(text: &[u8], bounds: &Bounds) -> Result<Value, Unreadable> {
 struct Reading<'b> {
     bounds: &'b Bounds,
     left: RefCell<Bounds>,
+    /// Nobody minds what members are called.
+    any_name: bool,
     exceeded: RefCell<Option<OutOfBounds>>,
 }
 
 impl Reading<'_> {
+    fn whole(&self, text: &[u8]) -> serde_json::Result<Value> {
+        let mut deserializer = serde_json::Deserializer::from_slice(text);
+        // The bounds say how deep it may be.
+        deserializer.disable_recursion_limit();
+        let value = self.deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(value)
+    }
+
     fn refuse<E: serde::de::Error>(&self, exceeded: OutOfBounds) -> E {
         let error = E::custom(&exceeded);
         self.exceeded.replace(Some(exceeded));
@@ -165,7 +189,9 @@ impl<'de> Visitor<'de> for &Reading<'_> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             self.count()?;
-            check_name(&name).map_err(|exceeded| self.refuse(exceeded.of("body")))?;
+            if !self.any_name {
+                check_name(&name).map_err(|exceeded| self.refuse(exceeded.of("body")))?;
+            }
             object.insert(name, members.next_value_seed(self)?);
         }
         self.leave();

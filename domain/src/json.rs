@@ -5,8 +5,11 @@
 //! snapshot wraps some levels around them, which the parser alone would call damaged.
 
 use serde::Deserialize;
-use serde_json::Deserializer;
+use serde::de::Error as _;
 use serde_json::error::Category;
+use serde_json::{Deserializer, Error, Map, Value};
+
+use crate::free;
 
 /// How deep a text may nest that is read back: twice what a request could ever bring in.
 ///
@@ -21,6 +24,32 @@ pub fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> 
 /// Reads a value that nests at most [`DEEPEST`] levels.
 pub fn from_slice<'a, T: Deserialize<'a>>(text: &'a [u8]) -> serde_json::Result<T> {
     serde_json::from_slice(text).or_else(|error| again(text, error))
+}
+
+/// Reads a value of whatever form that nests at most [`DEEPEST`] levels. Other than the parser's own way
+/// it takes no member for anything but what it is: a client could choose its name.
+pub fn value(text: &str) -> serde_json::Result<Value> {
+    free::read_any(text.as_bytes(), DEEPEST)
+}
+
+/// The same for an object.
+pub fn object(text: &str) -> serde_json::Result<Map<String, Value>> {
+    match value(text)? {
+        Value::Object(members) => Ok(members),
+        _ => Err(Error::custom("it is not an object")),
+    }
+}
+
+/// The same for a list of objects.
+pub fn objects(text: &str) -> serde_json::Result<Vec<Map<String, Value>>> {
+    let Value::Array(elements) = value(text)? else {
+        return Err(Error::custom("it is not a list"));
+    };
+    let object = |element| match element {
+        Value::Object(members) => Ok(members),
+        _ => Err(Error::custom("it is not a list of objects")),
+    };
+    elements.into_iter().map(object).collect()
 }
 
 /// Reads a text that the parser did not take. Its own limit is a syntax error like others; hardly
@@ -61,8 +90,6 @@ fn depth(text: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     fn nested(levels: usize) -> String {
@@ -83,6 +110,7 @@ mod tests {
             assert_eq!(depth(text.as_bytes()), levels);
             let read: Value = from_str(&text).unwrap();
             assert_eq!(read.to_string(), text);
+            assert_eq!(value(&text).unwrap(), read);
         }
     }
 
@@ -90,8 +118,17 @@ mod tests {
     fn a_text_that_would_exhaust_the_stack_is_refused() {
         for levels in [DEEPEST + 1, 1_000_000] {
             assert!(from_str::<Value>(&nested(levels)).is_err());
+            assert!(value(&nested(levels)).is_err());
         }
         assert!(from_str::<Value>(&"[".repeat(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn a_member_is_what_it_is_whatever_it_is_called() {
+        let text = r#"{"a":{"$serde_json::private::RawValue":"not JSON"}}"#;
+        assert_eq!(Value::Object(object(text).unwrap()).to_string(), text);
+        assert_eq!(objects(&format!("[{text}]")).unwrap().len(), 1);
+        assert!(object("[]").is_err() && objects("[[]]").is_err() && value("{} {}").is_err());
     }
 
     #[test]

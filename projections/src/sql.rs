@@ -46,7 +46,7 @@ impl Dialect {
 }
 
 /// A text as either database keeps it.
-fn clean(mut text: String) -> String {
+pub fn clean(mut text: String) -> String {
     if text.contains('\0') {
         text = text.replace('\0', "\u{fffd}");
     }

@@ -82,7 +82,7 @@ fn payload(entry: &Entry) -> Value {
     event.parts(&mut |part| part.reveal());
     let payload = event
         .payload()
-        .and_then(|text| hansard_domain::json::from_str(&text));
+        .and_then(|text| hansard_domain::json::value(&text));
     match payload {
         Ok(payload) => plain(payload),
         Err(error) => {

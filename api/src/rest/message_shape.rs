@@ -163,7 +163,7 @@ pub fn project(found: Found, paging: &Paging) -> Result<Found, Failure> {
         return Ok(found);
     };
     let mut messages: Vec<Map<String, Value>> =
-        hansard_domain::json::from_str(&found.json).map_err(unreadable)?;
+        hansard_domain::json::objects(&found.json).map_err(unreadable)?;
     for message in &mut messages {
         fields.project(message);
     }

@@ -107,7 +107,10 @@ async fn load(tables: &mut AnyConnection, ids: &[&str]) -> Result<Users, ViewErr
     let mut users = Users::with_capacity(ids.len());
     for row in LOAD.fetch(tables, ids).await? {
         let document: String = row.try_get("document")?;
-        users.insert(row.try_get("id")?, serde_json::from_str(&document)?);
+        users.insert(
+            row.try_get("id")?,
+            hansard_domain::json::from_str(&document)?,
+        );
     }
     Ok(users)
 }

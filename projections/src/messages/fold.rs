@@ -619,7 +619,7 @@ impl Fold {
             if slot.row.changed.is_none() {
                 continue;
             }
-            let wire: Map<String, Value> = hansard_domain::json::from_str(&slot.row.wire)?;
+            let wire = hansard_domain::json::object(&slot.row.wire)?;
             let people: Vec<_> = wire::people(&wire, &slot.row.reactions).collect();
             let renamed = people.iter().any(|user| self.renamed.contains(user));
             if slot.state == State::Stored && !renamed {
@@ -639,7 +639,8 @@ impl Fold {
             names.insert(UserId::new(row.try_get::<String, _>(0)?), row.try_get(1)?);
         }
         for (id, name) in &self.authors {
-            names.insert(id.clone(), name.username.clone());
+            // As the next batch will read it.
+            names.insert(id.clone(), sql::clean(name.username.clone()));
         }
         for (id, mut wire) in naming {
             let Some(slot) = self.slots.get_mut(&id) else {

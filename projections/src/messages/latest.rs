@@ -36,9 +36,10 @@ impl Messages {
         }
         drop(reading);
         let found = self.among(viewer, &ids, Order::NewestFirst).await?;
-        let messages: Vec<Value> = hansard_domain::json::from_str(&found.json)?;
+        let messages = hansard_domain::json::objects(&found.json)?;
         Ok(messages
             .into_iter()
+            .map(Value::Object)
             .filter_map(|message| Some((RoomId::new(message["rid"].as_str()?), message)))
             .collect())
     }

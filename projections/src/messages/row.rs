@@ -183,7 +183,7 @@ impl Row {
         at: Timestamp,
         change: impl FnOnce(&mut Map<String, Value>) -> serde_json::Result<()>,
     ) -> Result<(), ViewError> {
-        let mut wire: Map<String, Value> = hansard_domain::json::from_str(&self.wire)?;
+        let mut wire = hansard_domain::json::object(&self.wire)?;
         change(&mut wire)?;
         wire.insert("_updatedAt".into(), at.iso().into());
         self.wire = serde_json::to_string(&wire)?;

@@ -552,7 +552,7 @@ async fn more(
     else {
         return Ok(());
     };
-    let mut fields = hansard_domain::json::from_str(&row.try_get::<String, _>(0)?)?;
+    let mut fields = hansard_domain::json::object(&row.try_get::<String, _>(0)?)?;
     change(&mut fields);
     sql::query("UPDATE room SET more = $1 WHERE id = $2")
         .bind(Value::Object(fields).to_string())

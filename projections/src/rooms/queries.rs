@@ -284,7 +284,7 @@ impl Room {
                 .transpose()?,
             muted: hansard_domain::json::from_str(&row.try_get::<String, _>(11)?)?,
             unmuted: hansard_domain::json::from_str(&row.try_get::<String, _>(16)?)?,
-            more: hansard_domain::json::from_str(&row.try_get::<String, _>(12)?)?,
+            more: hansard_domain::json::object(&row.try_get::<String, _>(12)?)?,
             messages: row.try_get::<i64, _>(13)?.max(0),
             members: row.try_get(14)?,
             spoken: Some(spoken).filter(|spoken| spoken.0 > 0),

@@ -126,7 +126,7 @@ impl<'d> Values<'d> {
     pub fn object_within(&mut self, limit: &Limit, around: usize) -> Map<String, Value> {
         let object = match self.shape {
             Shape::Deepest => wrapped(self.nested(limit::FREE_LEVELS.most - around - 1)),
-            Shape::Older => wrapped(self.nested(OLDER_LEVELS - around - 1)),
+            Shape::Older => self.older(OLDER_LEVELS - around),
             Shape::Widest => wide(limit.most),
             Shape::Longest => wrapped(long(limit.most)),
             Shape::Mixed => self.mixed(limit.most),
@@ -135,6 +135,15 @@ impl<'d> Values<'d> {
             let taken = FreeObject::parse(object.clone()).expect("an object that is taken");
             taken.check(limit).expect("an object that is taken");
         }
+        object
+    }
+
+    /// What nobody can send any more, and logs hold that are older than the limits. The name is one
+    /// that the parser of JSON gives to a text that holds JSON.
+    fn older(&mut self, levels: usize) -> Map<String, Value> {
+        let mut object = wrapped(self.nested(levels - 1));
+        let name = "$serde_json::private::RawValue".to_owned();
+        object.insert(name, json!("not JSON"));
         object
     }
 

@@ -141,7 +141,7 @@ async fn delete(
     let id = message_id(&request.msg_id, || no_message(&request.msg_id))?;
     let before = app.views.messages.single(caller.user(), &id).await?;
     let before = before.ok_or_else(|| no_message(&request.msg_id))?;
-    let shown: Value = hansard_domain::json::from_str(&before.json).unwrap_or_default();
+    let shown = hansard_domain::json::value(&before.json).unwrap_or_default();
     let deletion = Deletion {
         message: id.clone(),
         room: RoomId::new(&request.room_id),

@@ -183,7 +183,7 @@ impl HistoryEntry {
         let request = exchange.map(|exchange| exchange.request.clone());
         let data: Option<Value> = request
             .as_ref()
-            .and_then(|request| hansard_domain::json::from_str(request).ok());
+            .and_then(|request| hansard_domain::json::value(request).ok());
         let response = exchange.map(|exchange| exchange.response.clone());
         let answered = delivery.status.is_some();
         Self {

@@ -195,7 +195,7 @@ fn projected(found: Found, paging: &Paging) -> Result<Found, Failure> {
         Failure::internal()
     };
     let mut messages: Vec<Map<String, Value>> =
-        hansard_domain::json::from_str(&found.json).map_err(broken)?;
+        hansard_domain::json::objects(&found.json).map_err(broken)?;
     messages
         .iter_mut()
         .for_each(|message| fields.project(message));

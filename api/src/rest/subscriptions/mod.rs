@@ -230,10 +230,10 @@ async fn last_message(app: &App, caller: &Caller, room: &RoomId) -> Result<Times
             one,
         )
         .await?;
-    let messages: Vec<Value> = hansard_domain::json::from_str(&found.json).unwrap_or_default();
+    let messages = hansard_domain::json::objects(&found.json).unwrap_or_default();
     let at = messages
         .first()
-        .and_then(|message| Timestamp::parse(message["ts"].as_str()?));
+        .and_then(|message| Timestamp::parse(message.get("ts")?.as_str()?));
     at.ok_or_else(nothing_unread)
 }
 

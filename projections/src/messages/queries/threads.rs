@@ -135,7 +135,7 @@ impl Messages {
         for row in rows {
             let (json, id): (String, String) = (row.try_get(0)?, row.try_get(1)?);
             // What can't be read is left out of what is looked for in it.
-            let Ok(message) = hansard_domain::json::from_str::<Value>(&json) else {
+            let Ok(message) = hansard_domain::json::value(&json) else {
                 continue;
             };
             let says = message["msg"]
