@@ -85,6 +85,9 @@ impl Refused {
     }
 }
 
+/// Arguments, variables of the environment, and words that the refusal has.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
+
 #[test]
 fn wrong_settings_are_refused_before_anything_is_made() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -106,7 +109,6 @@ fn wrong_settings_are_refused_before_anything_is_made() {
     fs::write(&short, "hush").unwrap();
     let short = short.to_str().unwrap();
 
-    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [&'a str]);
     let cases: &[Case] = &[
         // Addresses.
         (
