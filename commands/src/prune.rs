@@ -14,6 +14,7 @@ use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomCommand};
 
 use crate::bus::Commands;
 use crate::caller::Caller;
+use crate::decision::Decision;
 use crate::error::CommandError;
 use crate::room::MessageIndex;
 
@@ -69,15 +70,7 @@ pub async fn clean_history(
     limit::PRUNED_USERS.check_count(usernames.len())?;
     let permitted = {
         let room = room.clone();
-        commands.run(caller, move |decision| {
-            decision.model().require_or(
-                decision.caller(),
-                "clean-channel-history",
-                Some(&room),
-                "error-not-allowed",
-                "Not allowed",
-            )
-        })
+        commands.run(caller, move |decision| check_may_prune(decision, &room))
     };
     permitted.await?;
     if !usernames.is_empty() {
@@ -102,7 +95,17 @@ pub async fn clean_history(
     .await
 }
 
-/// Prunes a room, whoever asks.
+fn check_may_prune(decision: &Decision<'_>, room: &RoomId) -> Result<(), CommandError> {
+    decision.model().require_or(
+        decision.caller(),
+        "clean-channel-history",
+        Some(room),
+        "error-not-allowed",
+        "Not allowed",
+    )
+}
+
+/// Prunes a room for whoever may; each part of it is asked about again.
 pub async fn prune(
     commands: &Commands,
     messages: Messages<'_>,
@@ -138,6 +141,7 @@ pub async fn prune(
         let (room, criteria, pruned) = (room.clone(), criteria.clone(), chunk.to_vec());
         let done = commands
             .run(caller, move |decision| {
+                check_may_prune(decision, &room)?;
                 let (criteria, pruned) = (criteria.clone(), pruned.clone());
                 decision.room(
                     &room,

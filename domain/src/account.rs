@@ -396,6 +396,12 @@ impl Account {
         Private::new(self.key, value)
     }
 
+    /// Whether nothing is to be answered to the account before it has another password. One that has none
+    /// is used by tokens that others made for it, and has nothing to change.
+    pub fn must_change_password(&self) -> bool {
+        self.password_change_required && self.password.is_some()
+    }
+
     /// How many wrong passwords since a time count against whoever tries from this network. One that
     /// the right password came from answers for itself alone; all others answer together, so that
     /// nobody can lock a user out of where it is at home.
@@ -944,14 +950,14 @@ mod tests {
             change_required,
         };
         let mary = after(vec![registered(), password("old", true)]);
-        assert!(mary.password_change_required);
+        assert!(mary.must_change_password());
         let mary = after(vec![
             registered(),
             password("old", true),
             password("new", false),
         ]);
         assert_eq!(mary.password, Some(PasswordHash("new".into())));
-        assert!(!mary.password_change_required);
+        assert!(!mary.must_change_password());
     }
 
     #[tokio::test]

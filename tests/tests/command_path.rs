@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
+use hansard_commands::account::guessing::FailedLogins;
+use hansard_commands::account::password::{self, Secret};
 use hansard_commands::account::{login, status, token};
 use hansard_commands::bus::{Commands, Done};
 use hansard_commands::caller::Caller;
@@ -17,13 +19,15 @@ use hansard_commands::policy::{self, Policy};
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
 use hansard_commands::state::{StateError, StateStore};
-use hansard_domain::account::{AccountCommand, AccountKind, Presence, Profile, Registration};
+use hansard_domain::account::{
+    AccountCommand, AccountKind, PasswordHash, Presence, Profile, Registration,
+};
 use hansard_domain::audit::AuditEvent;
 use hansard_domain::claim::Namespace;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{Clock, MessageId, RandomIds, RoomId, SystemClock, Timestamp, UserId};
 use hansard_domain::journal::{Batch, Journal};
-use hansard_domain::log::{EventLog, Position, StreamId, Version};
+use hansard_domain::log::{Actor, EventLog, Position, StreamId, Version};
 use hansard_domain::message::{Content, MessageCommand, MessageEvent, Sent};
 use hansard_domain::vault::KeyId;
 use hansard_infra::log::memory::MemoryLog;
@@ -513,6 +517,63 @@ async fn a_denied_command_is_on_the_record() {
             since: None,
         })
     );
+}
+
+#[tokio::test]
+async fn a_password_that_is_changed_while_somebody_logs_in_with_it_opens_nothing() {
+    let bench = Bench::new().await;
+    let mary = bench.register("mary").await.unwrap().answer;
+    let (old, new) = (Secret::of("old"), Secret::of("new"));
+    let [first, second] = [old.clone(), new].map(password::hash);
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    let change = async |password: PasswordHash| {
+        let user = mary.clone();
+        let change = move |decision: &mut Decision<'_>| {
+            let password = password.clone();
+            let command = AccountCommand::ChangePassword {
+                password,
+                change_required: false,
+            };
+            decision.account(&user, command)?;
+            let ended = AccountCommand::EndSessions {
+                kept: None,
+                personal_access_tokens: false,
+            };
+            decision.account(&user, ended)
+        };
+        bench.commands.run(&Caller::system("test"), change).await
+    };
+    change(first).await.unwrap();
+
+    let failed = Arc::new(FailedLogins::default());
+    let counting = {
+        let (failed, commands) = (failed.clone(), bench.commands.clone());
+        let now = commands.clock().now();
+        let follow = async move {
+            let model = commands.model();
+            failed.follow(commands.journal(), &model, now).await;
+        };
+        tokio::spawn(follow)
+    };
+    // What was recorded so far is counted, so that the login does not wait for it.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let nobody = Caller {
+        actor: Actor::Anonymous,
+        ..Caller::system("login")
+    };
+    let name = login::Name::Username("mary".to_owned());
+    let login = login::with_password(&bench.commands, &failed, &nobody, name, old);
+    // While the old password is looked at, there comes to be a new one.
+    let (opened, changed) = tokio::join!(login, change(second));
+    changed.unwrap();
+    let session = |opened: token::Opened| {
+        let now = bench.commands.clock().now();
+        token::holder(&bench.commands.model(), &opened.token.hash(), now)
+    };
+    assert_eq!(opened.ok().and_then(session), None);
+    counting.abort();
 }
 
 #[tokio::test]

@@ -140,3 +140,21 @@ async fn any_account_is_shut_until_it_has_the_password_that_is_asked_of_it() {
     );
     assert_eq!(refused.await.expect_error(400), "error-not-allowed");
 }
+
+#[tokio::test]
+async fn an_account_without_a_password_is_used_by_the_tokens_that_were_made_for_it() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let bot = json!({
+        "username": "bot", "name": "bot", "email": "bot@example.org", "roles": ["bot"],
+        "setRandomPassword": true,
+    });
+    let made = admin.post("users.create", bot).await.expect_ok();
+    let id = made["user"]["_id"].as_str().unwrap();
+    let issued = admin
+        .post("users.createToken", json!({ "userId": id }))
+        .await;
+    let token = issued.expect_ok()["data"]["authToken"].take();
+    let bot = server.client(id, token.as_str().unwrap());
+    bot.get("rooms.get").await.expect_ok();
+}

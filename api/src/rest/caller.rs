@@ -80,7 +80,7 @@ impl FromRequestParts<App> for Caller {
         let LoggedIn(caller) = LoggedIn::from_request_parts(parts, app).await?;
         let model = app.commands.model();
         let account = model.account(caller.user());
-        if account.is_some_and(|account| account.password_change_required) {
+        if account.is_some_and(|account| account.must_change_password()) {
             return Err(Failure::password_change_required());
         }
         Ok(caller)

@@ -103,7 +103,8 @@ pub async fn create(
     };
     let done = commands
         .run(caller, move |decision| {
-            may_create(decision.model(), decision.caller(), &entry.roles)?;
+            let (model, caller) = (decision.model(), decision.caller());
+            may_create(model, caller, &entry.roles, entry.active)?;
             let id = UserId::new(decision.id());
             enter(decision, &id, entry.clone())?;
             Ok(id)
@@ -112,7 +113,12 @@ pub async fn create(
     Ok(done.answer)
 }
 
-fn may_create(model: &WriteModel, caller: &Caller, roles: &[RoleId]) -> Result<(), CommandError> {
+fn may_create(
+    model: &WriteModel,
+    caller: &Caller,
+    roles: &[RoleId],
+    active: Option<bool>,
+) -> Result<(), CommandError> {
     model.require_or(
         caller,
         "create-user",
@@ -130,6 +136,15 @@ fn may_create(model: &WriteModel, caller: &Caller, roles: &[RoleId]) -> Result<(
             "Assigning admin is not allowed",
         )?;
     }
+    if active == Some(false) {
+        model.require_or(
+            caller,
+            "edit-other-user-active-status",
+            None,
+            "error-not-allowed",
+            "Not allowed",
+        )?;
+    }
     Ok(())
 }
 
@@ -145,16 +160,7 @@ fn check_new(
     if !new.custom_fields.is_empty() {
         names::check_custom_fields(model, &new.custom_fields)?;
     }
-    may_create(model, caller, roles)?;
-    if new.active == Some(false) {
-        model.require_or(
-            caller,
-            "edit-other-user-active-status",
-            None,
-            "error-not-allowed",
-            "Not allowed",
-        )?;
-    }
+    may_create(model, caller, roles, new.active)?;
     let blank = |text: &Option<String>| text.as_deref().unwrap_or("").trim().is_empty();
     if model.flag("Accounts_RequireNameForSignUp") && blank(&new.name) {
         return Err(required("Name"));

@@ -3,7 +3,7 @@
 //! An unknown name and a wrong password look the same from outside: in what is answered, in how long
 //! it takes, and in when an attempt is blocked.
 
-use hansard_domain::account::{AccountCommand, LoginMethod};
+use hansard_domain::account::{AccountCommand, LoginMethod, PasswordHash};
 use hansard_domain::audit::AuditEvent;
 use hansard_domain::id::{Timestamp, UserId};
 use hansard_domain::limit;
@@ -79,7 +79,7 @@ pub async fn with_password(
         let account = user.as_ref().and_then(|user| model.account(user));
         account.and_then(|account| account.password.clone())
     };
-    let right = password::verify(secret, hash).await?;
+    let right = password::verify(secret, hash.clone()).await?;
     let Some(user) = user.as_ref().filter(|_| right) else {
         let whose = user.map_or(Whose::Nobodys(name), Whose::Account);
         record_failure(commands, failed, caller, whose, None).await?;
@@ -87,8 +87,8 @@ pub async fn with_password(
     };
     drop(attempt);
     check_may_log_in(&commands.model(), user)?;
-    let opened = enter(commands, caller, user, LoginMethod::Password).await?;
-    Ok(opened)
+    let opened = enter(commands, caller, user, hash).await?;
+    opened.ok_or(LoginError::Unauthorized)
 }
 
 /// Whether the caller knows the password of its own account, which some operations ask for again. A
@@ -187,26 +187,31 @@ fn as_user(caller: &Caller, user: &UserId) -> Caller {
     }
 }
 
+/// Opens a session for who knew the password; none if that is another one by now.
 async fn enter(
     commands: &Commands,
     caller: &Caller,
     user: &UserId,
-    method: LoginMethod,
-) -> Result<Opened, CommandError> {
+    known: Option<PasswordHash>,
+) -> Result<Option<Opened>, CommandError> {
     let token = AuthToken::fresh(commands.ids());
     let (id, hash) = (user.clone(), token.hash());
     let done = commands
         .run(&as_user(caller, user), move |decision| {
-            let expires = expiry(decision.model(), decision.now());
-            open(decision, &id, method, hash.clone(), expires)?;
-            Ok(expires)
+            let model = decision.model();
+            if existing(model, &id)?.password != known {
+                return Ok(None);
+            }
+            let expires = expiry(model, decision.now());
+            open(decision, &id, LoginMethod::Password, hash.clone(), expires)?;
+            Ok(Some(expires))
         })
         .await?;
-    Ok(Opened {
+    Ok(done.answer.map(|expires| Opened {
         user: user.clone(),
         token,
-        expires: done.answer,
-    })
+        expires,
+    }))
 }
 
 /// Goes on with a session that an earlier login opened; it keeps its token and its end.

@@ -79,6 +79,8 @@ impl OwnChange {
     }
 }
 
+const OTHERS_PASSWORD: &str = "edit-other-user-password";
+
 /// The code of what is refused to an account that has to change its password first.
 pub const PASSWORD_CHANGE_REQUIRED: &str = "error-password-change-required";
 
@@ -305,7 +307,7 @@ pub async fn update(
     let password = change.password.as_deref().unwrap_or("").trim();
     let secret = {
         let model = commands.model();
-        let may = model.allows(caller, "edit-other-user-password", None);
+        let may = model.allows(caller, OTHERS_PASSWORD, None);
         if may && !password.is_empty() {
             password::check_policy(&model, password)?;
             Some(Secret::of(password))
@@ -319,8 +321,10 @@ pub async fn update(
     };
     commands
         .run(caller, move |decision| {
-            check_update(decision.model(), decision.caller(), &user, &change)?;
-            carry_out(decision, &user, &change, hash.as_ref())
+            let (model, caller) = (decision.model(), decision.caller());
+            check_update(model, caller, &user, &change)?;
+            let may = model.allows(caller, OTHERS_PASSWORD, None);
+            carry_out(decision, &user, &change, hash.as_ref().filter(|_| may))
         })
         .await?;
     Ok(())
@@ -554,7 +558,7 @@ fn check_own(
     let account = existing(model, user)?;
     let new_password = change.new_password.as_deref();
     let new_password = new_password.is_some_and(|new| !new.is_empty());
-    if account.password_change_required {
+    if account.must_change_password() {
         // What has to be changed may be, whatever the workspace's settings say of it, and nothing else.
         let alone = OwnChange {
             new_password: change.new_password.clone(),

@@ -5,6 +5,7 @@ use hansard_domain::limit;
 use hansard_domain::room::RoomKind;
 
 use super::send::{Outgoing, Said, check_room, deliver, prepare};
+use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
@@ -68,10 +69,10 @@ pub async fn post(
     Ok(posted)
 }
 
-/// The room or person that a channel's name means to a user.
+/// The room or person that a channel's name means to a user: of rooms, one that it knows of.
 pub fn resolve(model: &WriteModel, user: &UserId, channel: &str) -> Option<Target> {
     if let Some(name) = channel.strip_prefix('#') {
-        return named(model, name).map(Target::Room);
+        return named(model, user, name).map(Target::Room);
     }
     if let Some(name) = channel.strip_prefix('@') {
         let other = model
@@ -80,7 +81,7 @@ pub fn resolve(model: &WriteModel, user: &UserId, channel: &str) -> Option<Targe
             .or_else(|| model.user_by_name(name).cloned());
         return match other {
             Some(other) => Some(direct(model, user, other)),
-            None => named(model, name)
+            None => named(model, user, name)
                 .filter(|room| {
                     model
                         .room(room)
@@ -89,19 +90,21 @@ pub fn resolve(model: &WriteModel, user: &UserId, channel: &str) -> Option<Targe
                 .map(Target::Room),
         };
     }
-    named(model, channel).map(Target::Room).or_else(|| {
+    named(model, user, channel).map(Target::Room).or_else(|| {
         let other = UserId::new(channel);
         model.account(&other)?;
         Some(direct(model, user, other))
     })
 }
 
-fn named(model: &WriteModel, id_or_name: &str) -> Option<RoomId> {
+fn named(model: &WriteModel, user: &UserId, id_or_name: &str) -> Option<RoomId> {
     let id = RoomId::new(id_or_name);
-    match model.room(&id) {
-        Some(_) => Some(id),
-        None => model.room_by_name(id_or_name).cloned(),
-    }
+    let named = match model.room(&id) {
+        Some(_) => id,
+        None => model.room_by_name(id_or_name)?.clone(),
+    };
+    let known = model.sight_of(Some(user), &named, Purpose::Existence);
+    known.map(|_| named)
 }
 
 fn direct(model: &WriteModel, user: &UserId, other: UserId) -> Target {
@@ -133,7 +136,10 @@ async fn enter(
     let done = commands
         .run(caller, move |decision| match &target {
             Target::Room(room) => {
-                check_room(decision.model(), decision.caller(), &user, room)?;
+                let (model, caller) = (decision.model(), decision.caller());
+                let found = check_room(model, caller, &user, room)?;
+                // Who does not get in by itself does not get in by posting.
+                room::check_code(model, caller, found, None)?;
                 room::enter(decision, room, &user, None)?;
                 Ok(room.clone())
             }

@@ -8,6 +8,7 @@ use hansard_domain::free::{self, FreeList, FreeObject};
 use hansard_domain::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::limit::{self, OutOfBounds};
 use hansard_domain::message::{Content, Mentions, MessageEvent, Sent, ThreadReply};
+use hansard_domain::room::Room;
 
 use super::{attachment, check_sight, custom_fields, may_write, text};
 use crate::authorization::sight::Purpose;
@@ -15,7 +16,7 @@ use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
-use crate::model::WriteModel;
+use crate::model::{Versioned, WriteModel};
 
 /// A client's clock may be wrong by so much; beyond [`FORGIVEN`] the server's time is taken.
 const TOLERATED: Duration = Duration::from_secs(60);
@@ -295,13 +296,13 @@ fn decide(decision: &mut Decision<'_>, message: Prepared) -> Result<MessageId, C
     Ok(id)
 }
 
-/// Refuses a room that is not there, that the caller can't see or may not write in.
-pub(super) fn check_room(
-    model: &WriteModel,
+/// The room; an error if it is not there, or the caller can't see it or may not write in it.
+pub(super) fn check_room<'m>(
+    model: &'m WriteModel,
     caller: &Caller,
     sender: &UserId,
     room: &RoomId,
-) -> Result<(), CommandError> {
+) -> Result<&'m Versioned<Room>, CommandError> {
     let found = check_sight(
         model,
         caller,
@@ -319,7 +320,8 @@ pub(super) fn check_room(
             "Not allowed to send un-encrypted messages in an encrypted room",
         ));
     }
-    may_write(model, sender, room, found)
+    may_write(model, sender, room, found)?;
+    Ok(found)
 }
 
 /// Refuses `@all` and `@here` to those who may not call everybody, and in rooms too large for it.

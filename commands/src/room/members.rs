@@ -36,7 +36,8 @@ pub async fn join(
     Ok(())
 }
 
-fn check_code(
+/// Refuses who does not get into a room without its join code.
+pub fn check_code(
     model: &WriteModel,
     caller: &Caller,
     room: &Room,

@@ -19,7 +19,7 @@ pub use create::{NewRoom, create};
 pub use delete::{MessageIndex, archive, delete, unarchive};
 pub use direct::{direct, open_direct};
 pub use keep::{close, favour, notify, open, read, unread};
-pub use members::{add_everybody, enter, invite, join, kick, leave, mute, unmute};
+pub use members::{add_everybody, check_code, enter, invite, join, kick, leave, mute, unmute};
 pub use name::name_exists;
 pub use roles::{RoomRole, grant_role, revoke_role};
 pub use settings::{Changes, Retention, change};
