@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Network(IpAddr);
 
-impl Network {
-    pub fn of(address: IpAddr) -> Self {
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(address) => {
                 const FIRST_64: u128 = !0 << 64;
@@ -19,10 +19,13 @@ impl Network {
             address @ IpAddr::V4(_) => address,
         })
     }
+}
 
+impl Network {
     /// Of an address as text; `None` if it is none.
     pub fn parse(address: &str) -> Option<Self> {
-        address.trim().parse().ok().map(Self::of)
+        let address: IpAddr = address.trim().parse().ok()?;
+        Some(address.into())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::limits::{LINGER_SILENCE, Limits, RESERVE_TIMEOUT};
-use super::network::Network;
+use hansard_domain::network::Network;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::connection::{Connection, Reason};
 use super::limits::{Limits, RESERVE, RESERVE_PER_ADDRESS};
-use super::network::Network;
+use hansard_domain::network::Network;
 
 /// When the limit of all is reached, one in so many leaves.
 const PART_OF_ALL: usize = 32;

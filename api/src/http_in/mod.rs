@@ -32,7 +32,6 @@ mod connections;
 mod headers;
 mod limits;
 mod listen;
-pub mod network;
 mod pace;
 mod service;
 mod stream;

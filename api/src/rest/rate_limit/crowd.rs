@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::super::caller::client_address;
 use super::super::failure::Failure;
 use crate::app::App;
-use crate::http_in::network::Network;
+use hansard_domain::network::Network;
 
 /// The requests that are under way. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use hansard_domain::id::Timestamp;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
-use crate::http_in::network::Network;
+use hansard_domain::network::Network;
 
 /// The memory that all windows may take, in bytes. When it is used up, those are forgotten that are used
 /// least: addresses that come once push out each other, and none that comes often.
