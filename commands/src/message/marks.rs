@@ -243,14 +243,10 @@ pub async fn follow(
         let id = parent.clone();
         commands
             .run(caller, move |decision| {
-                check_sight(
-                    decision.model(),
-                    decision.caller(),
-                    &message.room,
-                    Purpose::Messages,
-                    || CommandError::denied("error-not-allowed", "not-allowed"),
-                    invalid_message,
-                )?;
+                let model = decision.model();
+                if !model.sees(decision.caller(), &message.room, Purpose::Messages) {
+                    return Err(CommandError::denied("error-not-allowed", "not-allowed"));
+                }
                 let command = MessageCommand::Follow {
                     user: user.clone(),
                     follow,

@@ -16,7 +16,7 @@ use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{
-    Message, MessagesAnswer, Written, order, project, readable, require_readable,
+    Message, MessagesAnswer, Written, order, project, require_readable,
 };
 use crate::rest::paging::{Paging, PagingParams};
 use crate::rest::rooms::history::{between, unknown_condition};
@@ -274,10 +274,13 @@ fn since(given: Option<&str>) -> Result<Timestamp, Failure> {
     })
 }
 
-/// The message that a thread hangs on, in a room that the caller may see.
+/// The message that a thread hangs on, in a room that the caller may see. As with Rocket.Chat, everybody
+/// is told whether there is such a message: its id can't be guessed.
 async fn parent(app: &App, caller: &Caller, tmid: &str) -> Result<MessageId, Failure> {
     let missing = || Failure::refused("error-invalid-message", "Invalid Message");
     let id = message_id(tmid, missing)?;
-    readable(app, caller, &id, not_allowed("Not Allowed"), missing).await?;
+    let message = app.views.messages.single(caller.user(), &id).await?;
+    let room = message.ok_or_else(missing)?.room;
+    require_readable(app, caller, &room, not_allowed("Not Allowed"))?;
     Ok(id)
 }
