@@ -5,7 +5,7 @@
 
 pub mod values;
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use hansard_domain::account::{
     AccountEvent, AccountKind, DeactivationReason, Email, LoginMethod, MessageErasure,
@@ -172,7 +172,7 @@ impl Teller<'_> {
             last_six: "123456".to_owned(),
             bypass_two_factor: true,
         };
-        let network = Network::of(Ipv6Addr::from_bits(u128::MAX).into());
+        let network = Network::from(IpAddr::from(Ipv6Addr::from_bits(u128::MAX)));
         let role = RoleId::new(self.id("role"));
         let events = vec![
             self.registered(key, false),
