@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::load::{Administrator, Chat, Connection, Order, Player, Scope, verify};
-use crate::server::{ADMIN, ADMIN_PASSWORD, Server};
+use crate::server::{ADMIN, ADMIN_PASSWORD, Options, Server};
 
 /// How long the chat's people try again while the server is away.
 const RETRY_FOR: Duration = Duration::from_secs(60);
@@ -25,6 +25,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, Copy)]
 pub struct Crash {
     pub kills: u32,
+    /// Whether the views are compared after every kill, and not after the last alone. The chat waits
+    /// meanwhile.
+    pub compare_each: bool,
     pub messages: usize,
     /// Makes the chat, and the times of the kills.
     pub seed: u64,
@@ -40,6 +43,8 @@ pub enum CrashError {
     Differences(Vec<String>),
     #[error("tables that a rebuild makes otherwise: {}", .0.join(", "))]
     Views(Vec<String>),
+    #[error("the data can't be copied: {0}")]
+    Copy(String),
     #[error("`hansard replay` failed: {0}")]
     Replay(String),
     #[error("it was not done after {0:?}")]
@@ -52,9 +57,11 @@ pub struct CrashReport {
     pub kills: u32,
     pub acknowledged: usize,
     pub sent_again: u64,
-    /// From the kill to the next answer of `/ready`: the median and the longest.
+    /// From the start to the next answer of `/ready`: the median and the longest.
     pub ready_again: (Duration, Duration),
     pub tables: usize,
+    /// How often the views were compared.
+    pub compared: u32,
 }
 
 impl fmt::Display for CrashReport {
@@ -62,11 +69,12 @@ impl fmt::Display for CrashReport {
         write!(
             f,
             "{} kills, {} messages acknowledged and there once ({} requests sent again), \
-             {} tables equal a rebuild; ready again after {:.0} ms (median), {:.0} ms (longest)",
+             {} tables equal a rebuild ({} times); ready again after {:.0} ms (median), {:.0} ms (longest)",
             self.kills,
             self.acknowledged,
             self.sent_again,
             self.tables,
+            self.compared,
             self.ready_again.0.as_secs_f64() * 1e3,
             self.ready_again.1.as_secs_f64() * 1e3,
         )
@@ -98,7 +106,7 @@ impl Crash {
             let kill = self.kill(&mut server, acknowledgements.path());
             tokio::pin!(play, kill);
             tokio::select! {
-                outages = &mut kill => (play.await, outages),
+                outages = &mut kill => (play.await, outages?),
                 played = &mut play => {
                     let stopped = played.map_err(|error| said(&error))?.stopped;
                     return Err(stopped.map_or(CrashError::TooFewKills(self.kills), |error| said(&error)));
@@ -138,11 +146,16 @@ impl Crash {
                 outages.last().copied().unwrap_or_default(),
             ),
             tables,
+            compared: if self.compare_each { self.kills + 1 } else { 1 },
         })
     }
 
-    /// Kills the server at so many random points of the chat; answers how long it was away each time.
-    async fn kill(self, server: &mut Server, acknowledgements: &Path) -> Vec<Duration> {
+    /// Kills the server at so many random points of the chat; answers how long each start took after it.
+    async fn kill(
+        self,
+        server: &mut Server,
+        acknowledgements: &Path,
+    ) -> Result<Vec<Duration>, CrashError> {
         let mut dice = StdRng::seed_from_u64(self.seed);
         let mut outages = Vec::new();
         // The last kill leaves room for the chat to go on after it.
@@ -153,13 +166,41 @@ impl Crash {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
             server.kill();
-            let killed = Instant::now();
+            if self.compare_each {
+                compare_copy(&server.data()).await?;
+            }
+            let launched = Instant::now();
             server.launch();
             server.ready().await;
-            outages.push(killed.elapsed());
+            outages.push(launched.elapsed());
         }
-        outages
+        Ok(outages)
     }
+}
+
+/// Compares the views that a server serves from what a kill left with those of a rebuild. It works on a
+/// copy, so that an orderly stop does not come between two kills.
+async fn compare_copy(data: &Path) -> Result<usize, CrashError> {
+    let directory = tempfile::tempdir().map_err(|error| CrashError::Copy(error.to_string()))?;
+    let copy = directory.path().join("data");
+    copy_all(data, &copy).map_err(|error| CrashError::Copy(error.to_string()))?;
+    let mut server = Server::start_on(directory, Options::default()).await;
+    server.stop().await;
+    compare_with_rebuild(&server).await
+}
+
+fn copy_all(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let into = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_all(&entry.path(), &into)?;
+        } else {
+            std::fs::copy(entry.path(), into)?;
+        }
+    }
+    Ok(())
 }
 
 /// How many acknowledgements stand in the file: a line each.

@@ -15,6 +15,10 @@ struct Cli {
     /// How often the server is killed.
     #[arg(long, default_value_t = 20)]
     kills: u32,
+    /// Compares the views after every kill, on a copy of what it left. Without it they are compared at
+    /// the end.
+    #[arg(long)]
+    compare_each: bool,
     /// How many messages are played.
     #[arg(long, default_value_t = 20_000)]
     messages: usize,
@@ -31,6 +35,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let crash = Crash {
         kills: cli.kills,
+        compare_each: cli.compare_each,
         messages: cli.messages,
         seed: cli.seed,
     };
