@@ -56,7 +56,7 @@ pub fn objects(text: &str) -> serde_json::Result<Vec<Map<String, Value>>> {
 /// any text comes this far.
 fn again<'a, T: Deserialize<'a>>(
     text: &'a [u8],
-    error: serde_json::Error,
+    error: Error,
 ) -> serde_json::Result<T> {
     if error.classify() != Category::Syntax || depth(text) > DEEPEST {
         return Err(error);
