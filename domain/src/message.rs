@@ -268,6 +268,8 @@ pub struct Message {
     pub key: KeyId,
     pub exists: bool,
     pub deleted: bool,
+    /// Deleted, with a place holder where it was.
+    pub replaced: bool,
     pub room: RoomId,
     pub sender: UserId,
     pub system: Option<String>,
@@ -281,9 +283,16 @@ pub struct Message {
     pub starred: OrdSet<UserId>,
     /// Those who asked to follow the thread; who follows by a reply is not known here.
     pub followers: OrdSet<UserId>,
+    /// Those who stopped to follow it.
+    pub stopped: OrdSet<UserId>,
 }
 
 impl Message {
+    /// Whether people see it, or a place holder instead of it.
+    pub fn stands(&self) -> bool {
+        self.exists && (!self.deleted || self.replaced)
+    }
+
     /// Whether somebody may react so: as others did, or in a way of the last that there is room for.
     fn takes_reaction(&self, reaction: &str) -> bool {
         let mut different = 0;
@@ -432,7 +441,10 @@ impl Aggregate for Message {
                 self.mentions = mentions;
                 self.content = content.into_value().unwrap_or_default();
             }
-            MessageEvent::MessageDeleted { .. } => self.deleted = true,
+            MessageEvent::MessageDeleted { show_deleted, .. } => {
+                self.deleted = true;
+                self.replaced = show_deleted;
+            }
             MessageEvent::ReactionAdded { user, reaction, .. } => {
                 self.reactions.insert((reaction, user));
             }
@@ -448,10 +460,12 @@ impl Aggregate for Message {
                 self.starred.remove(&user);
             }
             MessageEvent::ThreadFollowed { user, .. } => {
+                self.stopped.remove(&user);
                 self.followers.insert(user);
             }
             MessageEvent::ThreadUnfollowed { user, .. } => {
                 self.followers.remove(&user);
+                self.stopped.insert(user);
             }
             MessageEvent::MessageReported { .. } => {}
         }

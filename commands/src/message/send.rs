@@ -206,7 +206,10 @@ pub(super) async fn prepare(
     }
     let mentions = text::mention(&model, caller, &mut content);
     check_whole(&content)?;
-    if let Some(thread) = &mut thread {
+    if let Some(thread) = thread
+        .as_mut()
+        .filter(|thread| !thread.followers.is_empty())
+    {
         let called = mentions.users.iter();
         thread.followers.extend(called.cloned());
         thread.followers.sort_unstable();
@@ -401,14 +404,16 @@ async fn reply(
         parent = thread.parent;
         message = commands.message(&parent).await?;
     }
-    let mut followers = vec![sender.clone()];
-    let room = message.map(|message| {
+    let mut followers = Vec::new();
+    // Nobody follows what is not there, or no more.
+    if let Some(head) = message.as_ref().filter(|head| head.stands()) {
+        followers.push(sender.clone());
         // Its author follows from the start, and may have stopped.
-        if message.followers.contains(&message.sender) {
-            followers.push(message.sender.clone());
+        if !head.stopped.contains(&head.sender) {
+            followers.push(head.sender.clone());
         }
-        message.room.clone()
-    });
+    }
+    let room = message.map(|message| message.room.clone());
     let reply = ThreadReply {
         parent,
         shown,
