@@ -274,13 +274,16 @@ impl World {
                          WHERE CAST(it AS text) LIKE '%' || $1 || '%') \
                      + (SELECT dead_tuple_count FROM pgstattuple('{schema}.{table}'))"
                 );
-                let found: i64 = sqlx::query_scalar(AssertSqlSafe(sql))
+                let found = sqlx::query_scalar(AssertSqlSafe(sql))
                     .bind(text)
                     .fetch_one(&mut connection)
-                    .await
-                    .unwrap();
-                if found > 0 {
-                    return true;
+                    .await;
+                match found {
+                    Ok(0_i64) => {}
+                    Ok(_) => return true,
+                    // A schema that is being made, or taken away: nothing stands in it.
+                    Err(error) if is_missing(&error) => {}
+                    Err(error) => panic!("{error}"),
                 }
             }
         }
@@ -479,6 +482,14 @@ fn file(views: &Path) -> std::path::PathBuf {
         panic!("{files:?}")
     };
     file.clone()
+}
+
+/// A table or a schema that is not there, or no more.
+fn is_missing(error: &sqlx::Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| ["42P01", "3F000"].contains(&&*code))
 }
 
 /// Whether any file of the views holds a text.
