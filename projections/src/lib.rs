@@ -10,6 +10,7 @@ mod engine;
 mod feed;
 mod folding;
 mod generation;
+mod gone;
 mod lane;
 mod nodes;
 mod rebuilder;
@@ -32,6 +33,8 @@ pub mod search;
 pub mod sql;
 pub mod statistics;
 pub mod store;
+#[cfg(test)]
+mod stories;
 pub mod subscriptions;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,6 @@
 //! Messages as a client meets them: sent, changed, marked, listed, found, deleted.
 
-use hansard_tests::server::{Client, Server};
+use hansard_tests::server::{Client, Options, Server};
 use serde_json::{Value, json};
 
 fn ids(messages: &Value) -> Vec<&str> {
@@ -244,6 +244,123 @@ async fn a_reply_stands_in_its_thread() {
         (&left["message"]["t"], &left["message"]["msg"]),
         (&json!("rm"), &json!(""))
     );
+}
+
+#[tokio::test]
+async fn a_place_holder_in_a_thread_is_counted_off_once() {
+    let options = Options::default().setting("Message_ShowDeletedStatus", "true");
+    let server = Server::start_with(options).await;
+    let admin = server.admin().await;
+    let room = admin.channel("talk").await;
+    let head = admin.say(&room, "the head").await["_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut replies = Vec::new();
+    for text in ["first", "second", "third"] {
+        let message = json!({ "rid": room, "msg": text, "tmid": head });
+        let sent = admin
+            .post("chat.sendMessage", json!({ "message": message }))
+            .await;
+        replies.push(sent.expect_ok()["message"].clone());
+    }
+    let delete = |id: &str| {
+        let (admin, body) = (admin.clone(), json!({ "roomId": room, "msgId": id }));
+        async move { admin.post("chat.delete", body).await.expect_ok() }
+    };
+    let shown = || async {
+        let path = format!("chat.getMessage?msgId={head}");
+        admin.get(&path).await.expect_ok()["message"].take()
+    };
+    for reply in &replies[1..] {
+        delete(reply["_id"].as_str().unwrap()).await;
+    }
+    let counted = shown().await;
+    assert_eq!(
+        (&counted["tcount"], &counted["tlm"]),
+        (&json!(1), &replies[0]["ts"])
+    );
+
+    let prune = json!({
+        "roomId": room,
+        "oldest": replies[1]["ts"],
+        "latest": replies[2]["ts"],
+        "inclusive": true,
+    });
+    let pruned = admin.post("rooms.cleanHistory", prune).await.expect_ok();
+    // Nobody could read them any more.
+    assert_eq!(pruned["count"], 0);
+    assert_eq!(shown().await["tcount"], 1);
+
+    // A thread still hangs on it, so its place stays.
+    delete(&head).await;
+    assert_eq!(shown().await["t"], "rm");
+    let thread = admin
+        .get(&format!("chat.getThreadMessages?tmid={head}"))
+        .await
+        .expect_ok();
+    assert_eq!(thread["messages"][0]["msg"], "first");
+}
+
+#[tokio::test]
+async fn a_thread_that_is_unread_is_listed_until_it_is_read_or_gone() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let room = admin.channel("talk").await;
+    mary.post("channels.join", json!({ "roomId": room }))
+        .await
+        .expect_ok();
+    let mut heads = Vec::new();
+    for text in ["one", "two", "three"] {
+        let head = mary.say(&room, text).await["_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let message = json!({ "rid": room, "msg": "a reply", "tmid": head });
+        admin
+            .post("chat.sendMessage", json!({ "message": message }))
+            .await
+            .expect_ok();
+        heads.push(head);
+    }
+    let unread = || async {
+        let path = format!("chat.getThreadsList?rid={room}&type=unread");
+        let listed = mary.get(&path).await.expect_ok()["threads"].take();
+        let path = format!("subscriptions.getOne?roomId={room}");
+        let own = mary.get(&path).await.expect_ok()["subscription"]["tunread"].take();
+        let ids = |list: &Value, id: fn(&Value) -> &Value| {
+            let all = list.as_array().into_iter().flatten();
+            let mut ids: Vec<_> = all.map(|it| id(it).as_str().unwrap().to_owned()).collect();
+            ids.sort();
+            ids
+        };
+        let (listed, own) = (ids(&listed, |it| &it["_id"]), ids(&own, |it| it));
+        assert_eq!(listed, own);
+        own
+    };
+    assert_eq!(unread().await, heads);
+    // The room is read, its threads are not.
+    mary.post("subscriptions.read", json!({ "rid": room }))
+        .await
+        .expect_ok();
+    assert_eq!(unread().await, heads);
+    mary.post("chat.unfollowMessage", json!({ "mid": heads[0] }))
+        .await
+        .expect_ok();
+    assert_eq!(unread().await, heads[1..]);
+    // Nobody can read what is gone.
+    let at = admin
+        .get(&format!("chat.getMessage?msgId={}", heads[1]))
+        .await
+        .expect_ok();
+    let at = &at["message"]["ts"];
+    let prune = json!({ "roomId": room, "oldest": at, "latest": at, "inclusive": true });
+    admin.post("rooms.cleanHistory", prune).await.expect_ok();
+    assert_eq!(unread().await, heads[2..]);
+    let read = json!({ "rid": room, "readThreads": true });
+    mary.post("subscriptions.read", read).await.expect_ok();
+    assert_eq!(unread().await, [""; 0]);
 }
 
 #[tokio::test]

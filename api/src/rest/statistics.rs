@@ -141,6 +141,7 @@ async fn show(caller: Caller, State(app): State<App>) -> Answer<StatisticsAnswer
         let month = statistics::active_between(&mut reading, now.minus(29 * DAY), now).await?;
         (counted, today, week, month)
     };
+    let threads = app.views.messages.count_threads().await?;
     let installed_at = installed_at(&app).await?;
     let model = app.commands.model();
     let mut users = Users::default();
@@ -174,7 +175,7 @@ async fn show(caller: Caller, State(app): State<App>) -> Answer<StatisticsAnswer
         total_private_groups: of(RoomKind::Group),
         total_direct: of(RoomKind::Direct),
         total_discussions: discussions,
-        total_threads: counted.threads,
+        total_threads: threads,
         total_messages: counted.messages(),
         total_channel_messages: counted.channel_messages,
         total_private_group_messages: counted.group_messages,

@@ -37,9 +37,15 @@ const DELETED: Insert = Insert::into("deleted", &["id", "room", "thread", "at", 
 const TOTAL: Insert = Insert::into("total", &["room", "messages"])
     .on_conflict("ON CONFLICT (room) DO UPDATE SET messages = total.messages + excluded.messages");
 
+const USERNAMES: ByKey = ByKey::new("SELECT id, username FROM author WHERE id IN");
+
 const REMAIN: Insert = Insert::into("remains", &["id", "room", "sender", "key_id"])
     .on_conflict("ON CONFLICT DO NOTHING");
 const ERASED: ByKey = ByKey::new("DELETE FROM remains WHERE id IN");
+
+const LAST_REPLIES: ByKey =
+    ByKey::new("SELECT thread, max(at) FROM message WHERE counts = 1 AND thread IN")
+        .then("GROUP BY thread");
 
 /// How an account is named that is gone with its personal data.
 pub(super) const REMOVED_NAME: &str = "Removed User";
@@ -137,6 +143,8 @@ struct Fold {
     remains: BTreeMap<MessageId, Remains>,
     /// Messages that were pruned, known here or not.
     pruned: BTreeSet<MessageId>,
+    /// Messages whose threads lost replies.
+    shrunk: BTreeSet<MessageId>,
 }
 
 struct Remains {
@@ -299,8 +307,17 @@ impl Fold {
                 ..
             } => {
                 let content = content.value().cloned().unwrap_or_default();
+                // Whoever was unlinked is named by nothing that comes later.
+                let unlinked = row.sender.as_str() == SYSTEM_ACCOUNT;
                 row.change(at, |wire| {
+                    let removed = wire
+                        .get("alias")
+                        .filter(|alias| unlinked && *alias == REMOVED_NAME)
+                        .cloned();
                     wire::set_content(wire, &content)?;
+                    if let Some(removed) = removed {
+                        wire.insert("alias".into(), removed);
+                    }
                     wire.insert("editedAt".into(), edited.iso().into());
                     wire.insert("editedBy".into(), wire::person(editor));
                     Ok(())
@@ -311,7 +328,8 @@ impl Fold {
             E::MessageDeleted {
                 by, at: removed, ..
             } => {
-                let parent = row.thread.clone();
+                let parent = row.thread.clone().filter(|_| row.counts);
+                row.counts = false;
                 row.system = Some("rm".to_owned());
                 row.pinned = false;
                 row.has_files = false;
@@ -379,8 +397,10 @@ impl Fold {
         Ok(())
     }
 
-    fn send(&mut self, id: MessageId, row: Row, sent: &Sent) -> Result<(), ViewError> {
+    fn send(&mut self, id: MessageId, mut row: Row, sent: &Sent) -> Result<(), ViewError> {
         let at = row.updated;
+        let thread = sent.thread.as_ref();
+        row.counts = thread.is_some_and(|thread| self.slots.contains_key(&thread.parent));
         if !sent.mentions.users.is_empty() {
             self.mentioned
                 .insert(id.clone(), sent.mentions.users.clone());
@@ -421,7 +441,7 @@ impl Fold {
                 position: entry.position,
             },
         );
-        self.lose_reply(row.thread.as_ref(), entry.at)?;
+        self.lose_reply(row.thread.as_ref().filter(|_| row.counts), entry.at)?;
         self.stars.retain(|(_, message), _| message != id);
         self.mentioned.remove(id);
         self.named.retain(|(_, message)| message != id);
@@ -437,6 +457,7 @@ impl Fold {
         };
         parent.touch();
         let parent = &mut parent.row;
+        self.shrunk.insert(parent.id.clone());
         parent.replies -= 1;
         let replies = parent.replies;
         if replies == 0 {
@@ -469,18 +490,9 @@ impl Fold {
             })
             .await?;
 
-        let mut totals: BTreeMap<&RoomId, i64> = BTreeMap::new();
-        for row in &self.removed {
-            *totals.entry(&row.room).or_default() -= 1;
-        }
         self.delete_rows(tables).await?;
-        let mut new: Vec<&Row> = Vec::with_capacity(self.sent.len());
-        for id in &self.sent {
-            if let Some(slot) = self.slots.get(id) {
-                *totals.entry(&slot.row.room).or_default() += 1;
-                new.push(&slot.row);
-            }
-        }
+        let sent = self.sent.iter().filter_map(|id| self.slots.get(id));
+        let new: Vec<&Row> = sent.map(|slot| &slot.row).collect();
         WRITE
             .write(tables, &new, |row, values| row.bind(values))
             .await?;
@@ -494,6 +506,16 @@ impl Fold {
         REWRITE
             .write(tables, &rewritten, |row, values| row.bind(values))
             .await?;
+        self.find_last_replies(tables).await?;
+        let mut totals: BTreeMap<&RoomId, i64> = BTreeMap::new();
+        for row in &self.removed {
+            *totals.entry(&row.room).or_default() -= 1;
+        }
+        for id in &self.sent {
+            if let Some(slot) = self.slots.get(id) {
+                *totals.entry(&slot.row.room).or_default() += 1;
+            }
+        }
         let totals: Vec<_> = totals.into_iter().filter(|(_, more)| *more != 0).collect();
         TOTAL
             .write(tables, &totals, |(room, more), values| {
@@ -512,6 +534,31 @@ impl Fold {
                 values.time(deleted.at);
                 values.position(deleted.position);
             })
+            .await
+    }
+
+    /// Threads that lost replies: which is the last one now, the rows that were written tell.
+    async fn find_last_replies(&mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        let mut threads: Vec<MessageId> = std::mem::take(&mut self.shrunk).into_iter().collect();
+        threads.retain(|id| self.slots.get(id).is_some_and(|slot| slot.row.replies > 0));
+        let mut found = Vec::with_capacity(threads.len());
+        for row in LAST_REPLIES.fetch(tables, &threads).await? {
+            let last = row.try_get::<Option<i64>, _>(1)?.map(Timestamp);
+            found.push((MessageId::new(row.try_get::<String, _>(0)?), last));
+        }
+        let mut rewritten = BTreeSet::new();
+        for (id, last) in found {
+            if let Some(Slot { row, .. }) = self.slots.get_mut(&id)
+                && row.last_reply != last
+            {
+                row.set_last_reply(last)?;
+                rewritten.insert(id);
+            }
+        }
+        let rewritten = rewritten.iter().filter_map(|id| self.slots.get(id));
+        let rewritten: Vec<&Row> = rewritten.map(|slot| &slot.row).collect();
+        REWRITE
+            .write(tables, &rewritten, |row, values| row.bind(values))
             .await
     }
 
@@ -632,12 +679,7 @@ impl Fold {
             );
             naming.push((slot.row.id.clone(), wire));
         }
-        let mut names: HashMap<UserId, String> = HashMap::new();
-        let unknown: Vec<_> = unknown.into_iter().collect();
-        let known = ByKey::new("SELECT id, username FROM author WHERE id IN");
-        for row in known.fetch(tables, &unknown).await? {
-            names.insert(UserId::new(row.try_get::<String, _>(0)?), row.try_get(1)?);
-        }
+        let mut names = usernames(tables, unknown).await?;
         for (id, name) in &self.authors {
             // As the next batch will read it.
             names.insert(id.clone(), sql::clean(name.username.clone()));
@@ -646,16 +688,25 @@ impl Fold {
             let Some(slot) = self.slots.get_mut(&id) else {
                 continue;
             };
-            let username = |user: &UserId| match names.get(user) {
-                Some(name) => name.clone(),
-                None => user.to_string(),
-            };
-            wire::set_names(&mut wire, &slot.row.reactions, username);
+            wire::set_names(&mut wire, &slot.row.reactions, &names);
             slot.touch();
             slot.row.wire = serde_json::to_string(&wire)?;
         }
         Ok(())
     }
+}
+
+/// The usernames of those that are known.
+pub(super) async fn usernames(
+    tables: &mut AnyConnection,
+    users: BTreeSet<UserId>,
+) -> Result<HashMap<UserId, String>, ViewError> {
+    let users: Vec<_> = users.into_iter().collect();
+    let mut names = HashMap::with_capacity(users.len());
+    for row in USERNAMES.fetch(tables, &users).await? {
+        names.insert(UserId::new(row.try_get::<String, _>(0)?), row.try_get(1)?);
+    }
+    Ok(names)
 }
 
 impl Slot {

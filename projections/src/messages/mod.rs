@@ -44,7 +44,7 @@ impl View for MessagesView {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn schema(&self) -> &'static str {

@@ -32,6 +32,7 @@ pub(super) struct Row {
     pub discussion: bool,
     pub has_files: bool,
     pub stars: i64,
+    pub counts: bool,
     pub replies: i64,
     pub last_reply: Option<Timestamp>,
     pub reactions: Vec<(String, UserId)>,
@@ -60,6 +61,7 @@ pub(super) const WRITE: Insert = Insert::into(
         "discussion",
         "has_files",
         "stars",
+        "counts",
         "replies",
         "last_reply",
         "reactions",
@@ -70,7 +72,8 @@ pub(super) const WRITE: Insert = Insert::into(
 pub(super) const REWRITE: Insert = WRITE.on_conflict(
     "ON CONFLICT (room, at, position) DO UPDATE SET updated = excluded.updated, \
      changed = excluded.changed, system = excluded.system, pinned = excluded.pinned, \
-     has_files = excluded.has_files, stars = excluded.stars, replies = excluded.replies, \
+     has_files = excluded.has_files, stars = excluded.stars, counts = excluded.counts, \
+     replies = excluded.replies, \
      last_reply = excluded.last_reply, reactions = excluded.reactions, wire = excluded.wire",
 );
 
@@ -83,7 +86,7 @@ pub(super) const REPLACE: Insert = WRITE.on_conflict(
 
 pub(super) const READ: ByKey = ByKey::new(
     "SELECT room, at, position, id, updated, changed, sender, key_id, system, thread, main, \
-     pinned, discussion, has_files, stars, replies, last_reply, reactions, wire \
+     pinned, discussion, has_files, stars, counts, replies, last_reply, reactions, wire \
      FROM message WHERE id IN",
 );
 
@@ -116,6 +119,7 @@ impl Row {
             discussion: sent.discussion.is_some(),
             has_files: sent.has_files,
             stars: 0,
+            counts: false,
             replies: 0,
             last_reply: None,
             reactions: Vec::new(),
@@ -143,6 +147,7 @@ impl Row {
             discussion: row.try_get::<i64, _>("discussion")? != 0,
             has_files: row.try_get::<i64, _>("has_files")? != 0,
             stars: row.try_get("stars")?,
+            counts: row.try_get::<i64, _>("counts")? != 0,
             replies: row.try_get("replies")?,
             last_reply: row.try_get::<Option<i64>, _>("last_reply")?.map(Timestamp),
             reactions: match reactions {
@@ -169,12 +174,22 @@ impl Row {
         values.flag(self.discussion);
         values.flag(self.has_files);
         values.number(self.stars);
+        values.flag(self.counts);
         values.number(self.replies);
         values.maybe_time(self.last_reply);
         let reactions = (!self.reactions.is_empty())
             .then(|| serde_json::to_string(&self.reactions).unwrap_or_default());
         values.maybe_text(reactions);
         values.text(&self.wire);
+    }
+
+    /// Puts the time of the last reply of the thread that hangs on it where one stands.
+    pub fn set_last_reply(&mut self, last: Option<Timestamp>) -> Result<(), ViewError> {
+        let mut wire: Map<String, Value> = hansard_domain::json::from_str(&self.wire)?;
+        wire.insert("tlm".into(), last.map(Timestamp::iso).into());
+        self.wire = serde_json::to_string(&wire)?;
+        self.last_reply = last;
+        Ok(())
     }
 
     /// Changes the wire, at a time that clients which catch up see.

@@ -23,7 +23,10 @@ CREATE TABLE message (
     has_files bigint NOT NULL,
     -- How many users starred it.
     stars bigint NOT NULL,
-    -- Of the thread that hangs on it.
+    -- It is one of the replies of its thread: it was sent while the thread's first message was there,
+    -- and says something still.
+    counts bigint NOT NULL,
+    -- Of the thread that hangs on it: how many replies count, and when the last of them was sent.
     replies bigint NOT NULL,
     last_reply bigint,
     -- `[[reaction, user], …]` in the order they were given.
@@ -34,6 +37,8 @@ CREATE TABLE message (
 ) WITHOUT ROWID;
 
 CREATE UNIQUE INDEX message_id ON message (id);
+-- Looked through when a thread loses its last reply.
+CREATE INDEX message_thread ON message (thread, at) WHERE thread IS NOT NULL;
 
 -- Who wrote, as every message shows it: `{"_id": …, "username": …, "name": …}`.
 CREATE TABLE author (

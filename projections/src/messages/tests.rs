@@ -1,7 +1,7 @@
 use hansard_domain::account::{AccountEvent, MessageErasure, Profile};
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::message::{Content, Mentions, MessageEvent, Sent, ThreadReply};
-use hansard_domain::room::{PruneReason, Pruned, RoomEvent};
+use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomEvent};
 use hansard_domain::seal::Private;
 use hansard_domain::vault::KeyId;
 use serde_json::{Value, json};
@@ -175,6 +175,43 @@ async fn a_thread_counts_its_replies() {
     let mut tables = told(&MessagesView, &story, TABLES).await;
     let messages = history(&mut tables, "joe", room).await;
     assert!(messages[0].get("tcount").is_none());
+}
+
+fn pruned(story: &mut Story, messages: &[&str]) {
+    let pruned = messages.iter().map(|id| Pruned {
+        message: (*id).into(),
+        key: KeyId(3),
+    });
+    let event = RoomEvent::ChannelPruned {
+        reason: PruneReason::Retention,
+        criteria: PruneCriteria::default(),
+        pruned: pruned.collect(),
+    };
+    story.room("general", event);
+}
+
+async fn a_place_holder_is_no_reply_that_a_prune_could_take() {
+    let mut story = two_people();
+    wrote(&mut story, "m1", "mary", "hello");
+    replied(&mut story, "r1", "joe", "m1");
+    let last = story.now();
+    replied(&mut story, "r2", "joe", "m1");
+    replied(&mut story, "r3", "joe", "m1");
+    deleted(&mut story, "r3", true);
+    pruned(&mut story, &["r3"]);
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let head = history(&mut tables, "joe", History::default()).await;
+    assert_eq!((ids(&head), &head[0]["tcount"]), (vec!["m1"], &json!(2)));
+    // The last reply is the last of those that are left.
+    assert_eq!(head[0]["tlm"], last.iso());
+
+    deleted(&mut story, "r2", true);
+    pruned(&mut story, &["r2"]);
+    deleted(&mut story, "r1", true);
+    pruned(&mut story, &["r1"]);
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let head = history(&mut tables, "joe", History::default()).await;
+    assert!(head[0].get("tcount").is_none(), "{}", head[0]);
 }
 
 async fn an_edited_message_keeps_its_place_and_marks() {
@@ -411,6 +448,7 @@ on_both_engines!(
     a_star_is_seen_by_the_one_who_gave_it,
     names_follow_those_who_bear_them,
     a_thread_counts_its_replies,
+    a_place_holder_is_no_reply_that_a_prune_could_take,
     an_edited_message_keeps_its_place_and_marks,
     a_deleted_message_leaves_its_id_or_a_place_holder,
     a_replay_after_shredding_gives_the_same_tables,

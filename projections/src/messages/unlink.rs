@@ -3,13 +3,14 @@
 //! It costs a look at every message there is: an account is seldom deleted, and an index by sender
 //! would be paid for by every message that is sent.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use hansard_domain::account::SYSTEM_ACCOUNT;
 use hansard_domain::id::{Timestamp, UserId};
+use serde_json::{Map, Value};
 use sqlx::{AnyConnection, Row as _};
 
-use super::fold::REMOVED_NAME;
+use super::fold::{REMOVED_NAME, usernames};
 use super::row::{REPLACE, Row};
 use super::wire;
 use crate::sql;
@@ -23,7 +24,8 @@ const TELLING_SENDER: [&str; 3] = ["uj", "ut", "ul"];
 
 // Ids hold no character that `LIKE` knows; what is found beside is left as it is.
 const NAMING: &str = "SELECT room, at, position, id, updated, changed, sender, key_id, system, \
-     thread, main, pinned, discussion, has_files, stars, replies, last_reply, reactions, wire \
+     thread, main, pinned, discussion, has_files, stars, counts, replies, last_reply, reactions, \
+     wire \
      FROM message WHERE (room, at, position) > ($1, $2, $3) \
      AND (sender = $4 OR wire LIKE $5 OR reactions LIKE $5) \
      ORDER BY room, at, position LIMIT $6";
@@ -62,6 +64,7 @@ pub(super) async fn unlink(
                 rewritten.push(row);
             }
         }
+        name_people(tables, &mut rewritten).await?;
         REPLACE.write(tables, &rewritten, Row::bind).await?;
         match found.last() {
             Some(last) if found.len() == CHUNK => {
@@ -78,6 +81,23 @@ pub(super) async fn unlink(
             .bind(SYSTEM_ACCOUNT)
             .execute(&mut *tables)
             .await?;
+    }
+    Ok(())
+}
+
+/// Writes the names of those anew whom rows name now.
+async fn name_people(tables: &mut AnyConnection, rows: &mut [Row]) -> Result<(), ViewError> {
+    let mut wires = Vec::with_capacity(rows.len());
+    let mut people = BTreeSet::new();
+    for row in &*rows {
+        let wire: Map<String, Value> = hansard_domain::json::from_str(&row.wire)?;
+        people.extend(wire::people(&wire, &row.reactions));
+        wires.push(wire);
+    }
+    let names = usernames(tables, people).await?;
+    for (row, mut wire) in rows.iter_mut().zip(wires) {
+        wire::set_names(&mut wire, &row.reactions, &names);
+        row.wire = serde_json::to_string(&wire)?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! A message as clients see it, but for its author.
 
+use std::collections::HashMap;
+
 use hansard_domain::event::Entry;
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::message::{Content, Sent};
@@ -216,12 +218,16 @@ pub(super) fn replace_person(wire: &mut Map<String, Value>, old: &UserId, new: &
     named
 }
 
-/// Writes the names of those that a wire names.
+/// Writes the names of those that a wire names; whose name is not known is called by its id.
 pub(super) fn set_names(
     wire: &mut Map<String, Value>,
     reactions: &[(String, UserId)],
-    username: impl Fn(&UserId) -> String,
+    names: &HashMap<UserId, String>,
 ) {
+    let username = |user: &UserId| match names.get(user) {
+        Some(name) => name.clone(),
+        None => user.to_string(),
+    };
     for field in PEOPLE {
         let Some(Value::Object(person)) = wire.get_mut(field) else {
             continue;

@@ -30,11 +30,11 @@ impl View for Retention {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("schema.sql")
+        concat!(include_str!("schema.sql"), include_str!("../gone.sql"))
     }
 
     fn indexes(&self) -> &'static str {

@@ -15,3 +15,8 @@ CREATE TABLE deleted (
 ) WITHOUT ROWID;
 
 CREATE INDEX deleted_room ON deleted (room);
+
+-- Rooms that are gone: a prune of what is left is named without being asked for.
+CREATE TABLE ended (
+    room text PRIMARY KEY
+) WITHOUT ROWID;

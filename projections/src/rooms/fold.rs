@@ -3,13 +3,14 @@
 //! What happens often (messages, new members, new rooms, new accounts) is gathered and written with
 //! one statement a table. What happens rarely is written at once, after what was gathered before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hansard_domain::account::{AccountEvent, Profile};
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{MessageId, RoleId, RoomId, Timestamp, UserId};
+use hansard_domain::log::Position;
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::{RetentionOverride, RoomDetails, RoomEvent, RoomKind, RoomSwitches};
 use hansard_domain::subscription::Subscription;
@@ -17,6 +18,7 @@ use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, Row};
 
 use crate::folding::folded;
+use crate::gone::{self, Leaving};
 use crate::rows::{ByKey, Insert};
 use crate::sql;
 use crate::view::ViewError;
@@ -48,14 +50,19 @@ const ROOM: Insert = Insert::into(
     ],
 );
 
-const ACTIVITY: Insert = Insert::into("activity", &["room", "messages", "members", "spoken"])
-    .on_conflict(
-        "ON CONFLICT (room) DO UPDATE SET \
-         messages = activity.messages + excluded.messages, \
-         members = activity.members + excluded.members, \
-         spoken = CASE WHEN excluded.spoken > activity.spoken \
-         THEN excluded.spoken ELSE activity.spoken END",
-    );
+const ACTIVITY: Insert = Insert::into(
+    "activity",
+    &["room", "messages", "members", "spoken", "changed"],
+)
+.on_conflict(
+    "ON CONFLICT (room) DO UPDATE SET \
+     messages = activity.messages + excluded.messages, \
+     members = activity.members + excluded.members, \
+     spoken = CASE WHEN excluded.spoken > activity.spoken \
+     THEN excluded.spoken ELSE activity.spoken END, \
+     changed = CASE WHEN excluded.changed > activity.changed \
+     THEN excluded.changed ELSE activity.changed END",
+);
 
 const MEMBER: Insert = Insert::into("member", &["id", "room", "account", "since", "roles"])
     .on_conflict("ON CONFLICT (id) DO UPDATE SET since = excluded.since, roles = excluded.roles");
@@ -81,9 +88,10 @@ const ACCOUNT: Insert = Insert::into(
      updated = excluded.updated",
 );
 
-const UNCOUNTED: Insert =
-    Insert::into("uncounted", &["message", "room"]).on_conflict("ON CONFLICT DO NOTHING");
-const PRUNED: ByKey = ByKey::new("DELETE FROM uncounted WHERE message IN");
+const THERE: ByKey = ByKey::new("SELECT id FROM room WHERE id IN");
+
+const NAMED: Insert =
+    Insert::into("named", &["room", "account"]).on_conflict("ON CONFLICT DO NOTHING");
 
 const REMOVED: Insert = Insert::into("removed", &["room", "at"]);
 
@@ -97,7 +105,7 @@ pub(super) async fn apply(
             Event::Message(event) => gathered.message(entry, event),
             Event::Room(event) => {
                 let room = RoomId::new(entry.stream.key());
-                if !gathered.room(&room, entry.at, event) {
+                if !gathered.room(&room, entry, event) {
                     gathered.write(tables).await?;
                     change_room(tables, &room, entry.at, event).await?;
                 }
@@ -122,8 +130,10 @@ struct Gathered {
     rooms: Vec<RoomRow>,
     activity: BTreeMap<RoomId, Activity>,
     members: Vec<MemberRow>,
-    /// Messages that were deleted and may be pruned.
-    uncounted: Vec<(MessageId, RoomId)>,
+    /// Messages that went: which, from where, when, and whether a prune is to name them.
+    leaving: Vec<(MessageId, RoomId, Position, bool)>,
+    /// Rooms of which something changed that is not in their row, and when.
+    touched: BTreeMap<RoomId, Timestamp>,
 }
 
 struct AccountRow {
@@ -145,6 +155,7 @@ struct Activity {
     messages: i64,
     members: i64,
     spoken: Timestamp,
+    changed: Timestamp,
 }
 
 struct RoomRow {
@@ -169,6 +180,7 @@ impl Gathered {
         match event {
             MessageEvent::MessageSent { sent, .. } => {
                 let activity = self.activity(&sent.room);
+                activity.changed = activity.changed.max(entry.at);
                 activity.messages += 1;
                 let in_thread_only = sent.thread.as_ref().is_some_and(|thread| !thread.shown);
                 let now = !sent.at.is_further_than(IMPORTED, entry.at);
@@ -182,18 +194,34 @@ impl Gathered {
                 show_deleted,
                 ..
             } => {
-                self.activity(room).messages -= 1;
-                if erased.is_none() || *show_deleted {
-                    self.uncounted
-                        .push((MessageId::new(entry.stream.key()), room.clone()));
-                }
+                let kept = erased.is_none() || *show_deleted;
+                let message = MessageId::new(entry.stream.key());
+                self.leaving
+                    .push((message, room.clone(), entry.position, kept));
+                self.touch(room, entry.at);
             }
-            _ => {}
+            // What a room shows of its last message may be another one now.
+            MessageEvent::MessageEdited { room, .. }
+            | MessageEvent::ReactionAdded { room, .. }
+            | MessageEvent::ReactionRemoved { room, .. }
+            | MessageEvent::MessagePinned { room, .. }
+            | MessageEvent::MessageUnpinned { room, .. }
+            | MessageEvent::MessageStarred { room, .. }
+            | MessageEvent::MessageUnstarred { room, .. }
+            | MessageEvent::ThreadFollowed { room, .. }
+            | MessageEvent::ThreadUnfollowed { room, .. } => self.touch(room, entry.at),
+            MessageEvent::MessageReported { .. } => {}
         }
     }
 
+    /// Something changed that a room shows.
+    fn touch(&mut self, room: &RoomId, at: Timestamp) {
+        let changed = self.touched.entry(room.clone()).or_default();
+        *changed = at.max(*changed);
+    }
+
     /// Takes what happens often; answers whether it did.
-    fn room(&mut self, room: &RoomId, at: Timestamp, event: &RoomEvent) -> bool {
+    fn room(&mut self, room: &RoomId, entry: &Entry, event: &RoomEvent) -> bool {
         match event {
             RoomEvent::RoomCreated {
                 kind,
@@ -218,7 +246,7 @@ impl Gathered {
                     kind: *kind,
                     creator: creator.clone(),
                     created: *created,
-                    updated: at,
+                    updated: entry.at,
                     parent: parent.as_ref().map(|parent| parent.room.clone()),
                     participants: direct.then_some(everybody),
                     switches: switches.clone(),
@@ -228,7 +256,16 @@ impl Gathered {
                         .and_then(|parent| Some(json!(parent.message.as_ref()?))),
                 });
             }
-            RoomEvent::MemberJoined { user, at, .. } => self.enter(room, user, *at, Vec::new()),
+            RoomEvent::MemberJoined { user, at, .. } => {
+                self.enter(room, user, *at, Vec::new());
+                self.touch(room, entry.at);
+            }
+            RoomEvent::ChannelPruned { pruned, .. } => {
+                let all = pruned.iter().map(|pruned| pruned.message.clone());
+                self.leaving
+                    .extend(all.map(|message| (message, room.clone(), entry.position, false)));
+                self.touch(room, entry.at);
+            }
             _ => return false,
         }
         true
@@ -271,14 +308,9 @@ impl Gathered {
             rooms,
             activity,
             members,
-            uncounted,
+            leaving,
+            touched,
         } = std::mem::take(self);
-        UNCOUNTED
-            .write(tables, &uncounted, |(message, room), values| {
-                values.text(message);
-                values.text(room);
-            })
-            .await?;
         ACCOUNT
             .write(tables, &accounts, |row, values| {
                 values.text(&row.id);
@@ -312,6 +344,8 @@ impl Gathered {
             values.text(row.more().to_string());
         })
         .await?;
+        let named: Vec<_> = rooms.iter().flat_map(RoomRow::named).collect();
+        name(tables, &named).await?;
         let activity: Vec<_> = activity.into_iter().collect();
         ACTIVITY
             .write(tables, &activity, |(room, row), values| {
@@ -319,8 +353,17 @@ impl Gathered {
                 values.number(row.messages);
                 values.number(row.members);
                 values.time(row.spoken);
+                values.time(row.changed);
             })
             .await?;
+        for (room, at) in touched {
+            sql::query("UPDATE activity SET changed = $1 WHERE room = $2 AND changed < $1")
+                .bind(at.0)
+                .bind(room.as_str())
+                .execute(&mut *tables)
+                .await?;
+        }
+        take_off(tables, &leaving).await?;
         MEMBER
             .write(tables, &members, |row, values| {
                 values.text(Subscription::key(&row.room, &row.account));
@@ -333,7 +376,58 @@ impl Gathered {
     }
 }
 
+/// Takes messages off that went, each once. A room that is gone itself has no count any more.
+async fn take_off(
+    tables: &mut AnyConnection,
+    leaving: &[(MessageId, RoomId, Position, bool)],
+) -> Result<(), ViewError> {
+    let rooms: BTreeSet<&RoomId> = leaving.iter().map(|(_, room, ..)| room).collect();
+    let rooms: Vec<&RoomId> = rooms.into_iter().collect();
+    let mut there = BTreeSet::new();
+    for row in THERE.fetch(tables, &rooms).await? {
+        there.insert(RoomId::new(row.try_get::<String, _>(0)?));
+    }
+    let leaving: Vec<_> = leaving
+        .iter()
+        .filter(|(_, room, ..)| there.contains(room))
+        .map(|(message, room, position, kept)| Leaving {
+            message: message.as_str(),
+            room: room.as_str(),
+            position: *position,
+            kept: *kept,
+        })
+        .collect();
+    let first = gone::leave(tables, &leaving).await?;
+    let mut fewer: BTreeMap<&str, i64> = BTreeMap::new();
+    for (leaving, first) in leaving.iter().zip(first) {
+        *fewer.entry(leaving.room).or_default() += i64::from(first);
+    }
+    for (room, fewer) in fewer {
+        sql::query("UPDATE activity SET messages = messages - $1 WHERE room = $2")
+            .bind(fewer)
+            .bind(room)
+            .execute(&mut *tables)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Remembers whom rooms name.
+async fn name(tables: &mut AnyConnection, named: &[(&RoomId, &UserId)]) -> Result<(), ViewError> {
+    NAMED
+        .write(tables, named, |(room, account), values| {
+            values.text(room);
+            values.text(account);
+        })
+        .await
+}
+
 impl RoomRow {
+    fn named(&self) -> impl Iterator<Item = (&RoomId, &UserId)> {
+        let people = self.participants.iter().flatten().chain(&self.creator);
+        people.map(|account| (&self.id, account))
+    }
+
     fn more(&self) -> Value {
         let mut more = Map::new();
         if self.kind != RoomKind::Direct {
@@ -477,6 +571,7 @@ async fn change_room(
             more(tables, room, |more| set(more, "retention", chosen)).await?;
         }
         RoomEvent::MemberMuted { user } => {
+            name(tables, &[(room, user)]).await?;
             voices(tables, room, |voices| {
                 voices.forget(user);
                 voices.muted.push(user.clone());
@@ -484,6 +579,7 @@ async fn change_room(
             .await?;
         }
         RoomEvent::MemberUnmuted { user } => {
+            name(tables, &[(room, user)]).await?;
             voices(tables, room, |voices| {
                 voices.forget(user);
                 if voices.read_only {
@@ -519,18 +615,9 @@ async fn change_room(
         RoomEvent::RoomArchived {} => archived(tables, room, true).await?,
         RoomEvent::RoomUnarchived {} => archived(tables, room, false).await?,
         RoomEvent::RoomDeleted { .. } => return delete(tables, room, at).await,
-        // A room that is gone has no activity any more, and gets none by this.
-        RoomEvent::ChannelPruned { pruned, .. } => {
-            let ids: Vec<&MessageId> = pruned.iter().map(|pruned| &pruned.message).collect();
-            let uncounted = PRUNED.execute(tables, &ids).await?;
-            sql::query("UPDATE activity SET messages = messages - $1 WHERE room = $2")
-                .bind(pruned.len() as i64 - uncounted as i64)
-                .bind(room.as_str().to_owned())
-                .execute(tables)
-                .await?;
-            return Ok(());
-        }
-        RoomEvent::RoomCreated { .. } | RoomEvent::MemberJoined { .. } => {}
+        RoomEvent::RoomCreated { .. }
+        | RoomEvent::MemberJoined { .. }
+        | RoomEvent::ChannelPruned { .. } => {}
     }
     sql::query("UPDATE room SET updated = $1 WHERE id = $2")
         .bind(at.0)
@@ -645,7 +732,8 @@ async fn delete(tables: &mut AnyConnection, room: &RoomId, at: Timestamp) -> Res
         "DELETE FROM room WHERE id = $1",
         "DELETE FROM activity WHERE room = $1",
         "DELETE FROM member WHERE room = $1",
-        "DELETE FROM uncounted WHERE room = $1",
+        "DELETE FROM gone WHERE room = $1",
+        "DELETE FROM named WHERE room = $1",
     ] {
         sql::query(statement)
             .bind(room.as_str().to_owned())
@@ -704,6 +792,19 @@ async fn change_account(
         }
         _ => return Ok(()),
     };
-    query.execute(tables).await?;
+    query.execute(&mut *tables).await?;
+    if matches!(
+        event,
+        AccountEvent::UserProfileChanged { .. } | AccountEvent::UserDeleted { .. }
+    ) {
+        sql::query(
+            "UPDATE room SET updated = $1 WHERE updated < $1 \
+             AND id IN (SELECT n.room FROM named n WHERE n.account = $2)",
+        )
+        .bind(at.0)
+        .bind(account.as_str())
+        .execute(tables)
+        .await?;
+    }
     Ok(())
 }

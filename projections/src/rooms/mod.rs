@@ -33,11 +33,11 @@ impl View for Rooms {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn schema(&self) -> &'static str {
-        include_str!("schema.sql")
+        concat!(include_str!("schema.sql"), include_str!("../gone.sql"))
     }
 
     fn indexes(&self) -> &'static str {

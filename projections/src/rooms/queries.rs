@@ -136,16 +136,16 @@ const FILTERED: &str = " FROM room r JOIN activity a ON a.room = r.id \
     WHERE ($1 = '' OR r.kind = $1) \
     AND ($2 = '' OR r.id IN (SELECT m.room FROM member m WHERE m.account = $2)) \
     AND ($3 = '' OR r.name_folded LIKE $3 ESCAPE '\\' OR r.fname_folded LIKE $3 ESCAPE '\\') \
-    AND ($4 = 0 OR r.updated > $4 OR a.spoken > $4)";
+    AND ($4 = 0 OR r.updated > $4 OR a.changed > $4)";
 
 const COLUMNS: &str = "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, \
     r.is_default, r.read_only, r.archived, r.participants, r.muted, r.more, a.messages, \
-    a.members, a.spoken, r.unmuted";
+    a.members, a.spoken, r.unmuted, a.changed";
 
 const BY_ID: ByKey = ByKey::new(
     "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, r.is_default, \
      r.read_only, r.archived, r.participants, r.muted, r.more, a.messages, a.members, a.spoken, \
-     r.unmuted FROM room r JOIN activity a ON a.room = r.id WHERE r.id IN",
+     r.unmuted, a.changed FROM room r JOIN activity a ON a.room = r.id WHERE r.id IN",
 );
 
 const PEOPLE: ByKey = ByKey::new("SELECT id, username, name FROM account WHERE id IN");
@@ -275,7 +275,7 @@ impl Room {
             fname: row.try_get(3)?,
             creator: row.try_get::<Option<String>, _>(4)?.map(UserId::new),
             created: Timestamp(row.try_get(5)?),
-            updated: Timestamp(row.try_get(6)?).max(spoken),
+            updated: Timestamp(row.try_get(6)?).max(Timestamp(row.try_get(17)?)),
             default: row.try_get::<i64, _>(7)? != 0,
             read_only: row.try_get::<i64, _>(8)? != 0,
             archived: row.try_get::<i64, _>(9)? != 0,

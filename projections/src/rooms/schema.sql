@@ -27,7 +27,9 @@ CREATE TABLE activity (
   messages bigint NOT NULL,
   members bigint NOT NULL,
   -- The time of the last message that was said in it; 0 for none.
-  spoken bigint NOT NULL
+  spoken bigint NOT NULL,
+  -- When a count changed last, or what the room shows of its last message.
+  changed bigint NOT NULL
 );
 
 -- `id` is room/account.
@@ -58,10 +60,12 @@ CREATE TABLE removed (
   at bigint NOT NULL
 );
 
--- Messages that people deleted and a prune can still name: they are not to be counted down twice.
-CREATE TABLE uncounted (
-  message text PRIMARY KEY,
-  room text NOT NULL
+-- Whom a room names: who made it, who takes part in it, and who was silenced in it or given a voice.
+CREATE TABLE named (
+  room text NOT NULL,
+  account text NOT NULL,
+  PRIMARY KEY (room, account)
 );
 
-CREATE INDEX uncounted_room ON uncounted (room);
+-- Looked through by `apply`.
+CREATE INDEX named_by_account ON named (account);

@@ -13,14 +13,7 @@ use crate::testing::{Story, dump, on_both_engines, tables, told};
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::room::{Entry as Way, RoomEvent, RoomKind};
 
-const TABLES: &[&str] = &[
-    "room",
-    "activity",
-    "member",
-    "account",
-    "removed",
-    "uncounted",
-];
+const TABLES: &[&str] = &["room", "activity", "member", "account", "removed", "gone"];
 
 fn joined(user: &str) -> RoomEvent {
     RoomEvent::MemberJoined {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use hansard_domain::account::{AccountEvent, MessageErasure, SYSTEM_ACCOUNT};
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::log::Position;
@@ -25,23 +26,27 @@ const DELETE: ByKey = ByKey::new("DELETE FROM entry WHERE id IN");
 /// How many low bits of an entry's number come from its position in the log.
 const POSITION_BITS: u32 = 22;
 
-/// How many messages of a deleted room are taken out at once.
-const ROOM_CHUNK: i64 = 2_000;
+/// How many messages of a room that is gone, or of somebody who is, are changed at once.
+const CHUNK: i64 = 2_000;
 
 pub(super) async fn apply(
     tables: &mut AnyConnection,
     entries: &[Arc<Entry>],
 ) -> Result<(), ViewError> {
-    for part in entries.split_inclusive(|entry| deletes_room(entry)) {
+    for part in entries.split_inclusive(|entry| deletes_room(entry) || unlinks(&entry.event)) {
         let mut fold = Fold::load(tables, part).await?;
         for entry in part {
             fold.apply(entry);
         }
         fold.write(tables).await?;
-        if let Some(last) = part.last()
-            && deletes_room(last)
-        {
-            forget_room(tables, &RoomId::new(last.stream.key())).await?;
+        match part.last() {
+            Some(last) if deletes_room(last) => {
+                forget_room(tables, &RoomId::new(last.stream.key())).await?;
+            }
+            Some(last) if unlinks(&last.event) => {
+                unlink(tables, &UserId::new(last.stream.key())).await?;
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -79,6 +84,17 @@ fn hex(kind: char, id: &str) -> String {
 
 fn deletes_room(entry: &Entry) -> bool {
     matches!(entry.event, Event::Room(RoomEvent::RoomDeleted { .. }))
+}
+
+/// Whether the server's own account is shown from now on instead of somebody who is gone.
+pub(super) fn unlinks(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Account(AccountEvent::UserDeleted {
+            messages: MessageErasure::Unlink,
+            ..
+        })
+    )
 }
 
 /// What stands in the index of a message.
@@ -216,15 +232,7 @@ impl Fold {
             .collect();
         // The index writes what it has gathered whenever a number is not larger than the last.
         written.sort_unstable_by_key(|(_, row)| row.number);
-        ENTRY
-            .write(tables, &written, |(id, row), values| {
-                values.number(row.number);
-                values.text(id);
-                values.text(&row.text);
-                values.text(&row.scope);
-            })
-            .await?;
-        index::add(tables, &written).await
+        enter(tables, &written).await
     }
 }
 
@@ -242,14 +250,54 @@ async fn forget(tables: &mut AnyConnection, rows: &[(&MessageId, &Row)]) -> Resu
 
 async fn forget_room(tables: &mut AnyConnection, room: &RoomId) -> Result<(), ViewError> {
     loop {
-        let found = index::in_room(tables, room, ROOM_CHUNK).await?;
-        if found.is_empty() {
+        let rows = scoped(tables, &room_word(room)).await?;
+        if rows.is_empty() {
             return Ok(());
         }
-        let rows = found.iter().map(Row::read).collect::<Result<Vec<_>, _>>()?;
         let rows: Vec<_> = rows.iter().map(|(id, row)| (id, row)).collect();
         forget(tables, &rows).await?;
     }
+}
+
+/// Has what somebody said found as the server's own.
+async fn unlink(tables: &mut AnyConnection, user: &UserId) -> Result<(), ViewError> {
+    let (word, system) = (sender_word(user), sender_word(&UserId::new(SYSTEM_ACCOUNT)));
+    loop {
+        let mut rows = scoped(tables, &word).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let before: Vec<_> = rows.iter().map(|(id, row)| (id, row)).collect();
+        forget(tables, &before).await?;
+        for (_, row) in &mut rows {
+            let words = row.scope.split(' ');
+            let words = words.map(|it| if it == word { &*system } else { it });
+            row.scope = words.collect::<Vec<_>>().join(" ");
+        }
+        let after: Vec<_> = rows.iter().map(|(id, row)| (id, row)).collect();
+        enter(tables, &after).await?;
+    }
+}
+
+async fn scoped(
+    tables: &mut AnyConnection,
+    word: &str,
+) -> Result<Vec<(MessageId, Row)>, ViewError> {
+    let found = index::scoped(tables, word, CHUNK).await?;
+    found.iter().map(Row::read).collect()
+}
+
+/// Enters rows, which are in the order of their numbers.
+async fn enter(tables: &mut AnyConnection, rows: &[(&MessageId, &Row)]) -> Result<(), ViewError> {
+    ENTRY
+        .write(tables, rows, |(id, row), values| {
+            values.number(row.number);
+            values.text(id);
+            values.text(&row.text);
+            values.text(&row.scope);
+        })
+        .await?;
+    index::add(tables, rows).await
 }
 
 /// The members of an attachment that are read by people.

@@ -70,9 +70,9 @@ pub(super) async fn forget(
         .await
 }
 
-pub(super) async fn in_room(
+pub(super) async fn scoped(
     tables: &mut AnyConnection,
-    room: &RoomId,
+    word: &str,
     most: i64,
 ) -> Result<Vec<AnyRow>, ViewError> {
     let rows = sql::query(
@@ -80,7 +80,7 @@ pub(super) async fn in_room(
          FROM words JOIN entry e ON e.number = words.rowid \
          WHERE words MATCH $1 ORDER BY words.rowid LIMIT $2",
     )
-    .bind(format!("scope : \"{}\"", room_word(room)))
+    .bind(format!("scope : \"{word}\""))
     .bind(most)
     .fetch_all(tables)
     .await?;

@@ -57,14 +57,14 @@ pub(super) async fn forget(
     }
 }
 
-/// The first rows of a room, at most so many.
-pub(super) async fn in_room(
+/// The first rows that have a word of a scope, at most so many.
+pub(super) async fn scoped(
     tables: &mut AnyConnection,
-    room: &RoomId,
+    word: &str,
     most: i64,
 ) -> Result<Vec<AnyRow>, ViewError> {
     match Dialect::of(tables) {
-        Dialect::Sqlite => fts5::in_room(tables, room, most).await,
-        Dialect::Postgres => tsvector::in_room(tables, room, most).await,
+        Dialect::Sqlite => fts5::scoped(tables, word, most).await,
+        Dialect::Postgres => tsvector::rows_scoped(tables, word, most).await,
     }
 }

@@ -40,7 +40,7 @@ impl View for SearchView {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &'static str {
@@ -63,7 +63,7 @@ impl View for SearchView {
             event,
             Event::Message(_)
                 | Event::Room(RoomEvent::ChannelPruned { .. } | RoomEvent::RoomDeleted { .. })
-        )
+        ) || fold::unlinks(event)
     }
 
     async fn apply(

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use hansard_domain::id::{MessageId, RoomId};
+use hansard_domain::id::MessageId;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
@@ -83,16 +83,16 @@ pub(super) async fn forget(
     Ok(())
 }
 
-pub(super) async fn in_room(
+pub(super) async fn rows_scoped(
     tables: &mut AnyConnection,
-    room: &RoomId,
+    word: &str,
     most: i64,
 ) -> Result<Vec<AnyRow>, ViewError> {
     let rows = sql::query(
         "SELECT e.number, e.id, e.text, e.scope FROM words w JOIN entry e ON e.number = w.number \
          WHERE w.words @@ CAST($1 AS tsquery) ORDER BY w.number LIMIT $2",
     )
-    .bind(scoped(&room_word(room)))
+    .bind(scoped(word))
     .bind(most)
     .fetch_all(tables)
     .await?;

@@ -13,6 +13,7 @@ use hansard_domain::subscription::SubscriptionEvent;
 use sqlx::{AnyConnection, Row};
 
 use super::queries::{LOGIN, MESSAGE, READ};
+use crate::gone::{self, Leaving};
 use crate::rows::{ByKey, Insert};
 use crate::sql;
 use crate::view::ViewError;
@@ -27,15 +28,6 @@ const COUNT: Insert = Insert::into("room", &["id", "kind", "discussion", "messag
 const KNOWN: ByKey = ByKey::new("SELECT id, kind, discussion FROM room WHERE id IN");
 const DELETE: ByKey = ByKey::new("DELETE FROM room WHERE id IN");
 
-const GONE: Insert =
-    Insert::into("gone", &["message"]).on_conflict("ON CONFLICT (message) DO NOTHING");
-const GONE_BEFORE: ByKey = ByKey::new("SELECT message FROM gone WHERE message IN");
-
-const THREAD: Insert =
-    Insert::into("thread", &["message", "room"]).on_conflict("ON CONFLICT (message) DO NOTHING");
-const END_THREAD: ByKey = ByKey::new("DELETE FROM thread WHERE message IN");
-const END_THREADS: ByKey = ByKey::new("DELETE FROM thread WHERE room IN");
-
 const DAY: Insert = Insert::into("day", &["day", "messages", "logins", "registrations"])
     .on_conflict(
         "ON CONFLICT (day) DO UPDATE SET messages = day.messages + excluded.messages, \
@@ -47,7 +39,7 @@ const ACTIVE: Insert = Insert::into("active", &["day", "user_id"])
     .on_conflict("ON CONFLICT (day, user_id) DO NOTHING");
 
 const NEWEST: Insert = Insert::into("newest", &["what", "at"])
-    .on_conflict("ON CONFLICT (what) DO UPDATE SET at = excluded.at");
+    .on_conflict("ON CONFLICT (what) DO UPDATE SET at = excluded.at WHERE newest.at < excluded.at");
 
 /// What a day is counted by.
 #[derive(Default)]
@@ -65,14 +57,13 @@ struct Batch<'a> {
     newest: BTreeMap<&'static str, Timestamp>,
     /// More or fewer messages of rooms.
     counts: BTreeMap<&'a str, i64>,
-    /// Messages that went, and from where.
-    gone: BTreeMap<&'a str, &'a str>,
-    threads: BTreeMap<&'a str, &'a str>,
+    /// Messages that went.
+    leaving: Vec<Leaving<'a>>,
 }
 
 impl<'a> Batch<'a> {
     fn seen(&mut self, entry: &'a Entry, what: &'static str) -> &mut Day {
-        self.newest.insert(what, entry.at);
+        self.note(what, entry.at);
         let day = day(entry.at);
         if let Actor::User(user) = &entry.actor {
             self.active.insert((day, user.as_str()));
@@ -80,34 +71,19 @@ impl<'a> Batch<'a> {
         self.days.entry(day).or_default()
     }
 
+    /// A clock that is set back makes nothing newer.
+    fn note(&mut self, what: &'static str, at: Timestamp) {
+        let newest = self.newest.entry(what).or_insert(at);
+        *newest = at.max(*newest);
+    }
+
     /// Writes what was gathered of messages: before rooms change, for their changes to come after.
     async fn settle(&mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
-        let gone: Vec<&str> = self.gone.keys().copied().collect();
-        for row in GONE_BEFORE.fetch(tables, &gone).await? {
-            let message: String = row.try_get(0)?;
-            self.gone.remove(message.as_str());
+        let leaving = std::mem::take(&mut self.leaving);
+        let first = gone::leave(tables, &leaving).await?;
+        for (leaving, first) in leaving.iter().zip(first) {
+            *self.counts.entry(leaving.room).or_default() -= i64::from(first);
         }
-        for room in self.gone.values() {
-            *self.counts.entry(room).or_default() -= 1;
-        }
-        // A reply may have been on its way while what it replies to went.
-        let mut threads = std::mem::take(&mut self.threads);
-        let parents: Vec<&str> = threads.keys().copied().collect();
-        for row in GONE_BEFORE.fetch(tables, &parents).await? {
-            threads.remove(row.try_get::<String, _>(0)?.as_str());
-        }
-        let threads: Vec<_> = threads.into_iter().collect();
-        THREAD
-            .write(tables, &threads, |(message, room), values| {
-                values.text(message);
-                values.text(room);
-            })
-            .await?;
-        let gone: Vec<&str> = std::mem::take(&mut self.gone).into_keys().collect();
-        END_THREAD.execute(tables, &gone).await?;
-        GONE.write(tables, &gone, |message, values| values.text(message))
-            .await?;
-
         let counts = std::mem::take(&mut self.counts);
         let rooms: Vec<&str> = counts.keys().copied().collect();
         let mut counted = Vec::with_capacity(rooms.len());
@@ -148,18 +124,25 @@ pub(super) async fn apply(
                 };
                 today.messages += 1;
                 *batch.counts.entry(sent.room.as_str()).or_default() += 1;
-                if let Some(thread) = &sent.thread {
-                    batch
-                        .threads
-                        .insert(thread.parent.as_str(), sent.room.as_str());
-                }
             }
-            Event::Message(MessageEvent::MessageDeleted { room, .. }) => {
-                batch.gone.insert(key, room.as_str());
-            }
+            Event::Message(MessageEvent::MessageDeleted {
+                room,
+                erased,
+                show_deleted,
+                ..
+            }) => batch.leaving.push(Leaving {
+                message: key,
+                room: room.as_str(),
+                position: entry.position,
+                kept: erased.is_none() || *show_deleted,
+            }),
             Event::Room(RoomEvent::ChannelPruned { pruned, .. }) => {
-                let messages = pruned.iter().map(|pruned| pruned.message.as_str());
-                batch.gone.extend(messages.map(|message| (message, key)));
+                batch.leaving.extend(pruned.iter().map(|pruned| Leaving {
+                    message: pruned.message.as_str(),
+                    room: key,
+                    position: entry.position,
+                    kept: false,
+                }));
             }
             Event::Room(RoomEvent::RoomCreated { kind, parent, .. }) => {
                 make(tables, key, *kind, parent.is_some()).await?;
@@ -174,7 +157,7 @@ pub(super) async fn apply(
             Event::Room(RoomEvent::RoomDeleted { .. }) => {
                 batch.settle(tables).await?;
                 DELETE.execute(tables, &[key]).await?;
-                END_THREADS.execute(tables, &[key]).await?;
+                gone::forget_rooms(tables, &[key]).await?;
             }
             Event::Account(AccountEvent::UserRegistered { .. }) => {
                 batch.days.entry(day(entry.at)).or_default().registrations += 1;
@@ -183,7 +166,7 @@ pub(super) async fn apply(
                 batch.seen(entry, LOGIN).logins += 1;
             }
             Event::Subscription(SubscriptionEvent::RoomRead { .. }) => {
-                batch.newest.insert(READ, entry.at);
+                batch.note(READ, entry.at);
             }
             _ => {}
         }

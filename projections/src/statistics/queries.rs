@@ -19,7 +19,6 @@ pub struct Counted {
     pub group_messages: u64,
     pub direct_messages: u64,
     pub discussion_messages: u64,
-    pub threads: u64,
     pub last_message: Option<Timestamp>,
     pub last_login: Option<Timestamp>,
     pub last_read: Option<Timestamp>,
@@ -53,10 +52,6 @@ pub async fn counted(tables: &mut AnyConnection) -> Result<Counted, ViewError> {
         };
         *total += messages;
     }
-    let threads = sql::query("SELECT count(*) FROM thread")
-        .fetch_one(&mut *tables)
-        .await?;
-    counted.threads = threads.try_get::<i64, _>(0)? as u64;
     for row in &sql::query("SELECT what, at FROM newest")
         .fetch_all(tables)
         .await?

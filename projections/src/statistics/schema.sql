@@ -7,19 +7,6 @@ CREATE TABLE room (
     messages bigint NOT NULL
 ) WITHOUT ROWID;
 
--- Messages that are gone, so that each is taken off once.
-CREATE TABLE gone (
-    message text PRIMARY KEY
-) WITHOUT ROWID;
-
--- Messages that threads hang on.
-CREATE TABLE thread (
-    message text PRIMARY KEY,
-    room text NOT NULL
-) WITHOUT ROWID;
-
-CREATE INDEX thread_room ON thread (room);
-
 -- What happened on a day (days since 1970, UTC).
 CREATE TABLE day (
     day bigint PRIMARY KEY,

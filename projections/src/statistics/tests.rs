@@ -1,14 +1,14 @@
 use hansard_domain::account::{AccountEvent, LoginMethod, Session, TokenHash};
 use hansard_domain::id::{MessageId, Timestamp, UserId};
 use hansard_domain::log::{Actor, StreamId};
-use hansard_domain::message::{MessageEvent, ThreadReply};
+use hansard_domain::message::MessageEvent;
 use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomEvent, RoomKind};
 use hansard_domain::vault::KeyId;
 
 use super::{Counted, Statistics, active_between, counted};
 use crate::testing::{Story, on_both_engines, told};
 
-const TABLES: [&str; 6] = ["room", "gone", "thread", "day", "active", "newest"];
+const TABLES: [&str; 5] = ["room", "gone", "day", "active", "newest"];
 
 fn prune(messages: &[&str]) -> RoomEvent {
     let pruned = messages.iter().map(|message| Pruned {
@@ -93,24 +93,6 @@ async fn a_rooms_messages_go_where_the_room_goes() {
     assert_eq!((now.channel_messages, now.group_messages), (0, 1));
 }
 
-async fn a_thread_counts_while_its_first_message_is_there() {
-    let mut story = Story::default();
-    story.created("c", RoomKind::Channel, &["mary"]);
-    for parent in ["1", "2"] {
-        story.said(parent, "c", "mary");
-        let mut reply = story.message("c", "paul");
-        reply.thread = Some(ThreadReply {
-            parent: parent.into(),
-            shown: false,
-            followers: Vec::new(),
-        });
-        story.sent(&format!("{parent}-reply"), reply);
-    }
-    delete(&mut story, "c", "1");
-    let mut tables = told(&Statistics, &story, &TABLES).await;
-    assert_eq!(counted(&mut tables).await.unwrap().threads, 1);
-}
-
 async fn people_are_active_once_a_day() {
     let mut story = Story::default();
     story.created("c", RoomKind::Channel, &["mary"]);
@@ -148,6 +130,5 @@ on_both_engines!(
     messages_are_counted_by_the_kind_of_their_room,
     a_message_goes_once_however_often_it_is_taken,
     a_rooms_messages_go_where_the_room_goes,
-    a_thread_counts_while_its_first_message_is_there,
     people_are_active_once_a_day,
 );

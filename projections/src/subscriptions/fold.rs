@@ -10,6 +10,7 @@ use std::time::Duration;
 use hansard_domain::account::AccountEvent;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{MessageId, RoleId, RoomId, Timestamp, UserId};
+use hansard_domain::log::Position;
 use hansard_domain::message::{MessageEvent, Sent, ThreadReply};
 use hansard_domain::room::{RoomDetails, RoomEvent, RoomKind};
 use hansard_domain::subscription::{Subscription, SubscriptionEvent};
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use sqlx::{AnyConnection, Row};
 
+use crate::gone::{self, Leaving, is_remembered};
 use crate::rows::{ByKey, Insert};
 use crate::sql;
 use crate::view::ViewError;
@@ -38,9 +40,9 @@ const ROOM: Insert = Insert::into(
     ],
 );
 
-const FLOW: Insert = Insert::into("flow", &["room", "counted", "shown", "spoken"]).on_conflict(
+const FLOW: Insert = Insert::into("flow", &["room", "counted", "shown", "heard"]).on_conflict(
     "ON CONFLICT (room) DO UPDATE SET counted = excluded.counted, shown = excluded.shown, \
-     spoken = excluded.spoken",
+     heard = excluded.heard",
 );
 
 const OWN: Insert = Insert::into("own", &["id", "counted", "shown"]).on_conflict(
@@ -93,13 +95,23 @@ const ACCOUNT: Insert = Insert::into("account", &["id", "username", "name"]).on_
     "ON CONFLICT (id) DO UPDATE SET username = excluded.username, name = excluded.name",
 );
 
+const PARTICIPANT: Insert = Insert::into("participant", &["room", "account"]);
+
 const REMOVED: Insert = Insert::into("removed", &["id", "account", "at"])
     .on_conflict("ON CONFLICT (id) DO UPDATE SET at = excluded.at");
 
-const FLOWS: ByKey = ByKey::new("SELECT room, counted, shown, spoken FROM flow WHERE room IN");
+const FLOWS: ByKey = ByKey::new("SELECT room, counted, shown, heard FROM flow WHERE room IN");
 const FORGET_OWN: ByKey = ByKey::new("DELETE FROM own WHERE id IN");
 const RETURN: ByKey = ByKey::new("DELETE FROM removed WHERE id IN");
-const CALL: ByKey = ByKey::new("UPDATE subscription SET alert = 1, hidden = 0 WHERE id IN");
+
+const TOUCH: &str = "UPDATE subscription SET updated = $1 WHERE id = $2 AND updated < $1";
+
+const UNREAD: ByKey = ByKey::new("SELECT thread, room, account FROM unread_thread WHERE thread IN");
+
+const END_THREADS: [ByKey; 2] = [
+    ByKey::new("DELETE FROM follower WHERE thread IN"),
+    ByKey::new("DELETE FROM unread_thread WHERE thread IN"),
+];
 
 pub(super) async fn apply(
     tables: &mut AnyConnection,
@@ -119,7 +131,7 @@ pub(super) async fn apply(
             }
             Event::Room(event) => {
                 let room = RoomId::new(entry.stream.key());
-                if !gathered.room(&room, entry.at, event) {
+                if !gathered.room(&room, entry, event) {
                     gathered.write(tables).await?;
                     change_room(tables, &room, entry.at, event).await?;
                     if let RoomEvent::RoomDeleted { .. } = event {
@@ -135,7 +147,7 @@ pub(super) async fn apply(
                 let account = UserId::new(entry.stream.key());
                 if !gathered.account(&account, event) {
                     gathered.write(tables).await?;
-                    change_account(tables, &account, event).await?;
+                    change_account(tables, &account, entry.at, event).await?;
                 }
             }
             _ => {}
@@ -167,7 +179,7 @@ async fn flows(
             let flow = Flow {
                 counted: row.try_get(1)?,
                 shown: row.try_get(2)?,
-                spoken: Timestamp(row.try_get(3)?),
+                heard: Timestamp(row.try_get(3)?),
                 changed: false,
             };
             Ok((RoomId::new(row.try_get::<String, _>(0)?), flow))
@@ -179,7 +191,7 @@ async fn flows(
 struct Flow {
     counted: i64,
     shown: i64,
-    spoken: Timestamp,
+    heard: Timestamp,
     changed: bool,
 }
 
@@ -195,6 +207,8 @@ struct Gathered {
     subscriptions: Vec<SubscriptionRow>,
     mentions: Vec<(RoomId, UserId, i64)>,
     summons: Vec<(RoomId, UserId, i64)>,
+    /// Messages that went: a thread goes with the message that it hangs on.
+    leaving: Vec<(MessageId, RoomId, Position, Timestamp)>,
 }
 
 struct RoomRow {
@@ -203,6 +217,13 @@ struct RoomRow {
     details: RoomDetails,
     parent: Option<RoomId>,
     participants: Option<Vec<UserId>>,
+}
+
+impl RoomRow {
+    fn participants(&self) -> impl Iterator<Item = (&RoomId, &UserId)> {
+        let participants = self.participants.iter().flatten();
+        participants.map(|account| (&self.id, account))
+    }
 }
 
 struct SubscriptionRow {
@@ -225,6 +246,16 @@ impl Gathered {
                 self.count(entry, sent);
                 sent.thread.is_none()
             }
+            MessageEvent::MessageDeleted {
+                room,
+                show_deleted: false,
+                ..
+            } => {
+                let message = MessageId::new(entry.stream.key());
+                self.leaving
+                    .push((message, room.clone(), entry.position, entry.at));
+                true
+            }
             MessageEvent::ThreadFollowed { .. } | MessageEvent::ThreadUnfollowed { .. } => false,
             _ => true,
         }
@@ -241,7 +272,7 @@ impl Gathered {
         flow.changed = true;
         flow.shown += 1;
         flow.counted += i64::from(counted);
-        flow.spoken = flow.spoken.max(sent.at);
+        flow.heard = flow.heard.max(entry.at);
         let number = flow.counted;
         let own = self
             .own
@@ -268,7 +299,8 @@ impl Gathered {
     }
 
     /// Takes what happens often; answers whether it did.
-    fn room(&mut self, room: &RoomId, updated: Timestamp, event: &RoomEvent) -> bool {
+    fn room(&mut self, room: &RoomId, entry: &Entry, event: &RoomEvent) -> bool {
+        let updated = entry.at;
         match event {
             RoomEvent::RoomCreated {
                 kind,
@@ -325,7 +357,12 @@ impl Gathered {
                 self.own.remove(&Subscription::key(room, user));
                 true
             }
-            RoomEvent::ChannelPruned { .. } => true,
+            RoomEvent::ChannelPruned { pruned, .. } => {
+                let all = pruned.iter().map(|pruned| pruned.message.clone());
+                self.leaving
+                    .extend(all.map(|message| (message, room.clone(), entry.position, entry.at)));
+                true
+            }
             _ => false,
         }
     }
@@ -359,7 +396,8 @@ impl Gathered {
                 },
             )
             .await?;
-        ROOM.write(tables, &std::mem::take(&mut self.rooms), |row, values| {
+        let rooms = std::mem::take(&mut self.rooms);
+        ROOM.write(tables, &rooms, |row, values| {
             values.text(&row.id);
             values.text(row.kind.letter());
             values.maybe_text(filled(&row.details.name));
@@ -369,8 +407,46 @@ impl Gathered {
             values.maybe_text(row.participants.as_ref().map(|all| json!(all).to_string()));
         })
         .await?;
+        let participants: Vec<_> = rooms.iter().flat_map(RoomRow::participants).collect();
+        PARTICIPANT
+            .write(tables, &participants, |(room, account), values| {
+                values.text(room);
+                values.text(account);
+            })
+            .await?;
         self.write_subscriptions(tables).await?;
-        self.write_counters(tables).await
+        self.write_counters(tables).await?;
+        self.end_threads(tables).await
+    }
+
+    async fn end_threads(&mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        let leaving = std::mem::take(&mut self.leaving);
+        let messages: Vec<&MessageId> = leaving.iter().map(|(message, ..)| message).collect();
+        let went: HashMap<&str, Timestamp> = leaving
+            .iter()
+            .map(|(message, _, _, at)| (message.as_str(), *at))
+            .collect();
+        for row in UNREAD.fetch(tables, &messages).await? {
+            let (thread, room, account): (String, String, String) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            if let Some(at) = went.get(thread.as_str()) {
+                set(tables, &format!("{room}/{account}"), *at, TOUCH).await?;
+            }
+        }
+        for statement in END_THREADS {
+            statement.execute(tables, &messages).await?;
+        }
+        let leaving: Vec<_> = leaving
+            .iter()
+            .map(|(message, room, position, _)| Leaving {
+                message: message.as_str(),
+                room: room.as_str(),
+                position: *position,
+                kept: false,
+            })
+            .collect();
+        gone::leave(tables, &leaving).await?;
+        Ok(())
     }
 
     async fn write_subscriptions(&mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
@@ -419,7 +495,7 @@ impl Gathered {
             values.text(room);
             values.number(flow.counted);
             values.number(flow.shown);
-            values.time(flow.spoken);
+            values.time(flow.heard);
         })
         .await?;
         let own: Vec<_> = std::mem::take(&mut self.own).into_iter().collect();
@@ -597,6 +673,8 @@ async fn delete_room(
         "DELETE FROM mention WHERE room = $1",
         "DELETE FROM summons WHERE room = $1",
         "DELETE FROM unread_thread WHERE room = $1",
+        "DELETE FROM gone WHERE room = $1",
+        "DELETE FROM participant WHERE room = $1",
     ] {
         sql::query(statement)
             .bind(room.as_str().to_owned())
@@ -785,14 +863,15 @@ async fn change_thread(
 ) -> Result<(), ViewError> {
     match event {
         MessageEvent::MessageSent { sent, .. } => match &sent.thread {
-            Some(thread) => reply(tables, sent, thread).await,
+            Some(thread) => reply(tables, entry, sent, thread).await,
             None => Ok(()),
         },
         MessageEvent::ThreadFollowed { user, .. } => {
             let thread = MessageId::new(entry.stream.key());
             follow(tables, &thread, std::slice::from_ref(user)).await
         }
-        MessageEvent::ThreadUnfollowed { user, .. } => {
+        MessageEvent::ThreadUnfollowed { user, room } => {
+            set(tables, &Subscription::key(room, user), entry.at, TOUCH).await?;
             let id = thread_key(&MessageId::new(entry.stream.key()), user);
             for statement in [
                 "DELETE FROM follower WHERE id = $1",
@@ -832,18 +911,36 @@ async fn follow(
 
 async fn reply(
     tables: &mut AnyConnection,
+    entry: &Entry,
     sent: &Sent,
     thread: &ThreadReply,
 ) -> Result<(), ViewError> {
+    // It may have been on its way while what it replies to went.
+    let head = thread.parent.as_str();
+    let known = gone::known(tables, std::iter::once(head)).await?;
+    if known
+        .get(head)
+        .is_some_and(|went| is_remembered(*went, entry.position))
+    {
+        return Ok(());
+    }
     follow(tables, &thread.parent, &thread.followers).await?;
-    let called = sql::query("SELECT account FROM follower WHERE thread = $1 AND account <> $2")
-        .bind(thread.parent.as_str().to_owned())
-        .bind(sent.sender.as_str().to_owned())
-        .fetch_all(&mut *tables)
-        .await?
-        .iter()
-        .map(|row| Ok(UserId::new(row.try_get::<String, _>(0)?)))
-        .collect::<Result<Vec<_>, ViewError>>()?;
+    if sent.at.is_further_than(IMPORTED, entry.at) {
+        return Ok(());
+    }
+    // Who follows and has left the room is not called.
+    let called = sql::query(
+        "SELECT s.account FROM follower f JOIN subscription s ON s.id = $1 || '/' || f.account \
+         WHERE f.thread = $2 AND f.account <> $3",
+    )
+    .bind(sent.room.as_str().to_owned())
+    .bind(head.to_owned())
+    .bind(sent.sender.as_str().to_owned())
+    .fetch_all(&mut *tables)
+    .await?
+    .iter()
+    .map(|row| Ok(UserId::new(row.try_get::<String, _>(0)?)))
+    .collect::<Result<Vec<_>, ViewError>>()?;
     UNREAD_THREAD
         .write(tables, &called, |account, values| {
             values.text(thread_key(&thread.parent, account));
@@ -854,11 +951,16 @@ async fn reply(
             values.flag(sent.mentions.everybody);
         })
         .await?;
-    let ids: Vec<_> = called
-        .iter()
-        .map(|account| Subscription::key(&sent.room, account))
-        .collect();
-    CALL.execute(tables, &ids).await?;
+    sql::query(
+        "UPDATE subscription SET updated = $1, alert = 1, hidden = 0 WHERE id IN \
+         (SELECT $2 || '/' || f.account FROM follower f WHERE f.thread = $3 AND f.account <> $4)",
+    )
+    .bind(entry.at.0)
+    .bind(sent.room.as_str())
+    .bind(head)
+    .bind(sent.sender.as_str())
+    .execute(tables)
+    .await?;
     Ok(())
 }
 
@@ -866,8 +968,17 @@ async fn reply(
 async fn change_account(
     tables: &mut AnyConnection,
     account: &UserId,
+    at: Timestamp,
     event: &AccountEvent,
 ) -> Result<(), ViewError> {
+    // Its own subscriptions name it, and so do those of its direct conversations.
+    for statement in [
+        "UPDATE subscription SET updated = $1 WHERE updated < $1 AND account = $2",
+        "UPDATE subscription SET updated = $1 WHERE updated < $1 \
+         AND room IN (SELECT p.room FROM participant p WHERE p.account = $2)",
+    ] {
+        set(tables, account.as_str(), at, statement).await?;
+    }
     match event {
         AccountEvent::UserProfileChanged { profile } => {
             let profile = profile.value().cloned().unwrap_or_default();

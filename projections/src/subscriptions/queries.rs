@@ -78,7 +78,7 @@ const SELECT: &str = "SELECT s.id, s.room, s.account, r.kind, s.since, s.roles, 
     r.name, r.fname, r.parent, r.archived, r.participants, \
     COALESCE(f.counted, 0) - s.counted_read - COALESCE(o.counted, 0) + s.own_counted_read, \
     COALESCE(f.shown, 0) - s.shown_read - COALESCE(o.shown, 0) + s.own_shown_read, \
-    COALESCE(f.spoken, 0), \
+    COALESCE(f.heard, 0), \
     (SELECT count(*) FROM mention m \
       WHERE m.room = s.room AND m.account = s.account AND m.number > s.counted_read), \
     (SELECT count(*) FROM summons g \
@@ -189,7 +189,7 @@ impl Subscription {
         let flag = |column: usize| Ok::<_, ViewError>(row.try_get::<i64, _>(column)? != 0);
         let participants: Option<String> = row.try_get(18)?;
         let shown: i64 = row.try_get(20)?;
-        let spoken = Timestamp(row.try_get(21)?);
+        let heard = Timestamp(row.try_get(21)?);
         let called = flag(10)?;
         let updated = Timestamp(row.try_get(13)?);
         Ok(Self {
@@ -207,7 +207,7 @@ impl Subscription {
             ignored: hansard_domain::json::from_str(&row.try_get::<String, _>(11)?)?,
             preferences: hansard_domain::json::from_str(&row.try_get::<String, _>(12)?)?,
             updated: if shown > 0 {
-                updated.max(spoken)
+                updated.max(heard)
             } else {
                 updated
             },

@@ -9,6 +9,13 @@ CREATE TABLE room (
   participants text
 );
 
+-- Who takes part in direct conversations, which are named after them.
+CREATE TABLE participant (
+  room text NOT NULL,
+  account text NOT NULL,
+  PRIMARY KEY (room, account)
+);
+
 -- How much was said in a room. Unread counters are differences to these.
 CREATE TABLE flow (
   room text PRIMARY KEY,
@@ -16,8 +23,8 @@ CREATE TABLE flow (
   counted bigint NOT NULL,
   -- Messages that call attention: those shown in the room.
   shown bigint NOT NULL,
-  -- The time of the last one shown; 0 for none.
-  spoken bigint NOT NULL
+  -- When the last one shown was recorded; 0 for never.
+  heard bigint NOT NULL
 );
 
 -- The same for what one account said: nobody's own message is unread. `id` is room/account.
@@ -103,5 +110,8 @@ CREATE TABLE removed (
 
 -- Looked through by `apply`.
 CREATE INDEX subscription_by_room ON subscription (room);
+CREATE INDEX subscription_by_account ON subscription (account);
+CREATE INDEX participant_by_account ON participant (account);
 CREATE INDEX follower_by_thread ON follower (thread);
 CREATE INDEX unread_thread_by_member ON unread_thread (account, room);
+CREATE INDEX unread_thread_by_thread ON unread_thread (thread);

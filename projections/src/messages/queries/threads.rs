@@ -162,6 +162,13 @@ impl Messages {
         })
     }
 
+    /// How many threads there are in all rooms.
+    pub async fn count_threads(&self) -> Result<u64, ViewError> {
+        let mut reading = self.store.read().await?;
+        let all = sql::query("SELECT count(*) FROM message WHERE last_reply IS NOT NULL");
+        count(&mut reading, all).await
+    }
+
     /// What was sent or changed in a thread after a time.
     pub async fn thread_updated(
         &self,
