@@ -54,10 +54,7 @@ pub fn objects(text: &str) -> serde_json::Result<Vec<Map<String, Value>>> {
 
 /// Reads a text that the parser did not take. Its own limit is a syntax error like others; hardly
 /// any text comes this far.
-fn again<'a, T: Deserialize<'a>>(
-    text: &'a [u8],
-    error: Error,
-) -> serde_json::Result<T> {
+fn again<'a, T: Deserialize<'a>>(text: &'a [u8], error: Error) -> serde_json::Result<T> {
     if error.classify() != Category::Syntax || depth(text) > DEEPEST {
         return Err(error);
     }
