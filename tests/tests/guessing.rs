@@ -74,6 +74,33 @@ async fn logging_in_oneself_does_not_make_up_for_guesses_about_others() {
 }
 
 #[tokio::test]
+async fn what_was_guessed_while_nobody_counted_is_not_held_against_anybody() {
+    let options = Options::default().setting(ATTEMPTS_BY_IP, "2");
+    let server = server(options).await;
+    let admin = server.admin().await;
+    let count = async |on: bool| {
+        let body = json!({ "value": on });
+        admin.post(&format!("settings/{BY_IP}"), body).await
+    };
+    count(false).await.expect_ok();
+    for _ in 0..3 {
+        assert_eq!(
+            outcome(&server, ELSEWHERE, "x", "wrong").await,
+            "Unauthorized"
+        );
+    }
+    count(true).await.expect_ok();
+    for _ in 0..2 {
+        assert_eq!(
+            outcome(&server, ELSEWHERE, "y", "wrong").await,
+            "Unauthorized"
+        );
+    }
+    let blocked = "error-login-blocked-for-ip";
+    assert_eq!(outcome(&server, ELSEWHERE, "y", "wrong").await, blocked);
+}
+
+#[tokio::test]
 async fn the_right_password_makes_up_for_mistakes() {
     let server = server(Options::default().setting(ATTEMPTS_BY_IP, "4")).await;
     server.admin().await.member("mary").await;

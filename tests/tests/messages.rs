@@ -207,6 +207,30 @@ async fn marks_are_listed_and_a_star_is_ones_own() {
 }
 
 #[tokio::test]
+async fn a_reply_to_nothing_is_refused() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let room = admin.channel("talk").await;
+    let message = json!({ "rid": room, "msg": "private", "tmid": "ghost" });
+    let refused = mary.post("chat.sendMessage", json!({ "message": message }));
+    let error = refused.await.expect_error(400);
+    assert!(error.contains("error-invalid-message"), "{error}");
+    // Nor does it become one by sending that message later, somewhere else.
+    let elsewhere = mary.channel("elsewhere").await;
+    send(
+        &mary,
+        json!({ "_id": "ghost", "rid": elsewhere, "msg": "x" }),
+    )
+    .await;
+    let history = format!("channels.history?roomId={room}");
+    let history = admin.get(&history).await.expect_ok();
+    assert!(!history.to_string().contains("private"));
+    let thread = admin.get("chat.getThreadMessages?tmid=ghost").await;
+    assert_eq!(thread.expect_ok()["messages"], json!([]));
+}
+
+#[tokio::test]
 async fn a_reply_stands_in_its_thread() {
     let server = Server::start().await;
     let admin = server.admin().await;

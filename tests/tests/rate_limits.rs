@@ -93,15 +93,37 @@ async fn words_that_are_no_methods_are_counted_as_one() {
 
 #[tokio::test]
 async fn each_webhook_is_counted_for_itself() {
-    let server = server(&[(CALLS, "2")]).await;
-    let client = server.anonymous();
-    let (one, other) = ("/hooks/one/token", "/hooks/another/token");
-    let answered = statuses(&client, &[one, one, one, other]).await;
-    assert_eq!(answered[2], 429);
-    assert!(![answered[0], answered[1], answered[3]].contains(&429));
+    let settings = [
+        (CALLS, "2"),
+        ("Hansard_Rate_Limiter_Limit_Calls_Other", "3"),
+    ];
+    let server = server(&settings).await;
+    let (admin, client) = (server.admin().await, server.anonymous());
+    let mut hooks = Vec::new();
+    for name in ["one", "other"] {
+        let asked = json!({
+            "type": "webhook-incoming", "name": name, "channel": "#general", "username": "admin",
+            "enabled": true, "scriptEnabled": false,
+        });
+        let made = admin.post("integrations.create", asked).await.expect_ok();
+        let made = &made["integration"];
+        let text = |field: &str| made[field].as_str().unwrap().to_owned();
+        hooks.push((text("_id"), text("token")));
+    }
+    let path = |(id, token): &(String, String)| format!("/hooks/{id}/{token}");
+    let (one, other) = (path(&hooks[0]), path(&hooks[1]));
+    let (id, token) = &hooks[0];
+    // However its path is written.
+    let first = token.bytes().next().unwrap();
+    let written = format!("/hooks/{id}/%{first:02x}{}", &token[1..]);
+    let older = format!("/hooks/{id}/anything/{token}");
+    let paths = [&one, &written, &older, &one, &other].map(String::as_str);
+    assert_eq!(statuses(&client, &paths).await, [200, 200, 429, 429, 200]);
     // Nobody is logged in on a webhook, whatever its headers say.
-    let admin = server.admin().await;
-    assert_eq!(statuses(&admin, &[one]).await, [429]);
+    assert_eq!(statuses(&admin, &[&one]).await, [429]);
+    // Those that there are not are counted together.
+    let unknown = ["/hooks/a/b", "/hooks/a/c", "/hooks/d/e/f", "/hooks/g/h"];
+    assert_eq!(statuses(&client, &unknown).await, [404, 404, 404, 429]);
 }
 
 #[tokio::test]

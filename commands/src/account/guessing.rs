@@ -25,6 +25,7 @@ use hansard_domain::journal::{Batch, Journal};
 use hansard_domain::log::Position;
 use hansard_domain::network::Network;
 use hansard_domain::seal::Private;
+use hansard_domain::setting::SettingEvent;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -288,6 +289,12 @@ impl FailedLogins {
                     let about = self.hash(entry.stream.key());
                     memory.by_network.forgive(network, about);
                 }
+            }
+            // What was guessed while nobody counted is not held against anybody.
+            Event::Setting(SettingEvent::SettingChanged { .. })
+                if entry.stream.key() == setting("By_Ip") =>
+            {
+                memory.by_network = Failures::default();
             }
             _ => {}
         }

@@ -31,6 +31,11 @@ pub enum HookError {
     Command(#[from] CommandError),
 }
 
+/// Refuses whom there is no webhook for, before anything of what it sends is looked at.
+pub fn check(commands: &Commands, id: &IntegrationId, token: &str) -> Result<(), HookError> {
+    open(&commands.model(), id, token).map(|_| ())
+}
+
 /// Posts what came in. A payload that says nothing is taken and posts nothing.
 pub async fn receive(
     commands: &Commands,
@@ -41,10 +46,7 @@ pub async fn receive(
     correlation: Option<&str>,
 ) -> Result<Vec<Posted>, HookError> {
     let model = commands.model();
-    let integration = known(&model, id, token).ok_or(HookError::Unknown)?;
-    if !integration.enabled {
-        return Err(HookError::Disabled);
-    }
+    let integration = open(&model, id, token)?;
     if payload.is_empty() {
         return Ok(Vec::new());
     }
@@ -68,8 +70,24 @@ pub async fn receive(
     Ok(post(commands, &caller, Post { channels, message }).await?)
 }
 
+fn open<'a>(
+    model: &'a WriteModel,
+    id: &IntegrationId,
+    token: &str,
+) -> Result<&'a Integration, HookError> {
+    let integration = known(model, id, token).ok_or(HookError::Unknown)?;
+    integration
+        .enabled
+        .then_some(integration)
+        .ok_or(HookError::Disabled)
+}
+
 /// The incoming webhook that an id and a token name together.
-fn known<'a>(model: &'a WriteModel, id: &IntegrationId, token: &str) -> Option<&'a Integration> {
+pub fn known<'a>(
+    model: &'a WriteModel,
+    id: &IntegrationId,
+    token: &str,
+) -> Option<&'a Integration> {
     let integration = &model.integration(id)?.state;
     let expected = integration.details.token.as_bytes();
     let same = bool::from(expected.ct_eq(token.as_bytes())) && !expected.is_empty();

@@ -165,7 +165,7 @@ pub(super) async fn prepare(
     if let Some(asked) = message.thread.take() {
         let (reply, room) = reply(commands, asked, &sender, message.shown).await?;
         thread = Some(reply);
-        message.room = room.or(message.room);
+        message.room = Some(room);
     }
     let Some(room) = message.room else {
         return Err(CommandError::plain(
@@ -390,30 +390,39 @@ fn shown_time(asked: Option<Timestamp>, now: Timestamp) -> Result<Option<Timesta
     Ok((off <= FORGIVEN).then_some(asked))
 }
 
-/// A reply's place: in the thread of the message it answers, and in that one's room. A thread has no
-/// threads.
+/// A reply's place: in the thread of the message it answers, and in that one's room, as in Rocket.Chat
+/// whatever room is asked for. A thread has no threads.
+///
+/// Other than in Rocket.Chat there has to be such a message: somebody could send it later, elsewhere, and
+/// the thread would lead from one room into another.
 async fn reply(
     commands: &Commands,
     asked: MessageId,
     sender: &UserId,
     shown: bool,
-) -> Result<(ThreadReply, Option<RoomId>), CommandError> {
+) -> Result<(ThreadReply, RoomId), CommandError> {
+    let missing = || {
+        CommandError::refused(
+            "error-invalid-message",
+            "There is no message of the id in tmid to reply to",
+        )
+    };
     let mut parent = asked;
-    let mut message = commands.message(&parent).await?;
-    if let Some(thread) = message.as_ref().and_then(|found| found.thread.clone()) {
+    let mut message = commands.message(&parent).await?.ok_or_else(missing)?;
+    if let Some(thread) = message.thread.clone() {
         parent = thread.parent;
-        message = commands.message(&parent).await?;
+        message = commands.message(&parent).await?.ok_or_else(missing)?;
     }
     let mut followers = Vec::new();
-    // Nobody follows what is not there, or no more.
-    if let Some(head) = message.as_ref().filter(|head| head.stands()) {
+    // Nobody follows what is there no more.
+    if message.stands() {
         followers.push(sender.clone());
         // Its author follows from the start, and may have stopped.
-        if !head.stopped.contains(&head.sender) {
-            followers.push(head.sender.clone());
+        if !message.stopped.contains(&message.sender) {
+            followers.push(message.sender.clone());
         }
     }
-    let room = message.map(|message| message.room.clone());
+    let room = message.room.clone();
     let reply = ThreadReply {
         parent,
         shown,

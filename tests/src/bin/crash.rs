@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
         seed: cli.seed,
     };
     let limit = Duration::from_secs(cli.give_up_after);
-    match tokio::time::timeout(limit, crash.run()).await {
+    match tokio::time::timeout(limit, Box::pin(crash.run())).await {
         Ok(Ok(report)) => {
             println!("{report}");
             ExitCode::SUCCESS

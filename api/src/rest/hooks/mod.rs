@@ -6,7 +6,7 @@
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::header;
 use hansard_commands::error::{CommandError, FIELD_TOO_LARGE};
-use hansard_commands::integration::incoming::{HookError, receive};
+use hansard_commands::integration::incoming::{HookError, check, receive};
 use hansard_domain::free::{self, Unreadable};
 use hansard_domain::id::IntegrationId;
 use serde_json::{Map, Value};
@@ -106,6 +106,8 @@ async fn get_hook_of_user(
 }
 
 async fn take(app: &App, integration: &str, token: &str, request: Request) -> Answer<Nothing> {
+    let integration = IntegrationId::new(integration);
+    check(&app.commands, &integration, token)?;
     let (mut parts, body) = request.into_parts();
     let asking = MaybeCaller::from_request_parts(&mut parts, app).await?;
     let form = parts
@@ -117,7 +119,7 @@ async fn take(app: &App, integration: &str, token: &str, request: Request) -> An
     let payload = read(&bytes, form)?;
     receive(
         &app.commands,
-        &IntegrationId::new(integration),
+        &integration,
         token,
         &payload,
         asking.origin.clone(),

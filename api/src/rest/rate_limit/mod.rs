@@ -9,7 +9,7 @@
 //! | --- | --- | --- | --- |
 //! | `/api/v1/…` | each endpoint and method | `API_Enable_Rate_Limiter_Limit_Calls_Default` | 10 |
 //! | `/api/v1/users.register` | | `Rate_Limiter_Limit_RegisterUser` | 1 |
-//! | `/hooks/…` | each webhook | `API_Enable_Rate_Limiter_Limit_Calls_Default` | 10 |
+//! | `/hooks/…` | each webhook that there is | `API_Enable_Rate_Limiter_Limit_Calls_Default` | 10 |
 //! | `/api/hansard/v1/…` | each endpoint and method | `Hansard_Rate_Limiter_Limit_Calls` | 120 |
 //! | pages, metrics, paths that there are not, everything else | all together | `Hansard_Rate_Limiter_Limit_Calls_Other` | 600 |
 //! | `/health`, `/ready` | not at all: who asks for them takes a node out of service | | |
@@ -25,12 +25,14 @@ mod windows;
 
 use std::hash::{BuildHasher, RandomState};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hansard_commands::integration::incoming;
 use hansard_commands::model::WriteModel;
-use hansard_domain::id::Timestamp;
+use hansard_domain::id::{IntegrationId, Timestamp};
 
 use self::windows::{Counted, Limit, Windows};
 use super::caller::{client_address, session};
@@ -75,9 +77,14 @@ impl RateLimiter {
 }
 
 /// The layer that counts and refuses.
-pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn limit(
+    State(app): State<App>,
+    parameters: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+    next: Next,
+) -> Response {
     let now = app.commands.clock().now();
-    let Some((limit, counted)) = counted(&app, &request, now) else {
+    let Some((limit, counted)) = counted(&app, &request, parameters.ok().as_ref(), now) else {
         return next.run(request).await;
     };
     let mut response = if counted.allowed {
@@ -91,13 +98,19 @@ pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Resp
 }
 
 /// Counts a request, unless it is not limited.
-fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Counted)> {
+fn counted(
+    app: &App,
+    request: &Request,
+    parameters: Option<&RawPathParams>,
+    now: Timestamp,
+) -> Option<(Limit, Counted)> {
     let model = app.commands.model();
     if !is_on(&model) {
         return None;
     }
     let route = request.extensions().get::<MatchedPath>();
-    let class = class(route.map(MatchedPath::as_str), request.uri().path())?;
+    let hook = parameters.and_then(|parameters| webhook(&model, parameters));
+    let class = class(route.map(MatchedPath::as_str), hook)?;
     let limit = Limit {
         calls: model.number(class.calls),
         millis: model.number(MILLIS),
@@ -129,8 +142,17 @@ fn is_on(model: &WriteModel) -> bool {
         && (!cfg!(debug_assertions) || model.flag("API_Enable_Rate_Limiter_Dev"))
 }
 
-/// What a request for a path is counted as, by the route that it takes; `None` if it is not counted.
-fn class<'a>(route: Option<&'a str>, path: &'a str) -> Option<Class<'a>> {
+/// The id of the webhook that is asked for, if there is one and the token is right. Its path can be
+/// written in many ways.
+fn webhook<'a>(model: &WriteModel, parameters: &'a RawPathParams) -> Option<&'a str> {
+    let named = |wanted: &str| parameters.iter().find(|(name, _)| *name == wanted);
+    let ((_, id), (_, token)) = (named("integration")?, named("token")?);
+    incoming::known(model, &IntegrationId::new(id), token).map(|_| id)
+}
+
+/// What a request is counted as, by the route that it takes and the webhook that it is for; `None` if it
+/// is not counted.
+fn class<'a>(route: Option<&'a str>, hook: Option<&'a str>) -> Option<Class<'a>> {
     let route = route.unwrap_or_default();
     if matches!(route, "/health" | "/ready") {
         return None;
@@ -147,9 +169,9 @@ fn class<'a>(route: Option<&'a str>, path: &'a str) -> Option<Class<'a>> {
             calls: CALLS,
             bypassed: true,
         }
-    } else if route.starts_with("/hooks/") {
+    } else if let Some(hook) = hook {
         Class {
-            what: path,
+            what: hook,
             calls: CALLS,
             bypassed: false,
         }
@@ -181,36 +203,34 @@ mod tests {
 
     use super::*;
 
-    fn counted_as<'a>(route: Option<&'a str>, path: &'a str) -> Option<(&'a str, &'static str)> {
-        class(route, path).map(|class| (class.what, class.calls))
+    fn counted_as(route: Option<&str>) -> Option<(&str, &'static str)> {
+        class(route, None).map(|class| (class.what, class.calls))
     }
 
     #[test]
     fn everything_is_counted_but_probes() {
         let endpoint = "/api/v1/channels.info";
-        assert_eq!(
-            counted_as(Some(endpoint), endpoint),
-            Some((endpoint, CALLS))
-        );
-        let hook = ("/hooks/{integration}/{token}", "/hooks/one/secret");
-        assert_eq!(counted_as(Some(hook.0), hook.1), Some((hook.1, CALLS)));
+        assert_eq!(counted_as(Some(endpoint)), Some((endpoint, CALLS)));
         let other = Some(("", "Hansard_Rate_Limiter_Limit_Calls_Other"));
-        assert_eq!(counted_as(None, "/one"), other);
-        assert_eq!(counted_as(None, "/api/v1/another"), other);
-        assert_eq!(counted_as(Some("/metrics"), "/metrics"), other);
-        assert_eq!(counted_as(Some("/health"), "/health"), None);
+        let hook = "/hooks/{integration}/{token}";
+        assert_eq!(class(Some(hook), Some("one")).unwrap().what, "one");
+        assert_eq!(counted_as(Some(hook)), other);
+        assert_eq!(counted_as(None), other);
+        assert_eq!(counted_as(Some("/metrics")), other);
+        assert_eq!(counted_as(Some("/health")), None);
     }
 
     #[test]
     fn every_limit_is_a_setting() {
-        for path in [
-            "/api/v1/me",
-            "/api/v1/users.register",
-            "/hooks/a/b",
-            "/api/hansard/v1/audit",
-            "/",
+        for (route, hook) in [
+            ("/api/v1/me", None),
+            ("/api/v1/users.register", None),
+            ("/hooks/{integration}/{token}", Some("a")),
+            ("/hooks/{integration}/{token}", None),
+            ("/api/hansard/v1/audit", None),
+            ("/", None),
         ] {
-            let calls = class(Some(path), path).unwrap().calls;
+            let calls = class(Some(route), hook).unwrap().calls;
             assert!(definition(calls).is_some(), "{calls}");
         }
         assert!(definition(MILLIS).is_some());

@@ -11,10 +11,18 @@ use super::{Found, Messages, Order, Slice, count};
 use crate::sql;
 use crate::view::ViewError;
 
-/// The replies of the thread `$2` between two times.
+/// The messages of the thread `$2` that are in the room of its head. Old logs may have others: who
+/// may see the one room may not see the other.
+macro_rules! in_thread {
+    () => {
+        "FROM message m WHERE m.thread = $2 AND m.room = (SELECT room FROM message WHERE id = $2)"
+    };
+}
+
+/// Those between two times.
 macro_rules! replies {
     () => {
-        "FROM message m WHERE m.thread = $2 AND m.at >= $3 AND m.at <= $4"
+        concat!(in_thread!(), " AND m.at >= $3 AND m.at <= $4")
     };
 }
 
@@ -42,7 +50,7 @@ const THREAD_UPDATED: ByTime = by_time!(
     oldest first,
     "$4",
     "$5",
-    "FROM message m WHERE m.thread = $2 AND m.updated > $3"
+    concat!(in_thread!(), " AND m.updated > $3")
 );
 
 const THREADS_UPDATED: ByTime = by_time!(
