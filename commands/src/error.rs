@@ -209,6 +209,7 @@ impl From<MessageError> for CommandError {
             MessageError::Pinned => Self::refused("error-pinning-message", reason),
             MessageError::NotPinned => Self::refused("error-unpinning-message", reason),
             MessageError::TooManyReactions => limit::REACTIONS.exceeded().into(),
+            MessageError::ChangedTooMuch => Self::refused("error-message-changed-too-much", reason),
             MessageError::System => {
                 Self::refused("error-action-not-allowed", "Message editing not allowed")
             }

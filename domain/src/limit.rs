@@ -237,7 +237,13 @@ table! {
     MENTIONS = Limit::entries("mentions", 200, OWN);
     /// Rooms and people that one post goes to.
     CHANNELS = Limit::entries("channel", 100, OWN);
+    /// All copies together of what is posted to several.
+    POSTED = Limit::bytes("channel", 1024 * 1024, OWN);
     REACTION = Limit::characters("emoji", 100, OWN);
+    /// Edits, marks and reports of a message; it takes no more than can be read again for each.
+    CHANGES = Limit::entries("changes", 20_000, OWN);
+    /// All edits and reports of a message together.
+    EDITS = Limit::bytes("edits", 4 * 1024 * 1024, OWN);
     /// Different reactions on a message.
     REACTIONS = Limit::entries("reactions", 50, "Slack, reactions.add");
     REPORT = Limit::characters("description", 2_000, OWN);

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
-use crate::limit;
 use crate::seal::{Confidential, Part, Private};
 use crate::vault::KeyId;
+use crate::{free, limit};
 
 /// What is confidential in a message; sealed under the message's key.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -261,6 +261,8 @@ pub enum MessageError {
     System,
     #[error("the message has as many different reactions as it takes")]
     TooManyReactions,
+    #[error("the message was changed as much as a message can be; send a new one")]
+    ChangedTooMuch,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -285,6 +287,10 @@ pub struct Message {
     pub followers: OrdSet<UserId>,
     /// Those who stopped to follow it.
     pub stopped: OrdSet<UserId>,
+    /// How often it was changed in whatever way, and how many bytes its edits have. All of that is read
+    /// before it is changed again.
+    pub changes: usize,
+    pub edited: usize,
 }
 
 impl Message {
@@ -308,6 +314,14 @@ impl Message {
         different < limit::REACTIONS.most
     }
 
+    /// Whether there is room for another change, with so many bytes of a new text. What can be done once
+    /// only, or takes something back, needs none.
+    fn check_changes(&self, bytes: usize) -> Result<(), MessageError> {
+        let fits = self.changes < limit::CHANGES.most
+            && self.edited.saturating_add(bytes) <= limit::EDITS.most;
+        fits.then_some(()).ok_or(MessageError::ChangedTooMuch)
+    }
+
     fn decide(&self, command: MessageCommand) -> Result<Option<MessageEvent>, MessageError> {
         use MessageCommand as C;
         use MessageEvent as E;
@@ -326,6 +340,7 @@ impl Message {
                 content,
                 at,
             } => {
+                self.check_changes(free::size(&content))?;
                 let content = Private::new(self.key, content);
                 E::MessageEdited {
                     room,
@@ -366,35 +381,54 @@ impl Message {
                     (false, _) if !self.takes_reaction(&reaction) => {
                         return Err(MessageError::TooManyReactions);
                     }
-                    (false, _) => E::ReactionAdded {
-                        room,
-                        user,
-                        reaction,
-                    },
+                    (false, _) => {
+                        self.check_changes(0)?;
+                        E::ReactionAdded {
+                            room,
+                            user,
+                            reaction,
+                        }
+                    }
                 }
             }
             C::Pin { .. } if self.pinned => return Err(MessageError::Pinned),
-            C::Pin { by, at } => E::MessagePinned { room, by, at },
+            C::Pin { by, at } => {
+                self.check_changes(0)?;
+                E::MessagePinned { room, by, at }
+            }
             C::Unpin { .. } if !self.pinned => return Err(MessageError::NotPinned),
             C::Unpin { by } => E::MessageUnpinned { room, by },
             C::Star { user, star } if self.starred.contains(&user) == star => {
                 return Ok(None);
             }
-            C::Star { user, star: true } => E::MessageStarred { room, user },
+            C::Star { user, star: true } => {
+                self.check_changes(0)?;
+                E::MessageStarred { room, user }
+            }
             C::Star { user, star: false } => E::MessageUnstarred { room, user },
             C::Follow { user, follow: true } if self.followers.contains(&user) => return Ok(None),
-            C::Follow { user, follow: true } => E::ThreadFollowed { room, user },
+            C::Follow { user, follow: true } => {
+                self.check_changes(0)?;
+                E::ThreadFollowed { room, user }
+            }
             // Also for those who are not known to follow: replies make followers, and stand in
             // streams of their own.
             C::Follow {
                 user,
                 follow: false,
+            } if self.stopped.contains(&user) => return Ok(None),
+            C::Follow {
+                user,
+                follow: false,
             } => E::ThreadUnfollowed { room, user },
-            C::Report { by, reason } => E::MessageReported {
-                room,
-                by,
-                reason: Private::new(self.key, reason),
-            },
+            C::Report { by, reason } => {
+                self.check_changes(reason.len())?;
+                E::MessageReported {
+                    room,
+                    by,
+                    reason: Private::new(self.key, reason),
+                }
+            }
         };
         Ok(Some(event))
     }
@@ -420,6 +454,7 @@ impl Aggregate for Message {
     }
 
     fn apply(&mut self, event: MessageEvent) {
+        self.changes += 1;
         match event {
             MessageEvent::MessageSent { sent, content } => {
                 self.key = content.key();
@@ -440,6 +475,7 @@ impl Aggregate for Message {
             } => {
                 self.mentions = mentions;
                 self.content = content.into_value().unwrap_or_default();
+                self.edited += free::size(&self.content);
             }
             MessageEvent::MessageDeleted { show_deleted, .. } => {
                 self.deleted = true;
@@ -467,7 +503,9 @@ impl Aggregate for Message {
                 self.followers.remove(&user);
                 self.stopped.insert(user);
             }
-            MessageEvent::MessageReported { .. } => {}
+            MessageEvent::MessageReported { reason, .. } => {
+                self.edited += reason.value().map_or(0, String::len);
+            }
         }
     }
 }
@@ -718,6 +756,41 @@ mod tests {
             .when_async(react(None))
             .await
             .then_expect_events(vec![reacted()]);
+    }
+
+    #[tokio::test]
+    async fn a_message_is_changed_as_much_as_can_be_read_again_and_deleted_always() {
+        let text = "x".repeat(limit::MESSAGE.most);
+        let edited = MessageEvent::MessageEdited {
+            room: "GENERAL".into(),
+            editor: "mary".into(),
+            mentions: Mentions::default(),
+            content: Private::new(KEY, content(&text)),
+            at: Timestamp(6),
+        };
+        let edits = limit::EDITS.most / limit::MESSAGE.most;
+        let (room, user) = (RoomId::new("GENERAL"), UserId::new("paul"));
+        let marks = (0..limit::CHANGES.most).map(|number| {
+            let (room, user) = (room.clone(), user.clone());
+            if number % 2 == 0 {
+                MessageEvent::MessageStarred { room, user }
+            } else {
+                MessageEvent::MessageUnstarred { room, user }
+            }
+        });
+        for full in [vec![edited; edits], marks.collect()] {
+            let full: Vec<_> = std::iter::once(sent()).chain(full).collect();
+            message()
+                .given(full.clone())
+                .when_async(edit())
+                .await
+                .then_expect_error(MessageError::ChangedTooMuch);
+            message()
+                .given(full)
+                .when_async(delete(true))
+                .await
+                .then_expect_events(vec![deleted(None)]);
+        }
     }
 
     #[tokio::test]

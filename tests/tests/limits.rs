@@ -578,6 +578,26 @@ async fn a_message_is_bounded_with_all_that_belongs_to_it() {
 }
 
 #[tokio::test]
+async fn a_post_is_bounded_with_all_its_copies() {
+    let world = World::start().await;
+    let mut rooms = Vec::new();
+    for number in 0..10 {
+        rooms.push(world.admin.channel(&format!("room{number}")).await);
+    }
+    let before = world.head().await;
+    let attachments = json!([{ "text": "x".repeat(150 * 1024) }]);
+    let post = async |rooms: &[String]| {
+        let body = json!({ "channel": rooms, "text": "m", "attachments": attachments });
+        world.admin.post("chat.postMessage", body).await
+    };
+    let refused = post(&rooms).await;
+    let error = refused.body["error"].as_str().unwrap_or_default();
+    assert!(error.contains("at most 6 channels"), "{}", refused.body);
+    assert_eq!(world.recorded_after(before).await, [""; 0]);
+    post(&rooms[..6]).await.expect_ok();
+}
+
+#[tokio::test]
 async fn what_requests_add_up_to_is_bounded_too() {
     let world = World::start().await;
     let refused_at_last = async |operation: &str, body: &dyn Fn(usize) -> Value| {

@@ -4,7 +4,7 @@ use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::limit;
 use hansard_domain::room::RoomKind;
 
-use super::send::{Outgoing, Said, check_room, deliver, prepare};
+use super::send::{Outgoing, SIZE_EXCEEDED, Said, check_room, deliver, prepare};
 use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
@@ -45,6 +45,14 @@ pub async fn post(
 ) -> Result<Vec<Posted>, CommandError> {
     limit::CHANNELS.check_count(post.channels.len())?;
     post.message.check_size(&commands.model())?;
+    let bytes = post.message.bytes();
+    if bytes.saturating_mul(post.channels.len()) > limit::POSTED.most {
+        let most = (limit::POSTED.most / bytes).max(1);
+        return Err(CommandError::refused(
+            SIZE_EXCEEDED,
+            format!("A message of {bytes} bytes can be posted to at most {most} channels at once"),
+        ));
+    }
     let mut posted: Vec<Posted> = Vec::new();
     for channel in post.channels {
         if posted.iter().any(|earlier| earlier.channel == channel) {

@@ -22,7 +22,7 @@ use crate::model::{Versioned, WriteModel};
 const TOLERATED: Duration = Duration::from_secs(60);
 const FORGIVEN: Duration = Duration::from_secs(10);
 
-const SIZE_EXCEEDED: &str = "error-message-size-exceeded";
+pub(super) const SIZE_EXCEEDED: &str = "error-message-size-exceeded";
 
 /// A message on its way into a room.
 #[derive(Debug, Clone)]
@@ -81,8 +81,13 @@ impl Outgoing {
     pub(super) fn check_size(&self, model: &WriteModel) -> Result<(), CommandError> {
         self.check_fields()?;
         check_size(model, &self.text)?;
+        check_bytes(self.bytes())
+    }
+
+    /// How large it is.
+    pub(super) fn bytes(&self) -> usize {
         let free = free::size(&self.attachments) + free::size(&self.blocks);
-        check_bytes(self.text.len() + free + free::size(&self.custom_fields))
+        self.text.len() + free + free::size(&self.custom_fields)
     }
 
     fn check_fields(&self) -> Result<(), OutOfBounds> {
