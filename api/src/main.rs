@@ -8,6 +8,7 @@ mod erasure;
 mod export;
 mod greeting;
 mod http_in;
+mod lacking;
 mod leading;
 mod logging;
 mod openapi;

@@ -38,7 +38,7 @@ use crate::rest::rate_limit::crowd::Crowd;
 use crate::rest::rooms::index::Index;
 use crate::views::Views;
 use crate::workspace::Workspace;
-use crate::{operation, rest};
+use crate::{lacking, operation, rest};
 
 /// How often a node looks whether another one has founded the workspace.
 const FOUNDING: Duration = Duration::from_millis(50);
@@ -88,6 +88,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         tokio::spawn(async move { failed_logins.follow(&journal, &model, now).await })
     };
 
+    let recording = tokio::spawn(lacking::record(projector.clone(), running.commands.clone()));
     let greeting = Greeting::new(&config, door.listeners.addresses(), workspace.data.path());
     let greeting = tokio::spawn(greet(
         greeting,
@@ -128,6 +129,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
 
     greeting.abort();
     upkeep.abort();
+    recording.abort();
     counting.abort();
     warming.abort();
     running.stop(leading).await;

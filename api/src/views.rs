@@ -76,6 +76,16 @@ impl Views {
         })
     }
 
+    /// The views that answer without events which they could not take in.
+    pub fn incomplete(&self) -> Vec<&'static str> {
+        let views = self.projector.views();
+        views
+            .into_iter()
+            .filter(|view| view.set_aside > 0)
+            .map(|view| view.name)
+            .collect()
+    }
+
     /// The views that can't answer yet.
     pub fn building(&self) -> Vec<&'static str> {
         let views = self.projector.views();

@@ -1,4 +1,4 @@
-//! Refusals and looks that belong on the record although they changed nothing.
+//! Refusals, looks and faults of views that belong on the record although they changed nothing.
 //!
 //! Each stands in a stream of its own, as its only event.
 
@@ -43,6 +43,20 @@ pub enum AuditEvent {
         /// How many rooms or messages were shown.
         shown: u64,
     },
+    /// A view lacks events that it could not take in.
+    EventsSetAside {
+        view: String,
+        /// Of the view's tables; a rebuild makes the next one, and tries the events again.
+        generation: u64,
+        /// How many events it lacks by now.
+        events: u64,
+        /// The position of the latest of them.
+        position: u64,
+        /// What that one is, by the event's name.
+        event: String,
+        /// Why it could not be taken in.
+        reason: String,
+    },
     /// Somebody looked at the audit or at the log.
     RecordInspected {
         /// `audit`, `events`, `stream`.
@@ -84,7 +98,9 @@ impl Confidential for AuditEvent {
         match self {
             Self::UnknownLoginFailed { name } => visit(name),
             Self::RecordInspected { filter, .. } => visit(filter),
-            Self::CommandDenied { .. } | Self::RoomsInspected { .. } => {}
+            Self::CommandDenied { .. }
+            | Self::RoomsInspected { .. }
+            | Self::EventsSetAside { .. } => {}
         }
     }
 }

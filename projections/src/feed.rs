@@ -202,6 +202,7 @@ impl Feed {
             generation.position(),
             farewells,
         )?;
+        self.store.lacks(generation.set_aside(), true);
         self.store.place(generation.position());
         Ok(Some(generation))
     }
@@ -264,6 +265,7 @@ impl Feed {
             Some(generation) => {
                 let view = self.view.name().to_owned();
                 self.serve(Namespace { view, generation }, applied, farewells)?;
+                self.store.lacks(announced.set_aside, false);
                 if announcement.term == self.term {
                     self.store.advance(applied);
                 } else {
@@ -373,6 +375,7 @@ impl Feed {
 
     fn publish(&self, generation: &Generation) {
         let position = generation.position();
+        self.store.lacks(generation.set_aside(), true);
         self.store.advance(position);
         self.scrubbed.send_if_modified(|scrubbed| {
             let further = *scrubbed < generation.scrubbed();
@@ -387,6 +390,8 @@ impl Feed {
         let lag = self.journal.head().0.saturating_sub(position.0);
         metrics::gauge!("hansard_view_position", "view" => name).set(position.0 as f64);
         metrics::gauge!("hansard_view_lag", "view" => name).set(lag as f64);
+        metrics::gauge!("hansard_view_set_aside", "view" => name)
+            .set(self.store.lacking().borrow().events as f64);
     }
 
     /// Swaps the tables that serve. What serves afterwards is what did before where that fails.

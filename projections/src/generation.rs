@@ -1,7 +1,9 @@
 //! A generation of a view: its tables, and the checkpoint that says what is in them.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use hansard_domain::account::AccountEvent;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::integration::IntegrationEvent;
@@ -12,6 +14,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::engine::{Engine, Namespace, Purpose};
+use crate::set_aside::{self, Known};
 use crate::sql::{self, Dialect};
 use crate::view::{View, ViewError};
 
@@ -22,7 +25,9 @@ const CHECKPOINT: &str = "CREATE TABLE checkpoint (
     made_by text NOT NULL,
     position bigint NOT NULL,
     -- The term of the node that may write; see `engine::postgres`.
-    term bigint NOT NULL DEFAULT 0
+    term bigint NOT NULL DEFAULT 0,
+    -- The position at which a rebuild had made the tables.
+    finished bigint NOT NULL DEFAULT 0
 )";
 
 /// How many events that do not concern the view may pass before the checkpoint is moved for their
@@ -37,6 +42,11 @@ pub struct Generation {
     tables: AnyConnection,
     /// In which these tables were opened; another node's fails what this one writes.
     term: Option<i64>,
+    /// A transaction that fails leaves nothing behind.
+    undoes: bool,
+    set_aside: Known,
+    /// It is complete, and what it holds was in sight of readers or will be.
+    finished: bool,
     position: Position,
     /// The position in the checkpoint; behind `position` by events that changed nothing.
     saved: Position,
@@ -67,6 +77,7 @@ impl Generation {
         let term = engine.term();
         for schema in [
             dialect.adapt(CHECKPOINT),
+            dialect.adapt(set_aside::TABLE),
             dialect.adapt(view.schema()),
             view.own_schema(dialect).into(),
         ] {
@@ -88,6 +99,9 @@ impl Generation {
             namespace,
             tables,
             term,
+            undoes: dialect == Dialect::Postgres,
+            set_aside: Known::default(),
+            finished: false,
             position: Position::START,
             saved: Position::START,
             unscrubbed: false,
@@ -95,6 +109,18 @@ impl Generation {
             beside: None,
             scrubbed: Position::START,
         })
+    }
+
+    /// Begins to build anew, with transactions that can be undone: so it is found out which event it is
+    /// that can't be taken in.
+    pub async fn begin_again(self) -> Result<Self, ViewError> {
+        let (engine, view) = (self.engine.clone(), self.view.clone());
+        let number = self.namespace.generation;
+        self.discard().await?;
+        let mut again = Self::create(&engine, view, number).await?;
+        engine.undo(&mut again.tables).await?;
+        again.undoes = true;
+        Ok(again)
     }
 
     /// Opens tables that are complete; `None` if another version of the view made them.
@@ -119,7 +145,7 @@ impl Generation {
                 return Err(ViewError::Elsewhere);
             }
         }
-        let checkpoint = sql::query("SELECT version, made_by, position FROM checkpoint")
+        let checkpoint = sql::query("SELECT * FROM checkpoint")
             .fetch_one(&mut tables)
             .await?;
         let position = Position(checkpoint.try_get::<i64, _>("position")? as u64);
@@ -129,12 +155,17 @@ impl Generation {
             tables.close().await?;
             return Ok(None);
         }
+        let finished = Position(checkpoint.try_get::<i64, _>("finished")? as u64);
+        let set_aside = Known::of(&mut tables, finished).await?;
         Ok(Some(Self {
             view,
             engine: engine.clone(),
             namespace,
             tables,
             term,
+            undoes: true,
+            set_aside,
+            finished: true,
             position,
             saved: position,
             // Whether the process that erased something lived to scrub it is not known.
@@ -163,16 +194,80 @@ impl Generation {
 
     /// Everything that was erased up to here is gone.
     pub fn scrubbed(&self) -> Position {
-        if self.unscrubbed() {
+        let scrubbed = if self.unscrubbed() {
             self.scrubbed
         } else {
             self.position
+        };
+        match self.set_aside.erasing {
+            Some(erasing) => scrubbed.min(Position(erasing.0 - 1)),
+            None => scrubbed,
         }
     }
 
-    /// Changes the tables and the checkpoint together. After an error nothing is changed in tables
-    /// that have been [finished](Self::finish); others have to be discarded.
+    /// How many events could not be taken in.
+    pub fn set_aside(&self) -> u64 {
+        self.set_aside.count
+    }
+
+    /// Whether a batch that failed leaves nothing behind; if not, the tables have to be discarded.
+    pub fn undoes(&self) -> bool {
+        self.undoes
+    }
+
+    /// Changes the tables and the checkpoint together. An event that can't be taken in is set aside,
+    /// where what failed can be undone. After an error nothing is changed in tables that can undo.
     pub async fn apply(&mut self, entries: &[Arc<Entry>]) -> Result<(), ViewError> {
+        match self.take(entries).await {
+            Err(error) if self.undoes && error.lies_in_an_event() => self.sift(entries).await,
+            outcome => outcome,
+        }
+    }
+
+    /// Takes in all but those that can't be: halves what fails until the event is found, each part in
+    /// a transaction of its own.
+    async fn sift(&mut self, entries: &[Arc<Entry>]) -> Result<(), ViewError> {
+        let mut parts = vec![entries];
+        while let Some(part) = parts.pop() {
+            match self.take(part).await {
+                Ok(()) => {}
+                Err(error) if error.lies_in_an_event() => match part {
+                    [entry] => self.leave_out(entry, &error).await?,
+                    _ => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                    }
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn leave_out(&mut self, entry: &Entry, reason: &ViewError) -> Result<(), ViewError> {
+        let name = self.view.name();
+        let erases = erases(&entry.event);
+        let mut transaction = self.tables.begin().await?;
+        set_aside::enter(&mut transaction, entry, reason, erases).await?;
+        move_checkpoint(&mut transaction, self.term, self.saved, entry.position).await?;
+        transaction.commit().await?;
+        tracing::error!(
+            view = name,
+            position = entry.position.0,
+            event = entry.event.kind(),
+            %reason,
+            "a view can't take an event in, and goes on without it"
+        );
+        self.position = entry.position;
+        self.saved = entry.position;
+        self.set_aside.count += 1;
+        if erases && self.finished {
+            self.set_aside.erasing.get_or_insert(entry.position);
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, entries: &[Arc<Entry>]) -> Result<(), ViewError> {
         let Some(last) = entries.last().map(|entry| entry.position) else {
             return Ok(());
         };
@@ -187,7 +282,11 @@ impl Generation {
         }
         let mut transaction = self.tables.begin().await?;
         if !concerning.is_empty() {
-            self.view.apply(&mut transaction, &concerning).await?;
+            // What it had in hand is dropped, and the transaction is undone.
+            AssertUnwindSafe(self.view.apply(&mut transaction, &concerning))
+                .catch_unwind()
+                .await
+                .unwrap_or(Err(ViewError::Panicked))?;
         }
         move_checkpoint(&mut transaction, self.term, self.saved, last).await?;
         transaction.commit().await?;
@@ -202,11 +301,17 @@ impl Generation {
         self.tables
             .execute(sqlx::raw_sql(self.view.indexes()))
             .await?;
+        sql::query("UPDATE checkpoint SET finished = $1")
+            .bind(self.position.0 as i64)
+            .execute(&mut self.tables)
+            .await?;
         self.engine
             .settle(&mut self.tables, &self.namespace)
             .await?;
         // Built without a write-ahead log: there is nothing to scrub.
         self.unscrubbed = false;
+        self.undoes = true;
+        self.finished = true;
         Ok(())
     }
 
@@ -303,7 +408,8 @@ async fn move_checkpoint(
 
 fn made_by(view: &dyn View, dialect: Dialect) -> String {
     let own = view.own_schema(dialect);
-    format!("{}{own}\n{}", view.schema(), view.indexes())
+    let (schema, indexes) = (view.schema(), view.indexes());
+    format!("{}\n{schema}{own}\n{indexes}", set_aside::TABLE)
 }
 
 /// Whether an event takes out of the record what stood in it in the clear.

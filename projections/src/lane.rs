@@ -65,6 +65,7 @@ impl Lane {
             generation: self.store.is_serving().then(|| self.store.generation()),
             applied: self.store.applied().0,
             scrubbed: self.scrubbed.borrow().0,
+            set_aside: self.store.lacking().borrow().events,
             building: self.told.borrow().map(|progress| progress.position.0),
         }
     }

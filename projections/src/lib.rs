@@ -30,6 +30,7 @@ pub mod retention;
 pub mod rooms;
 pub mod rows;
 pub mod search;
+mod set_aside;
 pub mod sql;
 pub mod statistics;
 pub mod store;
@@ -42,5 +43,6 @@ pub mod view;
 
 pub use engine::Location;
 pub use projector::{Projector, ViewState};
-pub use store::{Reading, Store};
+pub use set_aside::SetAside;
+pub use store::{Lacking, Reading, Store};
 pub use view::{View, ViewError};

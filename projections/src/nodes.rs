@@ -85,6 +85,9 @@ pub struct Announced {
     pub applied: u64,
     /// Up to here everything that was erased is gone.
     pub scrubbed: u64,
+    /// How many events are not in the tables that serve because they could not be taken in.
+    #[serde(default)]
+    pub set_aside: u64,
     /// How far a generation is that is being built.
     pub building: Option<u64>,
 }

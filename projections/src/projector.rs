@@ -18,7 +18,8 @@ use crate::lane::{Lane, Lanes};
 use crate::nodes::{Duty, Nodes};
 use crate::rebuild::{Progress, Told};
 use crate::rebuilder::{NO_TERM, Rebuilder, Request, remove_others, term};
-use crate::store::Store;
+use crate::set_aside::{self, SetAside};
+use crate::store::{Lacking, Store};
 use crate::view::{View, ViewError};
 
 /// How long the node that feeds the views is given to take a rebuild on: a few seconds more than
@@ -51,6 +52,9 @@ pub struct ViewState {
     pub position: Position,
     /// Events that are committed and not in the tables.
     pub lag: u64,
+    /// Events up to `position` that are not in the tables because they could not be taken in; see
+    /// [`Projector::set_aside`].
+    pub set_aside: u64,
     /// The rebuild that is going on.
     pub rebuild: Option<Progress>,
 }
@@ -93,6 +97,7 @@ impl Projector {
                             generation.namespace().generation,
                             generation.position(),
                         );
+                        store.lacks(generation.set_aside(), true);
                     }
                     // The receiver is here.
                     None => drop(repairs.send(view.name())),
@@ -196,10 +201,23 @@ impl Projector {
                     serving: lane.store.is_serving(),
                     position,
                     lag: head.0.saturating_sub(position.0),
+                    set_aside: lane.store.lacking().borrow().events,
                     rebuild: lane.rebuild(duty),
                 }
             })
             .collect()
+    }
+
+    /// How much a view's tables lack, as it changes; see [`Self::set_aside`].
+    pub fn lacking(&self, view: &str) -> Result<watch::Receiver<Lacking>, ViewError> {
+        Ok(self.lane(view)?.store.lacking())
+    }
+
+    /// The events that a view's tables lack because they could not be taken in, `most` at most, the
+    /// latest first. A rebuild tries them again.
+    pub async fn set_aside(&self, view: &str, most: u32) -> Result<Vec<SetAside>, ViewError> {
+        let mut reading = self.lane(view)?.store.read().await?;
+        set_aside::list(&mut reading, most).await
     }
 
     /// Rebuilds views while they go on serving, and swaps them in; the journal is read once for all

@@ -126,7 +126,25 @@ async fn build(
     told: &Told,
     until: Option<Position>,
 ) -> Result<Generation, ViewError> {
-    match steps(journal, &mut generation, batches, told, until).await {
+    let mut outcome = steps(journal, &mut generation, batches, told, until).await;
+    if let Err(error) = &outcome
+        && error.lies_in_an_event()
+        && !generation.undoes()
+    {
+        tracing::warn!(view = generation.view(), %error, "a rebuild met an event that it can't take in; it begins again, to find it and leave it out");
+        told.send_modify(|progress| {
+            if let Some(progress) = progress {
+                progress.position = Position::START;
+            }
+        });
+        generation = generation.begin_again().await?;
+        let (queue, batches) = mpsc::channel(WAITING);
+        (outcome, ()) = tokio::join!(
+            steps(journal, &mut generation, batches, told, until),
+            read(journal, vec![queue], until)
+        );
+    }
+    match outcome {
         Ok(()) => Ok(generation),
         Err(error) => {
             generation.discard().await?;

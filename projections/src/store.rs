@@ -34,8 +34,21 @@ struct Shared {
     wanted: watch::Sender<Position>,
     /// Whether there have ever been tables to answer from.
     served: watch::Sender<bool>,
+    /// How many events are not in the tables because they could not be taken in.
+    set_aside: watch::Sender<Lacking>,
     /// Told when something changed that other nodes have to hear of.
     news: Arc<Notify>,
+}
+
+/// What a view's tables lack because it could not be taken in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lacking {
+    /// Counts how often the view was built.
+    pub generation: u64,
+    /// How many events.
+    pub events: u64,
+    /// Whether it is this node that feeds the view.
+    pub fed_here: bool,
 }
 
 /// A connection to a view's tables, and how far they are behind.
@@ -64,6 +77,7 @@ impl Store {
                 applied: watch::Sender::new(Position::START),
                 wanted: watch::Sender::new(Position::START),
                 served: watch::Sender::new(false),
+                set_aside: watch::Sender::default(),
                 news,
             }),
         }
@@ -151,6 +165,28 @@ impl Store {
         self.shared.generation.load(Ordering::Relaxed)
     }
 
+    /// What the tables that answer lack.
+    pub(crate) fn lacking(&self) -> watch::Receiver<Lacking> {
+        self.shared.set_aside.subscribe()
+    }
+
+    /// Says how many events the tables that answer lack, and whether this node feeds them.
+    pub(crate) fn lacks(&self, events: u64, fed_here: bool) {
+        let lacking = Lacking {
+            generation: self.generation(),
+            events,
+            fed_here,
+        };
+        let changed = self.shared.set_aside.send_if_modified(|before| {
+            let changed = *before != lacking;
+            *before = lacking;
+            changed
+        });
+        if changed {
+            self.shared.news.notify_one();
+        }
+    }
+
     fn serves(&self, pool: &Arc<AnyPool>) -> bool {
         self.shared
             .serving
@@ -176,6 +212,7 @@ impl Store {
     /// Answers no more until [`Self::serve`].
     pub(crate) fn withdraw(&self) -> Option<Arc<AnyPool>> {
         self.place(Position::START);
+        self.lacks(0, false);
         self.shared.serving.swap(None)
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use async_trait::async_trait;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::journal::JournalError;
+use serde_json::error::Category;
 use sqlx::AnyConnection;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteError;
@@ -26,7 +27,8 @@ pub trait View: Send + Sync + 'static {
     /// Changes whenever the tables or their meaning do: a different number rebuilds the view.
     fn version(&self) -> u32;
 
-    /// `CREATE TABLE …`, with a line for each column; the name `checkpoint` is taken. Written for
+    /// `CREATE TABLE …`, with a line for each column; the names `checkpoint`
+    /// and `set_aside` are taken. Written for
     /// SQLite, and adapted for PostgreSQL: `WITHOUT ROWID` is left out, texts sort by their bytes.
     fn schema(&self) -> &'static str;
 
@@ -46,7 +48,9 @@ pub trait View: Send + Sync + 'static {
         true
     }
 
-    /// Changes the tables. Runs in the transaction that also moves the view's checkpoint. A
+    /// Changes the tables. Runs in the transaction that also moves the view's checkpoint. Where it
+    /// fails with an error that [lies in an event](ViewError::lies_in_an_event), or panics, smaller
+    /// batches are tried, and in the end that event alone is left out. A
     /// statement costs some 10 µs whatever it does: fold the batch in memory and write it with
     /// [`rows`](crate::rows).
     async fn apply(
@@ -75,8 +79,18 @@ pub enum ViewError {
     Damaged(String),
     #[error("a row could not be written or read: {0}")]
     Row(String),
+    #[error("a fold of events panicked; what the server wrote to its log then says where")]
+    Panicked,
     #[error(transparent)]
     Journal(#[from] JournalError),
+}
+
+impl ViewError {
+    /// Whether it lies in what is to be taken in, so that trying again helps as little as another
+    /// database would.
+    pub fn lies_in_an_event(&self) -> bool {
+        matches!(self, Self::Row(_) | Self::Panicked)
+    }
 }
 
 /// Counts the errors that told of damage. For the whole process, because it is a query that meets
@@ -107,11 +121,40 @@ fn tells_of_damage(error: &(dyn DatabaseError + 'static)) -> bool {
     }
 }
 
+/// SQLite's primary codes for a value that it does not take: too big, against a constraint, of another
+/// type, out of range.
+const REFUSED_BY_SQLITE: [i32; 4] = [18, 19, 20, 25];
+
+/// PostgreSQL's classes of such codes: data exceptions, constraints, limits of what a row can hold.
+const REFUSED_BY_POSTGRES: [&str; 3] = ["22", "23", "54"];
+
+/// Why a database does not take a value, if that is what the error is about. What it says of the value
+/// itself is left out: it may be confidential.
+fn refusal(error: &(dyn DatabaseError + 'static)) -> Option<String> {
+    let code = error.code()?;
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        let primary = code.parse::<i32>().ok()? & 0xff;
+        let refused = REFUSED_BY_SQLITE.contains(&primary);
+        return refused.then(|| error.message().to_owned());
+    }
+    let class = code.get(..2)?;
+    let refused = REFUSED_BY_POSTGRES.contains(&class);
+    refused.then(|| match class {
+        "23" => error.message().to_owned(),
+        _ => format!("the database refuses a value ({code})"),
+    })
+}
+
 impl From<sqlx::Error> for ViewError {
     fn from(error: sqlx::Error) -> Self {
-        if error.as_database_error().is_some_and(tells_of_damage) {
-            SUSPICIONS.send_modify(|count| *count += 1);
-            return Self::Damaged(error.to_string());
+        if let Some(error) = error.as_database_error() {
+            if tells_of_damage(error) {
+                SUSPICIONS.send_modify(|count| *count += 1);
+                return Self::Damaged(error.to_string());
+            }
+            if let Some(refusal) = refusal(error) {
+                return Self::Row(refusal);
+            }
         }
         match error {
             sqlx::Error::ColumnDecode { .. }
@@ -126,6 +169,14 @@ impl From<sqlx::Error> for ViewError {
 
 impl From<serde_json::Error> for ViewError {
     fn from(error: serde_json::Error) -> Self {
-        Self::Row(error.to_string())
+        // Of a value that has another shape, the error tells the value, which may be confidential.
+        Self::Row(match error.classify() {
+            Category::Data => format!(
+                "JSON has another shape than it should, at line {} column {}",
+                error.line(),
+                error.column()
+            ),
+            Category::Io | Category::Syntax | Category::Eof => error.to_string(),
+        })
     }
 }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{Clock, Ids, RandomIds, SystemClock};
 use hansard_domain::journal::{Batch, Context, Draft, Journal, Proposal};
@@ -31,6 +32,8 @@ struct Sayings {
     version: u32,
     /// Fails so many times before it works.
     failures: AtomicU32,
+    /// Can't take in what is said with [`REFUSED`] or [`PANICS`], nor that [`KEPT`] is deleted.
+    faulty: AtomicBool,
     batches: AtomicUsize,
     /// A permit is needed for each batch, while there are such.
     gate: Option<Semaphore>,
@@ -41,11 +44,17 @@ impl Default for Sayings {
         Self {
             version: 1,
             failures: AtomicU32::new(0),
+            faulty: AtomicBool::new(false),
             batches: AtomicUsize::new(0),
             gate: None,
         }
     }
 }
+
+const REFUSED: &str = "a text that is refused";
+const PANICS: &str = "a text that nobody thought of";
+/// The id of a message.
+const KEPT: &str = "kept";
 
 const SAYINGS: Insert = Insert::into("saying", &["id", "text", "position"]);
 const TAKEN_BACK: ByKey = ByKey::new("DELETE FROM saying WHERE id IN");
@@ -119,8 +128,24 @@ impl View for Sayings {
                         .bind(&content.text)
                         .execute(&mut *tables)
                         .await?;
+                    if self.faulty.load(Ordering::SeqCst) {
+                        assert_ne!(content.text, PANICS);
+                        if content.text == REFUSED {
+                            // The database says so: the key is there.
+                            SAYINGS
+                                .write(tables, &row, |(id, _), values| {
+                                    values.text(id);
+                                    values.text("twice");
+                                    values.position(entry.position);
+                                })
+                                .await?;
+                        }
+                    }
                 }
                 Event::Message(MessageEvent::MessageDeleted { .. }) => {
+                    if id == KEPT && self.faulty.load(Ordering::SeqCst) {
+                        return Err(ViewError::Row("told to keep it".to_owned()));
+                    }
                     sqlx::query(
                         "DELETE FROM words WHERE rowid = (SELECT position FROM saying WHERE id = $1)",
                     )
@@ -139,7 +164,7 @@ impl View for Sayings {
         // After the tables have been changed: what fails here must leave no trace.
         if self.failures.load(Ordering::SeqCst) > 0 {
             self.failures.fetch_sub(1, Ordering::SeqCst);
-            return Err(ViewError::Row("told to fail".to_owned()));
+            return Err(ViewError::Unavailable("told to fail".to_owned()));
         }
         Ok(())
     }
@@ -630,6 +655,111 @@ async fn a_reader_keeps_the_tables_it_reads_while_others_take_over() {
     running.stop().await;
 }
 
+/// Hundreds of messages, of which two can't be taken in, and their positions.
+async fn with_two_that_are_refused(world: &World) -> [Position; 2] {
+    let mut messages: Vec<_> = numbered(0, 300).collect();
+    REFUSED.clone_into(&mut messages[17].1);
+    PANICS.clone_into(&mut messages[230].1);
+    let before = world.journal.head().0;
+    world.say_all(messages).await;
+    [Position(before + 18), Position(before + 231)]
+}
+
+async fn left_out(running: &Running) -> Vec<(Position, String)> {
+    let found = running.projector.set_aside("sayings", 10).await.unwrap();
+    assert_eq!(found.len() as u64, running.projector.views()[0].set_aside);
+    assert!(
+        found.iter().all(|it| it.event == "MessageSent"),
+        "{found:?}"
+    );
+    found
+        .into_iter()
+        .rev()
+        .map(|it| (it.position, it.reason))
+        .collect()
+}
+
+fn positions(left_out: &[(Position, String)]) -> Vec<Position> {
+    left_out.iter().map(|(position, _)| *position).collect()
+}
+
+async fn an_event_that_cannot_be_taken_in_is_set_aside_until_a_rebuild_can() {
+    let world = World::new().await;
+    let view = Arc::new(Sayings::default());
+    view.faulty.store(true, Ordering::SeqCst);
+    let running = world.start(view.clone()).await;
+    running.ready().await;
+    let refused = with_two_that_are_refused(&world).await;
+    assert_eq!(running.said().await, 298);
+    let found = left_out(&running).await;
+    assert_eq!(positions(&found), refused);
+    let told: Vec<_> = found
+        .iter()
+        .map(|(_, reason)| reason.to_lowercase())
+        .collect();
+    assert!(told[0].contains("unique"), "{told:?}");
+    assert!(told[1].contains("panicked"), "{told:?}");
+    world.say("later", "and on it goes").await;
+    assert_eq!(running.said().await, 299);
+    running.stop().await;
+
+    // It is known after a restart, and still after a rebuild that can do no better.
+    let running = world.start(view.clone()).await;
+    running.ready().await;
+    assert_eq!(left_out(&running).await, found);
+    running.projector.rebuild(&["sayings"]).await.unwrap();
+    assert_eq!(left_out(&running).await, found);
+    assert_eq!(running.said().await, 299);
+
+    view.faulty.store(false, Ordering::SeqCst);
+    running.projector.rebuild(&["sayings"]).await.unwrap();
+    assert_eq!(left_out(&running).await, []);
+    assert_eq!(running.said().await, 301);
+    running.stop().await;
+}
+
+async fn a_view_is_built_without_what_it_cannot_take_in() {
+    let world = World::new().await;
+    let refused = with_two_that_are_refused(&world).await;
+    let view = Arc::new(Sayings::default());
+    view.faulty.store(true, Ordering::SeqCst);
+    let running = world.start(view).await;
+    running.ready().await;
+    assert_eq!(positions(&left_out(&running).await), refused);
+    assert_eq!(running.said().await, 298);
+    running.stop().await;
+}
+
+async fn what_was_to_be_erased_and_was_not_is_not_called_erased() {
+    let world = World::new().await;
+    let view = Arc::new(Sayings::default());
+    view.faulty.store(true, Ordering::SeqCst);
+    let running = world.start(view.clone()).await;
+    running.ready().await;
+    let key = world.say(KEPT, "quincunx").await;
+    assert_eq!(running.said().await, 1);
+    let position = world.erase(KEPT, key).await;
+    assert_eq!(running.said().await, 1);
+    assert_eq!(running.projector.views()[0].set_aside, 1);
+    assert!(world.stands("quincunx").await);
+    let before = Position(position.0 - 1);
+    running.scrubbed(before).await;
+    assert!(
+        running
+            .projector
+            .scrubbed(position)
+            .now_or_never()
+            .is_none()
+    );
+
+    // What is rebuilt has never held it: its key is gone.
+    running.projector.rebuild(&["sayings"]).await.unwrap();
+    assert_eq!(running.projector.views()[0].set_aside, 1);
+    running.scrubbed(position).await;
+    assert!(!world.stands("quincunx").await);
+    running.stop().await;
+}
+
 async fn an_unknown_view_is_not_rebuilt() {
     let world = World::new().await;
     let running = world.start(Default::default()).await;
@@ -837,6 +967,9 @@ on_both_engines!(
     a_view_that_cannot_keep_up_answers_with_its_lag,
     a_view_is_rebuilt_while_it_serves_and_events_arrive,
     a_reader_keeps_the_tables_it_reads_while_others_take_over,
+    an_event_that_cannot_be_taken_in_is_set_aside_until_a_rebuild_can,
+    a_view_is_built_without_what_it_cannot_take_in,
+    what_was_to_be_erased_and_was_not_is_not_called_erased,
     an_unknown_view_is_not_rebuilt,
     another_version_is_rebuilt_at_the_start,
     what_is_erased_stands_in_no_file,

@@ -745,7 +745,16 @@ impl Teller<'_> {
             filter: Private::new((self.fresh)(), self.values.text(&limit::QUERY_TEXT)),
             shown: u64::MAX,
         };
+        let lacking = AuditEvent::EventsSetAside {
+            view: "messages".to_owned(),
+            generation: u64::MAX,
+            events: u64::MAX,
+            position: u64::MAX,
+            event: "MessageSent".to_owned(),
+            reason: "a fold of events panicked".to_owned(),
+        };
         for (what, event) in [
+            ("lacking", lacking),
             ("denied", denied),
             ("failed", failed),
             ("seen", seen),

@@ -134,6 +134,105 @@ async fn age(views: &Path) {
     tables.close().await.unwrap();
 }
 
+/// Has the tables of messages refuse a text.
+async fn refuse(views: &Path, text: &str) {
+    let mut tables = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(file_of(views, "messages"))
+        .connect()
+        .await
+        .unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER refuse BEFORE INSERT ON message WHEN NEW.wire LIKE '%{text}%' \
+         BEGIN SELECT RAISE(ABORT, 'it is refused'); END"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(trigger))
+        .execute(&mut tables)
+        .await
+        .unwrap();
+    tables.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_view_goes_on_without_an_event_that_it_cannot_take_in_and_says_so() {
+    let mut server = Server::start().await;
+    let admin = server.admin().await;
+    let garden = admin.channel("garden").await;
+    server.stop().await;
+    refuse(&server.data().join("views"), "poppies").await;
+    server.launch();
+    server.ready().await;
+
+    let texts = ["roses", "poppies", "tulips"];
+    for text in texts {
+        admin.say(&garden, text).await;
+    }
+    let said = || async {
+        let path = format!("channels.history?roomId={garden}");
+        let history = admin.get(&path).await.expect_ok();
+        let all = history["messages"].as_array().unwrap().clone();
+        all.into_iter()
+            .filter(|message| message["t"].is_null())
+            .map(|message| message["msg"].as_str().unwrap().to_owned())
+            .rev()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(said().await, ["roses", "tulips"]);
+
+    let ready = admin.get_path("/ready").await;
+    assert_eq!(
+        (ready.status, &ready.body["incomplete"]),
+        (StatusCode::OK, &json!(["messages"]))
+    );
+    let views = admin.get_path("/api/hansard/v1/views").await.expect_ok();
+    let all = views["views"].as_array().unwrap();
+    let lacking: Vec<_> = all.iter().filter(|view| view["setAside"] != 0).collect();
+    assert_eq!(
+        (lacking.len(), &lacking[0]["name"]),
+        (1, &json!("messages"))
+    );
+    let path = "/api/hansard/v1/views/messages/set-aside";
+    let listed = admin.get_path(path).await.expect_ok();
+    assert_eq!(listed["total"], 1);
+    let refused = &listed["setAside"][0];
+    assert_eq!(
+        (&refused["event"], &refused["reason"]),
+        (
+            &json!("MessageSent"),
+            &json!("a row could not be written or read: it is refused")
+        )
+    );
+    let metrics = admin
+        .request(reqwest::Method::GET, "/metrics")
+        .send()
+        .await
+        .unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(
+        metrics.contains("hansard_view_set_aside{view=\"messages\"} 1"),
+        "{metrics}"
+    );
+    eventually("it is on the record", || async {
+        let audit = "/api/hansard/v1/audit?type=EventsSetAside";
+        let entries = admin.get_path(audit).await.expect_ok()["entries"].take();
+        let details = &entries[0]["details"];
+        details["position"] == refused["position"] && details["events"] == 1
+    })
+    .await;
+
+    // New tables refuse nothing.
+    let path = "/api/hansard/v1/views/messages/rebuild";
+    let rebuilt = admin
+        .request(reqwest::Method::POST, path)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(rebuilt.status(), StatusCode::ACCEPTED);
+    eventually("it is whole again", || async {
+        admin.get_path("/ready").await.body["incomplete"] == json!([]) && said().await == texts
+    })
+    .await;
+}
+
 /// Starts the server again at once, and answers what `/ready` said until it was ready.
 async fn readiness(server: &mut Server) -> Vec<StatusCode> {
     server.launch();

@@ -85,6 +85,9 @@ struct Readiness {
     ready: bool,
     /// The views that are being built; what needs them is answered with 503 meanwhile.
     building: Vec<&'static str>,
+    /// The views that lack events which they could not take in; they answer without them. `GET
+    /// /api/hansard/v1/views` says more.
+    incomplete: Vec<&'static str>,
     /// About how many events this node has not heard of that others wrote.
     behind: u64,
 }
@@ -112,6 +115,7 @@ async fn ready(State(app): State<App>) -> Response {
         Json(Readiness {
             ready,
             building,
+            incomplete: app.views.incomplete(),
             behind,
         }),
     )

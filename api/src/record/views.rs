@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use hansard_projections::ViewState;
+use hansard_projections::{SetAside, ViewState};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -21,6 +21,7 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(views))
         .routes(routes!(rebuild))
+        .routes(routes!(set_aside))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,6 +32,7 @@ struct ViewsAnswer {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct ViewAnswer {
     name: &'static str,
     /// What its tables mean; another one rebuilds it.
@@ -44,6 +46,8 @@ struct ViewAnswer {
     position: u64,
     /// Events that are not in its tables yet.
     lag: u64,
+    /// Events up to `position` that are not in its tables because it could not take them in.
+    set_aside: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rebuild: Option<RebuildAnswer>,
 }
@@ -71,6 +75,7 @@ impl From<ViewState> for ViewAnswer {
             },
             position: view.position.0,
             lag: view.lag,
+            set_aside: view.set_aside,
             rebuild: view.rebuild.map(|rebuild| RebuildAnswer {
                 position: rebuild.position.0,
                 head: rebuild.head.0,
@@ -94,6 +99,62 @@ async fn views(caller: Caller, State(app): State<App>) -> Answer<ViewsAnswer> {
     let views = app.views.projector.views();
     let views = views.into_iter().map(Into::into).collect();
     answer(ViewsAnswer { head, views })
+}
+
+/// How many of the events that a view lacks are told at most.
+const TOLD: u32 = 1_000;
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SetAsideAnswer {
+    /// The latest first, 1,000 at most.
+    set_aside: Vec<EventAnswer>,
+    /// How many there are.
+    total: u64,
+}
+
+/// An event that a view's tables lack.
+#[derive(Debug, Serialize, ToSchema)]
+struct EventAnswer {
+    /// In the log.
+    position: u64,
+    /// What happened, by the event's name.
+    event: String,
+    /// Why the view could not take it in.
+    reason: String,
+}
+
+impl From<SetAside> for EventAnswer {
+    fn from(event: SetAside) -> Self {
+        Self {
+            position: event.position.0,
+            event: event.event,
+            reason: event.reason,
+        }
+    }
+}
+
+/// Which events a view could not take in.
+///
+/// It answers without them. When it is built again they are tried again. Needs `manage-views`.
+#[utoipa::path(
+    get, path = "/api/hansard/v1/views/{view}/set-aside", tag = "record",
+    params(("view" = String, Path, description = "Its name.")),
+    responses((status = 200, body = Success<SetAsideAnswer>), Failure)
+)]
+async fn set_aside(
+    caller: Caller,
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Answer<SetAsideAnswer> {
+    require(&app, &caller, PERMISSION).await?;
+    let projector = &app.views.projector;
+    let found = projector.set_aside(&name, TOLD).await?;
+    let total = projector.lacking(&name)?.borrow().events;
+    answer(SetAsideAnswer {
+        total: total.max(found.len() as u64),
+        set_aside: found.into_iter().map(Into::into).collect(),
+    })
 }
 
 /// Build a view again.

@@ -290,7 +290,7 @@ impl From<ViewError> for Failure {
                 Self::unavailable("Another node feeds the views, ask that one [error-another-node]")
             }
             ViewError::Unknown(_) => Self::not_found(&error.to_string()),
-            ViewError::Row(_) => {
+            ViewError::Row(_) | ViewError::Panicked => {
                 tracing::error!(%error, "a view answers nonsense");
                 Self::internal()
             }

@@ -332,6 +332,22 @@ fn audit(event: &AuditEvent) -> Description<'_> {
                 "shown": shown,
             }))
         },
+        AuditEvent::EventsSetAside {
+            view,
+            generation,
+            events,
+            position,
+            event,
+            reason,
+        } => Description::of("view", view)
+            .with(json!({
+                "generation": generation,
+                "events": events,
+                "position": position,
+                "event": event,
+                "reason": reason,
+            }))
+            .ended(Outcome::Failed),
         AuditEvent::RecordInspected { what, shown, .. } => {
             Description::of("record", what).with(json!({ "shown": shown }))
         }

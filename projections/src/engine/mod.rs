@@ -111,6 +111,15 @@ impl Engine {
         }
     }
 
+    /// Has a connection that builds undo what fails: slower, and without it the tables of a build are
+    /// lost with the first transaction that fails.
+    pub async fn undo(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        match self {
+            Self::Sqlite(files) => files.undo(tables).await,
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// The tables that say which generations serve. What they are told lasts.
     pub async fn catalog(&self) -> Result<AnyConnection, ViewError> {
         match self {

@@ -72,6 +72,14 @@ impl Files {
         self.open(&namespace.to_string(), purpose).await
     }
 
+    /// Has a building connection keep what it changes until the end of a transaction.
+    pub async fn undo(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {
+        tables
+            .execute(sqlx::raw_sql("PRAGMA journal_mode = MEMORY"))
+            .await?;
+        Ok(())
+    }
+
     /// The tables that say which generations serve.
     pub async fn catalog(&self) -> Result<AnyConnection, ViewError> {
         let file = self.path("catalog");
