@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use cqrs_es::Aggregate;
 use hansard_domain::claim::CLAIMS;
-use hansard_domain::event::Event;
+use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId};
 use hansard_domain::integration::Delivery;
 use hansard_domain::journal::{Batch, Journal};
@@ -32,12 +32,24 @@ const MOMENT: Duration = Duration::from_millis(1);
 /// How long somebody waits to hear of what other nodes recorded.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The stream of a message.
+pub fn message_stream(id: &MessageId) -> StreamId {
+    StreamId::new(Message::TYPE, id)
+}
+
 /// What came of a command.
 #[derive(Debug, Clone)]
 pub struct Done<T> {
     pub answer: T,
     /// The entries that were recorded; `None` if there was nothing to record.
     pub batch: Option<Batch>,
+}
+
+impl<T> Done<T> {
+    /// What was recorded.
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        self.batch.as_deref().unwrap_or_default()
+    }
 }
 
 /// A command on its way through the committer.
@@ -205,7 +217,7 @@ impl Commands {
         &self,
         id: &MessageId,
     ) -> Result<Option<Versioned<Message>>, CommandError> {
-        self.load::<Message>(StreamId::new(Message::TYPE, id), |event| match event {
+        self.load::<Message>(message_stream(id), |event| match event {
             Event::Message(event) => Some(event.clone()),
             _ => None,
         })

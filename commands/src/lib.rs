@@ -6,6 +6,7 @@
 //! events with further commands. Nothing here knows HTTP, SQL or a file.
 
 pub mod account;
+pub mod after;
 pub mod authorization;
 pub mod bootstrap;
 pub mod bus;

@@ -10,7 +10,8 @@ use hansard_domain::role::{PermissionCommand, RoleCommand, RoleDetails};
 use hansard_domain::room::RoomCommand;
 
 use crate::account::{ADMIN, is_last_admin};
-use crate::bus::Commands;
+use crate::after::RoleAfter;
+use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
@@ -77,9 +78,9 @@ pub async fn create(
     commands: &Commands,
     caller: &Caller,
     new: NewRole,
-) -> Result<RoleId, CommandError> {
+) -> Result<Done<RoleAfter>, CommandError> {
     new.check_size()?;
-    let done = commands
+    commands
         .run(caller, move |decision| {
             require_access(decision.model(), decision.caller())?;
             limit::WORKSPACE_ROLES.check_count(decision.model().roles().count() + 1)?;
@@ -94,10 +95,9 @@ pub async fn create(
                 mandatory_2fa: new.mandatory_2fa.unwrap_or_default(),
             };
             decision.role(&id, RoleCommand::Create(details))?;
-            Ok(id)
+            decision.role_after(&id)
         })
-        .await?;
-    Ok(done.answer)
+        .await
 }
 
 /// Changes a role. Name and scope of those that every workspace has stay.
@@ -106,7 +106,7 @@ pub async fn change(
     caller: &Caller,
     id: RoleId,
     new: NewRole,
-) -> Result<(), CommandError> {
+) -> Result<Done<RoleAfter>, CommandError> {
     new.check_size()?;
     commands
         .run(caller, move |decision| {
@@ -130,10 +130,10 @@ pub async fn change(
                 description: new.description.clone(),
                 mandatory_2fa: new.mandatory_2fa.unwrap_or(old.mandatory_2fa),
             };
-            decision.role(&id, RoleCommand::Change(details))
+            decision.role(&id, RoleCommand::Change(details))?;
+            decision.role_after(&id)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// Deletes a role that nobody has.
@@ -194,7 +194,7 @@ pub async fn grant(
     user: UserId,
     role: RoleId,
     room: Option<RoomId>,
-) -> Result<(), CommandError> {
+) -> Result<Done<RoleAfter>, CommandError> {
     commands
         .run(caller, move |decision| {
             let model = decision.model();
@@ -215,16 +215,16 @@ pub async fn grant(
                     "Assigning admin is not allowed",
                 )?;
             }
-            let role = role.clone();
             if scope == RoleScope::Users {
-                return decision.account(&user, AccountCommand::GrantRole(role));
+                decision.account(&user, AccountCommand::GrantRole(role.clone()))?;
+            } else {
+                let room = member_room(model, &user, room.as_ref())?;
+                let (user, role) = (user.clone(), role.clone());
+                decision.room(&room, RoomCommand::GrantRole { user, role })?;
             }
-            let room = member_room(model, &user, room.as_ref())?;
-            let user = user.clone();
-            decision.room(&room, RoomCommand::GrantRole { user, role })
+            decision.role_after(&role)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// Takes a role from a user. Somebody stays an administrator, and every room keeps an owner.
@@ -234,7 +234,7 @@ pub async fn revoke(
     user: UserId,
     role: RoleId,
     room: Option<RoomId>,
-) -> Result<(), CommandError> {
+) -> Result<Done<RoleAfter>, CommandError> {
     commands
         .run(caller, move |decision| {
             let model = decision.model();
@@ -258,16 +258,16 @@ pub async fn revoke(
                     "You need to have at least one admin",
                 ));
             }
-            let role = role.clone();
             if scope == RoleScope::Users {
-                return decision.account(&user, AccountCommand::RevokeRole(role));
+                decision.account(&user, AccountCommand::RevokeRole(role.clone()))?;
+            } else {
+                let room = member_room(model, &user, room.as_ref())?;
+                let (user, role) = (user.clone(), role.clone());
+                decision.room(&room, RoomCommand::RevokeRole { user, role })?;
             }
-            let room = member_room(model, &user, room.as_ref())?;
-            let user = user.clone();
-            decision.room(&room, RoomCommand::RevokeRole { user, role })
+            decision.role_after(&role)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 fn scope_of(model: &WriteModel, role: &RoleId) -> Result<RoleScope, CommandError> {
@@ -313,7 +313,7 @@ pub async fn grant_permissions(
     commands: &Commands,
     caller: &Caller,
     mut grants: Vec<(String, Vec<RoleId>)>,
-) -> Result<(), CommandError> {
+) -> Result<Done<()>, CommandError> {
     limit::PERMISSIONS.check_count(grants.len())?;
     for (_, roles) in &mut grants {
         limit::WORKSPACE_ROLES.check_count(roles.len())?;
@@ -346,6 +346,5 @@ pub async fn grant_permissions(
             }
             Ok(())
         })
-        .await?;
-    Ok(())
+        .await
 }

@@ -5,7 +5,7 @@
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -358,6 +358,9 @@ pub struct Account {
     pub exists: bool,
     pub active: bool,
     pub deleted: bool,
+    /// Why it asked to be let in, until it is.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// What was decided about its messages when it was deleted.
     #[serde(default)]
     pub erasure: MessageErasure,
@@ -366,7 +369,8 @@ pub struct Account {
     pub password_change_required: bool,
     pub preferences: Map<String, Value>,
     pub presence: Presence,
-    pub roles: OrdSet<RoleId>,
+    /// In the order that they were given in.
+    pub roles: Vec<RoleId>,
     pub sessions: OrdMap<TokenHash, Session>,
     /// By name.
     pub personal_access_tokens: OrdMap<String, PersonalAccessToken>,
@@ -392,6 +396,11 @@ pub const FAILURES_KEPT: usize = 100;
 pub const NETWORKS_KEPT: usize = 16;
 
 impl Account {
+    /// Whether it holds a role in the whole workspace.
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|held| held.as_str() == role)
+    }
+
     fn private<T>(&self, value: T) -> Private<T> {
         Private::new(self.key, value)
     }
@@ -589,6 +598,7 @@ impl Aggregate for Account {
                 kind,
                 roles,
                 active,
+                reason,
                 password_change_required,
                 profile,
                 password,
@@ -600,7 +610,8 @@ impl Aggregate for Account {
                 self.exists = true;
                 self.kind = kind;
                 self.active = active;
-                self.roles = roles.into_iter().collect();
+                self.reason = reason.and_then(Private::into_value);
+                self.roles = roles;
                 self.password_change_required = password_change_required;
                 self.profile = profile.into_value().unwrap_or_default();
                 self.password = password.and_then(Private::into_value);
@@ -619,7 +630,10 @@ impl Aggregate for Account {
                 self.preferences = preferences.into_value().unwrap_or_default();
             }
             AccountEvent::UserPresenceChosen { presence } => self.presence = presence,
-            AccountEvent::UserActivated {} => self.active = true,
+            AccountEvent::UserActivated {} => {
+                self.active = true;
+                self.reason = None;
+            }
             AccountEvent::UserDeactivated { .. } => self.active = false,
             AccountEvent::UserDeleted { messages, .. } => {
                 *self = Self {
@@ -631,10 +645,12 @@ impl Aggregate for Account {
                 };
             }
             AccountEvent::RoleGranted { role } => {
-                self.roles.insert(role);
+                if !self.roles.contains(&role) {
+                    self.roles.push(role);
+                }
             }
             AccountEvent::RoleRevoked { role } => {
-                self.roles.remove(&role);
+                self.roles.retain(|held| *held != role);
             }
             AccountEvent::UserLoggedIn {
                 method,

@@ -78,6 +78,24 @@ pub struct RoomSwitches {
     pub join_code_required: bool,
 }
 
+/// Switches that have been on at some time: a room tells of them while they are off, too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnceOn {
+    pub react_when_read_only: bool,
+    pub broadcast: bool,
+    pub encrypted: bool,
+    pub featured: bool,
+}
+
+impl OnceOn {
+    fn note(&mut self, switches: &RoomSwitches) {
+        self.react_when_read_only |= switches.react_when_read_only;
+        self.broadcast |= switches.broadcast;
+        self.encrypted |= switches.encrypted;
+        self.featured |= switches.featured;
+    }
+}
+
 /// A room's own retention policy, over the workspace's.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -367,6 +385,8 @@ pub struct Room {
     pub created: Timestamp,
     pub details: RoomDetails,
     pub switches: RoomSwitches,
+    #[serde(default)]
+    pub once_on: OnceOn,
     pub parent: Option<Parent>,
     pub archived: bool,
     pub members: OrdMap<UserId, Membership>,
@@ -596,6 +616,7 @@ impl Aggregate for Room {
                 self.exists = true;
                 self.kind = kind;
                 self.created = at;
+                self.once_on.note(&switches);
                 self.switches = switches;
                 self.parent = parent;
                 self.details = details.into_value().unwrap_or_default();
@@ -624,7 +645,10 @@ impl Aggregate for Room {
                 self.switches.join_code_required = required;
             }
             RoomEvent::RoomTypeChanged { kind } => self.kind = kind,
-            RoomEvent::RoomSwitchesChanged { switches } => self.switches = switches,
+            RoomEvent::RoomSwitchesChanged { switches } => {
+                self.once_on.note(&switches);
+                self.switches = switches;
+            }
             RoomEvent::RetentionOverridden { retention } => self.retention = retention,
             RoomEvent::MemberJoined { user, at, .. } => self.enter(user, at),
             RoomEvent::MemberLeft { user } | RoomEvent::MemberRemoved { user, .. } => {

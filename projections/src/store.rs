@@ -15,13 +15,15 @@ use tokio::sync::{Notify, watch};
 use crate::lag;
 use crate::view::ViewError;
 
-/// How long a reader waits for what was committed before it asked.
+/// How long a reader waits where nothing else was said.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The tables of one view, to be queried. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
+    /// How long a reader waits for what was committed before it asked, where it is in a hurry.
+    hurry: Option<Duration>,
 }
 
 struct Shared {
@@ -36,6 +38,8 @@ struct Shared {
     served: watch::Sender<bool>,
     /// How many events are not in the tables because they could not be taken in.
     set_aside: watch::Sender<Lacking>,
+    /// Where the tables were when a reader in a hurry waited in vain.
+    still_at: AtomicU64,
     /// Told when something changed that other nodes have to hear of.
     news: Arc<Notify>,
 }
@@ -78,8 +82,20 @@ impl Store {
                 wanted: watch::Sender::new(Position::START),
                 served: watch::Sender::new(false),
                 set_aside: watch::Sender::default(),
+                still_at: AtomicU64::new(u64::MAX),
                 news,
             }),
+            hurry: None,
+        }
+    }
+
+    /// The same tables for readers who wait so long at most, and not at all where somebody in a hurry
+    /// waited in vain and nothing was taken in since.
+    #[must_use]
+    pub fn hurried(&self, patience: Duration) -> Self {
+        Self {
+            hurry: Some(patience),
+            ..self.clone()
         }
     }
 
@@ -103,11 +119,7 @@ impl Store {
     ) -> Result<Reading, ViewError> {
         let head = self.shared.journal.head();
         if self.applied() < head {
-            let mut applied = self.shared.applied.subscribe();
-            self.want(head);
-            let caught_up = applied.wait_for(|applied| *applied >= head);
-            // Neither giving up nor a projector that is gone keeps the reader from what is there.
-            let _ = tokio::time::timeout(PATIENCE, caught_up).await;
+            self.catch_up(head).await;
         }
         loop {
             let lag = head.0.saturating_sub(self.applied().0);
@@ -123,6 +135,25 @@ impl Store {
                 Err(sqlx::Error::PoolClosed) if !self.serves(&pool) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Waits for a position, for a while.
+    async fn catch_up(&self, head: Position) {
+        let mut applied = self.shared.applied.subscribe();
+        self.want(head);
+        let caught_up = applied.wait_for(|applied| *applied >= head);
+        // Neither giving up nor a projector that is gone keeps the reader from what is there.
+        let Some(patience) = self.hurry else {
+            let _ = tokio::time::timeout(PATIENCE, caught_up).await;
+            return;
+        };
+        let still_at = &self.shared.still_at;
+        if still_at.load(Ordering::Relaxed) == self.applied().0 {
+            return;
+        }
+        if tokio::time::timeout(patience, caught_up).await.is_err() {
+            still_at.store(self.applied().0, Ordering::Relaxed);
         }
     }
 

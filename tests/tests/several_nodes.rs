@@ -214,7 +214,7 @@ async fn two_nodes_make_one_conversation_of_the_same_people() {
             room::direct(&east, &mary, others(["paul", "zoe"]), false),
             room::direct(&west, &paul, others(["mary", "zoe"]), false),
         );
-        assert_eq!(one.unwrap(), other.unwrap());
+        assert_eq!(one.unwrap().answer.id, other.unwrap().answer.id);
     }
 }
 

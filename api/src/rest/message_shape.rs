@@ -10,12 +10,14 @@ use hansard_commands::message::Said;
 use hansard_domain::account::Author;
 use hansard_domain::event::Entry;
 use hansard_domain::id::{MessageId, RoomId, UserId};
+use hansard_domain::log::Version;
 use hansard_projections::messages::{Found, MessageHead, Order, Slice, message_json};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::caller::Caller;
+use super::decided;
 use super::failure::Failure;
 use super::paging::{Direction, Paging};
 use crate::app::App;
@@ -183,30 +185,23 @@ pub fn recorded(app: &App, entry: &Entry, sender: &UserId) -> Result<String, Fai
     message.transpose()?.ok_or_else(Failure::internal)
 }
 
-/// What was said: from its event, or from the view where it stands already.
+/// What was said: from its event, or from its stream where it stood already.
 pub async fn said(app: &App, viewer: &UserId, said: &Said) -> Result<String, Failure> {
     match said {
         Said::New(entry) => recorded(app, entry, viewer),
-        Said::Already(id) => {
-            let views = app.views.projector.views();
-            let behind = views.iter().any(|view| view.name == VIEW && view.lag > 0);
-            match app.views.messages.single(viewer, id).await? {
-                Some(message) => Ok(message.json),
-                // It is on the record, and the view may only not show it yet.
-                None if behind => Err(Failure::busy()),
-                None => Err(nothing()),
-            }
-        }
+        Said::Already(id) => Ok(stands(app, viewer, id, None).await?.json),
     }
 }
 
-/// The view that shows messages.
-const VIEW: &str = "messages";
-
-/// A message as its viewer, who may read it, sees it. What Rocket.Chat says of one that is not there is
-/// nothing.
-pub async fn seen(app: &App, viewer: &UserId, id: &MessageId) -> Result<MessageHead, Failure> {
-    let message = app.views.messages.single(viewer, id).await?;
+/// A message as it was recorded, up to a version or altogether. What Rocket.Chat says of one that is
+/// not there is nothing.
+pub async fn stands(
+    app: &App,
+    viewer: &UserId,
+    id: &MessageId,
+    until: Option<Version>,
+) -> Result<MessageHead, Failure> {
+    let message = decided::message(app, viewer, id, until).await?;
     message.ok_or_else(nothing)
 }
 
@@ -236,7 +231,19 @@ pub async fn readable(
     refused: impl FnOnce() -> Failure,
     missing: impl FnOnce() -> Failure,
 ) -> Result<MessageHead, Failure> {
-    let Some(message) = app.views.messages.single(caller.user(), id).await? else {
+    let message = app.views.messages.single(caller.user(), id).await?;
+    if_readable(app, caller, message, refused, missing)
+}
+
+/// The same with a message that was found.
+pub fn if_readable(
+    app: &App,
+    caller: &Caller,
+    message: Option<MessageHead>,
+    refused: impl FnOnce() -> Failure,
+    missing: impl FnOnce() -> Failure,
+) -> Result<MessageHead, Failure> {
+    let Some(message) = message else {
         return Err(missing());
     };
     let model = app.commands.model();

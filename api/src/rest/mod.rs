@@ -9,6 +9,7 @@ pub mod answer;
 pub mod body;
 pub mod caller;
 mod cors;
+pub mod decided;
 pub mod exchange;
 pub mod failure;
 mod forward;

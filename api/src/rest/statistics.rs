@@ -226,7 +226,7 @@ impl Users {
     fn count(&mut self, account: &hansard_domain::account::Account) {
         self.total += 1;
         self.active += u64::from(account.active);
-        let guest = account.roles.len() == 1 && account.roles.contains("guest");
+        let guest = account.roles.len() == 1 && account.has_role("guest");
         self.guests += u64::from(account.active && guest);
         self.apps += u64::from(account.kind == AccountKind::App);
         // Nobody is seen who is not logged in.

@@ -11,7 +11,8 @@ use subtle::ConstantTimeEq;
 
 use super::password::Secret;
 use super::{ADMIN, check_roles, names, password, rooms};
-use crate::bus::Commands;
+use crate::after::AccountAfter;
+use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
@@ -66,7 +67,7 @@ pub async fn create(
     commands: &Commands,
     caller: &Caller,
     new: NewUser,
-) -> Result<UserId, CommandError> {
+) -> Result<Done<AccountAfter>, CommandError> {
     let (secret, roles) = {
         let model = commands.model();
         limit::ROLES.check_count(new.roles.len())?;
@@ -101,16 +102,15 @@ pub async fn create(
             custom_fields: new.custom_fields.clone().into_inner(),
         },
     };
-    let done = commands
+    commands
         .run(caller, move |decision| {
             let (model, caller) = (decision.model(), decision.caller());
             may_create(model, caller, &entry.roles, entry.active)?;
             let id = UserId::new(decision.id());
             enter(decision, &id, entry.clone())?;
-            Ok(id)
+            decision.account_after(&id)
         })
-        .await?;
-    Ok(done.answer)
+        .await
 }
 
 fn may_create(
@@ -193,7 +193,7 @@ pub async fn register(
     commands: &Commands,
     caller: &Caller,
     application: Application,
-) -> Result<UserId, CommandError> {
+) -> Result<Done<AccountAfter>, CommandError> {
     let roles = {
         let model = commands.model();
         check_application(&model, &application)?;
@@ -217,14 +217,13 @@ pub async fn register(
             ..Profile::default()
         },
     };
-    let done = commands
+    commands
         .run(caller, move |decision| {
             let id = UserId::new(decision.id());
             enter(decision, &id, entry.clone())?;
-            Ok(id)
+            decision.account_after(&id)
         })
-        .await?;
-    Ok(done.answer)
+        .await
 }
 
 fn check_application(model: &WriteModel, application: &Application) -> Result<(), CommandError> {

@@ -14,8 +14,10 @@ use super::guessing::{FailedLogins, Tried};
 use super::password::Secret;
 use super::token::{AuthToken, Opened, expiry, open};
 use super::{existing, password, token};
-use crate::bus::Commands;
+use crate::after::AccountAfter;
+use crate::bus::{Commands, Done};
 use crate::caller::Caller;
+use crate::decision::Decision;
 use crate::error::CommandError;
 use crate::model::WriteModel;
 
@@ -166,7 +168,7 @@ fn check_may_log_in(model: &WriteModel, user: &UserId) -> Result<(), LoginError>
         });
     }
     let verified = account.profile.emails.iter().any(|email| email.verified);
-    let exempt = verified || account.roles.contains(super::ADMIN);
+    let exempt = verified || account.has_role(super::ADMIN);
     if model.flag("Accounts_EmailVerification") && !exempt {
         return Err(LoginError::Refused {
             code: "error-invalid-email",
@@ -196,7 +198,7 @@ async fn enter(
 ) -> Result<Option<Opened>, CommandError> {
     let token = AuthToken::fresh(commands.ids());
     let (id, hash) = (user.clone(), token.hash());
-    let done = commands
+    let opened = commands
         .run(&as_user(caller, user), move |decision| {
             let model = decision.model();
             if existing(model, &id)?.password != known {
@@ -204,14 +206,11 @@ async fn enter(
             }
             let expires = expiry(model, decision.now());
             open(decision, &id, LoginMethod::Password, hash.clone(), expires)?;
-            Ok(Some(expires))
+            decision.account_after(&id).map(Some)
         })
         .await?;
-    Ok(done.answer.map(|expires| Opened {
-        user: user.clone(),
-        token,
-        expires,
-    }))
+    let Done { answer, batch } = opened;
+    Ok(answer.map(|answer| Opened::with(token, Done { answer, batch })))
 }
 
 /// Goes on with a session that an earlier login opened; it keeps its token and its end.
@@ -228,29 +227,31 @@ pub async fn resume(
             let account = model.account(&user)?;
             // A personal access token has no session to go on with; it is good as it is.
             let session = account.sessions.get(&hash).copied();
-            Some((user, session))
+            let account = AccountAfter::of(&user, model.accounts.get(&user)).ok()?;
+            Some((user, session, account))
         })
     };
-    let Some((user, session)) = found else {
+    let Some((user, session, account)) = found else {
         return Err(LoginError::Refused {
             code: "403",
             reason: "You've been logged out by the server. Please log in again.",
         });
     };
-    let expires = session.and_then(|session| session.expires);
-    if session.is_some() {
+    let account = if let Some(session) = session {
+        let expires = session.expires;
         let id = user.clone();
-        commands
-            .run(&as_user(caller, &user), move |decision| {
-                open(decision, &id, LoginMethod::Resume, hash.clone(), expires)
-            })
-            .await?;
-    }
-    Ok(Opened {
-        user,
-        token: AuthToken(given),
-        expires,
-    })
+        let opening = move |decision: &mut Decision<'_>| {
+            open(decision, &id, LoginMethod::Resume, hash.clone(), expires)?;
+            decision.account_after(&id)
+        };
+        commands.run(&as_user(caller, &user), opening).await?
+    } else {
+        Done {
+            answer: account,
+            batch: None,
+        }
+    };
+    Ok(Opened::with(AuthToken(given), account))
 }
 
 /// Ends the session that the caller's token belongs to.

@@ -35,7 +35,7 @@ pub(crate) fn existing<'m>(
 
 /// Whether nobody else has the role `admin` and is active.
 pub(crate) fn is_last_admin(model: &WriteModel, user: &UserId) -> bool {
-    let admin = |account: &Account| account.roles.contains(ADMIN) && account.active;
+    let admin = |account: &Account| account.has_role(ADMIN) && account.active;
     model.account(user).is_some_and(|account| admin(account))
         && !model
             .accounts()

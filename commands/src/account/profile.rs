@@ -12,7 +12,8 @@ use super::guessing::FailedLogins;
 use super::password::Secret;
 use super::status::{change_active, change_status};
 use super::{ADMIN, check_roles, existing, is_last_admin, login, names, password};
-use crate::bus::Commands;
+use crate::after::AccountAfter;
+use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
@@ -297,7 +298,7 @@ pub async fn update(
     caller: &Caller,
     user: UserId,
     change: UserChange,
-) -> Result<(), CommandError> {
+) -> Result<Done<AccountAfter>, CommandError> {
     change.check_size()?;
     check_update(&commands.model(), caller, &user, &change)?;
     let own = caller.user.as_ref() == Some(&user);
@@ -324,10 +325,10 @@ pub async fn update(
             let (model, caller) = (decision.model(), decision.caller());
             check_update(model, caller, &user, &change)?;
             let may = model.allows(caller, OTHERS_PASSWORD, None);
-            carry_out(decision, &user, &change, hash.as_ref().filter(|_| may))
+            carry_out(decision, &user, &change, hash.as_ref().filter(|_| may))?;
+            decision.account_after(&user)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 fn check_update(
@@ -471,7 +472,7 @@ pub async fn update_own(
     failed: &FailedLogins,
     caller: &Caller,
     change: OwnChange,
-) -> Result<(), CommandError> {
+) -> Result<Done<AccountAfter>, CommandError> {
     let user = caller.user_id()?.clone();
     change.check_size()?;
     check_own(&commands.model(), caller, &user, &change)?;
@@ -501,10 +502,10 @@ pub async fn update_own(
     commands
         .run(caller, move |decision| {
             check_own(decision.model(), decision.caller(), &user, &change)?;
-            carry_out_own(decision, &user, &change, hash.as_ref())
+            carry_out_own(decision, &user, &change, hash.as_ref())?;
+            decision.account_after(&user)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// Whether a change of one's own account concerns what opens it, so that it takes the password of now
@@ -641,7 +642,7 @@ pub async fn set_preferences(
     caller: &Caller,
     user: UserId,
     preferences: FreeObject,
-) -> Result<(), CommandError> {
+) -> Result<Done<AccountAfter>, CommandError> {
     commands
         .run(caller, move |decision| {
             let model = decision.model();
@@ -660,10 +661,10 @@ pub async fn set_preferences(
                     "The optional \"userId\" param provided does not match any users",
                 ));
             }
-            change_preferences(decision, &user, preferences.clone())
+            change_preferences(decision, &user, preferences.clone())?;
+            decision.account_after(&user)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// Puts preferences over those that an account has.

@@ -53,7 +53,7 @@ pub fn find(model: &WriteModel, name: &str) -> Result<UserId, RecoveryError> {
     found.cloned().ok_or_else(|| {
         let mut administrators: Vec<_> = model
             .accounts()
-            .filter(|(_, account)| account.roles.contains(ADMIN))
+            .filter(|(_, account)| account.has_role(ADMIN))
             .map(|(_, account)| account.profile.username.as_str())
             .collect();
         administrators.sort_unstable();

@@ -6,7 +6,8 @@ use hansard_domain::id::{RoleId, Timestamp, UserId};
 use super::create::status_text;
 use super::rooms::Farewell;
 use super::{existing, is_last_admin};
-use crate::bus::Commands;
+use crate::after::AccountAfter;
+use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
@@ -21,7 +22,7 @@ pub async fn set_active(
     user: UserId,
     active: bool,
     confirmed: bool,
-) -> Result<(), CommandError> {
+) -> Result<Done<AccountAfter>, CommandError> {
     commands
         .run(caller, move |decision| {
             let model = decision.model();
@@ -35,10 +36,10 @@ pub async fn set_active(
                     None,
                 ));
             }
-            change_active(decision, &user, active, confirmed)
+            change_active(decision, &user, active, confirmed)?;
+            decision.account_after(&user)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 pub(super) fn change_active(

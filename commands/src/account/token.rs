@@ -12,7 +12,8 @@ use hansard_domain::id::{Ids, Timestamp, UserId};
 use hansard_domain::limit;
 use sha2::{Digest, Sha256};
 
-use crate::bus::Commands;
+use crate::after::AccountAfter;
+use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
@@ -52,6 +53,20 @@ pub struct Opened {
     pub user: UserId,
     pub token: AuthToken,
     pub expires: Option<Timestamp>,
+    /// The account since.
+    pub account: Done<AccountAfter>,
+}
+
+impl Opened {
+    pub(super) fn with(token: AuthToken, account: Done<AccountAfter>) -> Self {
+        let session = account.answer.state.sessions.get(&token.hash());
+        Self {
+            expires: session.and_then(|session| session.expires),
+            user: account.answer.id.clone(),
+            token,
+            account,
+        }
+    }
 }
 
 /// Whose token this is, if it is still good: that of an active account, and not expired.
@@ -139,8 +154,8 @@ pub async fn issue(
     user: UserId,
 ) -> Result<Opened, CommandError> {
     let token = AuthToken::fresh(commands.ids());
-    let (id, hash) = (user.clone(), token.hash());
-    let done = commands
+    let (id, hash) = (user, token.hash());
+    let opened = commands
         .run(caller, move |decision| {
             let model = decision.model();
             if decision.caller().user.as_ref() != Some(&id) {
@@ -154,14 +169,10 @@ pub async fn issue(
             }
             let expires = expiry(model, decision.now());
             open(decision, &id, LoginMethod::Issued, hash.clone(), expires)?;
-            Ok(expires)
+            decision.account_after(&id)
         })
         .await?;
-    Ok(Opened {
-        user,
-        token,
-        expires: done.answer,
-    })
+    Ok(Opened::with(token, opened))
 }
 
 fn may_have_tokens(decision: &Decision<'_>) -> Result<UserId, CommandError> {

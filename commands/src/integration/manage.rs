@@ -268,7 +268,7 @@ fn not_authorized(direction: Direction) -> CommandError {
 /// Whoever posts through an incoming webhook is a bot, also.
 fn make_bot(decision: &mut Decision<'_>, user: &UserId) -> Result<(), CommandError> {
     let account = decision.model().account(user);
-    if account.is_some_and(|account| account.roles.contains("bot")) {
+    if account.is_some_and(|account| account.has_role("bot")) {
         return Ok(());
     }
     decision.account(user, AccountCommand::GrantRole("bot".into()))

@@ -224,7 +224,7 @@ fn user(model: &WriteModel, id: &UserId) -> Value {
         "name": account.profile.name,
         "type": account.kind,
         "active": account.active,
-        "roles": account.roles.iter().collect::<Vec<_>>(),
+        "roles": account.roles,
     })
 }
 

@@ -3,13 +3,14 @@
 use hansard_domain::free::FreeObject;
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
 use hansard_domain::limit;
+use hansard_domain::log::Version;
 use hansard_domain::message::{Message, MessageCommand};
 use serde_json::Value;
 
 use super::send::{check_room, check_size, check_whole};
 use super::{check_sight, custom_fields, invalid_message, on_message, text};
 use crate::authorization::sight::Purpose;
-use crate::bus::Commands;
+use crate::bus::{Commands, message_stream};
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::WriteModel;
@@ -28,7 +29,13 @@ pub struct Edit {
 
 /// Gives a message another text. Its sender may while the workspace allows editing, others with
 /// `edit-message`; for so many minutes unless `bypass-time-limit-edit-and-delete` is granted.
-pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<(), CommandError> {
+///
+/// Answers the version of the message since; `None` if there was nothing to change.
+pub async fn edit(
+    commands: &Commands,
+    caller: &Caller,
+    edit: Edit,
+) -> Result<Option<Version>, CommandError> {
     let missing = || {
         CommandError::plain(format!(
             "No message found with the id of \"{}\".",
@@ -60,7 +67,7 @@ pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<()
             .and_then(|attachment| attachment.get("description").and_then(Value::as_str));
         let same = described.unwrap_or(&message.content.text) == edit.text;
         if same && edit.previews.is_none() && edit.custom_fields.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         check_size(&model, &edit.text)?;
         if let Some(fields) = &edit.custom_fields {
@@ -86,7 +93,8 @@ pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<()
         check_whole(&content)?;
         let fields = edit.custom_fields.clone();
         let id = edit.message.clone();
-        commands
+        let stream = message_stream(&id);
+        let done = commands
             .run(caller, move |decision| {
                 let now = decision.now();
                 may_edit(decision.model(), decision.caller(), &message, now)?;
@@ -102,8 +110,9 @@ pub async fn edit(commands: &Commands, caller: &Caller, edit: Edit) -> Result<()
                 };
                 decision.message(&id, &message, command)
             })
-            .await
-            .map(|_| ())
+            .await?;
+        let own = done.entries().iter().filter(|entry| entry.stream == stream);
+        Ok(own.map(|entry| entry.version).next_back())
     })
     .await
 }

@@ -7,7 +7,8 @@ use hansard_domain::limit::{self, OutOfBounds};
 use hansard_domain::room::{RoomCommand, RoomDetails, RoomKind, RoomSwitches};
 
 use super::{invalid_user, name};
-use crate::bus::Commands;
+use crate::after::RoomAfter;
+use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
@@ -47,15 +48,14 @@ pub async fn create(
     commands: &Commands,
     caller: &Caller,
     new: NewRoom,
-) -> Result<RoomId, CommandError> {
+) -> Result<Done<RoomAfter>, CommandError> {
     new.check_size()?;
-    let done = commands
+    commands
         .run(caller, move |decision| make(decision, new.clone()))
-        .await?;
-    Ok(done.answer)
+        .await
 }
 
-fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomId, CommandError> {
+fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomAfter, CommandError> {
     let caller = decision.caller();
     let creator = caller.user_id()?.clone();
     let model = decision.model();
@@ -116,5 +116,5 @@ fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomId, CommandErro
         };
         decision.room(&room, remove)?;
     }
-    Ok(room)
+    decision.room_after(&room)
 }

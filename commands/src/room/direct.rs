@@ -6,7 +6,8 @@ use hansard_domain::room::{RoomCommand, RoomDetails, RoomKind, RoomSwitches};
 use hansard_domain::subscription::SubscriptionCommand;
 
 use super::{invalid_user, not_allowed};
-use crate::bus::Commands;
+use crate::after::RoomAfter;
+use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
@@ -18,17 +19,17 @@ pub async fn direct(
     caller: &Caller,
     usernames: Vec<String>,
     exclude_self: bool,
-) -> Result<RoomId, CommandError> {
+) -> Result<Done<RoomAfter>, CommandError> {
     limit::MEMBERS
         .check_count(usernames.len())
         .map_err(|excess| excess.of("usernames"))?;
-    let done = commands
+    commands
         .run(caller, move |decision| {
             let participants = participants(decision, &usernames, exclude_self)?;
-            open_direct(decision, &participants)
+            let room = open_direct(decision, &participants)?;
+            decision.room_after(&room)
         })
-        .await?;
-    Ok(done.answer)
+        .await
 }
 
 fn participants(

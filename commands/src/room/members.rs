@@ -5,8 +5,9 @@ use hansard_domain::room::{Entry, Room, RoomCommand, RoomKind};
 use subtle::ConstantTimeEq;
 
 use super::{existing, invalid_user, known, not_allowed, refusal, username};
+use crate::after::RoomAfter;
 use crate::authorization::sight::Purpose;
-use crate::bus::Commands;
+use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
@@ -18,7 +19,7 @@ pub async fn join(
     caller: &Caller,
     room: RoomId,
     code: Option<String>,
-) -> Result<(), CommandError> {
+) -> Result<Done<RoomAfter>, CommandError> {
     commands
         .run(caller, move |decision| {
             let caller = decision.caller();
@@ -30,10 +31,10 @@ pub async fn join(
                 return Err(not_allowed());
             }
             check_code(model, caller, found, code.as_deref())?;
-            enter(decision, &room, &user, None)
+            enter(decision, &room, &user, None)?;
+            decision.room_after(&room)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// Refuses who does not get into a room without its join code.
@@ -100,7 +101,7 @@ pub async fn invite(
     caller: &Caller,
     room: RoomId,
     users: Vec<UserId>,
-) -> Result<(), CommandError> {
+) -> Result<Done<RoomAfter>, CommandError> {
     commands
         .run(caller, move |decision| {
             let caller = decision.caller();
@@ -129,12 +130,12 @@ pub async fn invite(
                     "Invalid username",
                 ));
             }
-            users
-                .iter()
-                .try_for_each(|user| enter(decision, &room, user, Some(&me)))
+            for user in &users {
+                enter(decision, &room, user, Some(&me))?;
+            }
+            decision.room_after(&room)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// Makes everybody a member (`add-all-to-room`).
@@ -143,7 +144,7 @@ pub async fn add_everybody(
     caller: &Caller,
     room: RoomId,
     active_only: bool,
-) -> Result<(), CommandError> {
+) -> Result<Done<RoomAfter>, CommandError> {
     commands
         .run(caller, move |decision| {
             let caller = decision.caller();
@@ -168,16 +169,20 @@ pub async fn add_everybody(
             }
             existing(model, &room)?;
             users.sort();
-            users
-                .iter()
-                .try_for_each(|user| enter(decision, &room, user, None))
+            for user in &users {
+                enter(decision, &room, user, None)?;
+            }
+            decision.room_after(&room)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// The caller is a member no more.
-pub async fn leave(commands: &Commands, caller: &Caller, room: RoomId) -> Result<(), CommandError> {
+pub async fn leave(
+    commands: &Commands,
+    caller: &Caller,
+    room: RoomId,
+) -> Result<Done<RoomAfter>, CommandError> {
     commands
         .run(caller, move |decision| {
             let caller = decision.caller();
@@ -199,10 +204,10 @@ pub async fn leave(commands: &Commands, caller: &Caller, room: RoomId) -> Result
             check_owner(found, &user)?;
             let name = username(model, &user);
             decision.system_message(&room, "ul", &user, name)?;
-            decision.room(&room, RoomCommand::Leave { user })
+            decision.room(&room, RoomCommand::Leave { user })?;
+            decision.room_after(&room)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// A room keeps its last owner.
@@ -222,7 +227,7 @@ pub async fn kick(
     caller: &Caller,
     room: RoomId,
     user: UserId,
-) -> Result<(), CommandError> {
+) -> Result<Done<RoomAfter>, CommandError> {
     commands
         .run(caller, move |decision| {
             let caller = decision.caller();
@@ -250,7 +255,7 @@ pub async fn kick(
             }
             if !found.is_member(&user) {
                 if any {
-                    return Ok(());
+                    return decision.room_after(&room);
                 }
                 return Err(CommandError::refused(
                     "error-user-not-in-room",
@@ -261,10 +266,10 @@ pub async fn kick(
             let name = username(model, &user);
             decision.system_message(&room, "ru", &me, name)?;
             let user = user.clone();
-            decision.room(&room, RoomCommand::Remove { user, by: Some(me) })
+            decision.room(&room, RoomCommand::Remove { user, by: Some(me) })?;
+            decision.room_after(&room)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// Silences a member (`mute-user`).

@@ -7,8 +7,9 @@ use hansard_domain::limit::{self, OutOfBounds};
 use hansard_domain::room::{RetentionOverride, Room, RoomCommand, RoomKind, RoomSwitches};
 
 use super::{existing, name, not_allowed, refusal};
+use crate::after::RoomAfter;
 use crate::authorization::sight::Purpose;
-use crate::bus::Commands;
+use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
@@ -72,7 +73,7 @@ pub async fn change(
     caller: &Caller,
     room: RoomId,
     changes: Changes,
-) -> Result<(), CommandError> {
+) -> Result<Done<RoomAfter>, CommandError> {
     changes.check_size()?;
     commands
         .run(caller, move |decision| {
@@ -82,10 +83,10 @@ pub async fn change(
             texts(decision, &room, &me, &found, &changes)?;
             kind(decision, &room, &me, &found, &changes)?;
             switches(decision, &room, &me, &found, &changes)?;
-            retention(decision, &room, &found, &changes.retention)
+            retention(decision, &room, &found, &changes.retention)?;
+            decision.room_after(&room)
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 fn refused(reason: &str) -> CommandError {

@@ -18,9 +18,12 @@ use crate::folding::folded;
 use crate::rows::{ByKey, Insert};
 use crate::view::{View, ViewError};
 
+mod decided;
 mod queries;
 #[cfg(test)]
 mod tests;
+
+pub use decided::changed_at;
 
 pub use queries::{
     Filter, Order, Page, Search, SearchFields, all, by_id, by_ids, by_username, count_by_role, list,
@@ -155,10 +158,13 @@ fn change(users: &mut Users, id: &str, event: &AccountEvent, at: Timestamp) {
     let Some(user) = users.get_mut(id) else {
         return;
     };
+    if !decided::is_shown(event) {
+        return;
+    }
     match event {
-        AccountEvent::UserRegistered { .. } | AccountEvent::UserDeleted { .. } => return,
-        // What a session or a failed attempt leaves is the write side's and the audit's.
-        AccountEvent::UserLoggedOut { .. }
+        AccountEvent::UserRegistered { .. }
+        | AccountEvent::UserDeleted { .. }
+        | AccountEvent::UserLoggedOut { .. }
         | AccountEvent::SessionsEnded { .. }
         | AccountEvent::LoginFailed { .. }
         | AccountEvent::PersonalAccessTokenCreated { .. }

@@ -1,6 +1,14 @@
-use hansard_domain::account::{Email, LoginMethod, MessageErasure, Session, TokenHash};
+use std::collections::BTreeSet;
+
+use cqrs_es::Aggregate;
+use hansard_domain::account::{
+    Account, DeactivationReason, Email, LoginMethod, MessageErasure, PasswordHash,
+    PersonalAccessToken, Registration, Session, TokenHash,
+};
 use hansard_domain::seal::Private;
 use hansard_domain::vault::KeyId;
+
+use strum::VariantNames;
 
 use super::*;
 use crate::testing::{Story, dump, on_both_engines, shredded, tables, told};
@@ -200,7 +208,101 @@ async fn a_deleted_account_leaves_nothing_also_when_its_profile_was_shredded() {
     );
 }
 
+/// Everything that happens to an account that stays.
+fn a_whole_life(story: &Story) -> Vec<AccountEvent> {
+    use AccountEvent as E;
+    let token = || TokenHash("one".to_owned());
+    let key = KeyId(1);
+    vec![
+        E::UserRegistered {
+            how: Registration::SelfService,
+            kind: AccountKind::User,
+            roles: vec!["user".into(), "bot".into()],
+            active: false,
+            reason: Some(Private::new(key, "let me in".to_owned())),
+            password_change_required: true,
+            profile: Private::new(key, Profile::default()),
+            password: None,
+            at: story.now(),
+        },
+        profile("Mary", "Mary Ann", "mary@x.y"),
+        E::UserActivated {},
+        E::UserPasswordChanged {
+            password: Private::new(key, PasswordHash("hash".to_owned())),
+            change_required: false,
+        },
+        E::UserPreferencesChanged {
+            preferences: Private::new(key, [("a".to_owned(), 1.into())].into_iter().collect()),
+        },
+        E::UserPresenceChosen {
+            presence: Presence::Busy,
+        },
+        granted("admin"),
+        E::RoleRevoked {
+            role: "user".into(),
+        },
+        E::UserLoggedIn {
+            method: LoginMethod::Password,
+            token: token(),
+            session: Session {
+                since: Timestamp(7),
+                expires: None,
+            },
+            from: None,
+        },
+        E::LoginFailed {
+            at: Timestamp(8),
+            from: None,
+            operation: None,
+        },
+        E::PersonalAccessTokenCreated {
+            name: Private::new(key, "ci".to_owned()),
+            token: PersonalAccessToken {
+                hash: TokenHash("two".to_owned()),
+                created: Timestamp(9),
+                last_six: "abcdef".to_owned(),
+                bypass_two_factor: false,
+            },
+        },
+        E::PersonalAccessTokenRemoved {
+            hash: TokenHash("two".to_owned()),
+        },
+        E::UserLoggedOut { token: token() },
+        E::SessionsEnded {
+            kept: None,
+            personal_access_tokens: true,
+        },
+        E::UserDeactivated {
+            reason: DeactivationReason::Idle,
+        },
+    ]
+}
+
+async fn an_account_as_it_was_decided_is_what_the_view_shows() {
+    let mut story = Story::default();
+    let mut account = Account::default();
+    let id = UserId::new("a");
+    let life = a_whole_life(&story);
+    let lived: BTreeSet<_> = life.iter().map(<&str>::from).collect();
+    let possible = AccountEvent::VARIANTS.iter().copied();
+    let staying: BTreeSet<_> = possible.filter(|event| *event != "UserDeleted").collect();
+    assert_eq!(lived, staying, "every event that leaves an account");
+    let mut updated = Timestamp::default();
+    for event in life {
+        account.apply(event.clone());
+        story.account("a", event);
+        let latest = std::slice::from_ref(story.entries.last().unwrap());
+        updated = changed_at(latest, &id).unwrap_or(updated);
+        let mut tables = tables(&Accounts, &story.entries, 100).await;
+        let mut shown = by_id(&mut tables, &id).await.unwrap().unwrap();
+        // Who never chose is shown as offline.
+        shown.status = shown.status.or(Some(Presence::Offline));
+        assert_eq!(User::of(&id, &account, updated), shown);
+    }
+}
+
 on_both_engines!(
+    an_account_as_it_was_decided_is_what_the_view_shows,
     accounts_are_found_by_any_part_of_a_name_whatever_its_case,
     names_of_any_script_are_found_whatever_their_case,
     a_list_is_filtered_sorted_and_cut,

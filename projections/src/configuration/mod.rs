@@ -95,6 +95,29 @@ impl Changes {
     }
 }
 
+impl Changes {
+    /// With what roles were changed by these entries.
+    #[must_use]
+    pub fn with_roles(self, entries: &[Arc<Entry>]) -> Self {
+        self.with(ROLE, entries)
+    }
+
+    /// With what permissions were changed by these entries.
+    #[must_use]
+    pub fn with_permissions(self, entries: &[Arc<Entry>]) -> Self {
+        self.with(PERMISSION, entries)
+    }
+
+    fn with(mut self, wanted: &str, entries: &[Arc<Entry>]) -> Self {
+        let changes = entries
+            .iter()
+            .filter(|entry| category(&entry.event) == Some(wanted));
+        self.by_id
+            .extend(changes.map(|entry| (entry.stream.key().to_owned(), entry.at)));
+        self
+    }
+}
+
 pub async fn of_roles(tables: &mut AnyConnection) -> Result<Changes, ViewError> {
     changes(tables, ROLE).await
 }

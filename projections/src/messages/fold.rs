@@ -16,6 +16,7 @@ use hansard_domain::vault::KeyId;
 use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, Row as _};
 
+use super::MessageHead;
 use super::row::{READ, REWRITE, Row, WRITE};
 use super::unlink::unlink;
 use super::wire;
@@ -71,6 +72,42 @@ pub(super) async fn apply(
         }
     }
     Ok(())
+}
+
+/// See [`message_of_stream`](super::message_of_stream).
+pub(super) fn alone(
+    id: &MessageId,
+    entries: &[Arc<Entry>],
+    viewer: &UserId,
+    author: impl Fn(&UserId) -> Author,
+) -> Result<Option<MessageHead>, ViewError> {
+    let mut fold = Fold::default();
+    for entry in entries {
+        fold.apply(entry)?;
+    }
+    let Some(Slot { row, .. }) = fold.slots.remove(id) else {
+        return Ok(None);
+    };
+    let mut wire = hansard_domain::json::object(&row.wire)?;
+    if row.changed.is_some() {
+        let people: BTreeSet<_> = wire::people(&wire, &row.reactions).collect();
+        let names = people.into_iter().map(|user| {
+            let username = author(&user).username;
+            (user, username)
+        });
+        wire::set_names(&mut wire, &row.reactions, &names.collect());
+    }
+    wire.insert("u".into(), serde_json::to_value(author(&row.sender))?);
+    if fold.stars.get(&(viewer.clone(), id.clone())) == Some(&true) {
+        wire.insert("starred".into(), json!([{ "_id": viewer }]));
+    }
+    Ok(Some(MessageHead {
+        json: serde_json::to_string(&wire)?,
+        room: row.room,
+        sender: row.sender,
+        at: row.at,
+        thread: row.thread,
+    }))
 }
 
 fn deletes_room(entry: &Entry) -> bool {
@@ -720,11 +757,7 @@ impl Slot {
 impl Name {
     /// Of somebody instead of whom the server's own account is shown.
     fn unlinked() -> Result<Self, ViewError> {
-        let author = Author {
-            id: UserId::new(SYSTEM_ACCOUNT),
-            username: SYSTEM_ACCOUNT.to_owned(),
-            name: None,
-        };
+        let author = author_unlinked();
         Ok(Self {
             wire: serde_json::to_string(&author)?,
             username: author.username,
@@ -733,22 +766,36 @@ impl Name {
 
     /// `None` for somebody whose personal data is gone.
     fn of(id: &UserId, profile: Option<&Profile>) -> Result<Self, ViewError> {
-        let author = match profile {
-            Some(profile) => Author {
-                id: id.clone(),
-                username: profile.username.clone(),
-                name: profile.name.clone(),
-            },
-            None => Author {
-                id: id.clone(),
-                username: format!("removed-{id}"),
-                name: Some(REMOVED_NAME.to_owned()),
-            },
-        };
+        let author = author(id, profile);
         Ok(Self {
             wire: serde_json::to_string(&author)?,
             username: author.username,
         })
+    }
+}
+
+/// How an account is named beside what it said; `None` for one whose personal data is gone.
+pub fn author(id: &UserId, profile: Option<&Profile>) -> Author {
+    match profile {
+        Some(profile) => Author {
+            id: id.clone(),
+            username: profile.username.clone(),
+            name: profile.name.clone(),
+        },
+        None => Author {
+            id: id.clone(),
+            username: format!("removed-{id}"),
+            name: Some(REMOVED_NAME.to_owned()),
+        },
+    }
+}
+
+/// Who is named instead of an account that was deleted and unlinked from what it said.
+pub fn author_unlinked() -> Author {
+    Author {
+        id: UserId::new(SYSTEM_ACCOUNT),
+        username: SYSTEM_ACCOUNT.to_owned(),
+        name: None,
     }
 }
 

@@ -22,11 +22,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hansard_domain::account::Author;
 use hansard_domain::event::{Entry, Event};
-use hansard_domain::id::MessageId;
+use hansard_domain::id::{MessageId, UserId};
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::RoomEvent;
 use sqlx::AnyConnection;
 
+pub use self::fold::{author, author_unlinked};
 pub use self::queries::{
     Changed, Cursor, Deleted, Filter, Found, History, MessageHead, Messages, Order, Replies, Slice,
     ThreadKind, Unread,
@@ -71,6 +72,23 @@ impl View for MessagesView {
     ) -> Result<(), ViewError> {
         fold::apply(tables, entries).await
     }
+}
+
+/// A message as its own stream has it, with the names that people have: as the view will show it once it
+/// has taken all of that in, but for what replies leave on the head of their thread. `None` if it is not
+/// there, or no more.
+pub fn message_of_stream(
+    entries: &[Arc<Entry>],
+    viewer: &UserId,
+    author: impl Fn(&UserId) -> Author,
+) -> Result<Option<MessageHead>, ViewError> {
+    let Some(id) = entries
+        .first()
+        .map(|entry| MessageId::new(entry.stream.key()))
+    else {
+        return Ok(None);
+    };
+    fold::alone(&id, entries, viewer, author)
 }
 
 /// A message that was just recorded, as the view will show it; `None` for other events.

@@ -422,6 +422,16 @@ async fn name(tables: &mut AnyConnection, named: &[(&RoomId, &UserId)]) -> Resul
         .await
 }
 
+/// The rarer fields of a room of which nothing else is known yet.
+pub(super) fn first_fields(kind: RoomKind) -> Map<String, Value> {
+    let mut more = Map::new();
+    if kind != RoomKind::Direct {
+        more.insert("sysMes".into(), json!(true));
+        more.insert("customFields".into(), json!({}));
+    }
+    more
+}
+
 impl RoomRow {
     fn named(&self) -> impl Iterator<Item = (&RoomId, &UserId)> {
         let people = self.participants.iter().flatten().chain(&self.creator);
@@ -429,11 +439,7 @@ impl RoomRow {
     }
 
     fn more(&self) -> Value {
-        let mut more = Map::new();
-        if self.kind != RoomKind::Direct {
-            more.insert("sysMes".into(), json!(true));
-            more.insert("customFields".into(), json!({}));
-        }
+        let mut more = first_fields(self.kind);
         set_details(&mut more, &self.details);
         set_switches(&mut more, &self.switches);
         set(
@@ -446,18 +452,18 @@ impl RoomRow {
     }
 }
 
-fn filled(text: &str) -> Option<&str> {
+pub(super) fn filled(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn set(more: &mut Map<String, Value>, field: &str, value: Option<Value>) {
+pub(super) fn set(more: &mut Map<String, Value>, field: &str, value: Option<Value>) {
     match value {
         Some(value) => more.insert(field.to_owned(), value),
         None => more.shift_remove(field),
     };
 }
 
-fn set_details(more: &mut Map<String, Value>, details: &RoomDetails) {
+pub(super) fn set_details(more: &mut Map<String, Value>, details: &RoomDetails) {
     let fields = &details.custom_fields;
     set(
         more,
@@ -479,7 +485,7 @@ fn set_details(more: &mut Map<String, Value>, details: &RoomDetails) {
     }
 }
 
-fn set_switches(more: &mut Map<String, Value>, switches: &RoomSwitches) {
+pub(super) fn set_switches(more: &mut Map<String, Value>, switches: &RoomSwitches) {
     let RoomSwitches {
         read_only: _,
         default: _,
@@ -508,7 +514,7 @@ fn set_switches(more: &mut Map<String, Value>, switches: &RoomSwitches) {
     }
 }
 
-fn retention(retention: &RetentionOverride) -> Value {
+pub(super) fn retention(retention: &RetentionOverride) -> Value {
     json!({
         "enabled": retention.enabled,
         "overrideGlobal": retention.override_global,

@@ -3,6 +3,7 @@
 //! It holds no message: what was said last is the messages view's to tell, so that an erased text
 //! never stands here. Names of people are kept once and put into answers when they are read.
 
+mod decided;
 mod fold;
 mod members;
 mod queries;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use hansard_domain::event::{Entry, Event};
 use sqlx::AnyConnection;
 
+pub use decided::changed_at;
 pub use members::{Member, MemberOrder, MemberPage, members, online};
 pub use queries::{
     Paging, Person, Room, RoomFilter, RoomOrder, by_filter, by_ids, of_member, removed_since,

@@ -64,8 +64,8 @@ pub struct Room {
     pub members: i64,
     /// When something was last said in it.
     pub spoken: Option<Timestamp>,
-    more: Map<String, Value>,
-    people: HashMap<UserId, Person>,
+    pub(super) more: Map<String, Value>,
+    pub(super) people: HashMap<UserId, Person>,
 }
 
 /// Which rooms.
@@ -292,7 +292,7 @@ impl Room {
         })
     }
 
-    fn named(&self) -> impl Iterator<Item = &UserId> {
+    pub(super) fn named(&self) -> impl Iterator<Item = &UserId> {
         self.creator
             .iter()
             .chain(self.participants.iter().flatten())

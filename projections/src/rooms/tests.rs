@@ -1,12 +1,18 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use cqrs_es::Aggregate;
 use hansard_domain::account::{AccountEvent, MessageErasure, Presence, Profile};
 use hansard_domain::event::{Entry, Event};
+use hansard_domain::id::RoleId;
 use hansard_domain::message::MessageEvent;
-use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomDetails};
+use hansard_domain::room::{
+    Parent, PruneCriteria, PruneReason, Pruned, RetentionOverride, RoomDetails, RoomSwitches,
+};
 use hansard_domain::seal::{Confidential, Private};
 use hansard_domain::vault::KeyId;
 use serde_json::json;
+use strum::VariantNames;
 
 use super::*;
 use crate::testing::{Story, dump, on_both_engines, tables, told};
@@ -351,7 +357,206 @@ fn shred(event: &mut Event) {
     });
 }
 
+/// Everything that happens to a room that stays.
+fn a_whole_life() -> Vec<RoomEvent> {
+    use RoomEvent as E;
+    let details = |change: fn(&mut RoomDetails)| {
+        let mut details = RoomDetails {
+            name: "general".to_owned(),
+            fname: "General".to_owned(),
+            ..RoomDetails::default()
+        };
+        change(&mut details);
+        Private::new(KeyId(2), details)
+    };
+    let switches = RoomSwitches {
+        react_when_read_only: true,
+        broadcast: true,
+        encrypted: true,
+        featured: true,
+        favourite: true,
+        default: true,
+        read_only: true,
+        hidden_system_messages: Some(vec!["uj".to_owned()]),
+        join_code_required: false,
+    };
+    let retention = RetentionOverride {
+        enabled: true,
+        max_age: 2 * 86_400_000,
+        ..RetentionOverride::default()
+    };
+    let user = || UserId::new("joe");
+    let role = || RoleId::new("moderator");
+    vec![
+        E::RoomCreated {
+            kind: RoomKind::Channel,
+            creator: Some("mary".into()),
+            members: vec!["joe".into()],
+            switches: RoomSwitches::default(),
+            parent: Some(Parent {
+                room: "other".into(),
+                message: Some("m".into()),
+            }),
+            details: details(|_| {}),
+            at: Timestamp(1),
+        },
+        E::RoomRenamed {
+            details: details(|details| details.fname = "All".to_owned()),
+        },
+        E::TopicChanged {
+            details: details(|details| details.topic = Some("owls".to_owned())),
+        },
+        E::DescriptionChanged {
+            details: details(|details| details.description = Some("of owls".to_owned())),
+        },
+        E::AnnouncementChanged {
+            details: details(|details| details.announcement = Some("hoo".to_owned())),
+        },
+        E::CustomFieldsChanged {
+            details: details(|details| {
+                details.custom_fields.insert("a".to_owned(), 1.into());
+            }),
+        },
+        // All details are in each of these events; a code is shown to nobody.
+        E::JoinCodeChanged {
+            details: details(|details| {
+                details.custom_fields.insert("a".to_owned(), 1.into());
+                details.join_code = Some("tuwit".to_owned());
+            }),
+            required: true,
+        },
+        E::JoinCodeChanged {
+            details: details(|details| {
+                details.custom_fields.insert("a".to_owned(), 1.into());
+            }),
+            required: false,
+        },
+        E::RoomTypeChanged {
+            kind: RoomKind::Group,
+        },
+        joined("ann"),
+        E::MemberMuted { user: user() },
+        E::MemberUnmuted { user: user() },
+        E::RoomSwitchesChanged {
+            switches: switches.clone(),
+        },
+        E::MemberMuted { user: "ann".into() },
+        E::MemberMuted { user: user() },
+        E::MemberUnmuted { user: "ann".into() },
+        E::RoomSwitchesChanged {
+            switches: RoomSwitches {
+                featured: false,
+                favourite: false,
+                ..switches
+            },
+        },
+        E::RetentionOverridden {
+            retention: Some(retention),
+        },
+        E::RetentionOverridden { retention: None },
+        E::RoomRoleGranted {
+            user: user(),
+            role: role(),
+        },
+        E::RoomRoleRevoked {
+            user: user(),
+            role: role(),
+        },
+        E::ChannelPruned {
+            reason: PruneReason::Requested,
+            criteria: PruneCriteria::default(),
+            pruned: Vec::new(),
+        },
+        E::RoomArchived {},
+        E::RoomUnarchived {},
+        E::MemberLeft { user: "ann".into() },
+        E::MemberRemoved {
+            user: user(),
+            by: None,
+        },
+    ]
+}
+
+async fn a_room_as_it_was_decided_is_what_the_view_shows() {
+    let life = a_whole_life();
+    let lived: BTreeSet<_> = life.iter().map(<&str>::from).collect();
+    let possible = RoomEvent::VARIANTS.iter().copied();
+    let staying: BTreeSet<_> = possible.filter(|event| *event != "RoomDeleted").collect();
+    assert_eq!(lived, staying, "every event that leaves a room");
+
+    let mut story = Story::default();
+    story.registered("mary").registered("joe").registered("ann");
+    let id = RoomId::new("general");
+    let person = |user: &UserId| {
+        Some(Person {
+            username: Some(user.to_string()),
+            name: Some(format!("Name of {user}")),
+        })
+    };
+    let mut decided = hansard_domain::room::Room::default();
+    let mut before: Option<Room> = None;
+    for (number, event) in life.into_iter().enumerate() {
+        decided.apply(event.clone());
+        story.room("general", event);
+        // What only the view knows.
+        if number == 1 {
+            story.said("m1", "general", "mary");
+        }
+        let latest = &story.entries[story.entries.len().saturating_sub(2)..];
+        let changed = changed_at(latest, &id);
+        let mut tables = tables(&Rooms, &story.entries, 100).await;
+        let shown = room(&mut tables, "general").await;
+        let seen = before.replace(shown.clone());
+        let known = Room {
+            messages: shown.messages,
+            spoken: shown.spoken,
+            ..seen.unwrap_or_else(|| shown.clone())
+        };
+        let of = Room::of(&id, &decided, Some(known), changed, person);
+        assert_eq!(of.wire(), shown.wire(), "after event {number}");
+        // Where no view has ever shown it. The muted are shown in the order that they were muted in.
+        let alone = Room::of(&id, &decided, None, Some(story.now()), person).wire();
+        let shown = shown.wire();
+        for known in alone.keys().chain(shown.keys()) {
+            let of_view =
+                ["msgs", "lm", "_updatedAt", "muted", "unmuted"].contains(&known.as_str());
+            assert!(
+                of_view || alone.get(known) == shown.get(known),
+                "{known} after event {number}"
+            );
+        }
+    }
+}
+
+async fn a_room_that_no_view_has_yet_is_shown_as_it_will_be() {
+    let mut story = Story::default();
+    story.registered("mary").registered("joe");
+    for (kind, name) in [(RoomKind::Channel, "general"), (RoomKind::Direct, "talk")] {
+        story.created(name, kind, &["mary", "joe"]);
+        let entry = story.entries.last().unwrap().clone();
+        let Event::Room(event) = &entry.event else {
+            unreachable!()
+        };
+        let mut decided = hansard_domain::room::Room::default();
+        decided.apply(event.clone());
+        let person = |user: &UserId| {
+            Some(Person {
+                username: Some(user.to_string()),
+                name: Some(format!("Name of {user}")),
+            })
+        };
+        let mut tables = tables(&Rooms, &story.entries, 100).await;
+        let shown = room(&mut tables, name).await;
+        let id = RoomId::new(name);
+        let changed = changed_at(std::slice::from_ref(&entry), &id);
+        let of = Room::of(&id, &decided, None, changed, person);
+        assert_eq!(of.wire(), shown.wire(), "{name}");
+    }
+}
+
 on_both_engines!(
+    a_room_as_it_was_decided_is_what_the_view_shows,
+    a_room_that_no_view_has_yet_is_shown_as_it_will_be,
     a_room_counts_what_is_said_and_who_is_in,
     what_was_deleted_or_pruned_is_not_counted,
     what_is_erased_after_a_room_leaves_nothing_of_it,

@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use super::answer::{Answer, Nothing, Success, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
+use super::decided;
 use super::failure::Failure;
 use super::lenient;
 use super::paging::{Paging, PagingParams};
@@ -88,9 +89,8 @@ async fn join(
     Body(asked): Body<Join>,
 ) -> Answer<ChannelAnswer> {
     let found = Section::Channels.find_live(&app, &caller, &asked.room)?;
-    room::join(&app.commands, &caller, found.id.clone(), asked.join_code).await?;
-    let room = shape::room(&app, caller.user(), &found.id).await?;
-    answer(room.into())
+    let done = room::join(&app.commands, &caller, found.id, asked.join_code).await?;
+    answer(decided::room(&app, caller.user(), &done).await.into())
 }
 
 /// Sends a member away. Needs `remove-user`.
@@ -103,8 +103,8 @@ async fn kick_member(
     State(app): State<App>,
     Body(asked): Body<MemberRef>,
 ) -> Answer<ChannelAnswer> {
-    let room = kick(&app, &caller, Section::Channels, &asked).await?;
-    answer(shape::room(&app, caller.user(), &room).await?.into())
+    let done = kick(&app, &caller, Section::Channels, &asked).await?;
+    answer(decided::room(&app, caller.user(), &done).await.into())
 }
 
 /// The caller leaves a channel. Needs `leave-c`.
@@ -117,8 +117,8 @@ async fn leave_channel(
     State(app): State<App>,
     Body(asked): Body<RoomRef>,
 ) -> Answer<ChannelAnswer> {
-    let room = leave(&app, &caller, Section::Channels, &asked).await?;
-    answer(shape::room(&app, caller.user(), &room).await?.into())
+    let done = leave(&app, &caller, Section::Channels, &asked).await?;
+    answer(decided::room(&app, caller.user(), &done).await.into())
 }
 
 /// Channels: all of them with `view-c-room`, the caller's own with `view-joined-room`.

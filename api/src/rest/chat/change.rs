@@ -13,8 +13,11 @@ use super::{message_id, not_allowed};
 use crate::app::App;
 use crate::rest::body::{Body, Params, free_object};
 use crate::rest::caller::Caller;
+use crate::rest::decided;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{MessageAnswer, MessageAuthor, Written, nothing, readable, seen};
+use crate::rest::message_shape::{
+    MessageAnswer, MessageAuthor, Written, nothing, readable, stands,
+};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -85,8 +88,8 @@ async fn update(
             .transpose()?,
         previews: request.preview_urls,
     };
-    message::edit(&app.commands, &caller, edit).await?;
-    let message = seen(&app, caller.user(), &id).await?;
+    let version = message::edit(&app.commands, &caller, edit).await?;
+    let message = stands(&app, caller.user(), &id, version).await?;
     Ok(Written::new().json("message", &message.json))
 }
 
@@ -139,7 +142,7 @@ async fn delete(
     Body(request): Body<Delete>,
 ) -> Result<Written, Failure> {
     let id = message_id(&request.msg_id, || no_message(&request.msg_id))?;
-    let before = app.views.messages.single(caller.user(), &id).await?;
+    let before = decided::message(&app, caller.user(), &id, None).await?;
     let before = before.ok_or_else(|| no_message(&request.msg_id))?;
     let shown = hansard_domain::json::value(&before.json).unwrap_or_default();
     let deletion = Deletion {

@@ -14,7 +14,7 @@ use crate::rest::answer::{Answer, Nothing, Success, done};
 use crate::rest::body::{Body, Params};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{MessageAnswer, Written, recorded, seen};
+use crate::rest::message_shape::{MessageAnswer, Written, recorded, stands};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -109,7 +109,7 @@ async fn pin(
     let id = request.id(MISSING)?;
     let json = match message::pin(&app.commands, &caller, &id).await? {
         Some(notice) => recorded(&app, &notice, caller.user())?,
-        None => seen(&app, caller.user(), &id).await?.json,
+        None => stands(&app, caller.user(), &id, None).await?.json,
     };
     Ok(Written::new().json("message", &json))
 }

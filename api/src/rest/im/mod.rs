@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use super::answer::{Answer, Nothing, Success, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
+use super::decided::{self, Listed};
 use super::failure::Failure;
 use super::paging::{Paging, PagingParams};
 use super::rooms::section::{self as shared, Counters, CountersParams, Members};
@@ -137,7 +138,8 @@ async fn find(
     match (found, other) {
         (Some(room), _) => Ok(room),
         (None, Some(username)) => {
-            Ok(room::direct(&app.commands, caller, vec![username], false).await?)
+            let done = room::direct(&app.commands, caller, vec![username], false);
+            Ok(done.await?.answer.id)
         }
         (None, None) => Err(Failure::with_body(json!({
             "success": false, "error": "[invalid-channel]", "errorType": "invalid-channel",
@@ -184,8 +186,8 @@ async fn create(app: &App, caller: &Caller, asked: Create) -> Result<DirectAnswe
         }
     };
     let exclude_self = asked.exclude_self.unwrap_or_default();
-    let room = room::direct(&app.commands, caller, usernames, exclude_self).await?;
-    let wire = shape::room(app, caller.user(), &room).await?;
+    let done = room::direct(&app.commands, caller, usernames, exclude_self).await?;
+    let (room, wire) = (&done.answer.id, decided::room_alone(app, &done).wire());
     Ok(DirectAnswer {
         room: json!({ "t": "d", "rid": room, "_id": room, "usernames": wire.get("usernames") }),
     })
@@ -198,15 +200,9 @@ async fn delete(app: &App, caller: &Caller, wanted: &DirectRef) -> Result<(), Fa
     Ok(())
 }
 
-async fn is_open(app: &App, caller: &Caller, room: &RoomId) -> Result<Option<bool>, Failure> {
-    let mut reading = app.views.subscriptions.read().await?;
-    let own = hansard_projections::subscriptions::one(&mut reading, room, caller.user()).await?;
-    Ok(own.map(|own| own.open))
-}
-
 async fn open(app: &App, caller: &Caller, wanted: &DirectRef) -> Result<(), Failure> {
     let room = by_id(app, caller, wanted.room_id.as_ref(), "Body").await?;
-    if is_open(app, caller, &room).await? == Some(true) {
+    if decided::listed(app, &room, caller.user()).await == Listed::Open {
         return Ok(());
     }
     Ok(room::open(&app.commands, caller, room).await?)
@@ -214,12 +210,12 @@ async fn open(app: &App, caller: &Caller, wanted: &DirectRef) -> Result<(), Fail
 
 async fn close(app: &App, caller: &Caller, wanted: &DirectRef) -> Result<(), Failure> {
     let room = by_id(app, caller, wanted.room_id.as_ref(), "Body").await?;
-    match is_open(app, caller, &room).await? {
-        None => Err(Failure::plain("The user is not subscribed to the room")),
-        Some(false) => Err(Failure::plain(
+    match decided::listed(app, &room, caller.user()).await {
+        Listed::No => Err(Failure::plain("The user is not subscribed to the room")),
+        Listed::Hidden => Err(Failure::plain(
             "The direct message room, is already closed to the sender",
         )),
-        Some(true) => Ok(room::close(&app.commands, caller, room).await?),
+        Listed::Open | Listed::Unknown => Ok(room::close(&app.commands, caller, room).await?),
     }
 }
 

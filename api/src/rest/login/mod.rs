@@ -16,8 +16,8 @@ use super::answer::{Answer, Success, answer};
 use super::body::Body;
 use super::caller::{Caller, LoggedIn, MaybeCaller};
 use super::failure::Failure;
-use super::lenient;
 use super::users::{User, row};
+use super::{decided, lenient};
 use crate::app::App;
 
 pub fn routes() -> OpenApiRouter<App> {
@@ -130,7 +130,7 @@ async fn log_in(
     Body(request): Body<LogIn>,
 ) -> Result<Response, Failure> {
     let opened = open(&app, &caller, request).await?;
-    let row = row(&app, &opened.user).await?;
+    let row = decided::account(&app, &opened.account).await;
     let me = User::own(&app.commands.model(), &row);
     let logged_in = LoginAnswer {
         status: "success",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use hansard_commands::role;
 use hansard_domain::id::{RoleId, Timestamp};
-use hansard_projections::configuration;
+use hansard_projections::configuration::{self, Changes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use super::answer::{Answer, Success, answer};
 use super::body::{Body, Params};
 use super::caller::Caller;
+use super::decided;
 use super::failure::Failure;
 use super::lenient;
 use crate::app::App;
@@ -57,9 +58,7 @@ struct AllPermissions {
     remove: Vec<Value>,
 }
 
-async fn changed_after(app: &App, after: Option<Timestamp>) -> Result<Vec<Permission>, Failure> {
-    let mut tables = app.views.configuration.read().await?;
-    let changes = configuration::of_permissions(&mut tables).await?;
+fn changed_after(app: &App, changes: &Changes, after: Option<Timestamp>) -> Vec<Permission> {
     let model = app.commands.model();
     let permissions: BTreeMap<_, _> = model.permissions().collect();
     let permissions = permissions.into_iter().map(|(id, permission)| {
@@ -69,13 +68,13 @@ async fn changed_after(app: &App, after: Option<Timestamp>) -> Result<Vec<Permis
         };
         (changes.of(id), grant)
     });
-    Ok(permissions
+    permissions
         .filter(|(at, _)| after.is_none_or(|after| *at > after))
         .map(|(at, grant)| Permission {
             grant,
             updated_at: at.iso(),
         })
-        .collect())
+        .collect()
 }
 
 /// All permissions, with the roles that hold them.
@@ -96,8 +95,11 @@ async fn list_all(
             )
         })
     });
+    let after = after.transpose()?;
+    let mut tables = app.views.configuration.read().await?;
+    let changes = configuration::of_permissions(&mut tables).await?;
     answer(AllPermissions {
-        update: changed_after(&app, after.transpose()?).await?,
+        update: changed_after(&app, &changes, after),
         remove: vec![],
     })
 }
@@ -129,8 +131,9 @@ async fn update(
     let grants: Vec<Grant> = lenient::read(request.permissions)
         .map_err(|_| Failure::refused("error-invalid-body-params", "Invalid body params"))?;
     let grants = grants.into_iter().map(|grant| (grant.id, grant.roles));
-    role::grant_permissions(&app.commands, &caller, grants.collect()).await?;
+    let done = role::grant_permissions(&app.commands, &caller, grants.collect()).await?;
+    let changes = decided::changes_of_permissions(&app, done.entries()).await;
     answer(Updated {
-        permissions: changed_after(&app, None).await?,
+        permissions: changed_after(&app, &changes, None),
     })
 }

@@ -1,12 +1,14 @@
 //! `roles.*`: which roles there are, and who has them.
 
 use axum::extract::State;
+use hansard_commands::after::RoleAfter;
+use hansard_commands::bus::Done;
 use hansard_commands::model::WriteModel;
 use hansard_commands::role::{self, NewRole};
 use hansard_domain::id::{RoleId, RoomId, UserId};
 use hansard_domain::permission::RoleScope;
+use hansard_domain::role::Role as Decided;
 use hansard_projections::accounts::{self, Filter, Page, User as Row};
-use hansard_projections::configuration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -17,9 +19,9 @@ use super::answer::{Answer, Nothing, Success, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
 use super::failure::Failure;
-use super::lenient;
 use super::paging::{Paging, PagingParams};
 use super::users::{User, UserParam};
+use super::{decided, lenient};
 use crate::app::App;
 
 pub fn routes() -> OpenApiRouter<App> {
@@ -51,8 +53,7 @@ struct Role {
     updated_at: Option<String>,
 }
 
-fn role_of(model: &WriteModel, id: &RoleId) -> Option<Role> {
-    let role = model.role(id)?;
+fn role_of(id: &RoleId, role: &Decided) -> Option<Role> {
     let details = role.details.as_ref()?;
     Some(Role {
         id: id.to_string(),
@@ -70,12 +71,11 @@ struct OneRole {
     role: Role,
 }
 
-async fn one(app: &App, id: &RoleId) -> Answer<OneRole> {
-    let mut tables = app.views.configuration.read().await?;
-    let changes = configuration::of_roles(&mut tables).await?;
-    let role = role_of(&app.commands.model(), id);
-    let mut role =
-        role.ok_or_else(|| Failure::refused("error-role-not-found", "Role not found"))?;
+async fn one(app: &App, done: &Done<RoleAfter>) -> Answer<OneRole> {
+    let RoleAfter { id, state } = &done.answer;
+    let missing = || Failure::refused("error-role-not-found", "Role not found");
+    let mut role = role_of(id, state).ok_or_else(missing)?;
+    let changes = decided::changes_of_roles(app, done.entries()).await;
     role.updated_at = Some(changes.of(id.as_str()).iso());
     answer(OneRole { role })
 }
@@ -94,7 +94,7 @@ async fn list(_: Caller, State(app): State<App>) -> Answer<Roles> {
     let model = app.commands.model();
     let mut roles: Vec<Role> = model
         .roles()
-        .filter_map(|(id, _)| role_of(&model, id))
+        .filter_map(|(id, role)| role_of(id, role))
         .collect();
     roles.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     answer(Roles { roles })
@@ -133,8 +133,8 @@ async fn create(
     State(app): State<App>,
     Body(request): Body<Create>,
 ) -> Answer<OneRole> {
-    let id = role::create(&app.commands, &caller, request.into()).await?;
-    one(&app, &id).await
+    let done = role::create(&app.commands, &caller, request.into()).await?;
+    one(&app, &done).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -166,8 +166,8 @@ async fn update(
         description: request.description,
         mandatory2fa: request.mandatory2fa,
     };
-    role::change(&app.commands, &caller, id.clone(), new.into()).await?;
-    one(&app, &id).await
+    let done = role::change(&app.commands, &caller, id, new.into()).await?;
+    one(&app, &done).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -232,8 +232,8 @@ async fn add_user_to_role(
         Failure::refused("Role not found", "error-role-not-found")
     })?;
     let room = request.room_id.map(RoomId::new);
-    role::grant(&app.commands, &caller, user, role.clone(), room).await?;
-    one(&app, &role).await
+    let done = role::grant(&app.commands, &caller, user, role, room).await?;
+    one(&app, &done).await
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -269,8 +269,8 @@ async fn remove_user_from_role(
         Failure::refused("error-invalid-roleId", "This role does not exist")
     })?;
     let room = request.scope.map(RoomId::new);
-    role::revoke(&app.commands, &caller, user, role.clone(), room).await?;
-    one(&app, &role).await
+    let done = role::revoke(&app.commands, &caller, user, role, room).await?;
+    one(&app, &done).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

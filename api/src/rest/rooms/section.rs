@@ -1,6 +1,8 @@
 //! What `channels.*` and `groups.*` share: they differ in the kind of room and in what they call it.
 
+use hansard_commands::after::RoomAfter;
 use hansard_commands::authorization::sight::{ADMINISTRATION, Purpose, Right};
+use hansard_commands::bus::Done;
 use hansard_commands::inspection::{self, Inspection};
 pub use hansard_commands::room::RoomRole;
 use hansard_commands::room::{self, Changes, NewRoom};
@@ -18,6 +20,7 @@ use super::{history, list, shape};
 use crate::app::App;
 use crate::rest::body::free_object;
 use crate::rest::caller::Caller;
+use crate::rest::decided::{self, Listed};
 use crate::rest::failure::Failure;
 use crate::rest::lenient::{self, Invalid};
 use crate::rest::paging::{Direction, Paging};
@@ -223,8 +226,8 @@ pub async fn create(
         broadcast: extra.broadcast.unwrap_or_default(),
         encrypted: extra.encrypted,
     };
-    let room = room::create(&app.commands, caller, new).await?;
-    shape::room(app, caller.user(), &room).await
+    let done = room::create(&app.commands, caller, new).await?;
+    Ok(decided::room(app, caller.user(), &done).await)
 }
 
 pub async fn info(
@@ -273,8 +276,8 @@ pub async fn invite(
             ),
         });
     }
-    room::invite(&app.commands, caller, found.id.clone(), users).await?;
-    shape::room(app, caller.user(), &found.id).await
+    let done = room::invite(&app.commands, caller, found.id, users).await?;
+    Ok(decided::room(app, caller.user(), &done).await)
 }
 
 /// Everybody is to be added to a room.
@@ -295,8 +298,8 @@ pub async fn add_all(
 ) -> Result<Wire, Failure> {
     let found = section.find_live(app, caller, &asked.room)?;
     let active_only = asked.active_users_only.unwrap_or_default();
-    room::add_everybody(&app.commands, caller, found.id.clone(), active_only).await?;
-    shape::room(app, caller.user(), &found.id).await
+    let done = room::add_everybody(&app.commands, caller, found.id, active_only).await?;
+    Ok(decided::room(app, caller.user(), &done).await)
 }
 
 /// Somebody in a room.
@@ -314,7 +317,7 @@ pub async fn kick(
     caller: &Caller,
     section: Section,
     asked: &MemberRef,
-) -> Result<RoomId, Failure> {
+) -> Result<Done<RoomAfter>, Failure> {
     let found = match section {
         Section::Channels => section.find_live(app, caller, &asked.room)?,
         Section::Groups => {
@@ -322,8 +325,7 @@ pub async fn kick(
         }
     };
     let user = asked.user.find(&app.commands.model())?;
-    room::kick(&app.commands, caller, found.id.clone(), user).await?;
-    Ok(found.id)
+    Ok(room::kick(&app.commands, caller, found.id, user).await?)
 }
 
 /// The caller leaves; answers the room.
@@ -332,10 +334,9 @@ pub async fn leave(
     caller: &Caller,
     section: Section,
     wanted: &RoomRef,
-) -> Result<RoomId, Failure> {
+) -> Result<Done<RoomAfter>, Failure> {
     let found = section.find_live(app, caller, wanted)?;
-    room::leave(&app.commands, caller, found.id.clone()).await?;
-    Ok(found.id)
+    Ok(room::leave(&app.commands, caller, found.id).await?)
 }
 
 pub async fn grant(
@@ -400,13 +401,6 @@ pub async fn delete(
     Ok(())
 }
 
-/// Whether a room stands in the caller's list; `None` if the caller is not in it.
-async fn is_open(app: &App, caller: &Caller, room: &RoomId) -> Result<Option<bool>, Failure> {
-    let mut reading = app.views.subscriptions.read().await?;
-    let own = subscriptions::one(&mut reading, room, caller.user()).await?;
-    Ok(own.map(|own| own.open))
-}
-
 pub async fn open(
     app: &App,
     caller: &Caller,
@@ -415,14 +409,17 @@ pub async fn open(
 ) -> Result<(), Failure> {
     let found = section.find(app, caller, wanted)?;
     let name = found.name();
-    match (section, is_open(app, caller, &found.id).await?) {
-        (Section::Channels, None) => Err(Failure::plain(format!(
+    match (
+        section,
+        decided::listed(app, &found.id, caller.user()).await,
+    ) {
+        (Section::Channels, Listed::No) => Err(Failure::plain(format!(
             "The user/callee is not in the channel \"{name}\"."
         ))),
-        (Section::Channels, Some(true)) => Err(Failure::plain(format!(
+        (Section::Channels, Listed::Open) => Err(Failure::plain(format!(
             "The channel, {name}, is already open to the sender"
         ))),
-        (Section::Groups, Some(true)) => Err(Failure::plain(format!(
+        (Section::Groups, Listed::Open) => Err(Failure::plain(format!(
             "The private group, {name}, is already open for the sender"
         ))),
         _ => Ok(room::open(&app.commands, caller, found.id).await?),
@@ -437,12 +434,17 @@ pub async fn close(
 ) -> Result<(), Failure> {
     let found = section.find(app, caller, wanted)?;
     let (noun, name) = (section.noun(), found.name());
-    match (section, is_open(app, caller, &found.id).await?) {
-        (Section::Channels, None) => Err(Failure::plain(format!(
+    match (
+        section,
+        decided::listed(app, &found.id, caller.user()).await,
+    ) {
+        (Section::Channels, Listed::No) => Err(Failure::plain(format!(
             "The user/callee is not in the channel \"{name}."
         ))),
-        (_, Some(true)) => Ok(room::close(&app.commands, caller, found.id).await?),
-        _ => Err(Failure::plain(format!(
+        (_, Listed::Open | Listed::Unknown) => {
+            Ok(room::close(&app.commands, caller, found.id).await?)
+        }
+        (_, Listed::No | Listed::Hidden) => Err(Failure::plain(format!(
             "The {noun}, {name}, is already closed to the sender"
         ))),
     }
@@ -554,8 +556,8 @@ async fn changed(
     room: RoomId,
     changes: Changes,
 ) -> Result<Wire, Failure> {
-    room::change(&app.commands, caller, room.clone(), changes).await?;
-    shape::room(app, caller.user(), &room).await
+    let done = room::change(&app.commands, caller, room, changes).await?;
+    Ok(decided::room(app, caller.user(), &done).await)
 }
 
 pub async fn rename(

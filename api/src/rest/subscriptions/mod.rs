@@ -14,8 +14,9 @@ use utoipa_axum::routes;
 use super::answer::{Answer, Nothing, Success, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
+use super::decided;
 use super::failure::Failure;
-use super::message_shape::{readable, require_readable};
+use super::message_shape::{if_readable, require_readable};
 use crate::app::App;
 
 pub fn routes() -> OpenApiRouter<App> {
@@ -197,7 +198,8 @@ async fn unread(
         (None, Some(message)) => {
             let not_allowed = || Failure::refused("error-action-not-allowed", "Not allowed");
             let id = MessageId::new(&message._id);
-            let found = readable(&app, &caller, &id, not_allowed, not_allowed).await?;
+            let found = decided::message(&app, caller.user(), &id, None).await?;
+            let found = if_readable(&app, &caller, found, not_allowed, not_allowed)?;
             if found.sender == *caller.user() {
                 return Err(not_allowed());
             }

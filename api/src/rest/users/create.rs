@@ -87,8 +87,8 @@ async fn create_user(
         nickname: request.nickname,
         status_text: request.status_text,
     };
-    let id = create::create(&app.commands, &caller, new).await?;
-    answer(changed(&app, &id).await?)
+    let done = create::create(&app.commands, &caller, new).await?;
+    answer(changed(&app, &done).await)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -127,8 +127,8 @@ async fn register(
         reason: request.reason,
         custom_fields: free_object("customFields", request.custom_fields.unwrap_or_default())?,
     };
-    let id = create::register(&app.commands, &caller, application).await?;
-    answer(changed(&app, &id).await?)
+    let done = create::register(&app.commands, &caller, application).await?;
+    answer(changed(&app, &done).await)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]

@@ -10,6 +10,8 @@ mod update;
 pub mod user;
 
 use axum::http::HeaderMap;
+use hansard_commands::after::AccountAfter;
+use hansard_commands::bus::Done;
 use hansard_domain::id::UserId;
 use hansard_projections::accounts::{self, User as Row};
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use self::user::User;
+use super::decided;
 use super::failure::Failure;
 use crate::app::App;
 
@@ -116,8 +119,8 @@ pub struct OneUser {
 }
 
 /// The account as it is after a change of it.
-pub async fn changed(app: &App, id: &UserId) -> Result<OneUser, Failure> {
-    let row = row(app, id).await?;
+pub async fn changed(app: &App, done: &Done<AccountAfter>) -> OneUser {
+    let row = decided::account(app, done).await;
     let user = User::whole(&app.commands.model(), &row);
-    Ok(OneUser { user })
+    OneUser { user }
 }

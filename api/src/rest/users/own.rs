@@ -101,8 +101,8 @@ async fn update_own_basic_info(
             .map(|fields| free_object("customFields", fields))
             .transpose()?,
     };
-    profile::update_own(&app.commands, &app.failed_logins, &caller, change).await?;
-    answer(changed(&app, caller.user()).await?)
+    let done = profile::update_own(&app.commands, &app.failed_logins, &caller, change).await?;
+    answer(changed(&app, &done).await)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -148,13 +148,12 @@ async fn set_preferences(
     let user = request.user_id.filter(|id| !id.is_empty());
     let user = user.map_or_else(|| caller.user().clone(), UserId::new);
     let preferences = free_object("data", request.data)?;
-    profile::set_preferences(&app.commands, &caller, user.clone(), preferences).await?;
-    let row = row(&app, &user).await?;
+    let done = profile::set_preferences(&app.commands, &caller, user, preferences).await?;
     answer(PreferredUser {
         user: Preferred {
-            id: row.id.to_string(),
+            id: done.answer.id.to_string(),
             settings: Settings {
-                preferences: row.preferences,
+                preferences: done.answer.state.preferences.clone(),
             },
         },
     })

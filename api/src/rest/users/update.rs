@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::create::check_name;
-use super::{OneUser, changed, proof, row};
+use super::{OneUser, changed, proof};
 use crate::app::App;
 use crate::rest::answer::{Answer, Success, answer};
 use crate::rest::body::{Body, free_object};
@@ -99,8 +99,8 @@ async fn update(
     };
     let user = UserId::new(&request.user_id);
     let failed = &app.failed_logins;
-    profile::update(&app.commands, failed, &caller, user.clone(), change).await?;
-    answer(changed(&app, &user).await?)
+    let done = profile::update(&app.commands, failed, &caller, user, change).await?;
+    answer(changed(&app, &done).await)
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -139,12 +139,11 @@ async fn set_active_status(
 ) -> Answer<ActiveUser> {
     let user = UserId::new(&request.user_id);
     let (active, confirmed) = (request.active_status, request.confirm_relinquish);
-    status::set_active(&app.commands, &caller, user.clone(), active, confirmed).await?;
-    let row = row(&app, &user).await?;
+    let done = status::set_active(&app.commands, &caller, user, active, confirmed).await?;
     answer(ActiveUser {
         user: Active {
-            id: row.id.to_string(),
-            active: row.active,
+            id: done.answer.id.to_string(),
+            active: done.answer.state.active,
         },
     })
 }

@@ -39,6 +39,8 @@ mod marks;
 mod prune;
 mod threads;
 
+use std::time::Duration;
+
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
@@ -152,26 +154,44 @@ impl Messages {
         &self.store
     }
 
+    /// The same for readers who wait so long at most; see [`Store::hurried`].
+    #[must_use]
+    pub fn hurried(&self, patience: Duration) -> Self {
+        Self::new(self.store.hurried(patience))
+    }
+
     /// One message; `None` if it is not there, or no more.
     pub async fn single(
         &self,
         viewer: &UserId,
         id: &MessageId,
     ) -> Result<Option<MessageHead>, ViewError> {
+        Ok(self.single_and_lag(viewer, id).await?.0)
+    }
+
+    /// The same, with how many events the view is behind.
+    pub async fn single_and_lag(
+        &self,
+        viewer: &UserId,
+        id: &MessageId,
+    ) -> Result<(Option<MessageHead>, u64), ViewError> {
         let mut reading = self.store.read().await?;
         let row = sql::query(SINGLE)
             .bind(viewer.to_string())
             .bind(id.to_string())
             .fetch_optional(&mut reading)
             .await?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(Some(MessageHead {
+        let Some(row) = row else {
+            return Ok((None, reading.lag));
+        };
+        let message = MessageHead {
             json: row.try_get(0)?,
             room: RoomId::new(row.try_get::<String, _>(1)?),
             sender: UserId::new(row.try_get::<String, _>(2)?),
             at: Timestamp(row.try_get(3)?),
             thread: row.try_get::<Option<String>, _>(4)?.map(MessageId::new),
-        }))
+        };
+        Ok((Some(message), reading.lag))
     }
 
     /// Messages by their ids, which are in this order of time; those that are gone are left out.

@@ -1,0 +1,54 @@
+//! What a decision left of what it changed, to answer whoever asked for it.
+//!
+//! An answer made of it tells what was decided, whatever others have done since, and however far the
+//! views are.
+
+use std::sync::Arc;
+
+use hansard_domain::account::Account;
+use hansard_domain::id::{RoleId, RoomId, UserId};
+use hansard_domain::role::Role;
+use hansard_domain::room::Room;
+
+use crate::decision::Decision;
+use crate::error::CommandError;
+use crate::model::Versioned;
+
+/// An aggregate as a decision left it.
+#[derive(Debug, Clone)]
+pub struct After<I, A> {
+    pub id: I,
+    pub state: Arc<Versioned<A>>,
+}
+
+pub type AccountAfter = After<UserId, Account>;
+pub type RoomAfter = After<RoomId, Room>;
+pub type RoleAfter = After<RoleId, Role>;
+
+impl<I: Clone, A> After<I, A> {
+    /// `state` is there whenever something was decided about it.
+    pub(crate) fn of(id: &I, state: Option<&Arc<Versioned<A>>>) -> Result<Self, CommandError> {
+        let state = state.cloned().ok_or(CommandError::Broken)?;
+        Ok(Self {
+            id: id.clone(),
+            state,
+        })
+    }
+}
+
+impl Decision<'_> {
+    /// An account as it is now in this decision.
+    pub fn account_after(&self, id: &UserId) -> Result<AccountAfter, CommandError> {
+        After::of(id, self.model().accounts.get(id))
+    }
+
+    /// A room as it is now in this decision.
+    pub fn room_after(&self, id: &RoomId) -> Result<RoomAfter, CommandError> {
+        After::of(id, self.model().rooms.get(id))
+    }
+
+    /// A role as it is now in this decision.
+    pub fn role_after(&self, id: &RoleId) -> Result<RoleAfter, CommandError> {
+        After::of(id, self.model().roles.get(id))
+    }
+}

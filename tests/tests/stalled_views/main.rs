@@ -1,0 +1,141 @@
+//! Views that stand still: what is recorded is answered as done all the same, from what was decided.
+//!
+//! Two servers are told the same. The views of one keep up; those of the other are locked by somebody
+//! else's transaction, so that they take nothing in from then on. What both answer must be the same, but
+//! for what only a view knows.
+
+mod comparing;
+mod telling;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use comparing::{Forms, compare};
+use hansard_tests::document;
+use hansard_tests::server::{Client, Options, Server, eventually};
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use telling::{Teller, prepare, tell_everything, tell_of_deletions};
+
+/// What records something, or has something done, about what a view has shown.
+const ABOUT_VIEWS: [&str; 4] = [
+    "POST /api/hansard/v1/deliveries/{id}/replay",
+    "POST /api/hansard/v1/views/{view}/rebuild",
+    "POST integrations.replayOutgoing",
+    "POST rooms.cleanHistory",
+];
+
+/// Holds the files of views against every other writer.
+struct Held(Vec<SqliteConnection>);
+
+impl Held {
+    async fn all(views: &Path) -> Self {
+        let held = Self::some(views, "").await;
+        assert!(held.0.len() >= 10, "every view has a file");
+        held
+    }
+
+    /// Those whose names begin like this.
+    async fn some(views: &Path, beginning: &str) -> Self {
+        let mut held = Vec::new();
+        for file in std::fs::read_dir(views).unwrap().flatten() {
+            let path = file.path();
+            let wanted = file.file_name().to_string_lossy().starts_with(beginning);
+            if wanted && path.extension().is_some_and(|extension| extension == "db") {
+                let options = SqliteConnectOptions::new().filename(&path);
+                let mut connection = options.connect().await.unwrap();
+                sqlx::raw_sql("BEGIN EXCLUSIVE")
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+                held.push(connection);
+            }
+        }
+        assert!(
+            !held.is_empty(),
+            "no view has a file that begins with {beginning}"
+        );
+        Self(held)
+    }
+
+    async fn release(self) {
+        for mut connection in self.0 {
+            sqlx::raw_sql("ROLLBACK")
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            connection.close().await.unwrap();
+        }
+    }
+}
+
+/// Waits until every view shows everything.
+async fn all_shown(admin: &Client) {
+    eventually("the views keep up", async || {
+        let views = admin.get_path("/api/hansard/v1/views").await.expect_ok();
+        let mut views = views["views"].as_array().unwrap().iter();
+        views.all(|view| view["lag"] == 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_answered_as_done_although_no_view_has_it() {
+    let options = || {
+        Options::default()
+            .setting("Accounts_RegistrationForm", "Public")
+            .setting("Accounts_AllowDeleteOwnAccount", "true")
+    };
+    let keeping_up = Server::start_with(options()).await;
+    let standing_still = Server::start_with(options()).await;
+    let (mut right, mut late) = (Teller::default(), Teller::default());
+    let there = prepare(&keeping_up).await;
+    tell_everything(&keeping_up, &there, &mut right).await;
+
+    let there = prepare(&standing_still).await;
+    all_shown(&there.admin).await;
+    let held = Held::all(&standing_still.data().join("views")).await;
+    tell_everything(&standing_still, &there, &mut late).await;
+
+    let forms = Forms::new();
+    assert_eq!(right.told.len(), late.told.len());
+    let (mut differences, mut behind) = (Vec::new(), 0);
+    for (right, late) in right.told.iter().zip(&late.told) {
+        let of = &right.operation;
+        assert_eq!(of, &late.operation);
+        if right.status != 200 || late.status != 200 {
+            differences.push(format!("{of}: {right:?} but {late:?}"));
+        }
+        let (right, late_body) = (forms.of(&right.body), forms.of(&late.body));
+        compare(of, &right, &late_body, &mut differences);
+        behind += usize::from(late.behind);
+    }
+    assert!(differences.is_empty(), "\n{}", differences.join("\n"));
+    assert!(behind > 0, "nothing says that views are behind");
+
+    // Deletions wait a while for their erasure, and are answered as done all the same.
+    let deletions = tell_of_deletions(&there).await;
+    for (operation, answer) in &deletions {
+        assert_eq!(answer.status, 200, "{operation}: {}", answer.body);
+    }
+
+    let deletions = deletions
+        .iter()
+        .map(|(operation, _)| format!("POST {operation}"));
+    let mut asked: BTreeSet<_> = late.told.into_iter().map(|told| told.operation).collect();
+    asked.extend(deletions);
+    asked.extend(ABOUT_VIEWS.map(str::to_owned));
+    let operations = document::operations().into_iter();
+    let recording = operations.filter(|operation| operation.method != "GET");
+    let recording: BTreeSet<_> = recording.map(|operation| operation.name()).collect();
+    assert_eq!(asked, recording, "every operation that records is asked");
+
+    // And when the views go on they have it all.
+    held.release().await;
+    let users = there.admin.get("users.list?count=100").await.expect_ok();
+    let users = users["users"].as_array().unwrap().iter();
+    let names: Vec<&Value> = users.map(|user| &user["username"]).collect();
+    assert!(names.contains(&&json!("lady.o")), "{names:?}");
+    assert!(!names.contains(&&json!("spare")), "{names:?}");
+}
