@@ -10,8 +10,8 @@ use hansard_domain::log::Position;
 use hansard_projections::{Projector, ViewError};
 use tokio::sync::watch;
 
-/// How long a deletion waits for its texts to be erased. Its answer is the same afterwards: what was
-/// deleted is gone for everybody, and the erasure goes on.
+/// How long a deletion waits for its texts to be erased. It is recorded and answered as done
+/// afterwards: what was deleted is gone for everybody, and the erasure goes on.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often it is asked how far the eraser of another node has come.
@@ -38,6 +38,16 @@ impl Erasure {
             .await
             .map_err(|_| ViewError::Unavailable("the shredder has stopped".to_owned()))?;
         self.projector.scrubbed(position).await
+    }
+
+    /// Waits for [`Self::done`], for a while; answers whether it is.
+    pub async fn waited_for(&self, position: Position) -> bool {
+        match tokio::time::timeout(PATIENCE, self.done(position)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => tracing::warn!(%error, "a prune is answered before its erasure"),
+            Err(_) => tracing::warn!("an erasure takes long; its prune is answered before it"),
+        }
+        false
     }
 
     /// Returns when the eraser has reacted to an event, on whatever node it works.

@@ -58,12 +58,15 @@ struct CleanedHistory {
     _id: String,
     /// How many messages went.
     count: u64,
+    /// Their texts are still in files of a view that stands still: they go when it goes on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    erasing: bool,
 }
 
 /// Prune a room.
 ///
 /// Messages go from the room for good, and their texts from every file: they are gone when this
-/// answers. Needs `clean-channel-history`.
+/// answers, unless it says `erasing`. Needs `clean-channel-history`.
 #[utoipa::path(
     post, path = "/api/v1/rooms.cleanHistory", tag = "rooms",
     request_body = CleanHistoryRequest,
@@ -96,12 +99,14 @@ async fn clean_history(
         usernames: request.users,
     };
     let done = prune::clean_history(&app.commands, messages, &caller, asked).await?;
-    if let Some(position) = done.position {
-        app.erasure.done(position).await?;
-    }
+    let erased = match done.position {
+        Some(position) => app.erasure.waited_for(position).await,
+        None => true,
+    };
     answer(CleanedHistory {
         _id: room.to_string(),
         count: done.count,
+        erasing: !erased,
     })
 }
 

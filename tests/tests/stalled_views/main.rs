@@ -23,6 +23,7 @@ const ABOUT_VIEWS: [&str; 4] = [
     "POST /api/hansard/v1/deliveries/{id}/replay",
     "POST /api/hansard/v1/views/{view}/rebuild",
     "POST integrations.replayOutgoing",
+    // See `a_prune_is_answered_although_a_view_keeps_its_files`.
     "POST rooms.cleanHistory",
 ];
 
@@ -138,4 +139,30 @@ async fn what_was_recorded_is_answered_as_done_although_no_view_has_it() {
     let names: Vec<&Value> = users.map(|user| &user["username"]).collect();
     assert!(names.contains(&&json!("lady.o")), "{names:?}");
     assert!(!names.contains(&&json!("spare")), "{names:?}");
+}
+
+#[tokio::test]
+async fn a_prune_is_answered_although_a_view_keeps_its_files() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let attic = admin.channel("attic").await;
+    admin.say(&attic, "xylophone").await;
+    all_shown(&admin).await;
+    let searched = json!({ "roomId": attic, "oldest": "2020-01-01T00:00:00.000Z", "latest": "2099-01-01T00:00:00.000Z" });
+    // All but those that a prune asks what there is.
+    let views = server.data().join("views");
+    let held = Held::some(&views, "search-").await;
+    let pruned = admin.post("rooms.cleanHistory", searched).await.expect_ok();
+    assert_eq!(pruned["count"], 1, "{pruned}");
+    assert_eq!(pruned["erasing"], true, "{pruned}");
+    held.release().await;
+    let history = admin
+        .get(&format!("channels.history?roomId={attic}"))
+        .await
+        .expect_ok();
+    assert_eq!(
+        history["messages"].as_array().map(Vec::len),
+        Some(0),
+        "{history}"
+    );
 }
