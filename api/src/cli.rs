@@ -106,9 +106,11 @@ impl Cli {
             Command::Serve(flags) => {
                 start(Config::load(&flags)?, |config| Box::pin(serve::run(config)))
             }
-            Command::Replay(On { command, flags }) => start(Config::load(&flags)?, |config| {
-                Box::pin(async move { command.run(&config).await })
-            }),
+            Command::Replay(On { command, flags }) => {
+                start(Config::load(&flags)?, async |config| {
+                    Box::pin(command.run(&config)).await
+                })
+            }
             Command::Passwd(On { command, flags }) => {
                 start(Config::load(&flags)?, async |config| {
                     command.run(&config).await
