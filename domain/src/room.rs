@@ -390,6 +390,7 @@ pub struct Room {
     pub parent: Option<Parent>,
     pub archived: bool,
     pub members: OrdMap<UserId, Membership>,
+    /// Who may not speak here, in the room or not: nobody gets its voice back by leaving.
     pub muted: OrdSet<UserId>,
     /// Who may speak although the room is read-only.
     #[serde(default)]
@@ -577,7 +578,6 @@ impl Room {
 
     fn exit(&mut self, user: &UserId) {
         self.members.remove(user);
-        self.muted.remove(user);
         self.unmuted.remove(user);
     }
 }
@@ -651,6 +651,11 @@ impl Aggregate for Room {
             }
             RoomEvent::RetentionOverridden { retention } => self.retention = retention,
             RoomEvent::MemberJoined { user, at, .. } => self.enter(user, at),
+            // The server removes accounts that are deleted.
+            RoomEvent::MemberRemoved { user, by: None } => {
+                self.exit(&user);
+                self.muted.remove(&user);
+            }
             RoomEvent::MemberLeft { user } | RoomEvent::MemberRemoved { user, .. } => {
                 self.exit(&user);
             }
@@ -975,19 +980,54 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_leaves_loses_roles_and_comes_back_unmuted() {
-        let back = vec![
-            granted("paul", "moderator"),
-            muted("paul"),
-            left("paul"),
-            joined("paul"),
-        ];
+    async fn who_leaves_loses_roles() {
+        let back = vec![granted("paul", "moderator"), left("paul"), joined("paul")];
         let error = RoomError::LacksRole("moderator".into());
-        refused(back.clone(), revoke("paul", "moderator"), error).await;
-        let unmute = RoomCommand::Unmute {
+        refused(back, revoke("paul", "moderator"), error).await;
+    }
+
+    #[tokio::test]
+    async fn who_is_muted_stays_so_however_often_it_leaves() {
+        let paul = UserId::new("paul");
+        for gone in [left("paul"), removed("paul", Some("mary"))] {
+            let away = vec![muted("paul"), gone];
+            let back = [away.clone(), vec![joined("paul")]].concat();
+            for given in [away, back] {
+                let room = after([vec![created(RoomKind::Channel)], given.clone()].concat());
+                assert!(room.is_silent(&paul));
+                let (user, unmuted) = (
+                    paul.clone(),
+                    RoomEvent::MemberUnmuted { user: paul.clone() },
+                );
+                recorded(given, RoomCommand::Unmute { user }, vec![unmuted]).await;
+            }
+        }
+    }
+
+    #[test]
+    fn a_room_forgets_whom_it_muted_with_the_account() {
+        let gone = removed("paul", None);
+        let room = after(vec![created(RoomKind::Channel), muted("paul"), gone]);
+        assert!(room.muted.is_empty());
+    }
+
+    #[test]
+    fn a_voice_in_a_read_only_room_goes_with_its_member() {
+        let switches = RoomSwitches {
+            read_only: true,
+            ..RoomSwitches::default()
+        };
+        let heard = RoomEvent::MemberUnmuted {
             user: "paul".into(),
         };
-        refused(back, unmute, RoomError::NotMuted).await;
+        let room = after(vec![
+            created(RoomKind::Channel),
+            RoomEvent::RoomSwitchesChanged { switches },
+            heard,
+            left("paul"),
+            joined("paul"),
+        ]);
+        assert!(room.is_silent(&"paul".into()));
     }
 
     #[tokio::test]

@@ -213,3 +213,31 @@ async fn roles_in_a_room_are_given_and_taken() {
         .await
         .expect_ok();
 }
+
+#[tokio::test]
+async fn a_muted_member_does_not_speak_again_by_leaving() {
+    let server = Server::start().await;
+    let (owner, mary) = (server.user("owner").await, server.user("mary").await);
+    let room = owner.channel("talk").await;
+    let this = || json!({ "roomId": room });
+    let say = || json!({ "message": { "rid": room, "msg": "hi" } });
+    let mute = || json!({ "roomId": room, "username": "mary" });
+    mary.post("channels.join", this()).await.expect_ok();
+    owner.post("rooms.muteUser", mute()).await.expect_ok();
+    mary.post("channels.leave", this()).await.expect_ok();
+    let refused = mary.post("chat.sendMessage", say()).await;
+    assert_eq!(refused.body["error"], "You_have_been_muted");
+    let post = json!({ "roomId": room, "text": "hi" });
+    let refused = mary.post("chat.postMessage", post).await;
+    assert_eq!(refused.body["error"], "You_have_been_muted");
+    mary.post("channels.join", this()).await.expect_ok();
+    let refused = mary.post("chat.sendMessage", say()).await;
+    assert_eq!(refused.body["error"], "You_have_been_muted");
+    mary.post("channels.leave", this()).await.expect_ok();
+
+    // Whoever silenced it lets it speak again, in the room or not.
+    owner.post("rooms.unmuteUser", mute()).await.expect_ok();
+    mary.post("chat.sendMessage", say()).await.expect_ok();
+    let refused = owner.post("rooms.unmuteUser", mute()).await;
+    assert_eq!(refused.expect_error(400), "error-user-not-in-room");
+}

@@ -282,7 +282,7 @@ pub async fn mute(
     silence(commands, caller, room, user, true).await
 }
 
-/// Lets a silenced member speak again (`mute-user`).
+/// Lets somebody speak again that was silenced as a member (`mute-user`).
 pub async fn unmute(
     commands: &Commands,
     caller: &Caller,
@@ -318,7 +318,9 @@ async fn silence(
                     "d is not a valid room type",
                 ));
             }
-            if !found.is_member(&user) {
+            // Who left is muted still, and may be heard again.
+            let reached = found.is_member(&user) || !silent && found.muted.contains(&user);
+            if !reached {
                 return Err(CommandError::refused(
                     "error-user-not-in-room",
                     "User is not in this room",

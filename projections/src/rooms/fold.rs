@@ -603,7 +603,16 @@ async fn change_room(
                 .bind(room.as_str().to_owned())
                 .execute(&mut *tables)
                 .await?;
-            voices(tables, room, |voices| voices.forget(user)).await?;
+            // A mute outlasts membership; the server removes accounts that are deleted.
+            let for_good = matches!(event, RoomEvent::MemberRemoved { by: None, .. });
+            voices(tables, room, |voices| {
+                if for_good {
+                    voices.forget(user);
+                } else {
+                    voices.unmuted.retain(|id| id != user);
+                }
+            })
+            .await?;
         }
         RoomEvent::RoomRoleGranted { user, role } => {
             roles(tables, room, user, |roles| {

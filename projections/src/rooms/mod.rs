@@ -35,7 +35,7 @@ impl View for Rooms {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn schema(&self) -> &'static str {

@@ -224,7 +224,7 @@ async fn members_are_found_by_name_and_presence() {
     assert_eq!(online.len(), 2);
 }
 
-async fn who_leaves_is_not_muted_any_more() {
+async fn who_leaves_stays_muted() {
     let mut story = two_people_talking();
     story.room("general", RoomEvent::MemberMuted { user: "joe".into() });
     let mut tables = told(&Rooms, &story, TABLES).await;
@@ -236,9 +236,14 @@ async fn who_leaves_is_not_muted_any_more() {
     story.room("general", RoomEvent::MemberLeft { user: "joe".into() });
     story.room("general", joined("joe"));
     let mut tables = told(&Rooms, &story, TABLES).await;
-    let room = room(&mut tables, "general").await;
-    assert!(room.muted.is_empty());
-    assert_eq!(room.members, 3);
+    let found = room(&mut tables, "general").await;
+    assert_eq!(found.wire()["muted"], json!(["joe"]));
+    assert_eq!(found.members, 3);
+
+    let (user, by) = ("joe".into(), None);
+    story.room("general", RoomEvent::MemberRemoved { user, by });
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    assert!(room(&mut tables, "general").await.muted.is_empty());
 }
 
 async fn names_follow_their_people() {
@@ -562,7 +567,7 @@ on_both_engines!(
     what_is_erased_after_a_room_leaves_nothing_of_it,
     names_of_any_script_are_found_whatever_their_case,
     members_are_found_by_name_and_presence,
-    who_leaves_is_not_muted_any_more,
+    who_leaves_stays_muted,
     names_follow_their_people,
     lists_are_filtered_sorted_and_paged,
     a_replay_after_shredding_gives_the_same_tables,

@@ -66,18 +66,27 @@ fn heard<'p, 'a>(past: &'p Past<'a>, room: &'p RoomId) -> impl Iterator<Item = &
 fn voices(past: &Past, room: &RoomId) -> [Vec<UserId>; 2] {
     let (mut muted, mut unmuted) = (Vec::new(), Vec::new());
     for user in past.everybody_ever() {
+        let mut left = false;
         let last = past
             .of_room(room)
             .into_iter()
             .rev()
             .find_map(|(place, event)| match event {
                 RoomEvent::MemberMuted { user: who } if *who == user => Some((place, "muted")),
-                RoomEvent::MemberUnmuted { user: who } if *who == user => Some((place, "unmuted")),
+                RoomEvent::MemberUnmuted { user: who } if *who == user => {
+                    Some((place, if left { "left" } else { "unmuted" }))
+                }
+                RoomEvent::MemberRemoved {
+                    user: who,
+                    by: None,
+                } if *who == user => Some((place, "deleted")),
+                // A voice goes with its member, a mute stays.
                 RoomEvent::MemberLeft { user: who }
                 | RoomEvent::MemberRemoved { user: who, .. }
                     if *who == user =>
                 {
-                    Some((place, "left"))
+                    left = true;
+                    None
                 }
                 _ => None,
             });

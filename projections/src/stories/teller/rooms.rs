@@ -151,7 +151,6 @@ impl Teller {
     pub(super) fn forget_member(&mut self, room: &RoomId, user: &UserId) {
         let found = self.rooms.get_mut(room).unwrap();
         found.members.remove(user);
-        found.muted.remove(user);
         found.unmuted.remove(user);
     }
 
@@ -160,10 +159,16 @@ impl Teller {
             return;
         };
         self.forget_member(&room, &user);
-        let event = if self.chance(2) {
-            RoomEvent::MemberLeft { user }
-        } else {
-            RoomEvent::MemberRemoved { user, by: None }
+        let event = match self.dice.random_range(0..3) {
+            0 => RoomEvent::MemberLeft { user },
+            1 => {
+                let by = Some(self.one_of(&self.users.clone()));
+                RoomEvent::MemberRemoved { user, by }
+            }
+            _ => {
+                self.rooms.get_mut(&room).unwrap().muted.remove(&user);
+                RoomEvent::MemberRemoved { user, by: None }
+            }
         };
         self.on_room(&room, event);
     }
