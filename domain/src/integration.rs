@@ -5,6 +5,8 @@
 //! delivery carried is sealed under the key of the message that it carried, so that pruning the
 //! message erases it here, too.
 
+use std::collections::BTreeSet;
+
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use serde::{Deserialize, Serialize};
@@ -90,6 +92,32 @@ pub struct IntegrationDetails {
     pub retry_delay: String,
 }
 
+/// Why an integration does not do what it is there for: it may do no more than whoever answers for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HeldBack {
+    /// Whoever answers for it is deactivated or deleted.
+    MakerInactive,
+    /// Whoever answers for it may not manage such integrations any more.
+    MakerMayNotManage,
+    /// Whoever answers for it may manage its own alone, and does not see the room, or not what is
+    /// said in it.
+    RoomOutOfSight,
+    /// Whoever answers for it may manage its own alone, and it would post as somebody else.
+    OtherAccount,
+}
+
+impl HeldBack {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MakerInactive => "makerInactive",
+            Self::MakerMayNotManage => "makerMayNotManage",
+            Self::RoomOutOfSight => "roomOutOfSight",
+            Self::OtherAccount => "otherAccount",
+        }
+    }
+}
+
 #[derive(
     Debug, Clone, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
 )]
@@ -108,7 +136,16 @@ pub enum IntegrationEvent {
         trigger: Option<Trigger>,
         enabled: bool,
         user: UserId,
+        /// Who answers for it from now on, where that is somebody else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        taken_over_by: Option<UserId>,
         details: Private<IntegrationDetails>,
+        at: Timestamp,
+    },
+    /// It was held back for the first time since somebody saved it; not said again for the same reason.
+    IntegrationHeldBack {
+        why: HeldBack,
+        room: Option<RoomId>,
         at: Timestamp,
     },
     DeliveryHistoryCleared {},
@@ -134,7 +171,9 @@ impl Confidential for IntegrationEvent {
             Self::IntegrationCreated { details, .. } | Self::IntegrationUpdated { details, .. } => {
                 visit(details);
             }
-            Self::DeliveryHistoryCleared {} | Self::IntegrationRemoved { .. } => {}
+            Self::IntegrationHeldBack { .. }
+            | Self::DeliveryHistoryCleared {}
+            | Self::IntegrationRemoved { .. } => {}
         }
     }
 }
@@ -155,7 +194,13 @@ pub enum IntegrationCommand {
         trigger: Option<Trigger>,
         enabled: bool,
         user: UserId,
+        taken_over_by: Option<UserId>,
         details: IntegrationDetails,
+        at: Timestamp,
+    },
+    HoldBack {
+        why: HeldBack,
+        room: Option<RoomId>,
         at: Timestamp,
     },
     ClearHistory,
@@ -179,9 +224,13 @@ pub struct Integration {
     pub trigger: Option<Trigger>,
     pub enabled: bool,
     pub user: UserId,
+    /// Who answers for it: whoever made it, or took it over.
     pub created_by: UserId,
     pub created: Timestamp,
     pub updated: Timestamp,
+    /// Why it was held back since it was saved.
+    #[serde(default)]
+    pub held_back: BTreeSet<HeldBack>,
     pub details: IntegrationDetails,
 }
 
@@ -228,6 +277,7 @@ impl Aggregate for Integration {
                 trigger,
                 enabled,
                 user,
+                taken_over_by,
                 details,
                 at,
             } => {
@@ -236,10 +286,13 @@ impl Aggregate for Integration {
                     trigger,
                     enabled,
                     user,
+                    taken_over_by,
                     details,
                     at,
                 }
             }
+            C::HoldBack { why, .. } if self.held_back.contains(&why) => return Ok(()),
+            C::HoldBack { why, room, at } => E::IntegrationHeldBack { why, room, at },
             C::ClearHistory => E::DeliveryHistoryCleared {},
             C::Remove => E::IntegrationRemoved { key: self.key },
         };
@@ -269,6 +322,7 @@ impl Aggregate for Integration {
                     created_by,
                     created: at,
                     updated: at,
+                    held_back: BTreeSet::new(),
                     details: details.into_value().unwrap_or_default(),
                 };
             }
@@ -276,14 +330,22 @@ impl Aggregate for Integration {
                 trigger,
                 enabled,
                 user,
+                taken_over_by,
                 details,
                 at,
             } => {
                 self.trigger = trigger;
                 self.enabled = enabled;
                 self.user = user;
+                if let Some(maker) = taken_over_by {
+                    self.created_by = maker;
+                }
                 self.updated = at;
+                self.held_back.clear();
                 self.details = details.into_value().unwrap_or_default();
+            }
+            IntegrationEvent::IntegrationHeldBack { why, .. } => {
+                self.held_back.insert(why);
             }
             IntegrationEvent::DeliveryHistoryCleared {} => {}
             IntegrationEvent::IntegrationRemoved { .. } => {
@@ -333,6 +395,8 @@ pub enum Abandonment {
     Erased,
     /// Too many deliveries of the integration were waiting.
     Overflow,
+    /// Whoever answers for the integration may not have it made; see [`HeldBack`].
+    HeldBack,
 }
 
 impl Abandonment {
@@ -342,6 +406,7 @@ impl Abandonment {
             Self::UrlRemoved => "urlRemoved",
             Self::Erased => "erased",
             Self::Overflow => "overflow",
+            Self::HeldBack => "heldBack",
         }
     }
 }
@@ -619,6 +684,7 @@ mod tests {
             trigger: Some(Trigger::RoomCreated),
             enabled,
             user: "bot".into(),
+            taken_over_by: None,
             details: details("deploy"),
             at: Timestamp(2),
         }
@@ -656,9 +722,50 @@ mod tests {
                 trigger: Some(Trigger::RoomCreated),
                 enabled: false,
                 user: "bot".into(),
+                taken_over_by: None,
                 details: Private::new(KEY, details("deploy")),
                 at: Timestamp(2),
             }]);
+    }
+
+    #[tokio::test]
+    async fn why_it_is_held_back_is_said_once_until_it_is_saved() {
+        let why = HeldBack::MakerInactive;
+        let (room, at) = (Some(RoomId::new("garden")), Timestamp(2));
+        let hold = || IntegrationCommand::HoldBack {
+            why,
+            room: room.clone(),
+            at,
+        };
+        let held = || IntegrationEvent::IntegrationHeldBack {
+            why,
+            room: room.clone(),
+            at,
+        };
+        let saved = |taken_over_by| IntegrationEvent::IntegrationUpdated {
+            trigger: Some(Trigger::SendMessage),
+            enabled: true,
+            user: "bot".into(),
+            taken_over_by,
+            details: Private::new(KEY, details("build")),
+            at,
+        };
+        let cases = [
+            (vec![created()], vec![held()]),
+            (vec![created(), held()], vec![]),
+            (vec![created(), held(), saved(None)], vec![held()]),
+        ];
+        for (given, events) in cases {
+            integration()
+                .given(given)
+                .when_async(hold())
+                .await
+                .then_expect_events(events);
+        }
+        let mut state = Integration::default();
+        state.apply(created());
+        state.apply(saved(Some("paul".into())));
+        assert_eq!(state.created_by, UserId::new("paul"));
     }
 
     #[tokio::test]

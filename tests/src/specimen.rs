@@ -17,8 +17,8 @@ use hansard_domain::event::{Event, Origin};
 use hansard_domain::free;
 use hansard_domain::id::{IntegrationId, MAX_ID, MessageId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::integration::{
-    Abandonment, Cause, DeliveryEvent, Direction, Exchange, IntegrationDetails, IntegrationEvent,
-    Trigger,
+    Abandonment, Cause, DeliveryEvent, Direction, Exchange, HeldBack, IntegrationDetails,
+    IntegrationEvent, Trigger,
 };
 use hansard_domain::limit::{self, Limit};
 use hansard_domain::log::{Position, StreamId};
@@ -617,7 +617,13 @@ impl Teller<'_> {
                 trigger: Some(Trigger::SendMessage),
                 enabled: false,
                 user: user.clone(),
+                taken_over_by: Some(self.user()),
                 details: Private::new(key, self.integration_details()),
+                at: self.now,
+            },
+            IntegrationEvent::IntegrationHeldBack {
+                why: HeldBack::RoomOutOfSight,
+                room: Some(self.room()),
                 at: self.now,
             },
             IntegrationEvent::DeliveryHistoryCleared {},

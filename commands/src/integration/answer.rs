@@ -6,6 +6,7 @@ use hansard_domain::integration::{Cause, Delivery, Integration};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::answerable::{Reach, reach};
 use super::incoming::{as_integration, destinations, message};
 use super::sender::WebhookResponse;
 use crate::bus::Commands;
@@ -88,7 +89,8 @@ fn poster(model: &WriteModel, integration: &Integration, cause: &Cause) -> UserI
     let impersonated = cause
         .user
         .as_ref()
-        .filter(|user| integration.details.impersonate_user && model.account(user).is_some());
+        .filter(|user| integration.details.impersonate_user && model.account(user).is_some())
+        .filter(|_| reach(model, integration) == Ok(Reach::All));
     impersonated.unwrap_or(&integration.user).clone()
 }
 

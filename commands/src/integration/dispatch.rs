@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::post_answer;
+use super::answerable::may_hear;
 use super::payload::{Payload, payload};
 use super::retry;
 use super::sender::{SendError, WebhookRequest, WebhookResponse, WebhookSender};
@@ -201,6 +202,10 @@ impl Attempt {
         let Some(url) = integration.details.urls.get(cause.url as usize) else {
             return self.abandon(Abandonment::UrlRemoved).await;
         };
+        // It may have waited for long.
+        if may_hear(&self.model, integration, cause.trigger, cause.room.as_ref()).is_err() {
+            return self.abandon(Abandonment::HeldBack).await;
+        }
         let made = payload(self.commands(), &self.model, integration, &self.delivery).await?;
         let Some(Payload { body, key }) = made else {
             return self.abandon(Abandonment::Erased).await;
@@ -350,6 +355,7 @@ fn switch_off(
         trigger: integration.trigger,
         enabled: false,
         user: integration.user.clone(),
+        taken_over_by: None,
         details: integration.details.clone(),
         at: decision.now(),
     };

@@ -6,23 +6,30 @@
 use hansard_domain::event::Origin;
 use hansard_domain::free::{FreeList, FreeObject};
 use hansard_domain::id::{IntegrationId, MessageId, UserId};
-use hansard_domain::integration::{Direction, Integration, IntegrationDetails};
+use hansard_domain::integration::{
+    Direction, HeldBack, Integration, IntegrationCommand, IntegrationDetails,
+};
 use hansard_domain::limit::OutOfBounds;
 use hansard_domain::log::Actor;
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
+use super::answerable::reach;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::message::{Outgoing, Post, Posted, post};
 use crate::model::WriteModel;
 
+/// Names incoming webhooks on the record where the server speaks of them.
+const NAME: &str = "incoming-webhooks";
+
 /// Why a payload was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum HookError {
     #[error("Invalid integration id or token provided.")]
     Unknown,
+    /// It is disabled, or nobody answers for it.
     #[error("Service Unavailable")]
     Disabled,
     #[error("overriding destination channel is disabled for this integration")]
@@ -47,6 +54,12 @@ pub async fn receive(
 ) -> Result<Vec<Posted>, HookError> {
     let model = commands.model();
     let integration = open(&model, id, token)?;
+    if let Err(why) = reach(&model, integration) {
+        if !integration.held_back.contains(&why) {
+            hold_back(commands, id, why).await?;
+        }
+        return Err(HookError::Disabled);
+    }
     if payload.is_empty() {
         return Ok(Vec::new());
     }
@@ -80,6 +93,19 @@ fn open<'a>(
         .enabled
         .then_some(integration)
         .ok_or(HookError::Disabled)
+}
+
+async fn hold_back(
+    commands: &Commands,
+    id: &IntegrationId,
+    why: HeldBack,
+) -> Result<(), CommandError> {
+    let (id, caller) = (id.clone(), Caller::policy(NAME, None));
+    let held = commands.run(&caller, move |decision| {
+        let (room, at) = (None, decision.now());
+        decision.integration(&id, IntegrationCommand::HoldBack { why, room, at })
+    });
+    held.await.map(drop)
 }
 
 /// The incoming webhook that an id and a token name together.

@@ -7,6 +7,7 @@ use hansard_domain::integration::{
 };
 use hansard_domain::limit::{self, OutOfBounds};
 
+use super::answerable::{is_own, reach};
 use super::signature;
 use super::trigger::{ALL_DIRECT_MESSAGES, ALL_PRIVATE_GROUPS, ALL_PUBLIC_CHANNELS, uses_channels};
 use crate::bus::Commands;
@@ -186,6 +187,7 @@ pub async fn update(
                 trigger,
                 enabled: wishes.enabled,
                 user,
+                taken_over_by: heir(decision, &integration),
                 details,
                 at: decision.now(),
             };
@@ -265,10 +267,20 @@ fn not_authorized(direction: Direction) -> CommandError {
     }
 }
 
-/// Whoever posts through an incoming webhook is a bot, also.
+/// The caller, if it may answer for an integration that nobody answers for.
+fn heir(decision: &Decision<'_>, integration: &Integration) -> Option<UserId> {
+    let (model, caller) = (decision.model(), decision.caller());
+    let [all, _] = permissions(integration.direction);
+    let takes = reach(model, integration).is_err() && model.allows(caller, all, None);
+    caller.user.clone().filter(|_| takes)
+}
+
+/// Whoever posts through an incoming webhook is a bot, also, where the caller may give roles.
 fn make_bot(decision: &mut Decision<'_>, user: &UserId) -> Result<(), CommandError> {
-    let account = decision.model().account(user);
-    if account.is_some_and(|account| account.has_role("bot")) {
+    let (model, caller) = (decision.model(), decision.caller());
+    let account = model.account(user);
+    let is_bot = account.is_some_and(|account| account.has_role("bot"));
+    if is_bot || !model.allows(caller, "assign-roles", None) {
         return Ok(());
     }
     decision.account(user, AccountCommand::GrantRole("bot".into()))
@@ -327,10 +339,33 @@ fn fill(
     if let Some(trigger) = trigger {
         outgoing_details(trigger, details, wishes)?;
     }
+    may_speak(model, caller, direction, details, &user)?;
     for channel in &details.channels {
         may_reach(model, caller, direction, channel)?;
     }
     Ok((user, trigger))
+}
+
+/// Refuses who may manage its own integrations alone to have one speak for others.
+fn may_speak(
+    model: &WriteModel,
+    caller: &Caller,
+    direction: Direction,
+    details: &IntegrationDetails,
+    user: &UserId,
+) -> Result<(), CommandError> {
+    let [all, _] = permissions(direction);
+    let own = is_own(model, caller.user_id()?, user) && !details.impersonate_user;
+    if own || model.allows(caller, all, None) {
+        return Ok(());
+    }
+    Err(CommandError::Denied {
+        code: "error-not-allowed".into(),
+        reason: format!("Only who has {all} may have an integration post as another account"),
+        permission: Some(all.to_owned()),
+        room: None,
+        forbidden: false,
+    })
 }
 
 fn keep(field: &mut String, wish: Option<&String>) {

@@ -8,10 +8,13 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use hansard_domain::event::Entry;
 use hansard_domain::id::{DeliveryId, IntegrationId};
-use hansard_domain::integration::{Abandonment, Cause, DeliveryCommand, Direction};
+use hansard_domain::integration::{
+    Abandonment, Cause, DeliveryCommand, Direction, IntegrationCommand,
+};
 use hansard_domain::journal::Batch;
 use hansard_domain::log::Position;
 
+use super::answerable::may_hear;
 use super::trigger::{happenings, set_off};
 use crate::bus::Commands;
 use crate::caller::Caller;
@@ -79,6 +82,16 @@ fn causes(entry: &Entry, model: &WriteModel) -> Vec<Cause> {
             if entry.at < integration.created {
                 continue;
             }
+            let heard = may_hear(
+                model,
+                integration,
+                happening.trigger,
+                happening.room.as_ref(),
+            );
+            // What is held back is said once.
+            if heard.is_err_and(|why| integration.held_back.contains(&why)) {
+                continue;
+            }
             causes.extend((0..integration.details.urls.len() as u32).map(|url| Cause {
                 integration: id.clone(),
                 trigger: happening.trigger,
@@ -118,7 +131,15 @@ async fn queue(commands: &Commands, entry: &Entry, causes: Vec<Cause>) -> Result
 fn queue_one(decision: &mut Decision<'_>, cause: &Cause) -> Result<(), CommandError> {
     let id = delivery_id(&cause.integration, cause.position, cause.url);
     let model = decision.model();
-    if model.integration(&cause.integration).is_none() || model.pending_delivery(&id).is_some() {
+    let Some(integration) = model.integration(&cause.integration) else {
+        return Ok(());
+    };
+    if let Err(why) = may_hear(model, integration, cause.trigger, cause.room.as_ref()) {
+        let (room, at) = (cause.room.clone(), decision.now());
+        let command = IntegrationCommand::HoldBack { why, room, at };
+        return decision.integration(&cause.integration, command);
+    }
+    if model.pending_delivery(&id).is_some() {
         return Ok(());
     }
     let lane = (cause.integration.clone(), cause.url);

@@ -9,6 +9,7 @@ use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
+use crate::integration::answerable::check_opening;
 use crate::model::WriteModel;
 use crate::room;
 
@@ -151,7 +152,10 @@ async fn enter(
                 room::enter(decision, room, &user, None)?;
                 Ok(room.clone())
             }
-            Target::Person(other) => room::open_direct(decision, &participants(&user, other)),
+            Target::Person(other) => {
+                check_opening(decision.model(), decision.caller(), &user, other)?;
+                room::open_direct(decision, &participants(&user, other))
+            }
         })
         .await?;
     Ok(done.answer)

@@ -16,6 +16,7 @@ use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
+use crate::integration::answerable::check_post;
 use crate::model::{Versioned, WriteModel};
 
 /// A client's clock may be wrong by so much; beyond [`FORGIVEN`] the server's time is taken.
@@ -193,7 +194,10 @@ pub(super) async fn prepare(
             .into_inner(),
         ..Content::default()
     };
-    if (content.alias.is_some() || content.avatar.is_some())
+    // What an integration says it is called stands beside the name of the account it posts as.
+    let impersonates = content.alias.is_some() || content.avatar.is_some();
+    if impersonates
+        && message.integration.is_none()
         && !model.allows(caller, "message-impersonate", Some(&room))
     {
         return Err(CommandError::denied("", "Not enough permission"));
@@ -329,6 +333,7 @@ pub(super) fn check_room<'m>(
         ));
     }
     may_write(model, sender, room, found)?;
+    check_post(model, caller, sender, room)?;
     Ok(found)
 }
 

@@ -238,7 +238,7 @@ fn role<'a>(stream: &'a StreamId, event: &RoleEvent) -> Description<'a> {
     }
 }
 
-fn integration<'a>(stream: &'a StreamId, event: &IntegrationEvent) -> Description<'a> {
+fn integration<'a>(stream: &'a StreamId, event: &'a IntegrationEvent) -> Description<'a> {
     let integration = Description::of("integration", stream.key());
     match event {
         IntegrationEvent::IntegrationCreated {
@@ -257,8 +257,18 @@ fn integration<'a>(stream: &'a StreamId, event: &IntegrationEvent) -> Descriptio
             trigger,
             enabled,
             user,
+            taken_over_by,
             ..
-        } => integration.with(json!({ "trigger": trigger, "enabled": enabled, "postsAs": user })),
+        } => integration.with(json!({
+            "trigger": trigger,
+            "enabled": enabled,
+            "postsAs": user,
+            "takenOverBy": taken_over_by,
+        })),
+        IntegrationEvent::IntegrationHeldBack { why, room, .. } => Description {
+            room: room.as_ref().map(AsRef::as_ref),
+            ..integration.with(json!({ "why": why }))
+        },
         IntegrationEvent::DeliveryHistoryCleared {}
         | IntegrationEvent::IntegrationRemoved { .. } => integration,
     }

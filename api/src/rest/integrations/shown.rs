@@ -1,8 +1,9 @@
 //! How integrations and their deliveries are shown.
 
+use hansard_commands::integration::answerable::reach;
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{IntegrationId, UserId};
-use hansard_domain::integration::{Direction, Integration, Trigger};
+use hansard_domain::integration::{Direction, HeldBack, Integration, Trigger};
 use hansard_projections::deliveries::{Delivery, State};
 use serde::Serialize;
 use serde_json::Value;
@@ -21,6 +22,10 @@ pub struct ShownIntegration {
     direction: Direction,
     name: String,
     enabled: bool,
+    /// Why it does nothing although it is enabled: `makerInactive`, `makerMayNotManage`. Whoever has the
+    /// permission for all integrations takes it over by saving it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_back: Option<&'static str>,
     username: String,
     #[schema(value_type = String)]
     user_id: UserId,
@@ -87,6 +92,7 @@ impl ShownIntegration {
             direction: integration.direction,
             name: details.name,
             enabled: integration.enabled,
+            held_back: reach(model, integration).err().map(HeldBack::as_str),
             username: details.username,
             user_id: integration.user.clone(),
             channel: details.channels,
