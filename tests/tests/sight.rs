@@ -390,3 +390,27 @@ async fn a_mention_of_a_room_that_its_author_does_not_know_of_stays_a_word() {
     let said = owner.say("GENERAL", "see #board").await;
     assert_eq!(said["channels"][0]["name"], "board");
 }
+
+#[tokio::test]
+async fn who_takes_no_part_in_a_conversation_is_not_told_whether_there_is_one() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let (mary, eve) = (server.user("mary").await, server.user("eve").await);
+    server.user("joe").await;
+    server.user("paul").await;
+    let with_joe = json!({ "username": "joe" });
+    let made = mary.post("im.create", with_joe).await.expect_ok();
+    let others = |names: &str| json!({ "usernames": names, "excludeSelf": true });
+    for names in ["mary,joe", "mary,paul"] {
+        let refused = eve.post("im.create", others(names)).await;
+        assert_eq!(refused.expect_error(400), "error-not-allowed", "{names}");
+    }
+    let rooms = mary.get("im.list").await.expect_ok();
+    assert_eq!(rooms["total"], 1);
+
+    let shown = admin.post("im.create", others("mary,joe")).await;
+    assert_eq!(shown.expect_ok()["room"]["_id"], made["room"]["_id"]);
+    let room = made["room"]["_id"].as_str().unwrap();
+    let looks = audited(&admin, &format!("room={room}")).await;
+    assert_eq!(looks.len(), 1, "{looks:?}");
+}

@@ -1,5 +1,6 @@
 //! Direct conversations, also between several people and with oneself.
 
+use hansard_domain::audit::AuditEvent;
 use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::limit;
 use hansard_domain::room::{RoomCommand, RoomDetails, RoomKind, RoomSwitches};
@@ -7,13 +8,15 @@ use hansard_domain::subscription::SubscriptionCommand;
 
 use super::{invalid_user, not_allowed};
 use crate::after::RoomAfter;
+use crate::authorization::sight::ADMINISTRATION;
 use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
 
 /// Opens the conversation between the caller and those of these usernames, or, without the caller,
-/// between those alone; answers the one that there is.
+/// between those alone; answers the one that there is. Between others only who administers rooms does
+/// that, and it is on the audit: it tells who talks with whom.
 pub async fn direct(
     commands: &Commands,
     caller: &Caller,
@@ -26,7 +29,28 @@ pub async fn direct(
     commands
         .run(caller, move |decision| {
             let participants = participants(decision, &usernames, exclude_self)?;
+            let caller = decision.caller();
+            let takes_part = participants.contains(caller.user_id()?);
+            if !takes_part {
+                decision.model().require_or(
+                    caller,
+                    ADMINISTRATION,
+                    None,
+                    "error-not-allowed",
+                    "Not allowed",
+                )?;
+            }
+            let action = caller.action.to_string();
             let room = open_direct(decision, &participants)?;
+            if !takes_part {
+                decision.audit(AuditEvent::RoomsInspected {
+                    action,
+                    permission: ADMINISTRATION.to_owned(),
+                    room: Some(room.clone()),
+                    user: None,
+                    shown: 1,
+                });
+            }
             decision.room_after(&room)
         })
         .await
