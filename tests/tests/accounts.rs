@@ -233,3 +233,38 @@ async fn accounts_and_settings_are_the_same_after_a_restart() {
     let setting = admin.get("settings/Site_Name").await.expect_ok();
     assert_eq!(setting["value"], "The House");
 }
+
+#[tokio::test]
+async fn who_may_only_make_accounts_gives_none_more_than_everybody_gets() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let clerk = server.user("clerk").await;
+    let role = json!({ "name": "clerks" });
+    let role = admin.post("roles.create", role).await.expect_ok();
+    let role = role["role"]["_id"].as_str().unwrap().to_owned();
+    let grants = json!({ "permissions": [{ "_id": "create-user", "roles": ["admin", role] }] });
+    admin.post("permissions.update", grants).await.expect_ok();
+    let given = json!({ "roleId": role, "username": "clerk" });
+    admin.post("roles.addUserToRole", given).await.expect_ok();
+
+    let asked = |name: &str, roles: &[&str]| {
+        json!({
+            "username": name, "name": name, "email": format!("{name}@example.org"),
+            "password": "a long enough password 1", "roles": roles,
+        })
+    };
+    for roles in [&[role.as_str()][..], &["user", "owner"], &["bot"]] {
+        let made = clerk.post("users.create", asked("more", roles)).await;
+        assert_eq!(
+            made.expect_error(400),
+            "error-action-not-allowed",
+            "{roles:?}"
+        );
+    }
+    for (name, roles) in [("one", &["user"][..]), ("two", &["guest"]), ("three", &[])] {
+        let made = clerk.post("users.create", asked(name, roles)).await;
+        made.expect_ok();
+    }
+    let made = admin.post("users.create", asked("more", &["user", &role]));
+    made.await.expect_ok();
+}

@@ -113,6 +113,9 @@ pub async fn create(
         .await
 }
 
+/// Roles that whoever makes accounts may give beside those of everybody.
+const PLAIN: [&str; 2] = ["user", "guest"];
+
 fn may_create(
     model: &WriteModel,
     caller: &Caller,
@@ -134,6 +137,18 @@ fn may_create(
             None,
             "error-action-not-allowed",
             "Assigning admin is not allowed",
+        )?;
+    }
+    // Who may only make accounts makes none that may do more than it may itself.
+    let usual = roles_of(model, &[]);
+    let plain = |role: &RoleId| usual.contains(role) || PLAIN.contains(&role.as_str());
+    if !roles.iter().all(plain) {
+        model.require_or(
+            caller,
+            "assign-roles",
+            None,
+            "error-action-not-allowed",
+            "Assigning roles is not allowed",
         )?;
     }
     if active == Some(false) {
