@@ -404,3 +404,41 @@ async fn a_script_that_would_not_run_is_refused() {
     let refused = admin.post("integrations.create", scripted).await;
     assert_eq!(refused.expect_error(400), "integration-scripts-disabled");
 }
+
+#[tokio::test]
+async fn a_look_at_what_webhooks_sent_of_others_rooms_is_on_the_audit() {
+    let server = Server::start_with(open_to_this_machine()).await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let receiver = Receiver::start().await;
+    let groups = json!({ "channel": "all_private_groups" });
+    let integration = outgoing(&admin, &receiver.url(), groups).await;
+    let board = json!({ "name": "board" });
+    let board = mary.post("groups.create", board).await.expect_ok();
+    let board = board["group"]["_id"].as_str().unwrap().to_owned();
+    mary.say(&board, "between us").await;
+    receiver.has(1).await;
+
+    let looks = async || {
+        let path = format!("/api/hansard/v1/audit?type=RoomsInspected&room={board}");
+        let page = admin.get_path(&path).await.expect_ok();
+        page["entries"].as_array().unwrap().len()
+    };
+    // What is not there yet is no look.
+    let delivery = only_delivery(&admin, "delivered").await;
+    let before = looks().await;
+    assert!(before > 0);
+    let id = delivery["id"].as_str().unwrap();
+    let path = format!("/api/hansard/v1/deliveries/{id}");
+    admin.get_path(&path).await.expect_ok();
+    let id = integration["_id"].as_str().unwrap();
+    let history = admin.get(&format!("integrations.history?id={id}")).await;
+    assert!(history.expect_ok().to_string().contains("between us"));
+    assert_eq!(looks().await, before + 2);
+
+    // Whoever is in the room looks at nothing that it does not see.
+    let member = json!({ "roomId": board, "username": hansard_tests::server::ADMIN });
+    mary.post("groups.invite", member).await.expect_ok();
+    admin.get_path(&path).await.expect_ok();
+    assert_eq!(looks().await, before + 2);
+}

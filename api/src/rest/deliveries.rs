@@ -1,6 +1,8 @@
 //! `/api/hansard/v1/deliveries`: what came of outgoing webhooks, across all of them.
 
 use axum::extract::{Path, State};
+use hansard_commands::authorization::sight::Purpose;
+use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::integration::{manage, replay};
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{DeliveryId, IntegrationId};
@@ -55,8 +57,8 @@ struct ShownDelivery {
     /// When it is tried next.
     due: Option<String>,
     updated: String,
-    /// Why it was given up without an attempt: `integrationRemoved`, `urlRemoved`, `erased` or
-    /// `overflow`.
+    /// Why it was given up without an attempt: `integrationRemoved`, `urlRemoved`, `erased`,
+    /// `overflow` or `heldBack`.
     abandoned: Option<String>,
     /// The status of the last answer.
     status: Option<u16>,
@@ -144,6 +146,7 @@ async fn list(
     let page = deliveries
         .page(&filter, false, paging.offset, count)
         .await?;
+    put_on_record(&app, &caller, &page.deliveries).await?;
     answer(Deliveries {
         offset: paging.offset,
         count: page.deliveries.len(),
@@ -164,6 +167,7 @@ async fn get(
     Path(id): Path<String>,
 ) -> Answer<OneDelivery> {
     let delivery = find(&app, &caller, &id).await?;
+    put_on_record(&app, &caller, std::slice::from_ref(&delivery)).await?;
     answer(OneDelivery {
         delivery: delivery.into(),
     })
@@ -183,6 +187,38 @@ async fn replay_delivery(
     let delivery = find(&app, &caller, &id).await?;
     replay::replay(&app.commands, &caller, delivery.integration, delivery.id).await?;
     done()
+}
+
+/// Puts on the record what somebody is shown that was said in rooms it does not see itself.
+pub(super) async fn put_on_record(
+    app: &App,
+    caller: &Caller,
+    shown: &[Delivery],
+) -> Result<(), Failure> {
+    let model = app.commands.model();
+    let carrying = shown.iter().filter(|delivery| delivery.exchange.is_some());
+    let rooms = carrying.filter_map(|delivery| delivery.room.as_ref());
+    let unseen: Vec<_> = rooms
+        .filter(|room| !model.sees(caller, room, Purpose::Messages))
+        .collect();
+    let Some(first) = unseen.first() else {
+        return Ok(());
+    };
+    let [all, own] = manage::permissions(Direction::Outgoing);
+    let inspection = Inspection {
+        permission: if model.allows(caller, all, None) {
+            all
+        } else {
+            own
+        },
+        room: unseen
+            .iter()
+            .all(|room| room == first)
+            .then(|| (*first).clone()),
+        user: None,
+        shown: unseen.len() as u64,
+    };
+    Ok(inspection::record(&app.commands, caller, inspection).await?)
 }
 
 /// A delivery that the caller may see; one that it may not is not there.

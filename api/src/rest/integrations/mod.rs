@@ -24,6 +24,7 @@ use self::shown::{HistoryEntry, ShownIntegration};
 use super::answer::{Answer, Nothing, Success, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
+use super::deliveries::put_on_record;
 use super::failure::Failure;
 use super::paging::{Direction as Order, Paging, PagingParams};
 use crate::app::App;
@@ -68,7 +69,8 @@ struct History {
 /// Make an integration.
 ///
 /// Needs `manage-incoming-integrations` or `manage-own-incoming-integrations`, or those for outgoing
-/// ones. With one of the two, it may reach no more than the rooms that the caller is in.
+/// ones. With one of the two, it may reach no more than the rooms that the caller is in. With that for
+/// one's own alone it posts as the caller or as the server's own account, and hears what the caller sees.
 #[utoipa::path(
     post, path = "/api/v1/integrations.create", tag = "integrations",
     request_body = CreateIntegration,
@@ -87,7 +89,8 @@ async fn create(
 /// Change an integration.
 ///
 /// An outgoing one needs its `token` said again. Needs the permissions of `integrations.create`;
-/// with that for one's own alone, it must be the caller's.
+/// with that for one's own alone, it must be the caller's. One that is `heldBack` is the caller's
+/// from now on.
 #[utoipa::path(
     put, path = "/api/v1/integrations.update", tag = "integrations",
     request_body = UpdateIntegration,
@@ -208,6 +211,7 @@ async fn history(
             .page(&filter, oldest_first, paging.offset, count)
             .await?;
         total = page.total;
+        put_on_record(&app, &caller, &page.deliveries).await?;
         for delivery in &page.deliveries {
             history.push(object(HistoryEntry::of(delivery))?);
         }
