@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
-use crate::seal::{Confidential, Part, Private};
+use crate::seal::{Confidential, Part, Private, or_clear};
 use crate::vault::KeyId;
 use crate::{free, limit};
 
@@ -132,12 +132,15 @@ pub enum MessageEvent {
     ReactionAdded {
         room: RoomId,
         user: UserId,
-        reaction: String,
+        /// Any word that its giver chooses.
+        #[serde(deserialize_with = "or_clear")]
+        reaction: Private<String>,
     },
     ReactionRemoved {
         room: RoomId,
         user: UserId,
-        reaction: String,
+        #[serde(deserialize_with = "or_clear")]
+        reaction: Private<String>,
     },
     MessagePinned {
         room: RoomId,
@@ -188,9 +191,12 @@ impl Confidential for MessageEvent {
                 visit(content);
             }
             Self::MessageReported { reason, .. } => visit(reason),
+            Self::ReactionAdded { reaction, .. } | Self::ReactionRemoved { reaction, .. } => {
+                if !matches!(reaction, Private::Clear(_)) {
+                    visit(reaction);
+                }
+            }
             Self::MessageDeleted { .. }
-            | Self::ReactionAdded { .. }
-            | Self::ReactionRemoved { .. }
             | Self::MessagePinned { .. }
             | Self::MessageUnpinned { .. }
             | Self::MessageStarred { .. }
@@ -371,6 +377,10 @@ impl Message {
                 add,
             } => {
                 let stands = self.reactions.contains(&(reaction.clone(), user.clone()));
+                if !stands && add != Some(false) && !self.takes_reaction(&reaction) {
+                    return Err(MessageError::TooManyReactions);
+                }
+                let reaction = Private::new(self.key, reaction);
                 match (stands, add) {
                     (true, Some(true)) | (false, Some(false)) => return Ok(None),
                     (true, _) => E::ReactionRemoved {
@@ -378,9 +388,6 @@ impl Message {
                         user,
                         reaction,
                     },
-                    (false, _) if !self.takes_reaction(&reaction) => {
-                        return Err(MessageError::TooManyReactions);
-                    }
                     (false, _) => {
                         self.check_changes(0)?;
                         E::ReactionAdded {
@@ -482,10 +489,14 @@ impl Aggregate for Message {
                 self.replaced = show_deleted;
             }
             MessageEvent::ReactionAdded { user, reaction, .. } => {
-                self.reactions.insert((reaction, user));
+                if let Some(reaction) = reaction.into_value() {
+                    self.reactions.insert((reaction, user));
+                }
             }
             MessageEvent::ReactionRemoved { user, reaction, .. } => {
-                self.reactions.remove(&(reaction, user));
+                if let Some(reaction) = reaction.into_value() {
+                    self.reactions.remove(&(reaction, user));
+                }
             }
             MessageEvent::MessagePinned { .. } => self.pinned = true,
             MessageEvent::MessageUnpinned { .. } => self.pinned = false,
@@ -515,6 +526,7 @@ mod tests {
     use cqrs_es::test::TestFramework;
 
     use super::*;
+    use crate::event::Event;
 
     const KEY: KeyId = KeyId(7);
 
@@ -600,7 +612,7 @@ mod tests {
         MessageEvent::ReactionAdded {
             room: "GENERAL".into(),
             user: "paul".into(),
-            reaction: ":wave:".into(),
+            reaction: Private::new(KEY, ":wave:".into()),
         }
     }
 
@@ -608,7 +620,7 @@ mod tests {
         MessageEvent::ReactionRemoved {
             room: "GENERAL".into(),
             user: "paul".into(),
-            reaction: ":wave:".into(),
+            reaction: Private::new(KEY, ":wave:".into()),
         }
     }
 
@@ -745,11 +757,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reaction_that_an_earlier_version_wrote_in_the_clear_is_taken_back() {
+        let clear = r#"{"room":"GENERAL","user":"paul","reaction":":wave:"}"#;
+        let read = Event::read("message", "ReactionAdded", clear).unwrap();
+        assert_eq!(read.payload().unwrap(), clear);
+        let Event::Message(event) = read else {
+            panic!("{read:?}");
+        };
+        message()
+            .given(vec![sent(), event])
+            .when_async(react(None))
+            .await
+            .then_expect_events(vec![unreacted()]);
+    }
+
+    #[tokio::test]
     async fn a_reaction_of_somebody_else_is_another_one() {
         let by_mary = MessageEvent::ReactionAdded {
             room: "GENERAL".into(),
             user: "mary".into(),
-            reaction: ":wave:".into(),
+            reaction: Private::new(KEY, ":wave:".into()),
         };
         message()
             .given(vec![sent(), by_mary])
@@ -798,7 +825,7 @@ mod tests {
         let by_mary = |number: usize| MessageEvent::ReactionAdded {
             room: "GENERAL".into(),
             user: "mary".into(),
-            reaction: format!(":{number}:"),
+            reaction: Private::new(KEY, format!(":{number}:")),
         };
         let full: Vec<_> = std::iter::once(sent())
             .chain((0..limit::REACTIONS.most).map(by_mary))
@@ -819,7 +846,7 @@ mod tests {
             .then_expect_events(vec![MessageEvent::ReactionAdded {
                 room: "GENERAL".into(),
                 user: "paul".into(),
-                reaction: ":7:".into(),
+                reaction: Private::new(KEY, ":7:".into()),
             }]);
     }
 

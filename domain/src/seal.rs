@@ -38,6 +38,9 @@ pub enum Private<T> {
     Unreadable { key: KeyId, fault: Fault },
     /// The plain value, to be shown to somebody who may see it; see [`Part::reveal`].
     Revealed { key: KeyId, value: T },
+    /// As it stands in logs from before it was confidential; see [`or_clear`]. It has no key, and is
+    /// none of an event's [parts](Confidential::parts).
+    Clear(T),
 }
 
 impl<T> Private<T> {
@@ -45,8 +48,10 @@ impl<T> Private<T> {
         Self::Open { key, value }
     }
 
+    /// The key it names; zero, which is no key's number, where it names none.
     pub fn key(&self) -> KeyId {
         match self {
+            Self::Clear(_) => KeyId::default(),
             Self::Open { key, .. }
             | Self::Sealed { key, .. }
             | Self::Shredded { key }
@@ -58,7 +63,9 @@ impl<T> Private<T> {
     /// The plain value; `None` where it has been shredded or can't be read.
     pub fn value(&self) -> Option<&T> {
         match self {
-            Self::Open { value, .. } | Self::Revealed { value, .. } => Some(value),
+            Self::Open { value, .. } | Self::Revealed { value, .. } | Self::Clear(value) => {
+                Some(value)
+            }
             Self::Sealed { .. } | Self::Shredded { .. } | Self::Unreadable { .. } => None,
         }
     }
@@ -66,7 +73,9 @@ impl<T> Private<T> {
     /// The plain value; `None` where it has been shredded or can't be read.
     pub fn into_value(self) -> Option<T> {
         match self {
-            Self::Open { value, .. } | Self::Revealed { value, .. } => Some(value),
+            Self::Open { value, .. } | Self::Revealed { value, .. } | Self::Clear(value) => {
+                Some(value)
+            }
             Self::Sealed { .. } | Self::Shredded { .. } | Self::Unreadable { .. } => None,
         }
     }
@@ -75,7 +84,7 @@ impl<T> Private<T> {
 impl<T> fmt::Debug for Private<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self {
-            Self::Open { .. } | Self::Revealed { .. } => "open",
+            Self::Open { .. } | Self::Revealed { .. } | Self::Clear(_) => "open",
             Self::Sealed { .. } => "sealed",
             Self::Shredded { .. } => "shredded",
             Self::Unreadable { fault, .. } => fault.as_str(),
@@ -188,7 +197,9 @@ impl<T: Serialize + DeserializeOwned> Part for Private<T> {
     }
 
     fn erase(&mut self) {
-        *self = Self::Shredded { key: self.key() };
+        if !matches!(self, Self::Clear(_)) {
+            *self = Self::Shredded { key: self.key() };
+        }
     }
 
     fn reveal(&mut self) {
@@ -259,6 +270,7 @@ impl<T: Serialize> Serialize for Private<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (mut c, mut v, mut shredded, mut unreadable) = (None, None, false, None);
         match self {
+            Self::Clear(value) => return value.serialize(serializer),
             Self::Open { .. } => {
                 return Err(serde::ser::Error::custom(
                     "a confidential part was not sealed",
@@ -290,6 +302,25 @@ impl<'de, T> Deserialize<'de> for Private<T> {
             (None, None) => Self::Shredded { key },
         })
     }
+}
+
+/// Reads a part that earlier versions wrote in the clear; for `#[serde(deserialize_with)]`.
+pub fn or_clear<'de, D, T>(deserializer: D) -> Result<Private<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written<T> {
+        Sealed(Private<T>),
+        Clear(T),
+    }
+
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Sealed(part) => part,
+        Written::Clear(value) => Private::Clear(value),
+    })
 }
 
 #[cfg(test)]

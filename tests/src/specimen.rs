@@ -440,12 +440,12 @@ impl Teller<'_> {
             MessageEvent::ReactionAdded {
                 room: room.clone(),
                 user: user.clone(),
-                reaction: reaction.clone(),
+                reaction: Private::new(key, reaction.clone()),
             },
             MessageEvent::ReactionRemoved {
                 room: room.clone(),
                 user: "rocket.cat".into(),
-                reaction,
+                reaction: Private::new(key, reaction),
             },
             MessageEvent::MessagePinned {
                 room: room.clone(),

@@ -292,3 +292,28 @@ async fn who_reads_the_feed_slowly_does_not_get_what_is_pruned_meanwhile() {
     assert!(!read.contains(&last), "the last message is still there");
     assert!(read.matches("\"content\":{\"shredded\":true}").count() > MESSAGES / 10);
 }
+
+#[tokio::test]
+async fn what_a_pruned_message_was_reacted_with_goes_with_it() {
+    let mut server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("attic").await;
+    let said = admin.say(&room, "harmless").await;
+    let react = json!({ "messageId": said["_id"], "emoji": SECRET });
+    admin.post("chat.react", react).await.expect_ok();
+    let found = files_with(&server.data(), SECRET);
+    assert!(!found.is_empty(), "the test can fail");
+    let in_log = |path: &Path| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("log.db")
+    };
+    assert!(!found.iter().any(|path| in_log(path)), "{found:?}");
+    prune(&admin, &room, json!({})).await;
+    server.stop().await;
+    assert_eq!(
+        files_with(&server.data(), SECRET),
+        Vec::<std::path::PathBuf>::new()
+    );
+}

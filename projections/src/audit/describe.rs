@@ -214,10 +214,9 @@ fn message<'a>(stream: &'a StreamId, event: &'a MessageEvent) -> Description<'a>
         E::MessageDeleted { room, erased, .. } => {
             message(room.as_str()).with(json!({ "erased": erased.is_some() }))
         }
-        E::ReactionAdded { room, reaction, .. } | E::ReactionRemoved { room, reaction, .. } => {
-            message(room.as_str()).with(json!({ "reaction": reaction }))
-        }
         E::MessageEdited { room, .. }
+        | E::ReactionAdded { room, .. }
+        | E::ReactionRemoved { room, .. }
         | E::MessagePinned { room, .. }
         | E::MessageUnpinned { room, .. }
         | E::MessageStarred { room, .. }

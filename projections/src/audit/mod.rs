@@ -52,7 +52,7 @@ impl View for Audit {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn schema(&self) -> &'static str {

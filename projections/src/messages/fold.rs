@@ -380,13 +380,15 @@ impl Fold {
                 self.lose_reply(parent.as_ref(), at)?;
             }
             E::ReactionAdded { user, reaction, .. } => {
-                row.reactions.push((reaction.clone(), user.clone()));
+                if let Some(reaction) = reaction.value() {
+                    row.reactions.push((reaction.clone(), user.clone()));
+                    self.named.insert((user.clone(), id));
+                }
                 row.change(at, |_| Ok(()))?;
-                self.named.insert((user.clone(), id));
             }
             E::ReactionRemoved { user, reaction, .. } => {
                 row.reactions
-                    .retain(|given| (&given.0, &given.1) != (reaction, user));
+                    .retain(|(given, by)| Some(given) != reaction.value() || by != user);
                 row.change(at, |_| Ok(()))?;
             }
             E::MessagePinned { by, at: pinned, .. } => {

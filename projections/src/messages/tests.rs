@@ -49,7 +49,7 @@ fn reacted(story: &mut Story, id: &str, user: &str, reaction: &str) {
     let event = MessageEvent::ReactionAdded {
         room: "general".into(),
         user: user.into(),
-        reaction: reaction.into(),
+        reaction: Private::new(KeyId(3), reaction.into()),
     };
     story.on(id, event);
 }
