@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cqrs_es::Aggregate;
+use hansard_domain::called;
 use hansard_domain::claim::CLAIMS;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId};
@@ -12,6 +13,7 @@ use hansard_domain::integration::Delivery;
 use hansard_domain::journal::{Batch, Journal};
 use hansard_domain::log::{Position, Role, StreamId, Version};
 use hansard_domain::message::Message;
+use hansard_domain::vault::DataKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -100,6 +102,8 @@ pub struct Commands {
     journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    /// Hashes what must not stand in the clear.
+    secret: DataKey,
 }
 
 impl Commands {
@@ -122,7 +126,7 @@ impl Commands {
             tools: Arc::new(Tools {
                 ids: ids.clone(),
                 journal: journal.clone(),
-                claims,
+                claims: claims.clone(),
             }),
             time: LogTime::new(clock.clone()),
             jobs,
@@ -139,6 +143,7 @@ impl Commands {
                 journal,
                 clock,
                 ids,
+                secret: claims,
             },
             task,
         ))
@@ -210,6 +215,16 @@ impl Commands {
                 mpsc::error::TrySendError::Closed(_) => CommandError::Stopping,
             })?;
         outcome.await.unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// The id of the message that a client [calls so](called). Earlier versions kept every id as it
+    /// was, so that a log may have a message that goes by it.
+    pub async fn message_id(&self, called: MessageId) -> Result<MessageId, CommandError> {
+        let id = called::message_id(&self.secret, &called);
+        if id != called && self.message(&called).await?.is_some() {
+            return Ok(called);
+        }
+        Ok(id)
     }
 
     /// A message, from its stream; `None` if there never was one.

@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod audit;
+pub mod called;
 pub mod claim;
 pub mod event;
 pub mod free;

@@ -727,3 +727,16 @@ async fn the_shredder_makes_a_deleted_message_unreadable() {
     assert_eq!(content.value(), None);
     assert_ne!(content.key(), KeyId::default());
 }
+
+#[tokio::test]
+async fn a_message_of_an_earlier_version_still_goes_by_what_its_client_called_it() {
+    let bench = Bench::new().await;
+    bench.send("mine-1", "hush").await.unwrap();
+    let id_of = async |called: &str| {
+        let id = bench.commands.message_id(MessageId::new(called)).await;
+        id.unwrap().to_string()
+    };
+    assert_eq!(id_of("mine-1").await, "mine-1");
+    assert_ne!(id_of("mine-2").await, "mine-2");
+    assert_eq!(id_of("mine-2").await, id_of("mine-2").await);
+}

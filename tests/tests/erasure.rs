@@ -60,7 +60,10 @@ fn send(client: &Client, operation: &str, body: Value) -> tokio::task::JoinHandl
 
 /// Says so many things at once, under ids of its own choice; answers the ids.
 fn say_many(client: &Client, room: &str, round: &str) -> Vec<String> {
-    let ids: Vec<String> = (0..20).map(|number| format!("{round}{number}")).collect();
+    // Of Rocket.Chat's form, so that they are kept.
+    let ids: Vec<String> = (0..20)
+        .map(|number| format!("{round:x<15}{number:02}"))
+        .collect();
     for id in &ids {
         let message = json!({ "message": { "_id": id, "rid": room, "msg": SECRET } });
         drop(send(client, "chat.sendMessage", message));

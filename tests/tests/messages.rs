@@ -1,6 +1,6 @@
 //! Messages as a client meets them: sent, changed, marked, listed, found, deleted.
 
-use hansard_tests::server::{Client, Options, Server};
+use hansard_tests::server::{Client, Options, Server, files_with};
 use serde_json::{Value, json};
 
 fn ids(messages: &Value) -> Vec<&str> {
@@ -54,19 +54,64 @@ async fn sending_the_same_id_again_is_the_same_message() {
     let server = Server::start().await;
     let admin = server.admin().await;
     let room = admin.channel("talk").await;
-    let message = json!({ "_id": "mine-1", "rid": room, "msg": "once" });
-    let first = send(&admin, message.clone()).await;
-    let again = send(&admin, message.clone()).await;
-    assert_eq!(first, again);
-
     let mary = server.user("mary").await;
-    let body = json!({ "message": message });
-    let refused = mary.post("chat.sendMessage", body).await.expect_error(400);
-    assert_eq!(refused, "error-message-exists");
-    let path = format!("channels.messages?roomId={room}");
-    let listed = admin.get(&path).await.expect_ok();
-    let once = listed["messages"].as_array().unwrap().iter();
-    assert_eq!(once.filter(|it| it["_id"] == "mine-1").count(), 1);
+    for id in ["aBcDeFgHiJkLmN017", "mine-1"] {
+        let message = json!({ "_id": id, "rid": room, "msg": id });
+        let first = send(&admin, message.clone()).await;
+        let again = send(&admin, message.clone()).await;
+        assert_eq!(first, again);
+
+        let body = json!({ "message": message });
+        let refused = mary.post("chat.sendMessage", body).await.expect_error(400);
+        assert_eq!(refused, "error-message-exists");
+        let path = format!("channels.messages?roomId={room}");
+        let listed = admin.get(&path).await.expect_ok();
+        let once = listed["messages"].as_array().unwrap().iter();
+        assert_eq!(once.filter(|it| it["msg"] == id).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_says_something_is_understood_and_kept_nowhere() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("talk").await;
+    let called = "marigold-zanzibar";
+    let message = json!({ "_id": called, "rid": room, "msg": "hello" });
+    let sent = send(&admin, message).await;
+    let id = sent["_id"].as_str().unwrap();
+    assert_eq!(id.len(), 17);
+    let path = format!("chat.getMessage?msgId={called}");
+    assert_eq!(admin.get(&path).await.expect_ok()["message"], sent);
+
+    let reply = json!({ "_id": "reply-zanzibar", "rid": room, "msg": "hi", "tmid": called });
+    let reply = send(&admin, reply).await;
+    assert_eq!(reply["tmid"], id);
+    let replies = format!("chat.getThreadMessages?tmid={called}");
+    let replies = admin.get(&replies).await.expect_ok();
+    assert_eq!(replies["messages"][0]["_id"], reply["_id"]);
+    for (operation, body) in [
+        (
+            "chat.react",
+            json!({ "messageId": called, "emoji": "smile" }),
+        ),
+        ("chat.pinMessage", json!({ "messageId": called })),
+        ("chat.starMessage", json!({ "messageId": called })),
+        (
+            "chat.reportMessage",
+            json!({ "messageId": called, "description": "rude" }),
+        ),
+        ("chat.followMessage", json!({ "mid": called })),
+        (
+            "chat.update",
+            json!({ "roomId": room, "msgId": called, "text": "good evening" }),
+        ),
+        ("chat.delete", json!({ "roomId": room, "msgId": called })),
+    ] {
+        admin.post(operation, body).await.expect_ok();
+    }
+    let found = files_with(&server.data(), "zanzibar");
+    assert_eq!(found, Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]

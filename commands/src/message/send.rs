@@ -28,7 +28,7 @@ pub(super) const SIZE_EXCEEDED: &str = "error-message-size-exceeded";
 /// A message on its way into a room.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    /// Chosen by the client, so that sending again is the same message.
+    /// What the client calls it, so that sending again is the same message.
     pub id: Option<MessageId>,
     /// A reply goes where its thread is, whatever stands here.
     pub room: Option<RoomId>,
@@ -39,7 +39,7 @@ pub struct Outgoing {
     pub attachments: FreeList,
     pub blocks: FreeList,
     pub custom_fields: Option<FreeObject>,
-    /// The message that the thread hangs on, or a reply in it.
+    /// What the client calls the message that the thread hangs on, or a reply in it.
     pub thread: Option<MessageId>,
     /// A reply that the room sees, too.
     pub shown: bool,
@@ -167,8 +167,13 @@ pub(super) async fn prepare(
     }
     let at = shown_time(message.at, commands.clock().now())?;
     message.check_size(&model)?;
+    let id = match message.id.take() {
+        Some(called) => Some(commands.message_id(called).await?),
+        None => None,
+    };
     let mut thread = None;
-    if let Some(asked) = message.thread.take() {
+    if let Some(called) = message.thread.take() {
+        let asked = commands.message_id(called).await?;
         let (reply, room) = reply(commands, asked, &sender, message.shown).await?;
         thread = Some(reply);
         message.room = Some(room);
@@ -225,7 +230,7 @@ pub(super) async fn prepare(
         thread.followers.dedup();
     }
     Ok(Prepared {
-        id: message.id,
+        id,
         room,
         sender,
         content,

@@ -204,8 +204,12 @@ impl Member {
     }
 
     async fn say(&mut self, number: usize) {
-        // Never used before, also not by a run on the same log.
-        let id = format!("m{}-{number}-{:08x}", self.number, rand::random::<u32>());
+        // Never used before, also not by a run on the same log. Of Rocket.Chat's form, so that it is kept.
+        let id = format!(
+            "m{:02}n{number:05}{:08x}",
+            self.number % 100,
+            rand::random::<u32>()
+        );
         let text = format!("motion {number} of member {}", self.number);
         let body = json!({ "message": { "_id": id, "rid": self.room, "msg": text } });
         let asked = self.began.elapsed();

@@ -49,7 +49,7 @@ async fn get_message(
             "The \"msgId\" query parameter must be provided.",
         ));
     };
-    let id = message_id(&id, nothing)?;
+    let id = message_id(&app, &id, nothing).await?;
     let refused = not_allowed("Not allowed");
     let message = readable(&app, &caller, &id, refused, nothing).await?;
     Ok(Written::new().json("message", &message.json))
@@ -77,7 +77,7 @@ async fn update(
     State(app): State<App>,
     Body(request): Body<Update>,
 ) -> Result<Written, Failure> {
-    let id = message_id(&request.msg_id, || no_message(&request.msg_id))?;
+    let id = message_id(&app, &request.msg_id, || no_message(&request.msg_id)).await?;
     let edit = Edit {
         message: id.clone(),
         room: RoomId::new(&request.room_id),
@@ -141,7 +141,7 @@ async fn delete(
     State(app): State<App>,
     Body(request): Body<Delete>,
 ) -> Result<Written, Failure> {
-    let id = message_id(&request.msg_id, || no_message(&request.msg_id))?;
+    let id = message_id(&app, &request.msg_id, || no_message(&request.msg_id)).await?;
     let before = decided::message(&app, caller.user(), &id, None).await?;
     let before = before.ok_or_else(|| no_message(&request.msg_id))?;
     let shown = hansard_domain::json::value(&before.json).unwrap_or_default();

@@ -41,10 +41,10 @@ struct Marked {
 }
 
 impl Marked {
-    fn id(&self, reason: &str) -> Result<MessageId, Failure> {
+    async fn id(&self, app: &App, reason: &str) -> Result<MessageId, Failure> {
         let given = self.message_id.as_deref();
         let given = required(given, "error-messageid-param-not-provided", reason)?;
-        message_id(given, not_found)
+        message_id(app, given, not_found).await
     }
 }
 
@@ -74,7 +74,7 @@ async fn react(
 ) -> Answer<Nothing> {
     let given = request.message_id.as_deref();
     let id = required(given, "error-messageid-param-not-provided", MISSING)?;
-    let message = message_id(id, not_found)?;
+    let message = message_id(&app, id, not_found).await?;
     // A message that is not there is told before an emoji that is missing.
     if app.commands.message(&message).await?.is_none() {
         return Err(not_found());
@@ -106,7 +106,7 @@ async fn pin(
     State(app): State<App>,
     Body(request): Body<Marked>,
 ) -> Result<Written, Failure> {
-    let id = request.id(MISSING)?;
+    let id = request.id(&app, MISSING).await?;
     let json = match message::pin(&app.commands, &caller, &id).await? {
         Some(notice) => recorded(&app, &notice, caller.user())?,
         None => stands(&app, caller.user(), &id, None).await?.json,
@@ -124,7 +124,7 @@ async fn unpin(
     State(app): State<App>,
     Body(request): Body<Marked>,
 ) -> Answer<Nothing> {
-    message::unpin(&app.commands, &caller, &request.id(REQUIRED)?).await?;
+    message::unpin(&app.commands, &caller, &request.id(&app, REQUIRED).await?).await?;
     done()
 }
 
@@ -138,7 +138,13 @@ async fn star(
     State(app): State<App>,
     Body(request): Body<Marked>,
 ) -> Answer<Nothing> {
-    message::star(&app.commands, &caller, &request.id(REQUIRED)?, true).await?;
+    message::star(
+        &app.commands,
+        &caller,
+        &request.id(&app, REQUIRED).await?,
+        true,
+    )
+    .await?;
     done()
 }
 
@@ -152,7 +158,13 @@ async fn unstar(
     State(app): State<App>,
     Body(request): Body<Marked>,
 ) -> Answer<Nothing> {
-    message::star(&app.commands, &caller, &request.id(REQUIRED)?, false).await?;
+    message::star(
+        &app.commands,
+        &caller,
+        &request.id(&app, REQUIRED).await?,
+        false,
+    )
+    .await?;
     done()
 }
 
@@ -163,12 +175,13 @@ struct Followed {
 }
 
 impl Followed {
-    fn id(&self) -> Result<MessageId, Failure> {
+    async fn id(&self, app: &App) -> Result<MessageId, Failure> {
         let given = self.mid.as_deref();
         let given = required(given, "The required \"mid\" body param is missing.", "")?;
-        message_id(given, || {
+        message_id(app, given, || {
             Failure::refused("error-invalid-message", "Invalid message")
         })
+        .await
     }
 }
 
@@ -182,7 +195,7 @@ async fn follow(
     State(app): State<App>,
     Body(request): Body<Followed>,
 ) -> Answer<Nothing> {
-    message::follow(&app.commands, &caller, &request.id()?, true).await?;
+    message::follow(&app.commands, &caller, &request.id(&app).await?, true).await?;
     done()
 }
 
@@ -196,7 +209,7 @@ async fn unfollow(
     State(app): State<App>,
     Body(request): Body<Followed>,
 ) -> Answer<Nothing> {
-    message::follow(&app.commands, &caller, &request.id()?, false).await?;
+    message::follow(&app.commands, &caller, &request.id(&app).await?, false).await?;
     done()
 }
 
@@ -219,7 +232,7 @@ async fn report(
     Body(request): Body<Report>,
 ) -> Answer<Nothing> {
     let unknown = || Failure::plain("error-invalid-message_id");
-    let id = message_id(&request.message_id, unknown)?;
+    let id = message_id(&app, &request.message_id, unknown).await?;
     message::report(&app.commands, &caller, &id, request.description).await?;
     done()
 }

@@ -32,9 +32,14 @@ fn required<'a>(given: Option<&'a str>, code: &str, reason: &str) -> Result<&'a 
         .ok_or_else(|| Failure::refused(code, reason))
 }
 
-/// The id of a message that exists, or what is said to one that does not.
-fn message_id(given: &str, missing: impl FnOnce() -> Failure) -> Result<MessageId, Failure> {
-    MessageId::parse(given).map_err(|_| missing())
+/// The id of a message that a client calls so, or what is said to one that can't exist.
+async fn message_id(
+    app: &App,
+    given: &str,
+    missing: impl FnOnce() -> Failure,
+) -> Result<MessageId, Failure> {
+    let called = MessageId::parse(given).map_err(|_| missing())?;
+    Ok(app.commands.message_id(called).await?)
 }
 
 fn not_found() -> Failure {

@@ -278,7 +278,7 @@ fn since(given: Option<&str>) -> Result<Timestamp, Failure> {
 /// is told whether there is such a message: its id can't be guessed.
 async fn parent(app: &App, caller: &Caller, tmid: &str) -> Result<MessageId, Failure> {
     let missing = || Failure::refused("error-invalid-message", "Invalid Message");
-    let id = message_id(tmid, missing)?;
+    let id = message_id(app, tmid, missing).await?;
     let message = app.views.messages.single(caller.user(), &id).await?;
     let room = message.ok_or_else(missing)?.room;
     require_readable(app, caller, &room, not_allowed("Not Allowed"))?;

@@ -197,7 +197,8 @@ async fn unread(
         }
         (None, Some(message)) => {
             let not_allowed = || Failure::refused("error-action-not-allowed", "Not allowed");
-            let id = MessageId::new(&message._id);
+            let id = MessageId::parse(&message._id).map_err(|_| not_allowed())?;
+            let id = app.commands.message_id(id).await?;
             let found = decided::message(&app, caller.user(), &id, None).await?;
             let found = if_readable(&app, &caller, found, not_allowed, not_allowed)?;
             if found.sender == *caller.user() {
