@@ -11,12 +11,14 @@ use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId};
 use hansard_domain::integration::Delivery;
 use hansard_domain::journal::{Batch, Journal};
+use hansard_domain::keyed;
 use hansard_domain::log::{Position, Role, StreamId, Version};
 use hansard_domain::message::Message;
 use hansard_domain::vault::DataKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::account::guessing::folded;
 use crate::caller::Caller;
 use crate::committer::Committer;
 use crate::decision::{Decision, Tools};
@@ -225,6 +227,11 @@ impl Commands {
             return Ok(called);
         }
         Ok(id)
+    }
+
+    /// What stands on the record for a name that somebody gave in vain who logs in.
+    pub(crate) fn unknown_name(&self, name: &str) -> String {
+        keyed::hex(&self.secret, "login", &folded(name))
     }
 
     /// A message, from its stream; `None` if there never was one.

@@ -30,7 +30,11 @@ pub enum AuditEvent {
         since: Option<Timestamp>,
     },
     /// Somebody tried to log in under a name that nobody has.
-    UnknownLoginFailed { name: Private<String> },
+    UnknownLoginFailed {
+        /// A [keyed hash](crate::keyed) of the name: who has it later, or had it once, can ask to be
+        /// forgotten. Earlier versions recorded the name itself.
+        name: Private<String>,
+    },
     /// Somebody saw by right of a permission what it would not have seen of rooms as a member.
     RoomsInspected {
         /// What was asked, in Rocket.Chat's name of the operation (`im.messages.others`).

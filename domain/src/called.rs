@@ -5,10 +5,8 @@
 //! other one may say something, as everything that is freely chosen. It is not kept: the message goes by
 //! an id that follows from it, and that nobody can go back from.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
 use crate::id::{ID_ALPHABET, MessageId};
+use crate::keyed;
 use crate::vault::DataKey;
 
 /// Rocket.Chat's ids have so many characters.
@@ -29,21 +27,13 @@ pub fn is_random(id: &MessageId) -> bool {
 }
 
 /// The id of a message whose client calls it so: the same one if that [is random](is_random), otherwise
-/// 17 characters of Rocket.Chat's alphabet from an HMAC-SHA-256.
+/// 17 characters of Rocket.Chat's alphabet from a [keyed hash](keyed).
 pub fn message_id(secret: &DataKey, called: &MessageId) -> MessageId {
     if is_random(called) {
         return called.clone();
     }
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&secret.0)
-        .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
-    mac.update(b"message:");
-    mac.update(called.as_str().as_bytes());
-    let mut number = mac
-        .finalize()
-        .into_bytes()
-        .into_iter()
-        .take(16)
-        .fold(0, |number: u128, byte| number << 8 | u128::from(byte));
+    let hash = keyed::hash(secret, "message", called.as_str());
+    let mut number = u128::from_be_bytes(hash);
     let characters = (0..LENGTH).map(|_| {
         let place = (number % ID_ALPHABET.len() as u128) as usize;
         number /= ID_ALPHABET.len() as u128;

@@ -5,10 +5,9 @@
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
+use crate::keyed;
 use crate::seal::{Confidential, Part};
 use crate::vault::DataKey;
 
@@ -33,20 +32,11 @@ impl Namespace {
 /// The secret of the vault that names are hashed with.
 pub const CLAIMS: &str = "claims";
 
-/// The key of a name's stream, `username-<hash>`: HMAC-SHA-256 of the name in lower case.
+/// The key of a name's stream, `username-<hash>`: a [keyed hash](keyed) of the name in lower case.
 pub fn claim_key(secret: &DataKey, namespace: Namespace, name: &str) -> String {
-    use std::fmt::Write;
-
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&secret.0)
-        .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
-    mac.update(namespace.as_str().as_bytes());
-    mac.update(b":");
-    mac.update(name.to_lowercase().as_bytes());
-    let mut key = format!("{}-", namespace.as_str());
-    for byte in &mac.finalize().into_bytes()[..16] {
-        let _ = write!(key, "{byte:02x}");
-    }
-    key
+    let namespace = namespace.as_str();
+    let hash = keyed::hex(secret, namespace, &name.to_lowercase());
+    format!("{namespace}-{hash}")
 }
 
 /// Whether two names are one to whoever claims them: they may differ in the case of their letters.

@@ -15,6 +15,7 @@ pub mod id;
 pub mod integration;
 pub mod journal;
 pub mod json;
+pub mod keyed;
 pub mod keyring;
 pub mod limit;
 pub mod log;

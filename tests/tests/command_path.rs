@@ -740,3 +740,33 @@ async fn a_message_of_an_earlier_version_still_goes_by_what_its_client_called_it
     assert_ne!(id_of("mine-2").await, "mine-2");
     assert_eq!(id_of("mine-2").await, id_of("mine-2").await);
 }
+
+#[tokio::test]
+async fn a_name_that_nobody_has_is_recorded_so_that_nobody_can_read_it() {
+    let bench = Bench::new().await;
+    let mut recorded = Vec::new();
+    for given in [" Marigold@example.org", "marigold@example.org", "another"] {
+        let caller = Caller::system("login");
+        let journal = bench.commands.journal();
+        let before = journal.head();
+        let failed = FailedLogins::default();
+        let login = login::with_password(
+            &bench.commands,
+            &failed,
+            &caller,
+            login::Name::Email(given.to_owned()),
+            Secret::of("a guess"),
+        );
+        let Err(login::LoginError::Unauthorized) = login.await else {
+            panic!("{given} is nobody's name");
+        };
+        let batches = journal.since(before).await.unwrap();
+        let Event::Audit(AuditEvent::UnknownLoginFailed { name }) = &batches[0][0].event else {
+            panic!("{batches:?}");
+        };
+        recorded.push(name.value().unwrap().clone());
+    }
+    assert!(!recorded[0].to_lowercase().contains("marigold"));
+    assert_eq!(recorded[0], recorded[1], "the same, to be counted as one");
+    assert_ne!(recorded[0], recorded[2]);
+}

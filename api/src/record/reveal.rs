@@ -131,7 +131,7 @@ fn cover(event: &mut Event, key: &str) {
             cover_text(Some(&mut exchange.url));
             cover_text(Some(&mut exchange.request));
         }),
-        // People type their password where their name belongs.
+        // People type their password where their name belongs; earlier versions recorded what they typed.
         Event::Audit(AuditEvent::UnknownLoginFailed { name }) => {
             change(name, |name| cover_text(Some(name)));
         }

@@ -55,7 +55,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 #[derive(Default)]
 pub struct FailedLogins {
     memory: Mutex<Memory>,
-    /// Names are remembered by their hash: they are as long as a client likes.
+    /// Ids and names are remembered by a hash of a fixed length.
     hasher: RandomState,
     /// An attempt has ended.
     ended: Notify,
@@ -90,7 +90,7 @@ enum Subject {
 #[derive(Debug, Clone, Copy)]
 pub enum Tried<'a> {
     Account(&'a UserId),
-    /// A name that nobody has.
+    /// A name that nobody has, as it [stands on the record](Commands::unknown_name).
     Name(&'a str),
 }
 
@@ -273,7 +273,7 @@ impl FailedLogins {
             }
             Event::Audit(AuditEvent::UnknownLoginFailed { name }) => {
                 if let Some(name) = name.value() {
-                    let about = self.hash(&folded(name));
+                    let about = self.hash(name);
                     memory.by_unknown_name.add(about, entry.at, about);
                     if let Some(network) = origin() {
                         memory.by_network.add(network, entry.at, about);
@@ -361,7 +361,7 @@ impl FailedLogins {
             let (subject, failed) = match tried {
                 Tried::Account(user) => of_account(model, user, from, limit.since),
                 Tried::Name(name) => {
-                    let name = self.hash(&folded(name));
+                    let name = self.hash(name);
                     let failed = memory.by_unknown_name.count_since(name, limit.since);
                     (Subject::UnknownName(name), failed)
                 }
@@ -428,7 +428,7 @@ fn is_exempt(model: &WriteModel, network: Network) -> bool {
 }
 
 /// A name as it is looked up.
-pub(super) fn folded(name: &str) -> String {
+pub(crate) fn folded(name: &str) -> String {
     name.trim().to_lowercase()
 }
 
@@ -481,10 +481,7 @@ mod tests {
             assert!(!is_blocked(&attempt(&failed, "x", &from, at), "user"));
             fail(&failed, "x", &from, at);
         }
-        assert!(is_blocked(
-            &attempt(&failed, " X", "192.0.2.99", 10),
-            "user"
-        ));
+        assert!(is_blocked(&attempt(&failed, "x", "192.0.2.99", 10), "user"));
     }
 
     #[test]

@@ -71,9 +71,13 @@ pub async fn with_password(
         .check(name.as_str())
         .map_err(CommandError::from)?;
     let user = name.find(&commands.model());
-    let tried = match &user {
-        Some(user) => Tried::Account(user),
-        None => Tried::Name(name.as_str()),
+    let whose = match &user {
+        Some(user) => Whose::Account(user.clone()),
+        None => Whose::Nobodys(commands.unknown_name(name.as_str())),
+    };
+    let tried = match &whose {
+        Whose::Account(user) => Tried::Account(user),
+        Whose::Nobodys(name) => Tried::Name(name),
     };
     let attempt = failed.admit(commands, tried, caller.network()).await?;
     let hash = {
@@ -83,7 +87,6 @@ pub async fn with_password(
     };
     let right = password::verify(secret, hash.clone()).await?;
     let Some(user) = user.as_ref().filter(|_| right) else {
-        let whose = user.map_or(Whose::Nobodys(name), Whose::Account);
         record_failure(commands, failed, caller, whose, None).await?;
         return Err(LoginError::Unauthorized);
     };
@@ -121,7 +124,8 @@ pub async fn confirm(
 /// Whose password was tried in vain.
 enum Whose {
     Account(UserId),
-    Nobodys(Name),
+    /// A name that nobody has, [hashed](Commands::unknown_name).
+    Nobodys(String),
 }
 
 async fn record_failure(
@@ -145,7 +149,7 @@ async fn record_failure(
                 }
                 Whose::Nobodys(name) => {
                     let key = decision.fresh_key()?;
-                    let name = Private::new(key, name.as_str().to_owned());
+                    let name = Private::new(key, name.clone());
                     decision.audit(AuditEvent::UnknownLoginFailed { name });
                     Ok(())
                 }
