@@ -288,8 +288,8 @@ impl<'a> Decision<'a> {
             .map(drop)
     }
 
-    /// A message that the server itself writes into a room: that somebody joined (`uj`), the room
-    /// was renamed (`r`), … The text is what Rocket.Chat puts there.
+    /// A message that the server itself writes into a room: that it was renamed (`r`), archived
+    /// (`room-archived`), … The text is what Rocket.Chat puts there.
     pub fn system_message(
         &mut self,
         room: &RoomId,
@@ -299,6 +299,22 @@ impl<'a> Decision<'a> {
     ) -> Result<MessageId, CommandError> {
         let content = Content {
             text: text.into(),
+            ..Content::default()
+        };
+        self.system_message_with(room, kind, sender, content)
+    }
+
+    /// A system message about somebody: that it joined (`uj`), was muted (`user-muted`), … The text is
+    /// the username.
+    pub fn system_message_about(
+        &mut self,
+        room: &RoomId,
+        kind: &str,
+        sender: &UserId,
+        about: &UserId,
+    ) -> Result<MessageId, CommandError> {
+        let content = Content {
+            about: Some(about.clone()),
             ..Content::default()
         };
         self.system_message_with(room, kind, sender, content)

@@ -62,8 +62,6 @@ pub struct IntegrationDetails {
     /// `#channel` and `@user` names; for outgoing ones also `all_public_channels`,
     /// `all_private_groups`, `all_direct_messages`.
     pub channels: Vec<String>,
-    /// The account that messages are posted as.
-    pub username: String,
     pub alias: String,
     pub avatar: String,
     pub emoji: String,
@@ -648,7 +646,6 @@ mod tests {
         IntegrationDetails {
             name: name.into(),
             channels: vec!["#general".into()],
-            username: "bot".into(),
             urls: vec!["https://example.com/hook".into()],
             ..Default::default()
         }

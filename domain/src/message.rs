@@ -37,7 +37,9 @@ pub struct Content {
     /// Which of them shall have a preview, where the sender chose; all of them otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previews: Option<Vec<String>>,
-    /// Names mentioned, as `{_id, username, name, type}`; `_id` is `all` or `here` for everybody.
+    /// Who is mentioned: `{_id, username}` for everybody, where both are `all` or `here`, and
+    /// `{_id, type}` for people. Their names are theirs and go with their accounts: whoever shows the
+    /// message adds them. Earlier versions recorded them here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<Value>,
     /// Rooms mentioned, as `{_id, name}`.
@@ -48,6 +50,10 @@ pub struct Content {
     /// Fields of a system message beside its text (`role`, `newOwner`, …).
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub system: Map<String, Value>,
+    /// Whom a system message is about. Whoever shows the message writes the username: as the author of
+    /// the message that it points at, otherwise as its text. Earlier versions recorded the name there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<UserId>,
 }
 
 /// Whom a message calls.

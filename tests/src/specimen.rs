@@ -376,10 +376,14 @@ impl Teller<'_> {
             blocks: vec![values.object_within(&limit::MESSAGE_FIELDS, 1).into()],
             urls: vec!["https://example.org/".to_owned(); limit::LINKS.most.min(20)],
             previews: Some(vec!["https://example.org/".to_owned()]),
-            mentions: vec![json!({ "_id": "all", "username": "all" })],
+            mentions: vec![
+                json!({ "_id": "all", "username": "all" }),
+                json!({ "_id": "rocket.cat", "type": "user" }),
+            ],
             channels: vec![json!({ "_id": "GENERAL", "name": "general" })],
             custom_fields: values.object(&limit::MESSAGE_FIELDS),
             system: Map::from_iter([("role".to_owned(), json!("owner"))]),
+            about: None,
         };
         // The list around it is a level of its own.
         let attachments = Limit {
@@ -643,7 +647,6 @@ impl Teller<'_> {
         IntegrationDetails {
             name: values.text(&limit::INTEGRATION_NAME),
             channels: values.texts(&limit::INTEGRATION_CHANNELS, &limit::CHANNEL),
-            username: values.text(&limit::USERNAME),
             alias: values.text(&limit::ALIAS),
             avatar: values.text(&limit::AVATAR),
             emoji: values.text(&limit::EMOJI),

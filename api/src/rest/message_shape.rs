@@ -176,12 +176,15 @@ pub fn project(found: Found, paging: &Paging) -> Result<Found, Failure> {
 /// A message that was just recorded, with its author as it is now.
 pub fn recorded(app: &App, entry: &Entry, sender: &UserId) -> Result<String, Failure> {
     let model = app.commands.model();
-    let author = model.account(sender).map(|account| Author {
-        id: sender.clone(),
-        username: account.profile.username.clone(),
-        name: account.profile.name.clone(),
-    });
-    let message = author.and_then(|author| message_json(entry, &author).transpose());
+    let named = |user: &UserId| {
+        model.account(user).map(|account| Author {
+            id: user.clone(),
+            username: account.profile.username.clone(),
+            name: account.profile.name.clone(),
+        })
+    };
+    let author = named(sender);
+    let message = author.and_then(|author| message_json(entry, &author, named).transpose());
     message.transpose()?.ok_or_else(Failure::internal)
 }
 

@@ -318,7 +318,6 @@ pub(super) fn enter(
     let manual = decision.model().flag("Accounts_ManuallyApproveNewUsers");
     let active = entry.active.unwrap_or(!manual);
     let (key, at) = (decision.fresh_key()?, decision.now());
-    let username = entry.profile.username.clone();
     decision.account(
         id,
         AccountCommand::Register {
@@ -335,7 +334,7 @@ pub(super) fn enter(
         },
     )?;
     if entry.join_default_channels {
-        rooms::join_defaults(decision, id, &username)?;
+        rooms::join_defaults(decision, id)?;
     }
     Ok(())
 }

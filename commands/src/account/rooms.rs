@@ -14,7 +14,6 @@ const OWNER: &str = "owner";
 pub(super) fn join_defaults(
     decision: &mut Decision<'_>,
     user: &UserId,
-    username: &str,
 ) -> Result<(), CommandError> {
     let mut rooms: Vec<RoomId> = decision
         .model()
@@ -34,7 +33,7 @@ pub(super) fn join_defaults(
                 at,
             },
         )?;
-        decision.system_message(&room, "uj", user, username)?;
+        decision.system_message_about(&room, "uj", user, user)?;
     }
     Ok(())
 }

@@ -177,7 +177,7 @@ pub async fn update(
             let mut wishes = wishes.clone();
             if direction == Direction::Incoming {
                 // Whom it posts as was said when it was made.
-                wishes.username = Some(details.username.clone());
+                wishes.username = poster(decision.model(), &integration);
             }
             let (user, trigger) = fill(decision, direction, &mut details, &wishes)?;
             if direction == Direction::Incoming {
@@ -334,7 +334,6 @@ fn fill(
     }
     let user = model.user_by_name(username).cloned();
     let user = user.ok_or_else(|| CommandError::refused("error-invalid-user", "Invalid user"))?;
-    username.clone_into(&mut details.username);
 
     if let Some(trigger) = trigger {
         outgoing_details(trigger, details, wishes)?;
@@ -366,6 +365,12 @@ fn may_speak(
         room: None,
         forbidden: false,
     })
+}
+
+/// The username of the account that it posts as.
+fn poster(model: &WriteModel, integration: &Integration) -> Option<String> {
+    let account = model.account(&integration.user)?;
+    Some(account.profile.username.clone())
 }
 
 fn keep(field: &mut String, wish: Option<&String>) {

@@ -93,19 +93,15 @@ pub async fn pin(
                 if message.pinned {
                     return Ok(());
                 }
-                let author = decision.model().account(&message.sender);
-                let author = author.map(|author| author.profile.username.clone());
-                let author = author.unwrap_or_default();
                 // The notice points at what was pinned and does not repeat it: erasing the message
                 // must leave no copy.
                 let content = Content {
                     attachments: vec![json!({
                         "message_link": format!("/group/{}?msg={id}", message.room),
-                        "author_name": author,
-                        "author_icon": format!("/avatar/{author}"),
                         "ts": message.at.iso(),
                         "attachments": [],
                     })],
+                    about: Some(message.sender.clone()),
                     ..Content::default()
                 };
                 let command = MessageCommand::Pin {

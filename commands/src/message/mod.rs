@@ -18,7 +18,6 @@ use std::time::Duration;
 use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::message::Message;
 use hansard_domain::room::Room;
-use serde_json::Value;
 use tokio::time::Instant;
 
 pub use self::delete::{Deletion, delete};
@@ -109,15 +108,4 @@ fn may_write(
         return Err(CommandError::plain("You_have_been_muted"));
     }
     Ok(())
-}
-
-/// Somebody as messages name it.
-fn person(model: &WriteModel, user: &UserId) -> Option<Value> {
-    let account = model.account(user)?;
-    Some(serde_json::json!({
-        "_id": user,
-        "username": account.profile.username,
-        "name": account.profile.name,
-        "type": "user",
-    }))
 }

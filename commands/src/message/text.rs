@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use regex::Regex;
 use serde_json::{Value, json};
 
-use super::person;
 use crate::authorization::sight::Purpose;
 use crate::caller::Caller;
 use crate::model::WriteModel;
@@ -121,11 +120,9 @@ pub fn mention(model: &WriteModel, author: &Caller, content: &mut Content) -> Me
             let Some(user) = user(model, name) else {
                 continue;
             };
-            if let Some(person) = person(model, &user)
-                && !mentions.users.contains(&user)
-            {
+            if !mentions.users.contains(&user) {
+                users.push(json!({ "_id": user, "type": "user" }));
                 mentions.users.push(user);
-                push(&mut users, person);
             }
         }
         for found in pattern.room.captures_iter(text) {

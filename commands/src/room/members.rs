@@ -4,7 +4,7 @@ use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::{Entry, Room, RoomCommand, RoomKind};
 use subtle::ConstantTimeEq;
 
-use super::{existing, invalid_user, known, not_allowed, refusal, username};
+use super::{existing, invalid_user, known, not_allowed, refusal};
 use crate::after::RoomAfter;
 use crate::authorization::sight::Purpose;
 use crate::bus::{Commands, Done};
@@ -74,7 +74,6 @@ pub fn enter(
         return Ok(());
     }
     let discussion = found.parent.is_some();
-    let name = username(decision.model(), user);
     let entry = by.map_or(Entry::Joined, |by| Entry::Added { by: by.clone() });
     let at = decision.now();
     let user = user.clone();
@@ -87,9 +86,9 @@ pub fn enter(
         },
     )?;
     match by {
-        Some(by) => decision.system_message(room, "au", by, name)?,
-        None if discussion => decision.system_message(room, "ut", &user, name)?,
-        None => decision.system_message(room, "uj", &user, name)?,
+        Some(by) => decision.system_message_about(room, "au", by, &user)?,
+        None if discussion => decision.system_message_about(room, "ut", &user, &user)?,
+        None => decision.system_message_about(room, "uj", &user, &user)?,
     };
     Ok(())
 }
@@ -202,8 +201,7 @@ pub async fn leave(
                 ));
             }
             check_owner(found, &user)?;
-            let name = username(model, &user);
-            decision.system_message(&room, "ul", &user, name)?;
+            decision.system_message_about(&room, "ul", &user, &user)?;
             decision.room(&room, RoomCommand::Leave { user })?;
             decision.room_after(&room)
         })
@@ -263,8 +261,7 @@ pub async fn kick(
                 ));
             }
             check_owner(found, &user)?;
-            let name = username(model, &user);
-            decision.system_message(&room, "ru", &me, name)?;
+            decision.system_message_about(&room, "ru", &me, &user)?;
             let user = user.clone();
             decision.room(&room, RoomCommand::Remove { user, by: Some(me) })?;
             decision.room_after(&room)
@@ -332,7 +329,6 @@ async fn silence(
             } else {
                 !found.is_silent(&user)
             };
-            let name = username(model, &user);
             let (kind, command) = if silent {
                 ("user-muted", RoomCommand::Mute { user: user.clone() })
             } else {
@@ -341,7 +337,7 @@ async fn silence(
             if !already {
                 decision.room(&room, command)?;
             }
-            decision.system_message(&room, kind, &me, name)?;
+            decision.system_message_about(&room, kind, &me, &user)?;
             Ok(())
         })
         .await?;

@@ -5,7 +5,7 @@ use hansard_domain::message::Content;
 use hansard_domain::room::RoomCommand;
 use serde_json::{Map, Value};
 
-use super::{existing, invalid_user, username};
+use super::{existing, invalid_user};
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
@@ -117,7 +117,7 @@ async fn change(
                     "This is the last owner. Please set a new owner before removing this one.",
                 ));
             }
-            let name = username(model, &user);
+            let about = Some(user.clone());
             let id = RoleId::new(role.as_str());
             let user = user.clone();
             let (command, kind) = if grant {
@@ -133,7 +133,7 @@ async fn change(
             };
             decision.room(&room, command)?;
             let content = Content {
-                text: name,
+                about,
                 system: Map::from_iter([("role".to_owned(), Value::from(role.as_str()))]),
                 ..Content::default()
             };

@@ -38,7 +38,7 @@ const DELETED: Insert = Insert::into("deleted", &["id", "room", "thread", "at", 
 const TOTAL: Insert = Insert::into("total", &["room", "messages"])
     .on_conflict("ON CONFLICT (room) DO UPDATE SET messages = total.messages + excluded.messages");
 
-const USERNAMES: ByKey = ByKey::new("SELECT id, username FROM author WHERE id IN");
+const AUTHORS: ByKey = ByKey::new("SELECT id, wire FROM author WHERE id IN");
 
 const REMAIN: Insert = Insert::into("remains", &["id", "room", "sender", "key_id"])
     .on_conflict("ON CONFLICT DO NOTHING");
@@ -85,18 +85,11 @@ pub(super) fn alone(
     for entry in entries {
         fold.apply(entry)?;
     }
-    let Some(Slot { row, .. }) = fold.slots.remove(id) else {
+    let Some(Slot { mut row, .. }) = fold.slots.remove(id) else {
         return Ok(None);
     };
+    row.set_names(&author)?;
     let mut wire = hansard_domain::json::object(&row.wire)?;
-    if row.changed.is_some() {
-        let people: BTreeSet<_> = wire::people(&wire, &row.reactions).collect();
-        let names = people.into_iter().map(|user| {
-            let username = author(&user).username;
-            (user, username)
-        });
-        wire::set_names(&mut wire, &row.reactions, &names.collect());
-    }
     wire.insert("u".into(), serde_json::to_value(author(&row.sender))?);
     if fold.stars.get(&(viewer.clone(), id.clone())) == Some(&true) {
         wire.insert("starred".into(), json!([{ "_id": viewer }]));
@@ -175,6 +168,7 @@ struct Fold {
     stars: BTreeMap<(UserId, MessageId), bool>,
     /// Messages whose mentions changed.
     mentioned: BTreeMap<MessageId, Vec<UserId>>,
+    /// Whom messages name beside their authors.
     named: BTreeSet<(UserId, MessageId)>,
     /// Messages deleted with their history kept.
     remains: BTreeMap<MessageId, Remains>,
@@ -191,7 +185,7 @@ struct Remains {
 }
 
 struct Name {
-    username: String,
+    author: Author,
     wire: String,
 }
 
@@ -295,7 +289,27 @@ impl Fold {
         } else {
             Name::of(&id, profile)?
         };
+        if let AccountEvent::UserDeleted {
+            messages: MessageErasure::Delete,
+            ..
+        } = event
+        {
+            self.take_back_reactions(&id, entry.at)?;
+        }
         self.authors.insert(id, name);
+        Ok(())
+    }
+
+    /// Somebody goes with all that it said: also with what it said by reacting to others.
+    fn take_back_reactions(&mut self, user: &UserId, at: Timestamp) -> Result<(), ViewError> {
+        for slot in self.slots.values_mut() {
+            let given = slot.row.reactions.len();
+            slot.row.reactions.retain(|(_, by)| by != user);
+            if slot.row.reactions.len() < given {
+                slot.touch();
+                slot.row.change(at, |_| Ok(()))?;
+            }
+        }
         Ok(())
     }
 
@@ -360,6 +374,9 @@ impl Fold {
                     Ok(())
                 })?;
                 self.named.insert((editor.clone(), id.clone()));
+                let called = mentions.users.iter();
+                self.named
+                    .extend(called.map(|user| (user.clone(), id.clone())));
                 self.mentioned.insert(id, mentions.users.clone());
             }
             E::MessageDeleted {
@@ -368,6 +385,7 @@ impl Fold {
                 let parent = row.thread.clone().filter(|_| row.counts);
                 row.counts = false;
                 row.system = Some("rm".to_owned());
+                row.about = None;
                 row.pinned = false;
                 row.has_files = false;
                 row.reactions.clear();
@@ -440,6 +458,9 @@ impl Fold {
         let at = row.updated;
         let thread = sent.thread.as_ref();
         row.counts = thread.is_some_and(|thread| self.slots.contains_key(&thread.parent));
+        let named = sent.mentions.users.iter().chain(&row.about);
+        self.named
+            .extend(named.map(|user| (user.clone(), id.clone())));
         if !sent.mentions.users.is_empty() {
             self.mentioned
                 .insert(id.clone(), sent.mentions.users.clone());
@@ -524,7 +545,7 @@ impl Fold {
         AUTHOR
             .write(tables, &changed, |(id, name), values| {
                 values.text(id);
-                values.text(&name.username);
+                values.text(&name.author.username);
                 values.text(&name.wire);
             })
             .await?;
@@ -698,15 +719,19 @@ impl Fold {
     /// Writes the names of people into the rows that name any and are written anyway, and into those
     /// that name somebody renamed.
     async fn name_people(&mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
-        let mut naming: Vec<(MessageId, Map<String, Value>)> = Vec::new();
+        let naming_somebody: HashSet<&MessageId> = self.named.iter().map(|(_, id)| id).collect();
+        let mut naming: Vec<MessageId> = Vec::new();
         let mut unknown = BTreeSet::new();
-        for slot in self.slots.values() {
-            // A message that was only sent names nobody.
-            if slot.row.changed.is_none() {
+        for (id, slot) in &self.slots {
+            // A plain message that was only sent names nobody, and is not looked into.
+            if slot.state == State::New
+                && slot.row.changed.is_none()
+                && !naming_somebody.contains(id)
+            {
                 continue;
             }
             let wire = hansard_domain::json::object(&slot.row.wire)?;
-            let people: Vec<_> = wire::people(&wire, &slot.row.reactions).collect();
+            let people = slot.row.people(&wire);
             let renamed = people.iter().any(|user| self.renamed.contains(user));
             if slot.state == State::Stored && !renamed {
                 continue;
@@ -716,36 +741,60 @@ impl Fold {
                     .into_iter()
                     .filter(|user| !self.authors.contains_key(user)),
             );
-            naming.push((slot.row.id.clone(), wire));
+            naming.push(id.clone());
         }
-        let mut names = usernames(tables, unknown).await?;
+        let mut names = Names::known(tables, unknown).await?;
         for (id, name) in &self.authors {
-            // As the next batch will read it.
-            names.insert(id.clone(), sql::clean(name.username.clone()));
+            names.add(id.clone(), name.author.clone());
         }
-        for (id, mut wire) in naming {
+        for id in naming {
             let Some(slot) = self.slots.get_mut(&id) else {
                 continue;
             };
-            wire::set_names(&mut wire, &slot.row.reactions, &names);
+            slot.row.set_names(|user| names.of(user))?;
             slot.touch();
-            slot.row.wire = serde_json::to_string(&wire)?;
         }
         Ok(())
     }
 }
 
-/// The usernames of those that are known.
-pub(super) async fn usernames(
-    tables: &mut AnyConnection,
-    users: BTreeSet<UserId>,
-) -> Result<HashMap<UserId, String>, ViewError> {
-    let users: Vec<_> = users.into_iter().collect();
-    let mut names = HashMap::with_capacity(users.len());
-    for row in USERNAMES.fetch(tables, &users).await? {
-        names.insert(UserId::new(row.try_get::<String, _>(0)?), row.try_get(1)?);
+/// How people are called whom messages name beside their authors.
+#[derive(Default)]
+pub(super) struct Names(HashMap<UserId, Author>);
+
+impl Names {
+    /// Those of them that are known.
+    pub async fn known(
+        tables: &mut AnyConnection,
+        users: BTreeSet<UserId>,
+    ) -> Result<Self, ViewError> {
+        let users: Vec<_> = users.into_iter().collect();
+        let mut names = Self::default();
+        for row in AUTHORS.fetch(tables, &users).await? {
+            let author = hansard_domain::json::from_str(&row.try_get::<String, _>(1)?)?;
+            names.add(UserId::new(row.try_get::<String, _>(0)?), author);
+        }
+        Ok(names)
     }
-    Ok(names)
+
+    /// Somebody, as it or the one that is shown instead of it is called.
+    fn add(&mut self, id: UserId, author: Author) {
+        let author = Author {
+            id: id.clone(),
+            username: sql::clean(author.username),
+            name: author.name.map(sql::clean),
+        };
+        self.0.insert(id, author);
+    }
+
+    /// Whose name is not known is called by its id.
+    pub fn of(&self, user: &UserId) -> Author {
+        self.0.get(user).cloned().unwrap_or_else(|| Author {
+            id: user.clone(),
+            username: user.to_string(),
+            name: None,
+        })
+    }
 }
 
 impl Slot {
@@ -759,19 +808,18 @@ impl Slot {
 impl Name {
     /// Of somebody instead of whom the server's own account is shown.
     fn unlinked() -> Result<Self, ViewError> {
-        let author = author_unlinked();
-        Ok(Self {
-            wire: serde_json::to_string(&author)?,
-            username: author.username,
-        })
+        Self::new(author_unlinked())
     }
 
     /// `None` for somebody whose personal data is gone.
     fn of(id: &UserId, profile: Option<&Profile>) -> Result<Self, ViewError> {
-        let author = author(id, profile);
+        Self::new(author(id, profile))
+    }
+
+    fn new(author: Author) -> Result<Self, ViewError> {
         Ok(Self {
             wire: serde_json::to_string(&author)?,
-            username: author.username,
+            author,
         })
     }
 }
@@ -784,11 +832,7 @@ pub fn author(id: &UserId, profile: Option<&Profile>) -> Author {
             username: profile.username.clone(),
             name: profile.name.clone(),
         },
-        None => Author {
-            id: id.clone(),
-            username: format!("removed-{id}"),
-            name: Some(REMOVED_NAME.to_owned()),
-        },
+        None => removed(id),
     }
 }
 
@@ -798,6 +842,15 @@ pub fn author_unlinked() -> Author {
         id: UserId::new(SYSTEM_ACCOUNT),
         username: SYSTEM_ACCOUNT.to_owned(),
         name: None,
+    }
+}
+
+/// Somebody whose account is gone with its personal data.
+pub(super) fn removed(id: &UserId) -> Author {
+    Author {
+        id: id.clone(),
+        username: format!("removed-{id}"),
+        name: Some(REMOVED_NAME.to_owned()),
     }
 }
 

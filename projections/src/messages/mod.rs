@@ -25,6 +25,7 @@ use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{MessageId, UserId};
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::RoomEvent;
+use hansard_domain::vault::KeyId;
 use sqlx::AnyConnection;
 
 pub use self::fold::{author, author_unlinked};
@@ -45,7 +46,7 @@ impl View for MessagesView {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn schema(&self) -> &'static str {
@@ -91,13 +92,20 @@ pub fn message_of_stream(
     fold::alone(&id, entries, viewer, author)
 }
 
-/// A message that was just recorded, as the view will show it; `None` for other events.
-pub fn message_json(entry: &Entry, author: &Author) -> Result<Option<String>, ViewError> {
+/// A message that was just recorded, as the view will show it; `None` for other events. `named` tells
+/// of accounts that are there.
+pub fn message_json(
+    entry: &Entry,
+    author: &Author,
+    named: impl Fn(&UserId) -> Option<Author>,
+) -> Result<Option<String>, ViewError> {
     let Event::Message(MessageEvent::MessageSent { sent, content }) = &entry.event else {
         return Ok(None);
     };
     let content = content.value().cloned().unwrap_or_default();
-    let wire = wire::sent(&MessageId::new(entry.stream.key()), sent, &content, entry)?;
-    let author = serde_json::to_string(author)?;
+    let id = MessageId::new(entry.stream.key());
+    let mut row = row::Row::sent(id, sent, Some(&content), KeyId::default(), entry)?;
+    row.set_names(|user| named(user).unwrap_or_else(|| fold::removed(user)))?;
+    let (author, wire) = (serde_json::to_string(author)?, row.wire);
     Ok(Some(format!("{{\"u\":{author},{}", &wire[1..])))
 }

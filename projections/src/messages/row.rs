@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hansard_domain::account::Author;
 use hansard_domain::event::Entry;
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::log::Position;
@@ -26,6 +27,8 @@ pub(super) struct Row {
     pub sender: UserId,
     pub key: KeyId,
     pub system: Option<String>,
+    /// Whom a system message is about.
+    pub about: Option<UserId>,
     pub thread: Option<MessageId>,
     pub main: bool,
     pub pinned: bool,
@@ -55,6 +58,7 @@ pub(super) const WRITE: Insert = Insert::into(
         "sender",
         "key_id",
         "system",
+        "about",
         "thread",
         "main",
         "pinned",
@@ -71,21 +75,21 @@ pub(super) const WRITE: Insert = Insert::into(
 
 pub(super) const REWRITE: Insert = WRITE.on_conflict(
     "ON CONFLICT (room, at, position) DO UPDATE SET updated = excluded.updated, \
-     changed = excluded.changed, system = excluded.system, pinned = excluded.pinned, \
-     has_files = excluded.has_files, stars = excluded.stars, counts = excluded.counts, \
-     replies = excluded.replies, \
+     changed = excluded.changed, system = excluded.system, about = excluded.about, \
+     pinned = excluded.pinned, has_files = excluded.has_files, stars = excluded.stars, \
+     counts = excluded.counts, replies = excluded.replies, \
      last_reply = excluded.last_reply, reactions = excluded.reactions, wire = excluded.wire",
 );
 
 /// The same where somebody else is to have sent it.
 pub(super) const REPLACE: Insert = WRITE.on_conflict(
     "ON CONFLICT (room, at, position) DO UPDATE SET updated = excluded.updated, \
-     changed = excluded.changed, sender = excluded.sender, reactions = excluded.reactions, \
-     wire = excluded.wire",
+     changed = excluded.changed, sender = excluded.sender, about = excluded.about, \
+     reactions = excluded.reactions, wire = excluded.wire",
 );
 
 pub(super) const READ: ByKey = ByKey::new(
-    "SELECT room, at, position, id, updated, changed, sender, key_id, system, thread, main, \
+    "SELECT room, at, position, id, updated, changed, sender, key_id, system, about, thread, main, \
      pinned, discussion, has_files, stars, counts, replies, last_reply, reactions, wire \
      FROM message WHERE id IN",
 );
@@ -113,6 +117,7 @@ impl Row {
             sender: sent.sender.clone(),
             key,
             system: sent.system.clone(),
+            about: about(sent, content),
             thread: sent.thread.as_ref().map(|thread| thread.parent.clone()),
             main: sent.thread.as_ref().is_none_or(|thread| thread.shown),
             pinned: false,
@@ -139,6 +144,7 @@ impl Row {
             sender: UserId::new(row.try_get::<String, _>("sender")?),
             key: KeyId(row.try_get::<i64, _>("key_id")? as u64),
             system: row.try_get("system")?,
+            about: row.try_get::<Option<String>, _>("about")?.map(UserId::new),
             thread: row
                 .try_get::<Option<String>, _>("thread")?
                 .map(MessageId::new),
@@ -168,6 +174,7 @@ impl Row {
         values.text(&self.sender);
         values.number(self.key.0 as i64);
         values.maybe_text(self.system.as_ref());
+        values.maybe_text(self.about.as_ref());
         values.maybe_text(self.thread.as_ref());
         values.flag(self.main);
         values.flag(self.pinned);
@@ -206,4 +213,32 @@ impl Row {
         self.changed = Some(at);
         Ok(())
     }
+
+    /// Whom it names beside its author.
+    pub fn people(&self, wire: &Map<String, Value>) -> Vec<UserId> {
+        let reacting = self.reactions.iter().map(|(_, user)| user.clone());
+        let people = wire::people(wire).chain(reacting);
+        people.chain(self.about.clone()).collect()
+    }
+
+    /// Writes the names of those that it names beside its author.
+    pub fn set_names(&mut self, named: impl Fn(&UserId) -> Author) -> Result<(), ViewError> {
+        let mut wire = hansard_domain::json::object(&self.wire)?;
+        if let Some(about) = &self.about {
+            wire::set_about(&mut wire, &named(about).username);
+        }
+        wire::set_names(&mut wire, &self.reactions, named);
+        self.wire = serde_json::to_string(&wire)?;
+        Ok(())
+    }
+}
+
+/// System messages that are about the one they are from: it came, or left.
+const ABOUT_SENDER: [&str; 3] = ["uj", "ut", "ul"];
+
+/// Whom a system message is about, as far as it says so: earlier versions recorded the username alone.
+fn about(sent: &Sent, content: Option<&Content>) -> Option<UserId> {
+    let kind = sent.system.as_deref()?;
+    let about = content.and_then(|content| content.about.clone());
+    about.or_else(|| ABOUT_SENDER.contains(&kind).then(|| sent.sender.clone()))
 }

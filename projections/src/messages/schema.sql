@@ -12,8 +12,9 @@ CREATE TABLE message (
     sender text NOT NULL,
     -- The key its text is sealed under.
     key_id bigint NOT NULL,
-    -- The kind of a system message.
+    -- The kind of a system message, and whom it is about.
     system text,
+    about text,
     -- The message that its thread hangs on.
     thread text,
     -- Shown in the room, not in its thread alone.
@@ -63,7 +64,8 @@ CREATE TABLE mention (
     PRIMARY KEY (room, user_id, at, position)
 ) WITHOUT ROWID;
 
--- Which messages name a user in their wire beside the author, to be written anew with a new name.
+-- Which messages name a user in their wire beside the author (mentioned, reacting, told of, …), to be
+-- written anew with a new name.
 CREATE TABLE named (
     user_id text NOT NULL,
     id text NOT NULL,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::queries::{History, Slice, history_page};
 use super::*;
-use crate::testing::{Story, dump, on_both_engines, shredded, tables, told};
+use crate::testing::{KEPT, Story, dump, on_both_engines, shredded, tables, told};
 
 const TABLES: &[&str] = &[
     "message", "author", "star", "mention", "named", "deleted", "total", "remains",
@@ -52,6 +52,73 @@ fn reacted(story: &mut Story, id: &str, user: &str, reaction: &str) {
         reaction: Private::new(KeyId(3), reaction.into()),
     };
     story.on(id, event);
+}
+
+/// A message that mentions somebody, whose name earlier versions recorded with it.
+fn mentioned(story: &mut Story, id: &str, sender: &str, user: &str, mention: Value) {
+    let sent = Sent {
+        mentions: Mentions {
+            users: vec![user.into()],
+            everybody: false,
+        },
+        ..story.message("general", sender)
+    };
+    let content = Content {
+        text: "hello".to_owned(),
+        mentions: vec![mention],
+        ..Content::default()
+    };
+    let content = Private::new(KEPT, content);
+    story.on(id, MessageEvent::MessageSent { sent, content });
+}
+
+/// A system message about somebody, by another.
+fn told_about(story: &mut Story, id: &str, kind: &str, sender: &str, user: &str) {
+    let sent = Sent {
+        system: Some(kind.to_owned()),
+        ..story.message("general", sender)
+    };
+    let pinned = json!({ "message_link": "/group/general?msg=m1" });
+    let content = Content {
+        about: Some(user.into()),
+        attachments: Vec::from_iter((kind == "message_pinned").then_some(pinned)),
+        ..Content::default()
+    };
+    let content = Private::new(KEPT, content);
+    story.on(id, MessageEvent::MessageSent { sent, content });
+}
+
+/// Whatever names somebody in what others said, and in what the server said by others.
+fn named_by_others(story: &mut Story, user: &str, other: &str) {
+    let old =
+        json!({ "_id": user, "username": user, "name": format!("Name of {user}"), "type": "user" });
+    mentioned(story, "n1", other, user, old);
+    let new = json!({ "_id": user, "type": "user" });
+    mentioned(story, "n2", other, user, new);
+    told_about(story, "n3", "au", other, user);
+    told_about(story, "n4", "message_pinned", other, user);
+    let joined = Sent {
+        system: Some("uj".into()),
+        ..story.message("general", user)
+    };
+    story.wrote("n5", joined, user);
+}
+
+/// How the messages that name somebody name him.
+fn names_given(messages: &[Value]) -> [Value; 6] {
+    let message = |id: &str| {
+        let found = messages.iter().find(|message| message["_id"] == id);
+        found.unwrap().clone()
+    };
+    let pinned = message("n4")["attachments"][0].clone();
+    [
+        message("n1")["mentions"][0].clone(),
+        message("n2")["mentions"][0].clone(),
+        message("n3")["msg"].clone(),
+        pinned["author_name"].clone(),
+        pinned["author_icon"].clone(),
+        message("n5")["msg"].clone(),
+    ]
 }
 
 fn deleted(story: &mut Story, id: &str, show_deleted: bool) {
@@ -152,6 +219,90 @@ async fn names_follow_those_who_bear_them() {
     assert_eq!(message["pinnedBy"]["username"], "joseph");
     let smiles = json!({ ":smile:": { "usernames": ["joseph", "mary"] } });
     assert_eq!(message["reactions"], smiles);
+}
+
+async fn names_in_what_others_said_are_those_of_today_and_go_with_the_account() {
+    let mut story = two_people();
+    named_by_others(&mut story, "joe", "mary");
+    let names = |name: &str, full: Value| {
+        let mention = json!({ "_id": "joe", "username": name, "name": full, "type": "user" });
+        [
+            mention.clone(),
+            mention,
+            json!(name),
+            json!(name),
+            json!(format!("/avatar/{name}")),
+            json!(name),
+        ]
+    };
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let messages = history(&mut tables, "mary", all()).await;
+    assert_eq!(names_given(&messages), names("joe", json!("Name of joe")));
+
+    let profile = Profile {
+        username: "joseph".into(),
+        ..Profile::default()
+    };
+    let profile = Private::new(KeyId(1), profile);
+    story.account("joe", AccountEvent::UserProfileChanged { profile });
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let messages = history(&mut tables, "mary", all()).await;
+    assert_eq!(names_given(&messages), names("joseph", Value::Null));
+
+    let gone = AccountEvent::UserDeleted {
+        key: KeyId(1),
+        messages: MessageErasure::Keep,
+    };
+    story.account("joe", gone);
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let messages = history(&mut tables, "mary", all()).await;
+    let expected = names("removed-joe", json!("Removed User"));
+    assert_eq!(names_given(&messages), expected);
+    let everything = dump(&mut tables, TABLES).await.join("\n");
+    assert!(!everything.contains("joseph"), "{everything}");
+    assert!(!everything.contains("Name of joe"), "{everything}");
+}
+
+async fn who_goes_with_all_it_said_takes_back_its_reactions() {
+    let mut story = two_people();
+    for id in ["m1", "m2"] {
+        wrote(&mut story, id, "joe", "hello");
+        reacted(&mut story, id, "mary", ":zanzibar:");
+    }
+    reacted(&mut story, "m1", "joe", ":zanzibar:");
+    let gone = AccountEvent::UserDeleted {
+        key: KeyId(1),
+        messages: MessageErasure::Delete,
+    };
+    story.account("mary", gone);
+    let mut tables = told(&MessagesView, &story, TABLES).await;
+    let messages = history(&mut tables, "joe", all()).await;
+    assert!(messages[0].get("reactions").is_none(), "{}", messages[0]);
+    let joes = json!({ ":zanzibar:": { "usernames": ["joe"] } });
+    assert_eq!(messages[1]["reactions"], joes);
+}
+
+async fn a_message_that_was_just_recorded_is_shown_as_the_view_will_show_it() {
+    let mut story = two_people();
+    named_by_others(&mut story, "joe", "mary");
+    let mut tables = tables(&MessagesView, &story.entries, 1).await;
+    let shown = history(&mut tables, "mary", all()).await;
+    let named = |user: &UserId| {
+        Some(Author {
+            id: user.clone(),
+            username: user.to_string(),
+            name: Some(format!("Name of {user}")),
+        })
+    };
+    let mut recorded = Vec::new();
+    for entry in &story.entries {
+        if let Event::Message(MessageEvent::MessageSent { sent, .. }) = &entry.event {
+            let author = named(&sent.sender).unwrap();
+            let message = message_json(entry, &author, named).unwrap().unwrap();
+            recorded.insert(0, serde_json::from_str::<Value>(&message).unwrap());
+        }
+    }
+    assert_eq!(recorded, shown);
 }
 
 async fn a_thread_counts_its_replies() {
@@ -275,6 +426,7 @@ async fn a_replay_after_shredding_gives_the_same_tables() {
         reacted(&mut story, id, "joe", ":smile:");
     }
     replied(&mut story, "r1", "joe", "m1");
+    named_by_others(&mut story, "joe", "mary");
     deleted(&mut story, "m1", true);
     deleted(&mut story, "m2", false);
     let pruned = ["m3", "r1"].map(|id| Pruned {
@@ -381,6 +533,7 @@ async fn who_is_unlinked_is_named_by_no_message_and_what_it_said_stays() {
     wrote(&mut story, "m1", "mary", "hers");
     wrote(&mut story, "m2", "joe", "his");
     replied(&mut story, "r1", "mary", "m2");
+    named_by_others(&mut story, "mary", "joe");
     for id in ["m1", "m2"] {
         reacted(&mut story, id, "mary", ":smile:");
         reacted(&mut story, id, "joe", ":smile:");
@@ -433,12 +586,28 @@ async fn who_is_unlinked_is_named_by_no_message_and_what_it_said_stays() {
     assert_eq!(his["pinnedBy"], system);
     assert_eq!(his["reactions"][":smile:"], smiling);
     assert!(his["alias"].is_null());
+    let mention = json!({
+        "_id": "rocket.cat",
+        "username": "rocket.cat",
+        "name": null,
+        "type": "user",
+    });
+    let expected = [
+        mention.clone(),
+        mention,
+        json!("Removed User"),
+        json!("Removed User"),
+        json!("/avatar/Removed User"),
+        json!("Removed User"),
+    ];
+    assert_eq!(names_given(&messages), expected);
     for message in &messages {
         assert!(!message.to_string().contains("mary"), "{message}");
     }
-    // Of her there is no more than what shows another instead of her.
+    // Of her there is no more than what shows another instead of her, and who was called.
     let rows = dump(&mut tables, TABLES).await;
-    let hers: Vec<_> = rows.iter().filter(|row| row.contains("mary")).collect();
+    let hers = rows.iter().filter(|row| row.contains("mary"));
+    let hers: Vec<_> = hers.filter(|row| !row.starts_with("mention: ")).collect();
     assert_eq!(hers.len(), 1, "{hers:?}");
     assert!(hers[0].starts_with("author: \"mary\""), "{hers:?}");
 }
@@ -447,6 +616,9 @@ on_both_engines!(
     a_page_of_history_is_the_newest_first_with_authors,
     a_star_is_seen_by_the_one_who_gave_it,
     names_follow_those_who_bear_them,
+    names_in_what_others_said_are_those_of_today_and_go_with_the_account,
+    who_goes_with_all_it_said_takes_back_its_reactions,
+    a_message_that_was_just_recorded_is_shown_as_the_view_will_show_it,
     a_thread_counts_its_replies,
     a_place_holder_is_no_reply_that_a_prune_could_take,
     an_edited_message_keeps_its_place_and_marks,

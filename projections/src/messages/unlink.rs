@@ -7,10 +7,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use hansard_domain::account::SYSTEM_ACCOUNT;
 use hansard_domain::id::{Timestamp, UserId};
-use serde_json::{Map, Value};
 use sqlx::{AnyConnection, Row as _};
 
-use super::fold::{REMOVED_NAME, usernames};
+use super::fold::{Names, REMOVED_NAME};
 use super::row::{REPLACE, Row};
 use super::wire;
 use crate::sql;
@@ -19,15 +18,12 @@ use crate::view::ViewError;
 /// How many rows are rewritten at once.
 const CHUNK: usize = 500;
 
-/// System messages whose text is the username of the one they are from: it came, or left.
-const TELLING_SENDER: [&str; 3] = ["uj", "ut", "ul"];
-
 // Ids hold no character that `LIKE` knows; what is found beside is left as it is.
-const NAMING: &str = "SELECT room, at, position, id, updated, changed, sender, key_id, system, \
+const NAMING: &str = "SELECT room, at, position, id, updated, changed, sender, key_id, system, about, \
      thread, main, pinned, discussion, has_files, stars, counts, replies, last_reply, reactions, \
      wire \
      FROM message WHERE (room, at, position) > ($1, $2, $3) \
-     AND (sender = $4 OR wire LIKE $5 OR reactions LIKE $5) \
+     AND (sender = $4 OR about = $4 OR wire LIKE $5 OR reactions LIKE $5) \
      ORDER BY room, at, position LIMIT $6";
 
 /// What else names the user: messages to be written anew when it takes another name, and such as are
@@ -87,17 +83,14 @@ pub(super) async fn unlink(
 
 /// Writes the names of those anew whom rows name now.
 async fn name_people(tables: &mut AnyConnection, rows: &mut [Row]) -> Result<(), ViewError> {
-    let mut wires = Vec::with_capacity(rows.len());
     let mut people = BTreeSet::new();
     for row in &*rows {
-        let wire: Map<String, Value> = hansard_domain::json::from_str(&row.wire)?;
-        people.extend(wire::people(&wire, &row.reactions));
-        wires.push(wire);
+        let wire = hansard_domain::json::object(&row.wire)?;
+        people.extend(row.people(&wire));
     }
-    let names = usernames(tables, people).await?;
-    for (row, mut wire) in rows.iter_mut().zip(wires) {
-        wire::set_names(&mut wire, &row.reactions, &names);
-        row.wire = serde_json::to_string(&wire)?;
+    let names = Names::known(tables, people).await?;
+    for row in rows {
+        row.set_names(|user| names.of(user))?;
     }
     Ok(())
 }
@@ -120,21 +113,23 @@ fn unlink_row(row: &mut Row, user: &UserId, at: Timestamp) -> Result<bool, ViewE
     if wrote {
         row.sender = system.clone();
     }
-    let kind = row.system.as_deref();
-    let tells_sender = kind.is_some_and(|kind| TELLING_SENDER.contains(&kind));
+    let about = row.about.as_ref() == Some(user);
+    if about {
+        row.about = None;
+    }
     let mut named = false;
     let before = (row.updated, row.changed, row.wire.clone());
     row.change(at, |wire| {
         named = wire::replace_person(wire, user, &system);
         if wrote {
             wire.insert("alias".into(), REMOVED_NAME.into());
-            if tells_sender {
-                wire.insert("msg".into(), REMOVED_NAME.into());
-            }
+        }
+        if about {
+            wire::set_about(wire, REMOVED_NAME);
         }
         Ok(())
     })?;
-    let concerned = wrote || reacted || named;
+    let concerned = wrote || about || reacted || named;
     if !concerned {
         (row.updated, row.changed, row.wire) = before;
     }

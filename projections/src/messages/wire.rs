@@ -1,7 +1,6 @@
 //! A message as clients see it, but for its author.
 
-use std::collections::HashMap;
-
+use hansard_domain::account::Author;
 use hansard_domain::event::Entry;
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::message::{Content, Sent};
@@ -179,23 +178,29 @@ pub(super) fn set_removed(wire: &mut Map<String, Value>, by: &UserId, at: Timest
     wire.insert("editedBy".into(), person(by));
 }
 
-/// Somebody named in a wire; the username is filled in by [`set_names`].
+/// Somebody named in a wire; the username is written by [`set_names`].
 pub(super) fn person(id: &UserId) -> Value {
     json!({ "_id": id })
 }
 
 const PEOPLE: [&str; 2] = ["editedBy", "pinnedBy"];
 
-/// Whom a wire names beside its author.
-pub(super) fn people<'a>(
-    wire: &'a Map<String, Value>,
-    reactions: &'a [(String, UserId)],
-) -> impl Iterator<Item = UserId> + 'a {
+/// Whom a wire names.
+pub(super) fn people(wire: &Map<String, Value>) -> impl Iterator<Item = UserId> + '_ {
+    let mentions = wire.get("mentions").and_then(Value::as_array);
+    let mentioned = mentions.into_iter().flatten().filter_map(mentioned);
     PEOPLE
         .into_iter()
         .filter_map(|field| wire.get(field)?.get("_id")?.as_str())
         .map(UserId::new)
-        .chain(reactions.iter().map(|(_, user)| user.clone()))
+        .chain(mentioned)
+}
+
+/// Who is mentioned, if it is a person and not everybody.
+fn mentioned(mention: &Value) -> Option<UserId> {
+    let is_person = mention.get("type").is_some_and(|kind| kind == "user");
+    let id = mention.get("_id").filter(|_| is_person)?;
+    id.as_str().map(UserId::new)
 }
 
 /// Puts somebody in another's place, with its id for a name; answers whether the other was named.
@@ -210,6 +215,14 @@ pub(super) fn replace_person(wire: &mut Map<String, Value>, old: &UserId, new: &
             named = true;
         }
     }
+    if let Some(Value::Array(mentions)) = wire.get_mut("mentions") {
+        for mention in mentions {
+            if mentioned(mention).as_ref() == Some(old) {
+                *mention = json!({ "_id": new, "type": "user" });
+                named = true;
+            }
+        }
+    }
     if let Some(Value::Array(replies)) = wire.get_mut("replies") {
         let followers = replies.len();
         replies.retain(|follower| follower != old.as_str());
@@ -218,16 +231,39 @@ pub(super) fn replace_person(wire: &mut Map<String, Value>, old: &UserId, new: &
     named
 }
 
-/// Writes the names of those that a wire names; whose name is not known is called by its id.
+/// Writes the name of the one that a system message is about.
+pub(super) fn set_about(wire: &mut Map<String, Value>, username: &str) {
+    let pointed_at = wire
+        .get_mut("attachments")
+        .and_then(|attachments| attachments.get_mut(0))
+        .and_then(Value::as_object_mut);
+    if let Some(pointed_at) = pointed_at {
+        pointed_at.insert("author_name".into(), username.into());
+        pointed_at.insert("author_icon".into(), format!("/avatar/{username}").into());
+    } else {
+        wire.insert("msg".into(), username.into());
+    }
+}
+
+/// Writes the names of those that a wire names, and of those who reacted.
 pub(super) fn set_names(
     wire: &mut Map<String, Value>,
     reactions: &[(String, UserId)],
-    names: &HashMap<UserId, String>,
+    named: impl Fn(&UserId) -> Author,
 ) {
-    let username = |user: &UserId| match names.get(user) {
-        Some(name) => name.clone(),
-        None => user.to_string(),
-    };
+    let username = |user: &UserId| named(user).username;
+    if let Some(Value::Array(mentions)) = wire.get_mut("mentions") {
+        for mention in mentions {
+            if let Some(person) = mentioned(mention).map(|user| named(&user)) {
+                *mention = json!({
+                    "_id": person.id,
+                    "username": person.username,
+                    "name": person.name,
+                    "type": "user",
+                });
+            }
+        }
+    }
     for field in PEOPLE {
         let Some(Value::Object(person)) = wire.get_mut(field) else {
             continue;

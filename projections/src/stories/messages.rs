@@ -79,14 +79,23 @@ pub fn wire(past: &Past, said: &Said, viewer: &UserId) -> Value {
     }
     let content = said.content().cloned().unwrap_or_default();
     let tells_sender = ["uj", "ut", "ul"].contains(&sent.system.as_deref().unwrap_or_default());
-    if unlinked.is_some() && tells_sender {
-        set("msg", json!("Removed User"));
-    } else {
-        set("msg", json!(content.text));
-    }
+    let about = content.about.as_ref();
+    let about = about.or(tells_sender.then_some(&sent.sender));
+    let text = match about {
+        Some(user) if past.unlinked(user).is_some_and(|place| place > said.place) => {
+            json!("Removed User")
+        }
+        Some(user) => past.called(user, said.place)["username"].take(),
+        None => json!(content.text),
+    };
+    set("msg", text);
     let url = |url: &String| json!({ "url": url, "meta": {} });
     set("urls", content.urls.iter().map(url).collect());
-    set("mentions", json!(content.mentions));
+    let mentions = content.mentions.iter().map(|mention| {
+        let user = UserId::new(mention["_id"].as_str().unwrap());
+        past.called(&user, said.written())
+    });
+    set("mentions", mentions.collect());
     set("channels", json!(content.channels));
     if !content.attachments.is_empty() {
         set("attachments", json!(content.attachments));
@@ -131,22 +140,35 @@ pub fn wire(past: &Past, said: &Said, viewer: &UserId) -> Value {
     Value::Object(wire)
 }
 
-/// Reactions in the order they were given, each by each once.
-fn reactions(past: &Past, said: &Said) -> Vec<(String, UserId)> {
+/// Reactions that were given before a place and not taken back, and where.
+fn given(said: &Said, before: usize) -> Vec<(String, UserId, usize)> {
     let mut given: Vec<(String, UserId, usize)> = Vec::new();
-    for (place, event) in said.while_there() {
+    let events = said.while_there().into_iter();
+    for (place, event) in events.take_while(|(place, _)| *place < before) {
         match event {
             MessageEvent::ReactionAdded { user, reaction, .. } => {
-                given.push((reaction.clone(), user.clone(), place));
+                given.push((reaction.value().unwrap().clone(), user.clone(), place));
             }
             MessageEvent::ReactionRemoved { user, reaction, .. } => {
-                given.retain(|(it, by, _)| (it, by) != (reaction, user));
+                given.retain(|(it, by, _)| (Some(it), by) != (reaction.value(), user));
             }
             _ => {}
         }
     }
+    given
+}
+
+/// Reactions in the order they were given, each by each once; but for those of who went with all it said.
+fn reactions(past: &Past, said: &Said) -> Vec<(String, UserId)> {
     let mut shown = Vec::new();
-    for (reaction, user, place) in given {
+    for (reaction, user, place) in given(said, usize::MAX) {
+        let gone = past.goings.iter();
+        if gone
+            .clone()
+            .any(|(who, left)| *who == user && *left > place)
+        {
+            continue;
+        }
         let reaction = (reaction, past.shown(&user, place));
         if !shown.contains(&reaction) {
             shown.push(reaction);
@@ -225,6 +247,12 @@ pub fn updated(past: &Past, said: &Said) -> Timestamp {
             places.push(*place);
         }
     }
+    for (user, place) in &past.goings {
+        let replaced = said.replaced().is_some_and(|replaced| replaced < *place);
+        if !replaced && given(said, *place).iter().any(|(_, by, _)| by == user) {
+            places.push(*place);
+        }
+    }
     places.retain(|place| *place < gone);
     let last = places.into_iter().max().unwrap();
     past.entries[last].at
@@ -239,7 +267,13 @@ fn names(past: &Past, said: &Said, user: &UserId) -> bool {
         then.replaced().is_none() && reactions(past, then).iter().any(|(_, by)| by == user);
     let follows = followers(past, then).is_some_and(|all| all.contains(user));
     let marked = people(past, then).contains(user);
-    then.sent.sender == *user || marked || follows || reacted
+    let content = then.content().filter(|_| then.replaced().is_none());
+    let called = content.is_some_and(|content| {
+        let mut mentions = content.mentions.iter();
+        mentions.any(|mention| mention["_id"] == user.as_str())
+            || content.about.as_ref() == Some(user)
+    });
+    then.sent.sender == *user || marked || follows || reacted || called
 }
 
 /// Who edited a message last, or put a place holder there; and who pinned it last.

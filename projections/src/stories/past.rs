@@ -21,6 +21,8 @@ pub struct Past<'a> {
     pub said: Vec<Said<'a>>,
     /// Who was unlinked from what it said, when, and how things were then.
     pub unlinkings: Vec<(UserId, usize, Past<'a>)>,
+    /// Whose messages were deleted with the account, and where that stands.
+    pub goings: Vec<(UserId, usize)>,
     /// The events of each stream.
     streams: HashMap<&'a str, Vec<usize>>,
 }
@@ -88,8 +90,15 @@ impl<'a> Past<'a> {
         for (place, entry) in entries.iter().enumerate() {
             streams.entry(entry.stream.key()).or_default().push(place);
         }
-        let mut unlinkings = Vec::new();
+        let (mut unlinkings, mut goings) = (Vec::new(), Vec::new());
         for (place, entry) in entries.iter().enumerate() {
+            if let Event::Account(AccountEvent::UserDeleted {
+                messages: MessageErasure::Delete,
+                ..
+            }) = &entry.event
+            {
+                goings.push((UserId::new(entry.stream.key()), place));
+            }
             if let Event::Account(AccountEvent::UserDeleted {
                 messages: MessageErasure::Unlink,
                 ..
@@ -103,6 +112,7 @@ impl<'a> Past<'a> {
             entries,
             said,
             unlinkings,
+            goings,
             streams,
         }
     }
@@ -200,6 +210,17 @@ impl<'a> Past<'a> {
             Some(unlinked) if unlinked > since => UserId::new(SYSTEM_ACCOUNT),
             _ => user.clone(),
         }
+    }
+
+    /// Whom a message calls by what stood at a place, as it shows it.
+    pub fn called(&self, user: &UserId, since: usize) -> Value {
+        let shown = self.shown(user, since);
+        let author = match self.unlinked(&shown) {
+            Some(_) => json!({ "username": SYSTEM_ACCOUNT }),
+            None => self.author(&shown),
+        };
+        let (username, name) = (&author["username"], &author["name"]);
+        json!({ "_id": shown, "username": username, "name": name, "type": "user" })
     }
 
     /// What was recorded in a room's stream.
@@ -441,6 +462,13 @@ impl<'a> Said<'a> {
             }
         }
         content
+    }
+
+    /// Where what it says now was recorded.
+    pub fn written(&self) -> usize {
+        let edits = self.while_there().into_iter();
+        let edits = edits.filter(|(_, event)| matches!(event, MessageEvent::MessageEdited { .. }));
+        edits.map(|(place, _)| place).last().unwrap_or(self.place)
     }
 
     pub fn mentioned(&self) -> Vec<UserId> {

@@ -85,7 +85,7 @@ struct Maker {
 impl ShownIntegration {
     pub fn of(model: &WriteModel, id: &IntegrationId, integration: &Integration) -> Self {
         let details = integration.details.clone();
-        let maker = model.account(&integration.created_by);
+        let named = |user: &UserId| Some(model.account(user)?.profile.username.clone());
         let incoming = integration.direction == Direction::Incoming;
         Self {
             id: id.clone(),
@@ -93,7 +93,7 @@ impl ShownIntegration {
             name: details.name,
             enabled: integration.enabled,
             held_back: reach(model, integration).err().map(HeldBack::as_str),
-            username: details.username,
+            username: named(&integration.user).unwrap_or_default(),
             user_id: integration.user.clone(),
             channel: details.channels,
             alias: details.alias,
@@ -124,7 +124,7 @@ impl ShownIntegration {
             created: integration.created.iso(),
             created_by: Maker {
                 id: integration.created_by.clone(),
-                username: maker.map(|maker| maker.profile.username.clone()),
+                username: named(&integration.created_by),
             },
             updated: integration.updated.iso(),
         }

@@ -1,5 +1,6 @@
 //! What happens to what was said.
 
+use super::said::named;
 use super::*;
 
 impl Teller {
@@ -30,7 +31,8 @@ impl Teller {
         if self.messages[place].system {
             return;
         }
-        let (content, mentions, at) = (self.content(), self.mentions(), self.now);
+        let (mut content, mentions, at) = (self.content(), self.mentions(), self.now);
+        content.mentions = named(&mentions);
         let message = &self.messages[place];
         let (id, room) = (message.id.clone(), message.room.clone());
         let content = Private::new(message.key, content);
@@ -83,20 +85,20 @@ impl Teller {
         };
         let reaction = self.one_of(&REACTIONS).to_owned();
         let message = &mut self.messages[place];
-        let (id, room) = (message.id.clone(), message.room.clone());
+        let (id, room, key) = (message.id.clone(), message.room.clone(), message.key);
         let given = (reaction.clone(), user.clone());
         let event = if message.reactions.remove(&given) {
             MessageEvent::ReactionRemoved {
                 room,
                 user: user.clone(),
-                reaction,
+                reaction: Private::new(key, reaction),
             }
         } else {
             message.reactions.insert(given);
             MessageEvent::ReactionAdded {
                 room,
                 user: user.clone(),
-                reaction,
+                reaction: Private::new(key, reaction),
             }
         };
         self.on_message(&id, &user, event);

@@ -2,6 +2,12 @@
 
 use super::*;
 
+/// Those who are mentioned, as the content of a message names them.
+pub(super) fn named(mentions: &Mentions) -> Vec<serde_json::Value> {
+    let person = |user| json!({ "_id": user, "type": "user" });
+    mentions.users.iter().map(person).collect()
+}
+
 impl Teller {
     pub(super) fn content(&mut self) -> Content {
         let words = self.dice.random_range(1..5);
@@ -52,11 +58,27 @@ impl Teller {
         let (at, mentions, key) = (self.shown(), self.mentions(), self.key());
         let system = (thread.is_none() && self.chance(12)).then(|| self.one_of(&SYSTEM_KINDS));
         let content = match system {
-            Some(_) => Content {
+            // Earlier versions recorded the name.
+            Some("uj") if self.chance(2) => Content {
                 text: sender.to_string(),
                 ..Content::default()
             },
-            None => self.content(),
+            Some("uj" | "ul") => Content {
+                about: Some(sender.clone()),
+                ..Content::default()
+            },
+            Some("user-muted") => Content {
+                about: Some(self.one_of(&self.users.clone())),
+                ..Content::default()
+            },
+            Some(_) => Content {
+                text: room.to_string(),
+                ..Content::default()
+            },
+            None => Content {
+                mentions: named(&mentions),
+                ..self.content()
+            },
         };
         let sent = Sent {
             room: room.clone(),
