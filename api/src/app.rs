@@ -19,6 +19,7 @@ use crate::operation::Behind;
 use crate::operation::metrics::Access;
 use crate::rest::rate_limit::RateLimiter;
 use crate::rest::rate_limit::crowd::Crowd;
+use crate::rest::rate_limit::waiting::Waiting;
 use crate::rest::rooms::index::Index;
 use crate::views::Views;
 
@@ -44,6 +45,7 @@ pub struct Parts {
     pub behind: Behind,
     pub limiter: RateLimiter,
     pub crowd: Crowd,
+    pub waiting: Waiting,
     pub metrics: PrometheusHandle,
     pub metrics_access: Access,
 }

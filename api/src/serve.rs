@@ -35,6 +35,7 @@ use crate::operation::Behind;
 use crate::operation::metrics::Access;
 use crate::rest::rate_limit::RateLimiter;
 use crate::rest::rate_limit::crowd::Crowd;
+use crate::rest::rate_limit::waiting::Waiting;
 use crate::rest::rooms::index::Index;
 use crate::views::Views;
 use crate::workspace::Workspace;
@@ -118,6 +119,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         behind: Behind::default(),
         limiter: RateLimiter::new(),
         crowd: Crowd::new(door.limits.per_client),
+        waiting: Waiting::default(),
         metrics: operation::gather()?,
         metrics_access,
     });

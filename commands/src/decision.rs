@@ -44,7 +44,7 @@ use crate::time::Moment;
 
 /// How far a room's time may run ahead of the log's, where more is said in it than one message a
 /// millisecond.
-const LEAD: Duration = Duration::from_secs(1);
+const LEAD: Duration = Duration::from_millis(750);
 
 /// See the module.
 pub struct Decision<'a> {
@@ -135,8 +135,8 @@ impl<'a> Decision<'a> {
     /// The time of a message that comes next in a room; `asked` is the one that its sender would like.
     ///
     /// Clients page through a room by these times, so each is later than the one before it. In a room
-    /// where more is said than one message a millisecond they run ahead of [`Self::now`], by a second
-    /// at most; what comes faster still has the same time as what came before it.
+    /// where more is said than one message a millisecond they run ahead of [`Self::now`], by [`LEAD`]
+    /// at most, which is a second ahead of the clock with what batches are ahead; what comes faster still has the same time as what came before it.
     fn message_time(&self, room: &RoomId, asked: Timestamp) -> Timestamp {
         let now = self.now();
         let wanted = asked.min(now);

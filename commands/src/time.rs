@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use hansard_domain::id::{Clock, Timestamp};
 
+/// How far times may be ahead of the clock so that no two batches have the same. Those of messages may
+/// be ahead of these.
+const LEAD_MILLIS: i64 = 250;
+
 /// A clock that is behind the log by more is told of in the server's output.
 const WORTH_TELLING: Duration = Duration::from_secs(2);
 
@@ -15,19 +19,23 @@ const TELL_AGAIN_MILLIS: i64 = 60_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub at: Timestamp,
-    /// What the node's clock says, where that is not `at`.
+    /// What the node's clock says, where it is behind by more than the lead.
     pub clock: Option<Timestamp>,
 }
 
 /// Makes times that never fall along the log: those of the node's clock, as long as it is not behind
 /// what stands in the log already.
 ///
+/// They rise from batch to batch, so that whoever has read up to a time misses nothing that is recorded
+/// later; where there is more than a batch a millisecond they run ahead by a quarter of a second at most,
+/// and are the same then.
+///
 /// A clock that was set back, or one that is behind another node's, must not stop time: the log's
 /// time then passes at half the clock's speed, until the clock has caught up.
 pub(crate) struct LogTime {
     clock: Arc<dyn Clock>,
-    /// What was made last, and what the clock said then.
-    last: Timestamp,
+    /// What time it is, but for the lead of batches, and what the clock said when that was found.
+    time: Timestamp,
     said: Timestamp,
     told: Option<Timestamp>,
 }
@@ -37,44 +45,53 @@ impl LogTime {
         let now = clock.now();
         Self {
             clock,
-            last: Timestamp(i64::MIN),
+            time: Timestamp(i64::MIN),
             said: now,
             told: None,
         }
     }
 
-    /// A time for what is recorded next, not before `newest`, the time of the newest event.
+    /// A time for what is recorded next, after `newest`, the time of the newest event, or the same.
     pub fn now(&mut self, newest: Timestamp) -> Moment {
         let clock = self.clock.now();
-        if newest > self.last {
-            (self.last, self.said) = (newest, clock);
+        let ahead = |time: Timestamp| newest.0.saturating_sub(time.0);
+        if ahead(self.time.max(clock)) > LEAD_MILLIS {
+            // Batches alone don't come so far.
+            (self.time, self.said) = (newest, clock);
         }
-        if clock >= self.last {
-            (self.last, self.said) = (clock, clock);
-            return Moment {
-                at: clock,
-                clock: None,
-            };
+        self.pass(clock);
+        let at = if ahead(self.time) < LEAD_MILLIS {
+            self.time.max(Timestamp(newest.0.saturating_add(1)))
+        } else {
+            newest
+        };
+        let behind = clock < self.time;
+        if behind {
+            self.tell(clock);
+        }
+        Moment {
+            at,
+            clock: behind.then_some(clock),
+        }
+    }
+
+    fn pass(&mut self, clock: Timestamp) {
+        if clock >= self.time {
+            (self.time, self.said) = (clock, clock);
+            return;
         }
         let passed = clock.0.saturating_sub(self.said.0);
-        let half = if passed < 0 {
+        if passed < 0 {
             // Set back while we looked on.
             self.said = clock;
-            0
         } else {
             self.said.0 += passed / 2 * 2;
-            passed / 2
-        };
-        self.last = Timestamp(self.last.0.saturating_add(half));
-        self.tell(clock);
-        Moment {
-            at: self.last,
-            clock: Some(clock),
+            self.time.0 = self.time.0.saturating_add(passed / 2);
         }
     }
 
     fn tell(&mut self, clock: Timestamp) {
-        let behind = self.last.0.abs_diff(clock.0);
+        let behind = self.time.0.abs_diff(clock.0);
         metrics::gauge!("hansard_clock_behind_seconds").set(behind as f64 / 1000.0);
         let again = self
             .told
@@ -116,8 +133,22 @@ mod tests {
         let hand = Arc::new(Hand::default());
         let mut time = LogTime::new(hand.clone());
         assert_eq!(at(&mut time, &hand, 1000, 0), (1000, None));
-        assert_eq!(at(&mut time, &hand, 1000, 1000), (1000, None));
         assert_eq!(at(&mut time, &hand, 1001, 1000), (1001, None));
+        // Nothing was recorded at the last.
+        assert_eq!(at(&mut time, &hand, 1001, 1000), (1001, None));
+    }
+
+    #[test]
+    fn times_rise_from_batch_to_batch_and_are_ahead_by_the_lead_at_most() {
+        let hand = Arc::new(Hand::default());
+        let mut time = LogTime::new(hand.clone());
+        let mut newest = 0;
+        for ahead in 0..=LEAD_MILLIS {
+            newest = at(&mut time, &hand, 5000, newest).0;
+            assert_eq!(newest, 5000 + ahead);
+        }
+        assert_eq!(at(&mut time, &hand, 5000, newest), (newest, None));
+        assert_eq!(at(&mut time, &hand, 5001, newest), (newest + 1, None));
     }
 
     #[test]
@@ -125,27 +156,48 @@ mod tests {
         let hand = Arc::new(Hand::default());
         let mut time = LogTime::new(hand.clone());
         assert_eq!(at(&mut time, &hand, 10_000, 0), (10_000, None));
-        assert_eq!(at(&mut time, &hand, 4000, 10_000), (10_000, Some(4000)));
+        // What comes first after that is later, too.
+        let mut newest = 10_000;
+        assert_eq!(at(&mut time, &hand, 4000, newest), (10_001, Some(4000)));
         // In single milliseconds as well.
         for (clock, expected) in [
-            (4001, 10_000),
+            (4001, 10_001),
             (4002, 10_001),
             (4003, 10_001),
             (4004, 10_002),
+            (4010, 10_005),
         ] {
-            assert_eq!(at(&mut time, &hand, clock, 10_000), (expected, Some(clock)));
+            let moment = at(&mut time, &hand, clock, 10_000);
+            assert_eq!(moment, (expected, Some(clock)));
+            assert!(moment.0 >= newest);
+            newest = moment.0;
         }
-        assert_eq!(at(&mut time, &hand, 8004, 10_000), (12_002, Some(8004)));
-        assert_eq!(at(&mut time, &hand, 16_004, 10_000), (16_004, None));
+        assert_eq!(at(&mut time, &hand, 8010, newest), (12_005, Some(8010)));
+        assert_eq!(at(&mut time, &hand, 16_004, 12_005), (16_004, None));
+    }
+
+    #[test]
+    fn batches_lead_no_further_while_the_clock_is_behind() {
+        let hand = Arc::new(Hand::default());
+        let mut time = LogTime::new(hand.clone());
+        let mut newest = at(&mut time, &hand, 10_000, 0).0;
+        for _ in 0..5000 {
+            let next = at(&mut time, &hand, 4000, newest).0;
+            assert!(next > newest || newest == 10_000 + LEAD_MILLIS);
+            newest = next;
+        }
+        assert_eq!(newest, 10_000 + LEAD_MILLIS);
     }
 
     #[test]
     fn what_another_node_recorded_is_never_undercut() {
         let hand = Arc::new(Hand::default());
         let mut time = LogTime::new(hand.clone());
-        assert_eq!(at(&mut time, &hand, 1000, 5000), (5000, Some(1000)));
+        assert_eq!(at(&mut time, &hand, 1000, 5000), (5001, Some(1000)));
         assert_eq!(at(&mut time, &hand, 1010, 5000), (5005, Some(1010)));
-        assert_eq!(at(&mut time, &hand, 1020, 9000), (9000, Some(1020)));
+        assert_eq!(at(&mut time, &hand, 1020, 9000), (9001, Some(1020)));
         assert_eq!(at(&mut time, &hand, 1030, 9000), (9005, Some(1030)));
+        // Less than batches may lead by is not held against the clock.
+        assert_eq!(at(&mut time, &hand, 10_300, 10_400), (10_401, None));
     }
 }

@@ -86,13 +86,42 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
-/// The source files below a directory, with what is in them.
+/// The source files below a directory, with what is in them, but for those that are built for tests alone.
 fn sources(directory: &Path) -> Vec<(PathBuf, String)> {
+    let all = files(directory);
+    let of_tests: Vec<PathBuf> = all
+        .iter()
+        .flat_map(|(file, text)| of_tests(file, text))
+        .collect();
+    let is_built = |file: &Path| {
+        let without_suffix = file.with_extension("");
+        !of_tests
+            .iter()
+            .any(|module| without_suffix.starts_with(module))
+    };
+    all.into_iter().filter(|(file, _)| is_built(file)).collect()
+}
+
+/// The modules that a file declares for tests, as paths without a suffix.
+fn of_tests(file: &Path, text: &str) -> Vec<PathBuf> {
+    let directory = match file.file_stem().and_then(|stem| stem.to_str()) {
+        Some("lib" | "main" | "mod") | None => file.with_file_name(""),
+        Some(_) => file.with_extension(""),
+    };
+    let declared = text.split("#[cfg(test)]\n").skip(1).filter_map(|rest| {
+        let line = rest.lines().next()?.trim().strip_suffix(';')?;
+        let (_, module) = line.rsplit_once("mod ")?;
+        Some(directory.join(module))
+    });
+    declared.collect()
+}
+
+fn files(directory: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(sources(&path));
+            found.extend(files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
             found.push((path, text));

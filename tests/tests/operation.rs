@@ -48,11 +48,17 @@ async fn every_answer_names_its_request() {
     assert_eq!(made.headers()["content-type"], "application/json");
     let given = client
         .request(Method::GET, "/api/info")
-        .header("X-Request-Id", "mine-7");
+        .header("X-Request-Id", "7e57-7");
     assert_eq!(
         given.send().await.unwrap().headers()["x-request-id"],
-        "mine-7"
+        "7e57-7"
     );
+    // It is recorded in clear, and for ever.
+    let telling = client
+        .request(Method::GET, "/api/info")
+        .header("X-Request-Id", "mary-was-here");
+    let telling = telling.send().await.unwrap();
+    assert_eq!(telling.headers()["x-request-id"].len(), 17);
 }
 
 #[tokio::test]

@@ -133,12 +133,15 @@ async fn any_account_is_shut_until_it_has_the_password_that_is_asked_of_it() {
     .await
     .expect_ok();
     mary.get("rooms.get").await.expect_ok();
-    // What the settings forbid is forbidden again.
+    // What the settings forbid is forbidden again, and nobody asks it of itself.
     let refused = mary.post(
         "users.updateOwnBasicInfo",
         change("another secret", "a third one"),
     );
     assert_eq!(refused.await.expect_error(400), "error-not-allowed");
+    let demand = json!({ "userId": mary.user_id(), "data": { "requirePasswordChange": true } });
+    let refused = mary.post("users.update", demand).await.expect_error(400);
+    assert_eq!(refused, "error-action-not-allowed");
 }
 
 #[tokio::test]

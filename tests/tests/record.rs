@@ -288,16 +288,28 @@ async fn the_feed_goes_on_where_it_was_left_and_ends_with_the_right_to_see_it() 
         .post("permissions.update", grant(json!(["admin", "user"])))
         .await
         .expect_ok();
-    let mut hers = feed(&mary, "types=MessageSent", None).send().await.unwrap();
-    next_event(&mut hers, "MessageSent").await;
+    let listen = async || {
+        let mut hers = feed(&mary, "types=MessageSent", None).send().await.unwrap();
+        next_event(&mut hers, "MessageSent").await;
+        hers
+    };
+    let ends = async |mut feed: reqwest::Response| {
+        let ended = async { while feed.chunk().await.unwrap().is_some() {} };
+        tokio::time::timeout(Duration::from_secs(30), ended)
+            .await
+            .expect("her feed ends");
+    };
+    let hers = listen().await;
+    let demand = |on| json!({ "userId": mary.user_id(), "data": { "requirePasswordChange": on } });
+    admin.post("users.update", demand(true)).await.expect_ok();
+    ends(hers).await;
+    admin.post("users.update", demand(false)).await.expect_ok();
+    let hers = listen().await;
     admin
         .post("permissions.update", grant(json!(["admin"])))
         .await
         .expect_ok();
-    let ended = async { while hers.chunk().await.unwrap().is_some() {} };
-    tokio::time::timeout(Duration::from_secs(30), ended)
-        .await
-        .expect("her feed ends");
+    ends(hers).await;
 
     // The server stops in spite of those who listen.
     let status = server.stop().await;

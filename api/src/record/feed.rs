@@ -93,6 +93,10 @@ fn heart() -> Interval {
 /// Whether the caller is still logged in, and may still see the log.
 fn may_go_on(app: &App, caller: &Caller) -> bool {
     let model = app.commands.model();
+    let account = model.account(caller.user());
+    if account.is_none_or(|account| account.must_change_password()) {
+        return false;
+    }
     let now = app.commands.clock().now();
     let holder = caller
         .token

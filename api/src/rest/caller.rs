@@ -176,9 +176,10 @@ pub fn client_address(headers: &HeaderMap, extensions: &Extensions, proxies: usi
     // A proxy may add a line of its own instead of to the line that is there.
     let forwarded = headers.get_all("x-forwarded-for").iter().rev();
     forwarded
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.rsplit(','))
+        // Whatever the client wrote in front of what a proxy added to its line.
+        .flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
         .nth(proxies - 1)
+        .and_then(|address| str::from_utf8(address).ok())
         .and_then(|address| told_address(address.trim()))
         .unwrap_or(peer)
 }
@@ -192,11 +193,19 @@ fn told_address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn told(forwarded: &'static str, proxies: usize) -> String {
+        told_in_lines(&[forwarded.as_bytes()], proxies)
+    }
+
+    fn told_in_lines(lines: &[&[u8]], proxies: usize) -> String {
         let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+        for line in lines {
+            headers.append("x-forwarded-for", HeaderValue::from_bytes(line).unwrap());
+        }
         let mut extensions = Extensions::new();
         extensions.insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 9))));
         client_address(&headers, &extensions, proxies).to_string()
@@ -209,6 +218,10 @@ mod tests {
         assert_eq!(told("6.6.6.6, 1.2.3.4, 5.6.7.8", 2), "1.2.3.4");
         assert_eq!(told("1.2.3.4", 2), "127.0.0.1");
         assert_eq!(told("garbage", 1), "127.0.0.1");
+        assert_eq!(told_in_lines(&[b"\xff, 1.2.3.4"], 1), "1.2.3.4");
+        assert_eq!(told_in_lines(&[b"6.6.6.6", b"\xff, 1.2.3.4"], 1), "1.2.3.4");
+        assert_eq!(told_in_lines(&[b"6.6.6.6", b"1.2.3.4"], 2), "6.6.6.6");
+        assert_eq!(told_in_lines(&[b"1.2.3.4, \xff"], 1), "127.0.0.1");
         assert_eq!(told("1.2.3.4:56", 1), "1.2.3.4");
         assert_eq!(told("[2001:db8::1]:56", 1), "2001:db8::1");
         assert_eq!(told("::ffff:1.2.3.4", 1), "1.2.3.4");

@@ -27,11 +27,11 @@ const LAG: HeaderName = HeaderName::from_static("hansard-lag");
 /// How long a request waits for what another node wrote.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest id that is taken from a client.
+/// The longest id that is taken from a client: a UUID, a trace's id, a number.
 const MAX_REQUEST_ID: usize = 64;
 
 /// The id of a request: its client's `X-Request-Id`, or one made here. Events carry it as their
-/// correlation.
+/// correlation, for ever and in clear: an id that could say something is not taken.
 #[derive(Debug, Clone)]
 pub struct RequestId(Arc<str>);
 
@@ -43,7 +43,9 @@ impl RequestId {
     fn of(request: &Request, app: &App) -> Self {
         let sane = |id: &&str| {
             (1..=MAX_REQUEST_ID).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_graphic())
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
         };
         let given = request
             .headers()

@@ -13,6 +13,7 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -317,7 +318,7 @@ impl FailedLogins {
             let model = commands.model();
             self.caught_up(model.position()).await;
             let now = commands.clock().now();
-            match self.verdict(&model, tried, from, now) {
+            match self.verdict(|| commands.model(), tried, from, now) {
                 Verdict::LetIn(subjects) => {
                     return Ok(Attempt {
                         failed: self,
@@ -330,14 +331,17 @@ impl FailedLogins {
         }
     }
 
-    fn verdict(
+    /// An attempt that is under way no more is in a model that is looked at then, so this one is looked
+    /// at when attempts can't end.
+    fn verdict<M: Deref<Target = WriteModel>>(
         &self,
-        model: &WriteModel,
+        model: impl FnOnce() -> M,
         tried: Tried<'_>,
         from: Option<Network>,
         now: Timestamp,
     ) -> Verdict {
         let mut memory = self.memory.lock();
+        let model = &*model();
         let mut subjects = Vec::new();
         let mut waits = false;
         let mut check = |subject: Subject, failed: i64, limit: &Limit| {
@@ -443,9 +447,9 @@ mod tests {
     }
 
     fn attempt(failed: &FailedLogins, name: &str, from: &str, at: i64) -> Verdict {
-        let model = WriteModel::empty();
+        let model = || Box::new(WriteModel::empty());
         let from = Some(network(from));
-        failed.verdict(&model, Tried::Name(name), from, Timestamp(at))
+        failed.verdict(model, Tried::Name(name), from, Timestamp(at))
     }
 
     fn fail(failed: &FailedLogins, name: &str, from: &str, at: i64) {

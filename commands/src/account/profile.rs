@@ -348,6 +348,13 @@ fn check_update(
         require("edit-other-user-info", "Editing user is not allowed")?;
     }
     let account = existing(model, user)?;
+    // Nobody lets itself, or a thief of its session, off what a change of the password takes.
+    if own && change.require_password_change.is_some() {
+        require(
+            OTHERS_PASSWORD,
+            "Requiring a password change is not allowed",
+        )?;
+    }
     if let Some(roles) = &change.roles {
         check_roles(model, roles)?;
         let held = |role: &RoleId| account.roles.contains(role);

@@ -176,6 +176,12 @@ pub(super) async fn prepare(
         let asked = commands.message_id(called).await?;
         let (reply, room) = reply(commands, asked, &sender, message.shown).await?;
         thread = Some(reply);
+        if message.room.as_ref().is_some_and(|asked| *asked != room) {
+            return Err(CommandError::refused(
+                "error-invalid-room",
+                "The message of the id in tmid is in another room",
+            ));
+        }
         message.room = Some(room);
     }
     let Some(room) = message.room else {
@@ -405,11 +411,12 @@ fn shown_time(asked: Option<Timestamp>, now: Timestamp) -> Result<Option<Timesta
     Ok((off <= FORGIVEN).then_some(asked))
 }
 
-/// A reply's place: in the thread of the message it answers, and in that one's room, as in Rocket.Chat
-/// whatever room is asked for. A thread has no threads.
+/// A reply's place: in the thread of the message it answers, and in that one's room. A thread has no
+/// threads.
 ///
 /// Other than in Rocket.Chat there has to be such a message: somebody could send it later, elsewhere, and
-/// the thread would lead from one room into another.
+/// the thread would lead from one room into another. Nor does a reply go into another room than its sender
+/// asks for.
 async fn reply(
     commands: &Commands,
     asked: MessageId,

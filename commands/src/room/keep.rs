@@ -102,6 +102,31 @@ pub async fn close(commands: &Commands, caller: &Caller, room: RoomId) -> Result
     .await
 }
 
+/// Refuses what is none of the values of a preference: they are recorded in clear.
+fn check_preference(name: &str, value: &Value) -> Result<(), CommandError> {
+    let Some(text) = value.as_str() else {
+        return Ok(());
+    };
+    limit::NOTIFICATION.check(text)?;
+    let known = match name {
+        // The id of a sound.
+        "audioNotificationValue" => text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b' ')),
+        _ => CHOICES.contains(&text),
+    };
+    if known {
+        return Ok(());
+    }
+    Err(CommandError::refused(
+        "error-invalid-settings",
+        format!("{name} takes one of {}", CHOICES.join(", ")),
+    ))
+}
+
+/// What somebody may want to be told of.
+const CHOICES: &[&str] = &["default", "all", "mentions", "nothing"];
+
 /// Changes how the caller is told of what happens in a room.
 pub async fn notify(
     commands: &Commands,
@@ -109,8 +134,9 @@ pub async fn notify(
     room: RoomId,
     preferences: Map<String, Value>,
 ) -> Result<(), CommandError> {
-    let mut texts = preferences.values().filter_map(Value::as_str);
-    texts.try_for_each(|text| limit::NOTIFICATION.check(text))?;
+    for (name, value) in &preferences {
+        check_preference(name, value)?;
+    }
     of_member(commands, caller, room, invalid_subscription, move |_| {
         SubscriptionCommand::ChangeNotifications(preferences.clone())
     })

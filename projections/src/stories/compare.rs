@@ -200,7 +200,8 @@ async fn compare_messages(views: &Views, past: &Past<'_>, when: &str) {
         }
 
         for since in [Timestamp(0), middle] {
-            let found = messages.updated(&viewer, &room, since).await.unwrap();
+            let all = messages.since(&viewer, &room, since).await.unwrap();
+            let found = all.updated;
             let mut expected: Vec<_> = standing
                 .iter()
                 .copied()
@@ -226,6 +227,7 @@ async fn compare_messages(views: &Views, past: &Past<'_>, when: &str) {
             let (found, total) = messages.deleted(&room, since, ALL).await.unwrap();
             let mut expected = messages::deleted(past, &room);
             expected.retain(|(_, at)| *at > since);
+            assert_eq!(found, all.deleted, "{what}");
             let found: Vec<_> = found.into_iter().map(|gone| (gone.id, gone.at)).collect();
             assert_eq!(found, expected, "what is gone from {what}");
             assert_eq!(total, expected.len() as u64);

@@ -159,7 +159,7 @@ impl Stage {
                 answer.body
             );
         }
-        let id = self.unique("cell");
+        let id = self.unique("ce11-");
         let client = scene.client.clone();
         let watched = match &row.request.seen {
             Some(seen) => Some(scene.fill(seen).await),

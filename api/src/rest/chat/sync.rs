@@ -188,9 +188,8 @@ async fn sync_messages(
     let messages = &app.views.messages;
     let (updated, deleted, cursor) = match wanted {
         Asked::Since(since) => {
-            let updated = messages.updated(caller.user(), &room, since).await?;
-            let (deleted, _) = messages.deleted(&room, since, Default::default()).await?;
-            (updated.json, deleted, None)
+            let all = messages.since(caller.user(), &room, since).await?;
+            (all.updated.json, all.deleted, None)
         }
         Asked::Updated(cursor) => {
             let page = messages.updated_page(caller.user(), &room, cursor, paging.count);

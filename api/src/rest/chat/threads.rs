@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
-use hansard_projections::messages::{Found, Order, Replies, ThreadKind};
+use hansard_projections::messages::{Deleted, Found, Order, Replies, Since, ThreadKind};
 use hansard_projections::subscriptions::{self, Subscription};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -199,11 +199,8 @@ async fn sync_threads(
     let room = RoomId::new(room);
     require_readable(&app, &caller, &room, not_allowed("Not Allowed"))?;
     let messages = &app.views.messages;
-    let updated = messages
-        .threads_updated(caller.user(), &room, since)
-        .await?;
-    let (deleted, _) = messages.deleted(&room, since, Default::default()).await?;
-    Ok(Written::new().json("threads", &changes(project(updated, &paging)?, &deleted)))
+    let since = messages.threads_since(caller.user(), &room, since).await?;
+    Ok(Written::new().json("threads", &changes(since, &paging)?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -232,21 +229,16 @@ async fn sync_thread(
     let since = since(asked.updated_since.as_deref())?;
     let parent = parent(&app, &caller, tmid).await?;
     let messages = &app.views.messages;
-    let updated = messages
-        .thread_updated(caller.user(), &parent, since)
-        .await?;
-    let deleted = messages.thread_deleted(&parent, since).await?;
-    Ok(Written::new().json("messages", &changes(project(updated, &paging)?, &deleted)))
+    let since = messages.thread_since(caller.user(), &parent, since).await?;
+    Ok(Written::new().json("messages", &changes(since, &paging)?))
 }
 
-fn changes(updated: Found, deleted: &[hansard_projections::messages::Deleted]) -> String {
-    let gone = |gone: &hansard_projections::messages::Deleted| json!({ "_id": gone.id, "_deletedAt": gone.at.iso() });
-    let gone: Vec<_> = deleted.iter().map(gone).collect();
-    format!(
-        "{{\"update\":{},\"remove\":{}}}",
-        updated.json,
-        serde_json::Value::from(gone)
-    )
+fn changes(since: Since, paging: &Paging) -> Result<String, Failure> {
+    let Found { json: updated, .. } = project(since.updated, paging)?;
+    let gone = |gone: &Deleted| json!({ "_id": gone.id, "_deletedAt": gone.at.iso() });
+    let gone: Vec<_> = since.deleted.iter().map(gone).collect();
+    let gone = serde_json::Value::from(gone);
+    Ok(format!("{{\"update\":{updated},\"remove\":{gone}}}"))
 }
 
 fn require_threads(app: &App) -> Result<(), Failure> {

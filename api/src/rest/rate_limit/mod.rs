@@ -18,9 +18,11 @@
 //! `API_Enable_Rate_Limiter` switches the whole off, in debug builds `API_Enable_Rate_Limiter_Dev`, too;
 //! a limit of 0 switches itself off. Settings and headers are Rocket.Chat's.
 //!
-//! How many requests of a client may be under way is limited by [`crowd`].
+//! How many requests of a client may be under way is limited by [`crowd`], how much of what is answered
+//! may wait for it by [`waiting`].
 
 pub mod crowd;
+pub mod waiting;
 mod windows;
 
 use std::hash::{BuildHasher, RandomState};

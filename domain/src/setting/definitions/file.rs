@@ -27,7 +27,9 @@ pub(super) static DEFINITIONS: &[Definition] = &[
         .boolean("FileUpload_RotateImages", true)
         .public(),
     FILE_UPLOAD.boolean("FileUpload_Enable_json_web_token_for_files", true),
-    FILE_UPLOAD.string("FileUpload_json_web_token_secret_for_files", ""),
+    FILE_UPLOAD
+        .string("FileUpload_json_web_token_secret_for_files", "")
+        .secret(),
     FILE_UPLOAD
         .select(
             "FileUpload_Storage_Type",

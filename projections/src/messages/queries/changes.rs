@@ -74,16 +74,40 @@ pub struct Changed<T> {
     pub more: bool,
 }
 
+/// All that happened after a time, of one moment: whoever goes on from the latest time in it misses
+/// nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Since {
+    /// What was sent or changed, and is there.
+    pub updated: Found,
+    pub deleted: Vec<Deleted>,
+}
+
 impl Messages {
-    /// What was sent or changed in a room after a time, the earliest change first.
-    pub async fn updated(
+    /// What happened in a room after a time, the earliest change first.
+    pub async fn since(
         &self,
         viewer: &UserId,
         room: &RoomId,
         since: Timestamp,
-    ) -> Result<Found, ViewError> {
-        let all = self.updated_page(viewer, room, Cursor::After(since), None);
-        Ok(all.await?.found)
+    ) -> Result<Since, ViewError> {
+        let mut reading = self.store.moment().await?;
+        let cursor = Cursor::After(since);
+        let (after, before) = cursor.bounds();
+        let bound = |sql: &'static str| {
+            sql::query(sql)
+                .bind(viewer.to_string())
+                .bind(room.to_string())
+                .bind(after)
+                .bind(before)
+        };
+        let updated = UPDATED.find(&mut reading, Slice::default(), bound).await?;
+        let deleted = deleted(&mut reading, room, cursor, Slice::default()).await?;
+        let lag = reading.lag;
+        Ok(Since {
+            updated: Found { lag, ..updated },
+            deleted,
+        })
     }
 
     /// A page of what was sent or changed in a room.
@@ -170,25 +194,26 @@ impl Messages {
                 .collect(),
         })
     }
-
-    /// What was deleted in a thread after a time.
-    pub async fn thread_deleted(
-        &self,
-        parent: &MessageId,
-        since: Timestamp,
-    ) -> Result<Vec<Deleted>, ViewError> {
-        let mut reading = self.store.read().await?;
-        let rows =
-            sql::query("SELECT id, at FROM deleted WHERE thread = $1 AND at > $2 ORDER BY at, id")
-                .bind(parent.to_string())
-                .bind(since.0)
-                .fetch_all(&mut reading)
-                .await?;
-        rows.iter().map(gone).collect()
-    }
 }
 
-async fn deleted(
+/// What was deleted in a thread after a time.
+pub(super) async fn deleted_of_thread(
+    tables: &mut AnyConnection,
+    parent: &MessageId,
+    since: Timestamp,
+) -> Result<Vec<Deleted>, ViewError> {
+    let rows = sql::query(
+        "SELECT id, at FROM deleted WHERE thread = $1 AND at > $2 \
+         AND room = (SELECT room FROM message WHERE id = $1) ORDER BY at, id",
+    )
+    .bind(parent.to_string())
+    .bind(since.0)
+    .fetch_all(tables)
+    .await?;
+    rows.iter().map(gone).collect()
+}
+
+pub(super) async fn deleted(
     tables: &mut AnyConnection,
     room: &RoomId,
     cursor: Cursor,

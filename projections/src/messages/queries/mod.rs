@@ -45,7 +45,7 @@ use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-pub use self::changes::{Changed, Cursor, Deleted};
+pub use self::changes::{Changed, Cursor, Deleted, Since};
 #[cfg(test)]
 pub(super) use self::history::page as history_page;
 pub use self::history::{History, Unread};

@@ -7,6 +7,7 @@ use serde_json::Value;
 use sqlx::Row as _;
 
 use super::by_time::{ByTime, by_time, cut};
+use super::changes::{Cursor, Since, deleted, deleted_of_thread};
 use super::{Found, Messages, Order, Slice, count};
 use crate::sql;
 use crate::view::ViewError;
@@ -177,43 +178,53 @@ impl Messages {
         count(&mut reading, all).await
     }
 
-    /// What was sent or changed in a thread after a time.
-    pub async fn thread_updated(
+    /// What happened in a thread after a time.
+    pub async fn thread_since(
         &self,
         viewer: &UserId,
         parent: &MessageId,
         since: Timestamp,
-    ) -> Result<Found, ViewError> {
-        let mut reading = self.store.read().await?;
-        let lag = reading.lag;
+    ) -> Result<Since, ViewError> {
+        let mut reading = self.store.moment().await?;
         let bound = |sql: &'static str| {
             sql::query(sql)
                 .bind(viewer.to_string())
                 .bind(parent.to_string())
                 .bind(since.0)
         };
-        let all = THREAD_UPDATED.find(&mut reading, Slice::default(), bound);
-        Ok(Found { lag, ..all.await? })
+        let all = Slice::default();
+        let updated = THREAD_UPDATED.find(&mut reading, all, bound).await?;
+        let deleted = deleted_of_thread(&mut reading, parent, since).await?;
+        let lag = reading.lag;
+        Ok(Since {
+            updated: Found { lag, ..updated },
+            deleted,
+        })
     }
 
     /// The messages that threads hang on in a room and that changed after a time: with a reply, for
-    /// one.
-    pub async fn threads_updated(
+    /// one; and what was deleted in the room.
+    pub async fn threads_since(
         &self,
         viewer: &UserId,
         room: &RoomId,
         since: Timestamp,
-    ) -> Result<Found, ViewError> {
-        let mut reading = self.store.read().await?;
-        let lag = reading.lag;
+    ) -> Result<Since, ViewError> {
+        let mut reading = self.store.moment().await?;
         let bound = |sql: &'static str| {
             sql::query(sql)
                 .bind(viewer.to_string())
                 .bind(room.to_string())
                 .bind(since.0)
         };
-        let all = THREADS_UPDATED.find(&mut reading, Slice::default(), bound);
-        Ok(Found { lag, ..all.await? })
+        let all = Slice::default();
+        let updated = THREADS_UPDATED.find(&mut reading, all, bound).await?;
+        let deleted = deleted(&mut reading, room, Cursor::After(since), all).await?;
+        let lag = reading.lag;
+        Ok(Since {
+            updated: Found { lag, ..updated },
+            deleted,
+        })
     }
 }
 
