@@ -136,7 +136,8 @@ impl<'a> Decision<'a> {
     ///
     /// Clients page through a room by these times, so each is later than the one before it. In a room
     /// where more is said than one message a millisecond they run ahead of [`Self::now`], by [`LEAD`]
-    /// at most, which is a second ahead of the clock with what batches are ahead; what comes faster still has the same time as what came before it.
+    /// at most; what comes faster still has the same time as what came before it. With what batches are
+    /// ahead of the clock themselves, they are ahead of it by a second.
     fn message_time(&self, room: &RoomId, asked: Timestamp) -> Timestamp {
         let now = self.now();
         let wanted = asked.min(now);

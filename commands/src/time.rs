@@ -19,7 +19,7 @@ const TELL_AGAIN_MILLIS: i64 = 60_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub at: Timestamp,
-    /// What the node's clock says, where it is behind by more than the lead.
+    /// What the node's clock says, while it is behind the log.
     pub clock: Option<Timestamp>,
 }
 
@@ -37,6 +37,7 @@ pub(crate) struct LogTime {
     /// What time it is, but for the lead of batches, and what the clock said when that was found.
     time: Timestamp,
     said: Timestamp,
+    was_behind: bool,
     told: Option<Timestamp>,
 }
 
@@ -47,6 +48,7 @@ impl LogTime {
             clock,
             time: Timestamp(i64::MIN),
             said: now,
+            was_behind: false,
             told: None,
         }
     }
@@ -68,6 +70,8 @@ impl LogTime {
         let behind = clock < self.time;
         if behind {
             self.tell(clock);
+        } else if std::mem::take(&mut self.was_behind) {
+            metrics::gauge!("hansard_clock_behind_seconds").set(0.0);
         }
         Moment {
             at,
@@ -92,6 +96,7 @@ impl LogTime {
 
     fn tell(&mut self, clock: Timestamp) {
         let behind = self.time.0.abs_diff(clock.0);
+        self.was_behind = true;
         metrics::gauge!("hansard_clock_behind_seconds").set(behind as f64 / 1000.0);
         let again = self
             .told

@@ -299,10 +299,10 @@ pub struct Message {
     pub followers: OrdSet<UserId>,
     /// Those who stopped to follow it.
     pub stopped: OrdSet<UserId>,
-    /// How often it was changed in whatever way, and how many bytes its edits have. All of that is read
-    /// before it is changed again.
+    /// How many events it has. All of them are read before it is changed again.
     pub changes: usize,
-    pub edited: usize,
+    /// How many bytes its edits and reports have.
+    pub edited_bytes: usize,
 }
 
 impl Message {
@@ -311,7 +311,7 @@ impl Message {
         self.exists && (!self.deleted || self.replaced)
     }
 
-    /// Whether somebody may react so: as others did, or in a way of the last that there is room for.
+    /// Whether somebody may react so: as others did, or in another way, as long as there is room for it.
     fn takes_reaction(&self, reaction: &str) -> bool {
         let mut different = 0;
         let mut last = None;
@@ -330,7 +330,7 @@ impl Message {
     /// only, or takes something back, needs none.
     fn check_changes(&self, bytes: usize) -> Result<(), MessageError> {
         let fits = self.changes < limit::CHANGES.most
-            && self.edited.saturating_add(bytes) <= limit::EDITS.most;
+            && self.edited_bytes.saturating_add(bytes) <= limit::EDITS.most;
         fits.then_some(()).ok_or(MessageError::ChangedTooMuch)
     }
 
@@ -488,7 +488,7 @@ impl Aggregate for Message {
             } => {
                 self.mentions = mentions;
                 self.content = content.into_value().unwrap_or_default();
-                self.edited += free::size(&self.content);
+                self.edited_bytes += free::size(&self.content);
             }
             MessageEvent::MessageDeleted { show_deleted, .. } => {
                 self.deleted = true;
@@ -521,7 +521,7 @@ impl Aggregate for Message {
                 self.stopped.insert(user);
             }
             MessageEvent::MessageReported { reason, .. } => {
-                self.edited += reason.value().map_or(0, String::len);
+                self.edited_bytes += reason.value().map_or(0, String::len);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hansard_tests::server::{Client, Server, binary, files_with};
+use hansard_tests::server::{Client, Server, binary, eventually, files_with};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -301,8 +301,12 @@ async fn what_a_pruned_message_was_reacted_with_goes_with_it() {
     let said = admin.say(&room, "harmless").await;
     let react = json!({ "messageId": said["_id"], "emoji": SECRET });
     admin.post("chat.react", react).await.expect_ok();
+    // The test can fail: a view has it.
+    eventually("the reaction is found", async || {
+        !files_with(&server.data(), SECRET).is_empty()
+    })
+    .await;
     let found = files_with(&server.data(), SECRET);
-    assert!(!found.is_empty(), "the test can fail");
     let in_log = |path: &Path| {
         path.file_name()
             .unwrap()

@@ -160,8 +160,10 @@ fn author(model: &WriteModel, user: &UserId) -> Author {
 /// A message with what the view shows of the thread that hangs on it.
 fn with_replies(message: String, seen: &str) -> String {
     const OF_THREAD: [&str; 3] = ["tcount", "tlm", "replies"];
-    type Fields = Map<String, Value>;
-    let read = hansard_domain::json::from_str::<Fields>;
+    let read = |message: &str| {
+        hansard_domain::json::object(message)
+            .inspect_err(|error| tracing::error!(%error, "a message of the view is not JSON"))
+    };
     let (Ok(mut whole), Ok(mut seen)) = (read(&message), read(seen)) else {
         return message;
     };

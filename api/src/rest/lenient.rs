@@ -10,7 +10,7 @@
 use std::fmt;
 
 use hansard_domain::free::REQUEST;
-use hansard_domain::limit::{self, OutOfBounds};
+use hansard_domain::limit::{self, OutOfBounds, Unit};
 use serde::de::value::SeqDeserializer;
 use serde::de::{
     self, Deserialize, DeserializeOwned, DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess,
@@ -101,8 +101,11 @@ fn pairs(encoded: &[u8]) -> Result<Value, Invalid> {
     let mut object = Map::new();
     for (count, (name, text)) in form_urlencoded(encoded).enumerate() {
         if count == REQUEST.values {
-            let excess = limit::LIST.exceeded().of("body");
-            return Err(Invalid::OutOfBounds(excess));
+            return Err(Invalid::OutOfBounds(OutOfBounds::TooMuch {
+                field: "body".into(),
+                most: REQUEST.values,
+                unit: Unit::Values,
+            }));
         }
         let text = Value::String(text);
         let (name, many) = match name.strip_suffix("[]") {

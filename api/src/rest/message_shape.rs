@@ -262,6 +262,6 @@ pub fn if_readable(
 
 /// Logs what should not happen: the view's JSON is our own.
 fn unreadable(error: serde_json::Error) -> Failure {
-    tracing::error!(%error, "a message of the view is no JSON");
+    tracing::error!(%error, "a message of the view is not JSON");
     Failure::internal()
 }

@@ -232,7 +232,14 @@ impl FailedLogins {
         });
         loop {
             let mut batches = journal.follow(after);
-            while let Some(Ok(batch)) = batches.next().await {
+            while let Some(batch) = batches.next().await {
+                let batch = match batch {
+                    Ok(batch) => batch,
+                    Err(error) => {
+                        tracing::warn!(%error, "failed logins are not counted until the log can be read");
+                        break;
+                    }
+                };
                 for entry in batch.iter() {
                     self.count(entry, Seen::InJournal);
                     after = entry.position;
@@ -331,8 +338,7 @@ impl FailedLogins {
         }
     }
 
-    /// An attempt that is under way no more is in a model that is looked at then, so this one is looked
-    /// at when attempts can't end.
+    /// Reads the model under the lock: an attempt that ended before has its outcome in that model.
     fn verdict<M: Deref<Target = WriteModel>>(
         &self,
         model: impl FnOnce() -> M,

@@ -124,7 +124,11 @@ fn check(
     let refused = |why: HeldBack| {
         CommandError::denied(
             "error-not-allowed",
-            format!("The integration is held back: {}", why.as_str()),
+            format!(
+                "The integration is held back ({}): somebody with the permission for all integrations has \
+                 to save it",
+                why.as_str()
+            ),
         )
     };
     let Some(integration) = model.integration(id) else {

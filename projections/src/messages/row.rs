@@ -192,7 +192,7 @@ impl Row {
 
     /// Puts the time of the last reply of the thread that hangs on it where one stands.
     pub fn set_last_reply(&mut self, last: Option<Timestamp>) -> Result<(), ViewError> {
-        let mut wire: Map<String, Value> = hansard_domain::json::from_str(&self.wire)?;
+        let mut wire = hansard_domain::json::object(&self.wire)?;
         wire.insert("tlm".into(), last.map(Timestamp::iso).into());
         self.wire = serde_json::to_string(&wire)?;
         self.last_reply = last;

@@ -468,7 +468,10 @@ impl<'a> Said<'a> {
     pub fn written(&self) -> usize {
         let edits = self.while_there().into_iter();
         let edits = edits.filter(|(_, event)| matches!(event, MessageEvent::MessageEdited { .. }));
-        edits.map(|(place, _)| place).last().unwrap_or(self.place)
+        edits
+            .map(|(place, _)| place)
+            .next_back()
+            .unwrap_or(self.place)
     }
 
     pub fn mentioned(&self) -> Vec<UserId> {

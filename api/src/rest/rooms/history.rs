@@ -181,7 +181,7 @@ fn invalid_date() -> Failure {
 
 fn raw(json: String) -> Result<Box<RawValue>, Failure> {
     RawValue::from_string(json).map_err(|error| {
-        tracing::error!(%error, "the messages view holds what is no JSON");
+        tracing::error!(%error, "the messages view holds what is not JSON");
         Failure::internal()
     })
 }
@@ -191,7 +191,7 @@ fn projected(found: Found, paging: &Paging) -> Result<Found, Failure> {
         return Ok(found);
     };
     let broken = |error: serde_json::Error| {
-        tracing::error!(%error, "the messages view holds what is no JSON");
+        tracing::error!(%error, "the messages view holds what is not JSON");
         Failure::internal()
     };
     let mut messages: Vec<Map<String, Value>> =

@@ -173,8 +173,9 @@ fn take(parts: &mut Parts, page: &[RecordedEvent], next: u64) -> Result<Vec<Even
                 event.revision
             ));
         }
-        let piece = record::read(event)
-            .map_err(|error| format!("what stands at revision {expected} is no event: {error}"))?;
+        let piece = record::read(event).map_err(|error| {
+            format!("what stands at revision {expected} is not an event: {error}")
+        })?;
         whole.extend(parts.take(piece).into_iter().flatten());
     }
     Ok(whole)

@@ -128,7 +128,9 @@ impl Copying {
                             self.passed(offset + 1);
                         }
                         Err(error) => {
-                            return format!("the record at offset {offset} is no event: {error}");
+                            return format!(
+                                "the record at offset {offset} is not an event: {error}"
+                            );
                         }
                     }
                 }

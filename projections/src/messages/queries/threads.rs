@@ -9,6 +9,7 @@ use sqlx::Row as _;
 use super::by_time::{ByTime, by_time, cut};
 use super::changes::{Cursor, Since, deleted, deleted_of_thread};
 use super::{Found, Messages, Order, Slice, count};
+use crate::folding::folded;
 use crate::sql;
 use crate::view::ViewError;
 
@@ -139,7 +140,7 @@ impl Messages {
         }
         // A room's threads are few beside its messages: what is not a column is looked at here.
         let rows = bound(EACH_THREAD).fetch_all(&mut reading).await?;
-        let text = text.to_lowercase();
+        let text = folded(text);
         let mut chosen: Vec<(String, Timestamp)> = Vec::new();
         for row in rows {
             let (json, id): (String, String) = (row.try_get(0)?, row.try_get(1)?);
@@ -149,7 +150,7 @@ impl Messages {
             };
             let says = message["msg"]
                 .as_str()
-                .is_some_and(|msg| msg.to_lowercase().contains(&text));
+                .is_some_and(|msg| folded(msg).contains(&text));
             let wanted = match kind {
                 ThreadKind::All => true,
                 ThreadKind::Following => follows(&message, viewer),
