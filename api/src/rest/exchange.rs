@@ -13,7 +13,9 @@ use hansard_domain::log::{Position, Role};
 use hansard_projections::lag;
 use tracing::Instrument;
 
+use super::caller::client_address;
 use super::failure::Failure;
+use super::rate_limit::waiting;
 use crate::app::App;
 use crate::operation;
 
@@ -69,6 +71,8 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
     let seen = position(request.headers());
+    let proxies = app.config.forwarded_count;
+    let client = client_address(request.headers(), request.extensions(), proxies);
     // The path as it is declared: the one that was asked for may carry a token.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
@@ -82,9 +86,10 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
     };
     let answer = tokio::time::timeout(app.config.request_timeout(), answer);
     let (answer, behind) = lag::noting(answer).instrument(span.clone()).await;
-    let mut response = answer.unwrap_or_else(|_| {
+    let response = answer.unwrap_or_else(|_| {
         Failure::unavailable("The request took too long [error-timeout]").into_response()
     });
+    let mut response = waiting::limit(&app, client, response);
 
     let status = response.status();
     let headers = response.headers_mut();

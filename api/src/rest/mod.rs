@@ -86,8 +86,7 @@ pub fn service(app: App) -> Router {
         .method_not_allowed_fallback(async || Failure::wrong_method())
         .layer(DefaultBodyLimit::max(app.config.body_limit))
         .layer(from_fn_with_state(app.clone(), rate_limit::limit))
-        .layer(from_fn_with_state(app.clone(), forward::hand_on))
-        .layer(from_fn_with_state(app.clone(), rate_limit::waiting::limit));
+        .layer(from_fn_with_state(app.clone(), forward::hand_on));
     // A layer costs something on every request: this one is there where there are proxies.
     let routes = match app.crowd.most() {
         Some(_) => routes.layer(from_fn_with_state(app.clone(), rate_limit::crowd::limit)),

@@ -25,16 +25,17 @@ pub mod crowd;
 pub mod waiting;
 mod windows;
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{MatchedPath, RawPathParams, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hansard_commands::integration::incoming;
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{IntegrationId, Timestamp};
+use percent_encoding::percent_decode_str;
 
 use self::windows::{Counted, Limit, Windows};
 use super::caller::{client_address, session};
@@ -79,14 +80,9 @@ impl RateLimiter {
 }
 
 /// The layer that counts and refuses.
-pub async fn limit(
-    State(app): State<App>,
-    parameters: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
     let now = app.commands.clock().now();
-    let Some((limit, counted)) = counted(&app, &request, parameters.ok().as_ref(), now) else {
+    let Some((limit, counted)) = counted(&app, &request, now) else {
         return next.run(request).await;
     };
     let mut response = if counted.allowed {
@@ -100,19 +96,14 @@ pub async fn limit(
 }
 
 /// Counts a request, unless it is not limited.
-fn counted(
-    app: &App,
-    request: &Request,
-    parameters: Option<&RawPathParams>,
-    now: Timestamp,
-) -> Option<(Limit, Counted)> {
+fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Counted)> {
     let model = app.commands.model();
     if !is_on(&model) {
         return None;
     }
     let route = request.extensions().get::<MatchedPath>();
-    let hook = parameters.and_then(|parameters| webhook(&model, parameters));
-    let class = class(route.map(MatchedPath::as_str), hook)?;
+    let hook = webhook(&model, request.uri().path());
+    let class = class(route.map(MatchedPath::as_str), hook.as_deref())?;
     let limit = Limit {
         calls: model.number(class.calls),
         millis: model.number(MILLIS),
@@ -146,10 +137,17 @@ fn is_on(model: &WriteModel) -> bool {
 
 /// The id of the webhook that is asked for, if there is one and the token is right. Its path can be
 /// written in many ways.
-fn webhook<'a>(model: &WriteModel, parameters: &'a RawPathParams) -> Option<&'a str> {
-    let named = |wanted: &str| parameters.iter().find(|(name, _)| *name == wanted);
-    let ((_, id), (_, token)) = (named("integration")?, named("token")?);
-    incoming::known(model, &IntegrationId::new(id), token).map(|_| id)
+fn webhook(model: &WriteModel, path: &str) -> Option<String> {
+    let mut parts = path.strip_prefix("/hooks/")?.split('/');
+    let decoded = |part: &str| {
+        percent_decode_str(part)
+            .decode_utf8()
+            .ok()
+            .map(Cow::into_owned)
+    };
+    let (id, token) = (decoded(parts.next()?)?, decoded(parts.next_back()?)?);
+    incoming::known(model, &IntegrationId::new(&id), &token)?;
+    Some(id)
 }
 
 /// What a request is counted as, by the route that it takes and the webhook that it is for; `None` if it

@@ -4,20 +4,18 @@
 //! for in a time that its size allows; small answers are not counted.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hansard_domain::network::Network;
 use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
-use super::super::caller::client_address;
 use super::super::failure::Failure;
 use crate::app::App;
 
@@ -84,11 +82,8 @@ impl Drop for Held {
     }
 }
 
-/// The layer that counts and refuses.
-pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
-    let proxies = app.config.forwarded_count;
-    let client = client_address(request.headers(), request.extensions(), proxies);
-    let response = next.run(request).await;
+/// Counts an answer to a client, and refuses it where there is no room for it.
+pub fn limit(app: &App, client: IpAddr, response: Response) -> Response {
     let size = response.body().size_hint().exact().unwrap_or(0);
     let Some(bytes) = usize::try_from(size).ok().filter(|bytes| *bytes > SMALL) else {
         return response;
@@ -157,8 +152,6 @@ impl HttpBody for Taken {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use http_body_util::BodyExt as _;
 
     use super::*;

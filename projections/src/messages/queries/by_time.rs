@@ -33,29 +33,37 @@ pub(super) struct ByTime {
 }
 
 /// The statements of a list: the column of its time, what comes first, the numbers of the two
-/// parameters that come last (limit and offset), and what is listed (`FROM message m WHERE …`).
+/// parameters that come last (limit and offset), what is listed (`FROM message m WHERE …`), and
+/// between which times (`AND …`). Those have to stand apart: SQLite would look for one time between
+/// two others by going through all that lies there.
 macro_rules! by_time {
-    ($time:literal, newest first, $limit:literal, $offset:literal, $($listed:tt)*) => {
-        by_time!(@ $time, " DESC", "max", "min", ">=", $limit, $offset, $($listed)*)
+    (
+        $time:literal, newest first, $limit:literal, $offset:literal, $listed:expr, $between:literal
+    ) => {
+        by_time!(@ $time, " DESC", "max", "min", ">=", $limit, $offset, $listed, $between)
     };
-    ($time:literal, oldest first, $limit:literal, $offset:literal, $($listed:tt)*) => {
-        by_time!(@ $time, "", "min", "max", "<=", $limit, $offset, $($listed)*)
+    (
+        $time:literal, oldest first, $limit:literal, $offset:literal, $listed:expr, $between:literal
+    ) => {
+        by_time!(@ $time, "", "min", "max", "<=", $limit, $offset, $listed, $between)
     };
     (
         @ $time:literal, $order:literal, $first:literal, $last:literal, $through:literal,
-        $limit:literal, $offset:literal, $($listed:tt)*
+        $limit:literal, $offset:literal, $listed:expr, $between:literal
     ) => {
         $crate::messages::queries::by_time::ByTime {
             page: concat!(
-                "SELECT p.many, p.joined, p.first, p.last, (SELECT count(*) ", $($listed)*, " AND ",
+                "SELECT p.many, p.joined, p.first, p.last, (SELECT count(*) ", $listed, " AND ",
                 $time, " = p.last) FROM (SELECT count(*) AS many, string_agg(one, ',') AS joined, ",
                 $first, "(at) AS first, ", $last, "(at) AS last FROM (SELECT ", one!(), " AS one, ",
-                $time, " AS at ", $($listed)*, " ORDER BY ", $time, $order, ", m.position", $order,
+                $time, " AS at ", $listed, $between, " ORDER BY ", $time, $order, ", m.position", $order,
                 " LIMIT ", $limit, " OFFSET ", $offset, ") AS page) AS p"
             ),
-            through: concat!("SELECT count(*) ", $($listed)*, " AND ", $time, " ", $through, " ", $limit),
+            through: concat!(
+                "SELECT count(*) ", $listed, $between, " AND ", $time, " ", $through, " ", $limit
+            ),
             rows: concat!(
-                "SELECT ", one!(), " AS one, ", $time, " AS at ", $($listed)*, " ORDER BY ", $time,
+                "SELECT ", one!(), " AS one, ", $time, " AS at ", $listed, $between, " ORDER BY ", $time,
                 $order, ", m.position", $order, " LIMIT ", $limit, " OFFSET ", $offset
             ),
         }
@@ -180,7 +188,16 @@ pub(super) fn enough(count: Option<u64>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::{AssertSqlSafe, Executor as _};
+
+    use super::super::changes::UPDATED;
+    use super::super::history::HISTORY;
+    use super::super::list::NEWEST;
+    use super::super::threads::THREAD;
     use super::*;
+    use crate::messages::MessagesView;
+    use crate::sql::Dialect;
+    use crate::testing::tables_on;
 
     #[test]
     fn a_part_ends_between_two_times() {
@@ -199,5 +216,50 @@ mod tests {
         assert_eq!(times(0, None), [9, 8, 8, 8, 7]);
         assert_eq!(times(9, Some(2)), [0; 0]);
         assert_eq!(times(0, Some(0)), [0; 0]);
+    }
+
+    /// The steps of SQLite's plan for a page.
+    async fn plan(tables: &mut AnyConnection, statements: &ByTime) -> Vec<String> {
+        let explained = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", statements.page));
+        let steps = tables.fetch_all(explained).await.unwrap();
+        steps.iter().map(|step| step.get("detail")).collect()
+    }
+
+    #[tokio::test]
+    async fn a_page_and_its_last_time_are_looked_up_and_not_gone_through() {
+        let view = MessagesView;
+        let mut tables = tables_on(Dialect::Sqlite, &view, &[], 1).await;
+        for (name, statements, page, last) in [
+            (
+                "history",
+                HISTORY,
+                "(room=? AND at>? AND at<?)",
+                "(room=? AND at=?)",
+            ),
+            (
+                "list",
+                NEWEST,
+                "(room=? AND at>? AND at<?)",
+                "(room=? AND at=?)",
+            ),
+            (
+                "thread",
+                THREAD,
+                "(thread=? AND at>? AND at<?)",
+                "(thread=? AND at=?)",
+            ),
+            (
+                "changes",
+                UPDATED,
+                "(room=? AND updated>? AND updated<?)",
+                "(room=? AND updated=?)",
+            ),
+        ] {
+            let steps = plan(&mut tables, &statements).await;
+            for wanted in [page, last] {
+                let found = steps.iter().any(|step| step.ends_with(wanted));
+                assert!(found, "{name} is not looked up by {wanted}: {steps:#?}");
+            }
+        }
     }
 }

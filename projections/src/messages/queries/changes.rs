@@ -10,19 +10,24 @@ use crate::sql;
 use crate::view::ViewError;
 
 /// What changed in the room `$2` between two times, both exclusive.
-macro_rules! updated {
-    () => {
-        "FROM message m WHERE m.room = $2 AND m.updated > $3 AND m.updated < $4"
-    };
-}
-
-const UPDATED: ByTime = by_time!("m.updated", oldest first, "$5", "$6", updated!());
-const UPDATED_NEWEST: ByTime = by_time!("m.updated", newest first, "$5", "$6", updated!());
-const ANY_UPDATED: &str = concat!(
-    "SELECT count(*) FROM (SELECT 1 ",
-    updated!(),
-    " LIMIT 1) AS any_one"
+pub(super) const UPDATED: ByTime = by_time!(
+    "m.updated",
+    oldest first,
+    "$5",
+    "$6",
+    "FROM message m WHERE m.room = $2",
+    " AND m.updated > $3 AND m.updated < $4"
 );
+const UPDATED_NEWEST: ByTime = by_time!(
+    "m.updated",
+    newest first,
+    "$5",
+    "$6",
+    "FROM message m WHERE m.room = $2",
+    " AND m.updated > $3 AND m.updated < $4"
+);
+const ANY_UPDATED: &str = "SELECT count(*) FROM (SELECT 1 FROM message m \
+     WHERE m.room = $2 AND m.updated > $3 AND m.updated < $4 LIMIT 1) AS any_one";
 
 const DELETED: &str = "SELECT id, at FROM deleted WHERE room = $1 AND at > $2 AND at < $3 \
      ORDER BY at, id LIMIT $4 OFFSET $5";

@@ -8,14 +8,14 @@ use super::{Found, Messages, Slice, joined};
 use crate::sql;
 use crate::view::ViewError;
 
-const HISTORY: ByTime = by_time!(
+pub(super) const HISTORY: ByTime = by_time!(
     "m.at",
     newest first,
     "$7",
     "$8",
-    "FROM message m WHERE m.room = $2 AND m.at >= $3 AND m.at <= $4 \
-     AND (m.main = 1 OR $5 = 1) \
-     AND (m.system IS NULL OR $6 NOT LIKE '%|' || m.system || '|%')"
+    "FROM message m WHERE m.room = $2 AND (m.main = 1 OR $5 = 1) \
+     AND (m.system IS NULL OR $6 NOT LIKE '%|' || m.system || '|%')",
+    " AND m.at >= $3 AND m.at <= $4"
 );
 
 const FIRST_UNREAD: &str = concat!(

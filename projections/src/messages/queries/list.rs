@@ -12,7 +12,6 @@ use crate::view::ViewError;
 macro_rules! filtered {
     () => {
         "FROM message m WHERE m.room = $2 \
-         AND m.at >= $3 AND m.at <= $4 \
          AND ($5 = '' OR m.sender = $5) \
          AND ($6 = '' OR m.thread = $6) \
          AND ($7 = '' OR m.id = $7) \
@@ -26,9 +25,27 @@ macro_rules! filtered {
     };
 }
 
-const NEWEST: ByTime = by_time!("m.at", newest first, "$13", "$14", filtered!());
-const OLDEST: ByTime = by_time!("m.at", oldest first, "$13", "$14", filtered!());
-const COUNT: &str = concat!("SELECT count(*) ", filtered!());
+pub(super) const NEWEST: ByTime = by_time!(
+    "m.at",
+    newest first,
+    "$13",
+    "$14",
+    filtered!(),
+    " AND m.at >= $3 AND m.at <= $4"
+);
+const OLDEST: ByTime = by_time!(
+    "m.at",
+    oldest first,
+    "$13",
+    "$14",
+    filtered!(),
+    " AND m.at >= $3 AND m.at <= $4"
+);
+const COUNT: &str = concat!(
+    "SELECT count(*) ",
+    filtered!(),
+    " AND m.at >= $3 AND m.at <= $4"
+);
 
 /// Which messages of a room a list shows; all of them by default.
 #[derive(Debug, Clone, Default)]

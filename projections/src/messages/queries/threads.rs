@@ -14,30 +14,43 @@ use crate::sql;
 use crate::view::ViewError;
 
 /// The messages of the thread `$2` that are in the room of its head. Old logs may have others: who
-/// may see the one room may not see the other.
+/// may see the one room may not see the other. The thread is looked up, not the room (hence `||`).
 macro_rules! in_thread {
     () => {
-        "FROM message m WHERE m.thread = $2 AND m.room = (SELECT room FROM message WHERE id = $2)"
+        "FROM message m WHERE m.thread = $2 \
+         AND m.room || '' = (SELECT room FROM message WHERE id = $2)"
     };
 }
 
-/// Those between two times.
-macro_rules! replies {
-    () => {
-        concat!(in_thread!(), " AND m.at >= $3 AND m.at <= $4")
-    };
-}
-
-const THREAD: ByTime = by_time!("m.at", oldest first, "$5", "$6", replies!());
-const THREAD_NEWEST: ByTime = by_time!("m.at", newest first, "$5", "$6", replies!());
-const REPLIES: &str = concat!("SELECT count(*) ", replies!());
+pub(super) const THREAD: ByTime = by_time!(
+    "m.at",
+    oldest first,
+    "$5",
+    "$6",
+    in_thread!(),
+    " AND m.at >= $3 AND m.at <= $4"
+);
+const THREAD_NEWEST: ByTime = by_time!(
+    "m.at",
+    newest first,
+    "$5",
+    "$6",
+    in_thread!(),
+    " AND m.at >= $3 AND m.at <= $4"
+);
+const REPLIES: &str = concat!(
+    "SELECT count(*) ",
+    in_thread!(),
+    " AND m.at >= $3 AND m.at <= $4"
+);
 
 const THREADS: ByTime = by_time!(
     "m.last_reply",
     newest first,
     "$3",
     "$4",
-    "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL"
+    "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL",
+    ""
 );
 
 const EACH_THREAD: &str = concat!(
@@ -52,7 +65,8 @@ const THREAD_UPDATED: ByTime = by_time!(
     oldest first,
     "$4",
     "$5",
-    concat!(in_thread!(), " AND m.updated > $3")
+    concat!(in_thread!(), " AND m.updated > $3"),
+    ""
 );
 
 const THREADS_UPDATED: ByTime = by_time!(
@@ -60,7 +74,8 @@ const THREADS_UPDATED: ByTime = by_time!(
     newest first,
     "$4",
     "$5",
-    "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL AND m.updated > $3"
+    "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL AND m.updated > $3",
+    ""
 );
 
 #[derive(Debug, Clone, PartialEq, Eq)]
