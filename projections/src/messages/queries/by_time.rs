@@ -7,9 +7,9 @@
 
 use futures::TryStreamExt;
 use hansard_domain::id::Timestamp;
-use sqlx::{AnyConnection, Connection, Row as _};
+use sqlx::{AnyConnection, Row as _};
 
-use super::{Found, Slice, count};
+use super::{Found, Slice};
 use crate::sql::Query;
 use crate::view::ViewError;
 
@@ -24,69 +24,68 @@ const JOINED: u64 = 1_000;
 
 /// The statements that pages of one list are made of; see [`by_time!`].
 pub(super) struct ByTime {
-    /// The page as one row, with the times at its ends and how many messages have the last one.
+    /// The page as one row, with the times at its ends.
     pub page: &'static str,
-    /// How many there are from the beginning of the list through a time.
-    pub through: &'static str,
     /// A row for each message: its JSON and its time.
     pub rows: &'static str,
 }
 
-/// The statements of a list: the column of its time, what comes first, the numbers of the two
-/// parameters that come last (limit and offset), what is listed (`FROM message m WHERE …`), and
-/// between which times (`AND …`). Those have to stand apart: SQLite would look for one time between
-/// two others by going through all that lies there.
+/// The statements of a list: the column of its time, what comes first, what is listed
+/// (`FROM message m WHERE …`), between which times, both inclusive, and the numbers of the three
+/// parameters that come last: limit, offset, and the place of the last message that is asked for.
+///
+/// A page goes on to the time of that message, which is looked up in the same statement.
 macro_rules! by_time {
     (
-        $time:literal, newest first, $limit:literal, $offset:literal, $listed:expr, $between:literal
+        $time:literal, newest first, $listed:expr, $from:literal to $to:literal,
+        $limit:literal, $offset:literal, $last:literal
     ) => {
-        by_time!(@ $time, " DESC", "max", "min", ">=", $limit, $offset, $listed, $between)
+        by_time!(
+            @ $time, " DESC", "max", "min", $listed, $from, $to, $limit, $offset,
+            concat!("coalesce(", by_time!(@last $time, " DESC", $listed, $from, $to, $last), ", ", $from, ")"),
+            $to
+        )
     };
     (
-        $time:literal, oldest first, $limit:literal, $offset:literal, $listed:expr, $between:literal
+        $time:literal, oldest first, $listed:expr, $from:literal to $to:literal,
+        $limit:literal, $offset:literal, $last:literal
     ) => {
-        by_time!(@ $time, "", "min", "max", "<=", $limit, $offset, $listed, $between)
+        by_time!(
+            @ $time, "", "min", "max", $listed, $from, $to, $limit, $offset,
+            $from,
+            concat!("coalesce(", by_time!(@last $time, "", $listed, $from, $to, $last), ", ", $to, ")")
+        )
+    };
+    (@last $time:literal, $order:literal, $listed:expr, $from:literal, $to:literal, $last:literal) => {
+        concat!(
+            "(SELECT ", $time, " ", $listed, " AND ", $time, " >= ", $from, " AND ", $time, " <= ", $to,
+            " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT 1 OFFSET ", $last, ")"
+        )
     };
     (
-        @ $time:literal, $order:literal, $first:literal, $last:literal, $through:literal,
-        $limit:literal, $offset:literal, $listed:expr, $between:literal
+        @ $time:literal, $order:literal, $first_of:literal, $last_of:literal, $listed:expr,
+        $from:literal, $to:literal, $limit:literal, $offset:literal, $first:expr, $through:expr
     ) => {
         $crate::messages::queries::by_time::ByTime {
             page: concat!(
-                "SELECT p.many, p.joined, p.first, p.last, (SELECT count(*) ", $listed, " AND ",
-                $time, " = p.last) FROM (SELECT count(*) AS many, string_agg(one, ',') AS joined, ",
-                $first, "(at) AS first, ", $last, "(at) AS last FROM (SELECT ", one!(), " AS one, ",
-                $time, " AS at ", $listed, $between, " ORDER BY ", $time, $order, ", m.position", $order,
-                " LIMIT ", $limit, " OFFSET ", $offset, ") AS page) AS p"
-            ),
-            through: concat!(
-                "SELECT count(*) ", $listed, $between, " AND ", $time, " ", $through, " ", $limit
+                "SELECT count(*), string_agg(one, ','), ", $first_of, "(at), ", $last_of, "(at) FROM (SELECT ",
+                one!(), " AS one, ", $time, " AS at ", $listed, " AND ", $time, " >= ", $first, " AND ",
+                $time, " <= ", $through, " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT ",
+                $limit, " OFFSET ", $offset, ") AS page"
             ),
             rows: concat!(
-                "SELECT ", one!(), " AS one, ", $time, " AS at ", $listed, $between, " ORDER BY ", $time,
-                $order, ", m.position", $order, " LIMIT ", $limit, " OFFSET ", $offset
+                "SELECT ", one!(), " AS one, ", $time, " AS at ", $listed, " AND ", $time, " >= ", $from,
+                " AND ", $time, " <= ", $to, " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT ",
+                $limit, " OFFSET ", $offset
             ),
         }
     };
 }
 pub(super) use by_time;
 
-/// A page that may end inside a group of equal times.
-struct Cut {
-    found: Found,
-    /// How many messages have the time of the last one, in the page or not.
-    group: u64,
-}
-
-impl Cut {
-    fn is_whole(&self, wanted: u64) -> bool {
-        self.found.count < wanted || self.group <= 1
-    }
-}
-
 impl ByTime {
     /// The part of the list that is asked for, lengthened where it has to be. `bound` gives a statement
-    /// its parameters, all but those of the limit and the offset.
+    /// its parameters, all but those of the slice.
     pub async fn find(
         &self,
         tables: &mut AnyConnection,
@@ -96,42 +95,26 @@ impl ByTime {
         let Some(wanted) = slice.count.filter(|count| *count <= JOINED) else {
             return self.long(tables, slice, &bound).await;
         };
-        let cut = self.cut(tables, slice, wanted, &bound).await?;
-        if cut.is_whole(wanted) {
-            return Ok(cut.found);
-        }
-        // The list may have moved since: what follows is of one moment.
-        let mut moment = tables.begin().await?;
-        let mut cut = self.cut(&mut moment, slice, wanted, &bound).await?;
-        if !cut.is_whole(wanted)
-            && let Some(last) = cut.found.last
-        {
-            let through = count(&mut moment, bound(self.through).bind(last.0)).await?;
-            let longer = through.saturating_sub(slice.offset).min(wanted + LONGER);
-            if longer > wanted {
-                cut = self.cut(&mut moment, slice, longer, &bound).await?;
-            }
-        }
-        moment.commit().await?;
-        Ok(cut.found)
-    }
-
-    async fn cut(
-        &self,
-        tables: &mut AnyConnection,
-        slice: Slice,
-        limit: u64,
-        bound: &impl Fn(&'static str) -> Query,
-    ) -> Result<Cut, ViewError> {
-        let page = bound(self.page).bind(limit as i64).bind(slice.skip());
-        let row = page.fetch_one(tables).await?;
-        Ok(Cut {
-            found: Found {
-                first: row.try_get::<Option<i64>, _>(2)?.map(Timestamp),
-                last: row.try_get::<Option<i64>, _>(3)?.map(Timestamp),
-                ..Found::joined(&row)?
-            },
-            group: row.try_get::<i64, _>(4)? as u64,
+        let Some(before_last) = wanted.checked_sub(1) else {
+            return Ok(Found {
+                json: "[]".to_owned(),
+                ..Found::default()
+            });
+        };
+        let last = Slice {
+            offset: slice.offset.saturating_add(before_last),
+            ..slice
+        };
+        let row = bound(self.page)
+            .bind((wanted + LONGER) as i64)
+            .bind(slice.skip())
+            .bind(last.skip())
+            .fetch_one(tables)
+            .await?;
+        Ok(Found {
+            first: row.try_get::<Option<i64>, _>(2)?.map(Timestamp),
+            last: row.try_get::<Option<i64>, _>(3)?.map(Timestamp),
+            ..Found::joined(&row)?
         })
     }
 
@@ -226,40 +209,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_and_its_last_time_are_looked_up_and_not_gone_through() {
+    async fn a_page_and_the_time_of_its_end_are_looked_up_and_not_gone_through() {
         let view = MessagesView;
         let mut tables = tables_on(Dialect::Sqlite, &view, &[], 1).await;
-        for (name, statements, page, last) in [
-            (
-                "history",
-                HISTORY,
-                "(room=? AND at>? AND at<?)",
-                "(room=? AND at=?)",
-            ),
-            (
-                "list",
-                NEWEST,
-                "(room=? AND at>? AND at<?)",
-                "(room=? AND at=?)",
-            ),
-            (
-                "thread",
-                THREAD,
-                "(thread=? AND at>? AND at<?)",
-                "(thread=? AND at=?)",
-            ),
-            (
-                "changes",
-                UPDATED,
-                "(room=? AND updated>? AND updated<?)",
-                "(room=? AND updated=?)",
-            ),
+        for (name, statements, wanted) in [
+            ("history", HISTORY, "(room=? AND at>? AND at<?)"),
+            ("list", NEWEST, "(room=? AND at>? AND at<?)"),
+            ("thread", THREAD, "(thread=? AND at>? AND at<?)"),
+            ("changes", UPDATED, "(room=? AND updated>? AND updated<?)"),
         ] {
             let steps = plan(&mut tables, &statements).await;
-            for wanted in [page, last] {
-                let found = steps.iter().any(|step| step.ends_with(wanted));
-                assert!(found, "{name} is not looked up by {wanted}: {steps:#?}");
-            }
+            let found = steps.iter().filter(|step| step.ends_with(wanted));
+            assert_eq!(
+                found.count(),
+                2,
+                "{name} is not looked up by {wanted}: {steps:#?}"
+            );
         }
     }
 }

@@ -9,23 +9,14 @@ use super::{Found, Messages, Slice, count};
 use crate::sql;
 use crate::view::ViewError;
 
-/// What changed in the room `$2` between two times, both exclusive.
+/// What changed in the room `$2` between two times.
 pub(super) const UPDATED: ByTime = by_time!(
-    "m.updated",
-    oldest first,
-    "$5",
-    "$6",
-    "FROM message m WHERE m.room = $2",
-    " AND m.updated > $3 AND m.updated < $4"
+    "m.updated", oldest first, "FROM message m WHERE m.room = $2", "$3" to "$4", "$5", "$6", "$7"
 );
 const UPDATED_NEWEST: ByTime = by_time!(
-    "m.updated",
-    newest first,
-    "$5",
-    "$6",
-    "FROM message m WHERE m.room = $2",
-    " AND m.updated > $3 AND m.updated < $4"
+    "m.updated", newest first, "FROM message m WHERE m.room = $2", "$3" to "$4", "$5", "$6", "$7"
 );
+/// The same, both times exclusive.
 const ANY_UPDATED: &str = "SELECT count(*) FROM (SELECT 1 FROM message m \
      WHERE m.room = $2 AND m.updated > $3 AND m.updated < $4 LIMIT 1) AS any_one";
 
@@ -57,6 +48,12 @@ impl Cursor {
             Self::After(at) => (at.0, i64::MAX),
             Self::Before(at) => (i64::MIN, at.0),
         }
+    }
+
+    /// The same times, both inclusive.
+    fn within(self) -> (i64, i64) {
+        let (after, before) = self.bounds();
+        (after.saturating_add(1), before.saturating_sub(1))
     }
 
     /// On from a time, in the same direction.
@@ -98,13 +95,13 @@ impl Messages {
     ) -> Result<Since, ViewError> {
         let mut reading = self.store.moment().await?;
         let cursor = Cursor::After(since);
-        let (after, before) = cursor.bounds();
+        let (from, to) = cursor.within();
         let bound = |sql: &'static str| {
             sql::query(sql)
                 .bind(viewer.to_string())
                 .bind(room.to_string())
-                .bind(after)
-                .bind(before)
+                .bind(from)
+                .bind(to)
         };
         let updated = UPDATED.find(&mut reading, Slice::default(), bound).await?;
         let deleted = deleted(&mut reading, room, cursor, Slice::default()).await?;
@@ -131,7 +128,7 @@ impl Messages {
                 .bind(after)
                 .bind(before)
         };
-        let bound = |sql| between(cursor.bounds(), sql);
+        let bound = |sql| between(cursor.within(), sql);
         let statements = match cursor {
             Cursor::After(_) => UPDATED,
             Cursor::Before(_) => UPDATED_NEWEST,

@@ -11,11 +11,10 @@ use crate::view::ViewError;
 pub(super) const HISTORY: ByTime = by_time!(
     "m.at",
     newest first,
-    "$7",
-    "$8",
     "FROM message m WHERE m.room = $2 AND (m.main = 1 OR $5 = 1) \
      AND (m.system IS NULL OR $6 NOT LIKE '%|' || m.system || '|%')",
-    " AND m.at >= $3 AND m.at <= $4"
+    "$3" to "$4",
+    "$7", "$8", "$9"
 );
 
 const FIRST_UNREAD: &str = concat!(

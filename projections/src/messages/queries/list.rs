@@ -26,20 +26,10 @@ macro_rules! filtered {
 }
 
 pub(super) const NEWEST: ByTime = by_time!(
-    "m.at",
-    newest first,
-    "$13",
-    "$14",
-    filtered!(),
-    " AND m.at >= $3 AND m.at <= $4"
+    "m.at", newest first, filtered!(), "$3" to "$4", "$13", "$14", "$15"
 );
 const OLDEST: ByTime = by_time!(
-    "m.at",
-    oldest first,
-    "$13",
-    "$14",
-    filtered!(),
-    " AND m.at >= $3 AND m.at <= $4"
+    "m.at", oldest first, filtered!(), "$3" to "$4", "$13", "$14", "$15"
 );
 const COUNT: &str = concat!(
     "SELECT count(*) ",

@@ -23,20 +23,10 @@ macro_rules! in_thread {
 }
 
 pub(super) const THREAD: ByTime = by_time!(
-    "m.at",
-    oldest first,
-    "$5",
-    "$6",
-    in_thread!(),
-    " AND m.at >= $3 AND m.at <= $4"
+    "m.at", oldest first, in_thread!(), "$3" to "$4", "$5", "$6", "$7"
 );
 const THREAD_NEWEST: ByTime = by_time!(
-    "m.at",
-    newest first,
-    "$5",
-    "$6",
-    in_thread!(),
-    " AND m.at >= $3 AND m.at <= $4"
+    "m.at", newest first, in_thread!(), "$3" to "$4", "$5", "$6", "$7"
 );
 const REPLIES: &str = concat!(
     "SELECT count(*) ",
@@ -47,10 +37,9 @@ const REPLIES: &str = concat!(
 const THREADS: ByTime = by_time!(
     "m.last_reply",
     newest first,
-    "$3",
-    "$4",
     "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL",
-    ""
+    "-9223372036854775807" to "9223372036854775807",
+    "$3", "$4", "$5"
 );
 
 const EACH_THREAD: &str = concat!(
@@ -63,19 +52,17 @@ const EACH_THREAD: &str = concat!(
 const THREAD_UPDATED: ByTime = by_time!(
     "m.at",
     oldest first,
-    "$4",
-    "$5",
     concat!(in_thread!(), " AND m.updated > $3"),
-    ""
+    "-9223372036854775807" to "9223372036854775807",
+    "$4", "$5", "$6"
 );
 
 const THREADS_UPDATED: ByTime = by_time!(
     "m.last_reply",
     newest first,
-    "$4",
-    "$5",
     "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL AND m.updated > $3",
-    ""
+    "-9223372036854775807" to "9223372036854775807",
+    "$4", "$5", "$6"
 );
 
 #[derive(Debug, Clone, PartialEq, Eq)]
