@@ -421,3 +421,24 @@ async fn who_takes_no_part_in_a_conversation_is_not_told_whether_there_is_one() 
     let looks = audited(&admin, &format!("room={room}")).await;
     assert_eq!(looks.len(), 1, "{looks:?}");
 }
+
+#[tokio::test]
+async fn whose_last_owner_somebody_is_names_no_group_to_others() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let (mary, joe) = (server.user("mary").await, server.user("joe").await);
+    let group = json!({ "name": "conspiracy" });
+    mary.post("groups.create", group).await.expect_ok();
+    let permission = "edit-other-user-active-status";
+    let grant = json!({ "permissions": [{ "_id": permission, "roles": ["admin", "user"] }] });
+    admin.post("permissions.update", grant).await.expect_ok();
+    let deactivate = json!({ "userId": mary.user_id(), "activeStatus": false });
+    let refused = joe.post("users.setActiveStatus", deactivate).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(refused.body["errorType"], "user-last-owner");
+    assert!(
+        !refused.body.to_string().contains("conspiracy"),
+        "{}",
+        refused.body
+    );
+}

@@ -20,7 +20,7 @@
 //! | what is taken in of a body that nobody read | 256 KiB and 1 s; more ends the connection, which is said in the answer | |
 //! | what is thrown away before a connection closes | 3 s of silence, 30 s altogether | |
 //! | a peer that is gone without a word | 60 s | |
-//! | answers of more than 64 KiB that wait to be taken | 512 MiB, an eighth of it for one client, which has 60 s and a second for each 64 KiB | |
+//! | answers of more than 64 KiB that wait to be taken | 512 MiB, half of it for a network, an eighth for an account, in 60 s and a second for each 64 KiB | |
 //! | requests at a time, and requests in a time | see [`rate_limit`](crate::rest::rate_limit) | settings |
 //!
 //! An event feed is an answer that does not end: it counts as a connection, and may be silent for as

@@ -72,7 +72,8 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
     let method = request.method().clone();
     let seen = position(request.headers());
     let proxies = app.config.forwarded_count;
-    let client = client_address(request.headers(), request.extensions(), proxies);
+    let address = client_address(request.headers(), request.extensions(), proxies);
+    let account = request.headers().get("x-user-id").cloned();
     // The path as it is declared: the one that was asked for may carry a token.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
@@ -89,7 +90,7 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
     let response = answer.unwrap_or_else(|_| {
         Failure::unavailable("The request took too long [error-timeout]").into_response()
     });
-    let mut response = waiting::limit(&app, client, response);
+    let mut response = waiting::limit(&app, address, account, response);
 
     let status = response.status();
     let headers = response.headers_mut();

@@ -76,7 +76,12 @@ pub async fn delete_own(
     erase(commands, caller, user, confirmed).await
 }
 
-fn check(model: &WriteModel, user: &UserId, confirmed: bool) -> Result<Farewell, CommandError> {
+fn check(
+    model: &WriteModel,
+    caller: &Caller,
+    user: &UserId,
+    confirmed: bool,
+) -> Result<Farewell, CommandError> {
     existing(model, user)?;
     if user.as_str() == SYSTEM_ACCOUNT {
         return Err(CommandError::refused(
@@ -91,7 +96,7 @@ fn check(model: &WriteModel, user: &UserId, confirmed: bool) -> Result<Farewell,
         ));
     }
     let farewell = Farewell::of(model, user);
-    farewell.check(model, confirmed)?;
+    farewell.check(model, caller, confirmed)?;
     Ok(farewell)
 }
 
@@ -103,7 +108,7 @@ async fn erase(
     confirmed: bool,
 ) -> Result<Option<Position>, CommandError> {
     let done = commands.run(caller, move |decision| {
-        let farewell = check(decision.model(), &user, confirmed)?;
+        let farewell = check(decision.model(), decision.caller(), &user, confirmed)?;
         farewell.hand_over(decision)?;
         leave_rooms(decision, &user, &farewell)?;
         let profile = existing(decision.model(), &user)?.profile.clone();

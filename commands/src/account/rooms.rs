@@ -4,6 +4,8 @@ use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::{Entry, RoomCommand, RoomKind};
 use serde_json::{Map, Value, json};
 
+use crate::authorization::sight::Purpose;
+use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
 use crate::model::WriteModel;
@@ -79,13 +81,20 @@ impl Farewell {
         farewell
     }
 
-    /// Refuses to go on without the caller's word where rooms lose their last owner.
-    pub fn check(&self, model: &WriteModel, confirmed: bool) -> Result<(), CommandError> {
+    /// Refuses to go on without the caller's word where rooms lose their last owner. Those that the caller
+    /// does not know of are not named.
+    pub fn check(
+        &self,
+        model: &WriteModel,
+        caller: &Caller,
+        confirmed: bool,
+    ) -> Result<(), CommandError> {
         if confirmed || (self.hand_over.is_empty() && self.remove.is_empty()) {
             return Ok(());
         }
         let names = |rooms: &mut dyn Iterator<Item = &RoomId>| -> Vec<Value> {
             rooms
+                .filter(|id| model.sees(caller, id, Purpose::Existence))
                 .filter_map(|id| model.room(id))
                 .map(|room| json!(room.details.fname))
                 .collect()

@@ -60,7 +60,7 @@ pub(super) fn change_active(
         ));
     }
     let farewell = Farewell::of(model, user);
-    farewell.check(model, confirmed)?;
+    farewell.check(model, decision.caller(), confirmed)?;
     farewell.hand_over(decision)?;
     decision.account(
         user,

@@ -17,6 +17,7 @@ use super::trigger::uses_channels;
 use crate::authorization::sight::Purpose;
 use crate::caller::Caller;
 use crate::error::CommandError;
+use crate::message::may_write;
 use crate::model::WriteModel;
 
 /// How far somebody may go with an integration that it answers for.
@@ -83,7 +84,7 @@ pub fn check_post(
     check(model, caller, poster, |maker| {
         if model
             .sight_of(Some(maker), room, Purpose::Participation)
-            .is_some()
+            .is_some_and(|sight| may_write(model, maker, room, sight.room).is_ok())
         {
             return true;
         }

@@ -86,7 +86,7 @@ fn invalid_message() -> CommandError {
 
 /// Whether somebody may write in a room that it can see: nobody writes in an archived room, some
 /// are muted, and in a read-only room only those with `post-readonly` do.
-fn may_write(
+pub(crate) fn may_write(
     model: &WriteModel,
     user: &UserId,
     room_id: &RoomId,

@@ -1,7 +1,7 @@
 //! How many bytes of answers may wait in memory until their clients have taken them.
 //!
-//! An answer is made whole. One client may have a part of all that waits, and has to take what it asked
-//! for in a time that its size allows; small answers are not counted.
+//! An answer is made whole. A network and an account may have a part of all that waits, and have to take
+//! what they asked for in a time that its size allows; small answers are not counted.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use hansard_domain::network::Network;
 use hyper::body::{Frame, SizeHint};
@@ -22,9 +23,10 @@ use crate::app::App;
 /// Answers up to so many bytes are not counted: a connection keeps as much anyway.
 const SMALL: usize = 64 << 10;
 
-/// All that may wait, in bytes, and what of it one client may have.
+/// All that may wait, in bytes, and what of it a network and an account may have.
 const MOST: usize = 512 << 20;
-const OF_CLIENT: usize = MOST / 8;
+const OF_NETWORK: usize = MOST / 2;
+const OF_ACCOUNT: usize = MOST / 8;
 
 /// How long a client may take for an answer: so long, and the time that its bytes need at this rate a
 /// second, which a bad mobile connection has.
@@ -38,32 +40,51 @@ pub struct Waiting(Arc<Mutex<Bytewise>>);
 #[derive(Debug, Default)]
 struct Bytewise {
     all: usize,
-    of: HashMap<Network, usize>,
+    of: HashMap<Client, usize>,
+}
+
+/// Who has to take an answer. An account may ask from many networks, and many accounts from one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Client {
+    Network(Network),
+    /// As its client names it; it is the account's, or the answer is a small refusal.
+    Account(HeaderValue),
+}
+
+impl Client {
+    fn most(&self) -> usize {
+        match self {
+            Self::Network(_) => OF_NETWORK,
+            Self::Account(_) => OF_ACCOUNT,
+        }
+    }
 }
 
 /// Bytes that wait until this is dropped.
 #[derive(Debug)]
 struct Held {
     bytes: usize,
-    network: Network,
+    clients: Vec<Client>,
     waiting: Waiting,
 }
 
 impl Waiting {
     /// Counts an answer; `None` if there is no room for it. An answer that no client could ever be given
     /// waits while nothing else of its client does.
-    fn hold(&self, network: Network, bytes: usize) -> Option<Held> {
+    fn hold(&self, clients: Vec<Client>, bytes: usize) -> Option<Held> {
         let mut waiting = self.0.lock();
-        let own = waiting.of.get(&network).copied().unwrap_or(0);
         let fits = |before: usize, most: usize| before == 0 || before + bytes <= most;
-        if !fits(own, OF_CLIENT) || !fits(waiting.all, MOST) {
+        let own = |client: &Client| waiting.of.get(client).copied().unwrap_or(0);
+        if !fits(waiting.all, MOST) || !clients.iter().all(|one| fits(own(one), one.most())) {
             return None;
         }
         waiting.all += bytes;
-        *waiting.of.entry(network).or_default() += bytes;
+        for client in &clients {
+            *waiting.of.entry(client.clone()).or_default() += bytes;
+        }
         Some(Held {
             bytes,
-            network,
+            clients,
             waiting: self.clone(),
         })
     }
@@ -73,22 +94,31 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut waiting = self.waiting.0.lock();
         waiting.all -= self.bytes;
-        if let Some(own) = waiting.of.get_mut(&self.network) {
-            *own -= self.bytes;
-            if *own == 0 {
-                waiting.of.remove(&self.network);
+        for client in &self.clients {
+            if let Some(own) = waiting.of.get_mut(client) {
+                *own -= self.bytes;
+                if *own == 0 {
+                    waiting.of.remove(client);
+                }
             }
         }
     }
 }
 
 /// Counts an answer to a client, and refuses it where there is no room for it.
-pub fn limit(app: &App, client: IpAddr, response: Response) -> Response {
+pub fn limit(
+    app: &App,
+    address: IpAddr,
+    account: Option<HeaderValue>,
+    response: Response,
+) -> Response {
     let size = response.body().size_hint().exact().unwrap_or(0);
     let Some(bytes) = usize::try_from(size).ok().filter(|bytes| *bytes > SMALL) else {
         return response;
     };
-    let Some(held) = app.waiting.hold(client.into(), bytes) else {
+    let network = Client::Network(address.into());
+    let clients = account.map(Client::Account).into_iter().chain([network]);
+    let Some(held) = app.waiting.hold(clients.collect(), bytes) else {
         return Failure::too_many_at_once().into_response();
     };
     let until = Instant::now() + GRACE + Duration::from_secs((bytes / RATE) as u64);
@@ -156,32 +186,40 @@ mod tests {
 
     use super::*;
 
-    fn client(last: u8) -> Network {
-        IpAddr::from([192, 0, 2, last]).into()
+    fn network(last: u8) -> Client {
+        Client::Network(IpAddr::from([192, 0, 2, last]).into())
+    }
+
+    fn account(name: &'static str) -> Client {
+        Client::Account(HeaderValue::from_static(name))
     }
 
     #[test]
     fn a_client_has_a_part_of_what_waits() {
         let waiting = Waiting::default();
-        let hold = |last, bytes| waiting.hold(client(last), bytes);
-        let first = hold(1, OF_CLIENT - 1).unwrap();
-        assert!(hold(1, 2).is_none());
-        let mut others: Vec<_> = (2..9).filter_map(|last| hold(last, OF_CLIENT)).collect();
-        assert_eq!(others.len(), 7);
-        assert!(hold(9, 2).is_none(), "all are full");
-        others.pop();
+        let hold = |name, last, bytes| waiting.hold(vec![account(name), network(last)], bytes);
+        let first = hold("a", 1, OF_ACCOUNT - 1).unwrap();
+        assert!(hold("a", 2, 2).is_none(), "whatever network it asks from");
+        let mut others: Vec<_> = ["b", "c", "d"]
+            .into_iter()
+            .map(|name| hold(name, 1, OF_ACCOUNT).unwrap())
+            .collect();
+        assert!(hold("e", 1, 2).is_none(), "a network has its part, too");
+        others.extend(["e", "f", "g", "h"].map(|name| hold(name, 2, OF_ACCOUNT).unwrap()));
+        assert!(hold("i", 3, 2).is_none(), "all are full");
+        others.clear();
         drop(first);
-        // Larger than what a client may have, but alone.
-        let large = hold(1, OF_CLIENT + 1).unwrap();
-        assert!(hold(1, 1).is_none());
-        drop((large, others));
+        // Larger than what an account may have, but alone.
+        let large = hold("a", 1, OF_ACCOUNT + 1).unwrap();
+        assert!(hold("a", 1, 1).is_none());
+        drop(large);
         let left = waiting.0.lock();
         assert!(left.all == 0 && left.of.is_empty());
     }
 
     fn taken(bytes: usize, until: Instant) -> (Waiting, Taken) {
         let waiting = Waiting::default();
-        let held = waiting.hold(client(1), bytes).unwrap();
+        let held = waiting.hold(vec![network(1)], bytes).unwrap();
         let body = Body::from(vec![b'x'; bytes]);
         let taken = Taken {
             body,
