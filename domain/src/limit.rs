@@ -241,8 +241,8 @@ table! {
     POSTED = Limit::bytes("channel", 1024 * 1024, OWN);
     REACTION = Limit::characters("emoji", 100, OWN);
     /// Edits, marks and reports of a message; it takes no more than can be read again for each.
-    CHANGES = Limit::entries("changes", 20_000, OWN);
-    /// All edits and reports of a message together.
+    CHANGES = Limit::entries("changes", 5_000, OWN);
+    /// All edits of a message together.
     EDITS = Limit::bytes("edits", 4 * 1024 * 1024, OWN);
     /// Different reactions on a message.
     REACTIONS = Limit::entries("reactions", 50, "Slack, reactions.add");

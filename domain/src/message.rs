@@ -301,7 +301,7 @@ pub struct Message {
     pub stopped: OrdSet<UserId>,
     /// How many events it has. All of them are read before it is changed again.
     pub changes: usize,
-    /// How many bytes its edits and reports have.
+    /// How many bytes its edits have.
     pub edited_bytes: usize,
 }
 
@@ -435,7 +435,7 @@ impl Message {
                 follow: false,
             } => E::ThreadUnfollowed { room, user },
             C::Report { by, reason } => {
-                self.check_changes(reason.len())?;
+                self.check_changes(0)?;
                 E::MessageReported {
                     room,
                     by,
@@ -520,9 +520,7 @@ impl Aggregate for Message {
                 self.followers.remove(&user);
                 self.stopped.insert(user);
             }
-            MessageEvent::MessageReported { reason, .. } => {
-                self.edited_bytes += reason.value().map_or(0, String::len);
-            }
+            MessageEvent::MessageReported { .. } => {}
         }
     }
 }
