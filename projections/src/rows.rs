@@ -240,10 +240,6 @@ impl Values {
     pub fn position(&mut self, value: Position) {
         self.number(value.0 as i64);
     }
-
-    pub fn blob(&mut self, value: &[u8]) {
-        value.to_vec().add_to(&mut self.0);
-    }
 }
 
 /// How a database names the parameters of a statement.
