@@ -8,7 +8,6 @@
 //! position of the last write along, as one behind a proxy would, and so sees what it has done.
 //! `HANSARD_TEST_POSTGRES_URL` and `HANSARD_TEST_KAFKA` name servers that run already.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -39,7 +38,7 @@ pub const ADMIN: &str = "admin";
 pub const ADMIN_PASSWORD: &str = "correct horse battery staple";
 
 /// The server binary under test.
-pub fn binary() -> PathBuf {
+fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("HANSARD_BINARY") {
         return path.into();
     }
@@ -49,6 +48,29 @@ pub fn binary() -> PathBuf {
         .find(|directory| directory.join("hansard").is_file())
         .expect("the server is built before the tests: cargo build -p hansard");
     profile.join("hansard")
+}
+
+/// The server binary under test, run by another program where `through` names one. No variable that is
+/// meant for a server of whoever runs the tests reaches it.
+pub fn command(through: &[&str]) -> Command {
+    let mut command = match through {
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary());
+            command
+        }
+        [] => Command::new(binary()),
+    };
+    for (name, _) in std::env::vars_os() {
+        let meant = ["ADMIN_", "HANSARD_", "OVERWRITE_SETTING_"];
+        if name
+            .to_str()
+            .is_some_and(|name| meant.iter().any(|prefix| name.starts_with(prefix)))
+        {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// How a server is to be started.
@@ -185,15 +207,8 @@ impl Server {
             .append(true)
             .open(self.output_file())
             .expect("the server's output file");
-        let mut line = self.options.through.iter().map(OsString::from);
-        let mut command = match line.next() {
-            Some(starter) => {
-                let mut command = Command::new(starter);
-                command.args(line).arg(binary());
-                command
-            }
-            None => Command::new(binary()),
-        };
+        let through: Vec<&str> = self.options.through.iter().map(String::as_str).collect();
+        let mut command = command(&through);
         command
             .args([
                 "serve",
@@ -303,7 +318,7 @@ impl Server {
 
     /// Runs another command of the binary on this server's data directory.
     pub fn hansard(&self, arguments: &[&str]) -> std::process::Output {
-        Command::new(binary())
+        command(&[])
             .args(arguments)
             .arg("--data")
             .arg(self.data())

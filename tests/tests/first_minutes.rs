@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use hansard_tests::server::{Options, Server, binary, eventually, files, http};
+use hansard_tests::server::{Options, Server, command, eventually, files, http};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -19,7 +19,7 @@ struct ByHand {
 impl ByHand {
     fn start(directory: TempDir, listen: &str, environment: &[(&str, &str)]) -> Self {
         let file = |name| File::create(directory.path().join(name)).unwrap();
-        let process = Command::new(binary())
+        let process = command(&[])
             .args(["--listen", listen, "--data"])
             .arg(directory.path().join("data"))
             .envs(environment.iter().copied())
@@ -255,7 +255,7 @@ async fn what_the_server_makes_is_its_owner_s_alone() {
     assert_private(&server.data());
     let exports = tempfile::tempdir().unwrap();
     let path = |name: &str| exports.path().join(name).display().to_string();
-    for command in [
+    for arguments in [
         vec!["export", "attic", "--output", &path("attic.jsonl")],
         vec![
             "replay",
@@ -267,10 +267,8 @@ async fn what_the_server_makes_is_its_owner_s_alone() {
         ],
     ] {
         let shell = r#"umask 022; exec "$@""#;
-        let done = Command::new("sh")
-            .args(["-c", shell, "sh"])
-            .arg(binary())
-            .args(&command)
+        let done = command(&["sh", "-c", shell, "sh"])
+            .args(&arguments)
             .arg("--data")
             .arg(server.data())
             .output()

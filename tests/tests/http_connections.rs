@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use hansard_tests::raw::Raw;
-use hansard_tests::server::{Client, Options, Server, binary, eventually};
+use hansard_tests::server::{Client, Options, Server, command, eventually};
 use reqwest::{Method, StatusCode};
 
 const HALF: &str = "GET /api/info HTTP/1.1\r\nHost: hans";
@@ -282,9 +282,7 @@ fn limits_that_cannot_be_kept_are_refused_at_the_start() {
     let refused = |files: &str, arguments: &[&str]| {
         let limit = format!(r#"ulimit -n {files} && exec "$@""#);
         let data = tempfile::tempdir().unwrap();
-        let output = Command::new("timeout")
-            .args(["60", "sh", "-c", &limit, "sh"])
-            .arg(binary())
+        let output = command(&["timeout", "60", "sh", "-c", &limit, "sh"])
             .args(["--listen", "127.0.0.1:0", "--data"])
             .arg(data.path().join("data"))
             .args(arguments)

@@ -1,11 +1,10 @@
 //! TLS of the server's own: it is served, renewed without a break, and what can't work is told.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use hansard_tests::raw::Raw;
-use hansard_tests::server::{Options, Server, binary, eventually};
+use hansard_tests::server::{Options, Server, command, eventually};
 use rcgen::{CertifiedKey, KeyPair};
 use reqwest::{Method, Version};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -176,8 +175,7 @@ fn a_certificate_that_cannot_be_used_is_told_at_the_start() {
         "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
     );
     let refused = |certificate: Option<&Path>, key: Option<&Path>| {
-        let mut command = Command::new("timeout");
-        command.arg("60").arg(binary());
+        let mut command = command(&["timeout", "60"]);
         command.args(["--listen", "127.0.0.1:0", "--data"]);
         let data = files.file("data");
         command.arg(&data);

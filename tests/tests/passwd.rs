@@ -1,14 +1,14 @@
 //! `hansard passwd`: whoever runs the server sets a password that nobody knows any more.
 
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
-use hansard_tests::server::{ADMIN, ADMIN_PASSWORD, Server, binary};
+use hansard_tests::server::{ADMIN, ADMIN_PASSWORD, Server, command};
 use serde_json::json;
 
 /// Runs it with a line on standard input.
 fn passwd(server: &Server, arguments: &[&str], line: &str) -> Output {
-    let mut process = Command::new(binary())
+    let mut process = command(&[])
         .arg("passwd")
         .args(arguments)
         .arg("--data")

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use hansard_tests::server::{Client, Server, binary, eventually, files_with};
+use hansard_tests::server::{Client, Server, command, eventually, files_with};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ async fn found(client: &Client, room: &str, text: &str) -> usize {
 }
 
 fn export(data: &Path, room: &str) -> Output {
-    Command::new(binary())
+    command(&[])
         .args(["export", room, "--data"])
         .arg(data)
         .output()

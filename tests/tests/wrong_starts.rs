@@ -5,9 +5,9 @@ use std::fs::{self, Permissions};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use hansard_tests::server::{Options, Server, binary};
+use hansard_tests::server::{Options, Server, command};
 use sqlx::{ConnectOptions, Connection};
 
 /// What nobody is to read: dumps of types, numbers of the system, passwords.
@@ -37,11 +37,8 @@ struct Refused {
 /// Starts a server that must refuse to. No variable of the tests' own reaches it.
 fn start(data: &Path, through: &[&str], arguments: &[&str], variables: &[(&str, &str)]) -> Refused {
     // Whoever starts after all is ended.
-    let mut command = Command::new("timeout");
-    command
-        .args(["--signal", "KILL", "60"])
-        .args(through)
-        .arg(binary());
+    let timeout = ["timeout", "--signal", "KILL", "60"];
+    let mut command = command(&[&timeout[..], through].concat());
     command.arg("--data").arg(data);
     if !arguments.contains(&"--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
@@ -484,24 +481,24 @@ async fn a_key_that_others_can_read_is_told_of() {
 #[test]
 fn a_command_makes_no_workspace_where_none_is() {
     let folder = tempfile::tempdir().unwrap();
-    for command in [
+    for arguments in [
         &["replay"][..],
         &["export", "GENERAL"],
         &["passwd", "admin"],
     ] {
         let data = folder.path().join("nowhere");
-        let done = Command::new(binary())
-            .args(command)
+        let done = command(&[])
+            .args(arguments)
             .arg("--data")
             .arg(&data)
             .output()
             .unwrap();
         let said = String::from_utf8(done.stderr).unwrap();
-        assert!(!done.status.success(), "{command:?}");
+        assert!(!done.status.success(), "{arguments:?}");
         assert!(
             said.contains("there is no workspace in") && said.contains("nowhere"),
             "{said}"
         );
-        assert!(!data.exists(), "{command:?}");
+        assert!(!data.exists(), "{arguments:?}");
     }
 }
