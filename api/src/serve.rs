@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::OptionFuture;
 use hansard_commands::account::guessing::FailedLogins;
 use hansard_commands::account::password;
-use hansard_commands::bootstrap::{self, Administrator, BootstrapError, OneTimePassword};
+use hansard_commands::bootstrap::{self, Administrator, BootstrapError, Founding};
 use hansard_commands::bus::Commands;
 use hansard_commands::error::CommandError;
 use hansard_commands::policy::{self, RunningPolicy};
@@ -60,7 +60,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let warming = tokio::spawn(password::warm_up());
     let running = Running::start(&workspace, cluster.as_deref()).await?;
     let leads = workspace.leads();
-    let made = set_up(&running.commands, &config, leads.clone()).await?;
+    let founding = set_up(&running.commands, &config, leads.clone()).await?;
     let stop_views = CancellationToken::new();
     let views = Views::start(
         workspace.journal.clone(),
@@ -93,7 +93,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let greeting = Greeting::new(&config, door.listeners.addresses(), workspace.data.path());
     let greeting = tokio::spawn(greet(
         greeting,
-        made,
+        founding,
         projector.clone(),
         running.commands.clone(),
         workspace.data.path().to_owned(),
@@ -145,15 +145,19 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
 /// Prints the greeting once every view answers.
 async fn greet(
     greeting: Greeting,
-    made: Option<OneTimePassword>,
+    founding: Founding,
     projector: Arc<Projector>,
     commands: Commands,
     data: PathBuf,
 ) {
     projector.until_ready().await;
-    let note = match &made {
-        Some(_) => None,
-        None => greeting::unread_password(&commands.model(), &administrator(), &data).await,
+    let (made, note) = match founding {
+        Founding::Now(made) => (made, None),
+        Founding::Before => {
+            let given = administrator();
+            let note = greeting::unread_password(&commands.model(), &given, &data).await;
+            (None, note)
+        }
     };
     greeting.print(made.as_ref(), note.as_deref());
 }
@@ -218,13 +222,12 @@ async fn tend(metrics: metrics_exporter_prometheus::PrometheusHandle) {
 }
 
 /// Founds the workspace at the first start, and sets what the environment says. Of several nodes one
-/// does it; the others wait until the workspace is there. Answers the administrator's password where it
-/// was made here.
+/// does it; the others wait until the workspace is there.
 async fn set_up(
     commands: &Commands,
     config: &Config,
     leads: watch::Receiver<bool>,
-) -> Result<Option<OneTimePassword>, Box<dyn Error>> {
+) -> Result<Founding, Box<dyn Error>> {
     loop {
         if *leads.borrow() {
             match set_up_here(commands, config).await {
@@ -235,7 +238,7 @@ async fn set_up(
         if commands.model().workspace_id().is_some() {
             // Where all nodes write the settings can be set by any; else by the one that leads.
             return match commands.journal().role() {
-                Role::Follower => Ok(None),
+                Role::Follower => Ok(Founding::Before),
                 Role::Sole | Role::Shared => Ok(set_up_here(commands, config).await?),
             };
         }
@@ -243,13 +246,10 @@ async fn set_up(
     }
 }
 
-async fn set_up_here(
-    commands: &Commands,
-    config: &Config,
-) -> Result<Option<OneTimePassword>, BootstrapError> {
-    let made = bootstrap::found(commands, administrator(), config.address()).await?;
+async fn set_up_here(commands: &Commands, config: &Config) -> Result<Founding, BootstrapError> {
+    let founding = bootstrap::found(commands, administrator(), config.address()).await?;
     bootstrap::overwrite_settings(commands, overwritten()).await?;
-    Ok(made)
+    Ok(founding)
 }
 
 /// The first administrator, as the environment has it.

@@ -47,6 +47,14 @@ pub struct OneTimePassword {
     pub password: String,
 }
 
+/// Whether a start was the first one of its workspace.
+pub enum Founding {
+    /// The workspace was there, or another node founded it.
+    Before,
+    /// Founded here; with the administrator's password where it was made here, too.
+    Now(Option<OneTimePassword>),
+}
+
 /// A workspace can't be started as it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
@@ -59,15 +67,14 @@ pub enum BootstrapError {
 }
 
 /// Founds the workspace unless it is: its id, the administrator, the system's account, the first
-/// channel. `address` is where the server is reached until somebody sets `Site_Url`. Answers the
-/// administrator's password where it was made here.
+/// channel. `address` is where the server is reached until somebody sets `Site_Url`.
 pub async fn found(
     commands: &Commands,
     administrator: Administrator,
     address: String,
-) -> Result<Option<OneTimePassword>, BootstrapError> {
+) -> Result<Founding, BootstrapError> {
     if commands.model().workspace_id().is_some() {
-        return Ok(None);
+        return Ok(Founding::Before);
     }
     let username = administrator.username.unwrap_or_else(|| "admin".to_owned());
     let generated = administrator.password.is_none();
@@ -93,7 +100,7 @@ pub async fn found(
     };
     let founding = move |decision: &mut Decision<'_>| {
         if decision.model().workspace_id().is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let workspace = decision.id();
         decision.found(workspace.to_string());
@@ -101,10 +108,15 @@ pub async fn found(
         set(decision, "Site_Url", Value::from(address.as_str()))?;
         register_system_account(decision)?;
         let administrator = register(decision, profile.clone(), hash.clone(), generated)?;
-        create_general(decision, administrator)
+        create_general(decision, administrator)?;
+        Ok(true)
     };
-    commands.run(&Caller::system("bootstrap"), founding).await?;
-    Ok(generated.then_some(OneTimePassword { username, password }))
+    let done = commands.run(&Caller::system("bootstrap"), founding).await?;
+    if !done.answer {
+        return Ok(Founding::Before);
+    }
+    let made = generated.then_some(OneTimePassword { username, password });
+    Ok(Founding::Now(made))
 }
 
 /// Whether a log was written with these keys: names in it are hashed with one of them, and the name of

@@ -1,6 +1,7 @@
 //! Takes connections in and serves each until it ends.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -105,16 +106,11 @@ impl Acceptor {
             http,
             requests: self.requests.clone(),
             tls: self.tls.clone(),
-            stop: self.stop.clone(),
         };
         tokio::spawn(async move {
-            tokio::select! {
-                talked = talk.begin(stream, place) => {
-                    if let Err(error) = talked {
-                        tracing::debug!(error, "a connection broke");
-                    }
-                }
-                () = connection.ended() => {}
+            let talked = connection.until_ended(talk.begin(stream, place)).await;
+            if let Some(Err(error)) = talked {
+                tracing::debug!(error, "a connection broke");
             }
         });
     }
@@ -125,7 +121,6 @@ struct Talk {
     http: http1::Builder,
     requests: Arc<Requests>,
     tls: Option<Arc<Tls>>,
-    stop: CancellationToken,
 }
 
 impl Talk {
@@ -148,7 +143,7 @@ impl Talk {
         }
     }
 
-    /// Answers requests until the connection ends; after the one under way once the server is to stop.
+    /// Answers requests until the connection ends.
     async fn go_on<S>(&self, stream: Stream<S>) -> Result<(), BoxError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -160,11 +155,15 @@ impl Talk {
         });
         let serving = self.http.serve_connection(TokioIo::new(stream), service);
         let mut serving = pin!(serving.with_upgrades());
-        tokio::select! {
-            served = serving.as_mut() => return Ok(served?),
-            () = self.stop.cancelled() => serving.as_mut().graceful_shutdown(),
-        }
-        Ok(serving.await?)
+        let mut finishing = false;
+        let served = poll_fn(|cx| {
+            if !finishing && connection.is_last() {
+                finishing = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            serving.as_mut().poll(cx)
+        });
+        Ok(served.await?)
     }
 }
 

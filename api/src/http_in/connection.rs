@@ -1,10 +1,13 @@
 //! One connection, as far as others have to know of it: what it is doing, and since when.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use futures::task::AtomicWaker;
 
 use super::limits::{LINGER_SILENCE, Limits, RESERVE_TIMEOUT};
 use hansard_domain::network::Network;
@@ -75,7 +78,12 @@ pub struct Connection {
     blocked_until: AtomicU64,
     /// Bytes of the client are under way that nobody will read.
     unread: AtomicBool,
-    end: Notify,
+    /// It is to end now.
+    ended: AtomicBool,
+    /// It is to end after the answer under way.
+    last: AtomicBool,
+    /// Of the task that serves it.
+    waker: AtomicWaker,
 }
 
 impl Connection {
@@ -88,7 +96,9 @@ impl Connection {
             phase: AtomicU64::new(0),
             blocked_until: AtomicU64::new(0),
             unread: AtomicBool::new(false),
-            end: Notify::new(),
+            ended: AtomicBool::new(false),
+            last: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
         }
     }
 
@@ -191,15 +201,37 @@ impl Connection {
         }
     }
 
-    /// Ends it.
+    /// Ends it now.
     pub fn end(&self, reason: Reason) {
         metrics::counter!("hansard_http_connections_ended_total", "reason" => reason.label())
             .increment(1);
-        self.end.notify_one();
+        self.ended.store(true, Ordering::Release);
+        self.waker.wake();
     }
 
-    /// Waits until it is to end.
-    pub async fn ended(&self) {
-        self.end.notified().await;
+    /// Ends it after the answer under way.
+    pub fn finish(&self) {
+        self.last.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Serves it with a future, until that is ready or the connection is to end. One task serves a
+    /// connection: what wakes it, wakes this.
+    pub async fn until_ended<T>(&self, serving: impl Future<Output = T>) -> Option<T> {
+        let mut serving = pin!(serving);
+        poll_fn(|cx| {
+            self.waker.register(cx.waker());
+            if self.ended.load(Ordering::Acquire) {
+                return Poll::Ready(None);
+            }
+            serving.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
+    /// Whether the answer under way is the last one. Whoever is within [`Self::until_ended`] is polled
+    /// again when it becomes so.
+    pub fn is_last(&self) -> bool {
+        self.last.load(Ordering::Acquire)
     }
 }

@@ -138,6 +138,13 @@ impl Connections {
         open.make_room(&self.limits, RELIEF, |_| true);
     }
 
+    /// Has every connection end after the answer under way. None may be admitted any more.
+    pub fn finish(&self) {
+        for connection in self.open.lock().connections.values() {
+            connection.finish();
+        }
+    }
+
     /// Ends all connections that wait for their client.
     pub fn dismiss_waiting(&self) {
         let mut open = self.open.lock();

@@ -85,6 +85,7 @@ pub async fn serve(
         stop,
     };
     acceptor.run(listeners).await;
+    connections.finish();
     let last_call = tokio::time::timeout(LAST_CALL, connections.emptied());
     if last_call.await.is_err() {
         connections.dismiss_waiting();

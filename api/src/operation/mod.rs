@@ -1,6 +1,7 @@
 //! For those who run the server: whether it lives, whether it can answer, and how it is doing.
 
 pub mod metrics;
+pub mod times;
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +20,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::rest::exchange;
 use crate::rest::failure::Failure;
+use crate::rest::way;
 
 /// How long a request, or a part of one, takes: seconds.
 const SECONDS: [f64; 14] = [
@@ -61,7 +62,7 @@ pub fn service(app: App) -> Router {
         .route("/ready", get(ready))
         .route("/metrics", get(metrics::elsewhere))
         .fallback(async || Failure::no_endpoint())
-        .layer(from_fn_with_state(app.clone(), exchange::conduct))
+        .layer(from_fn_with_state(app.clone(), way::pass_operators))
         .with_state(app)
 }
 

@@ -1,8 +1,7 @@
 //! Calls from web pages of other origins, by the settings `API_Enable_CORS` and `API_CORS_Origin`.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
@@ -14,9 +13,13 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
 );
 
 /// Answers preflight requests, and lets browsers hand answers to the pages that asked for them.
-pub async fn share(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn share<N, F>(app: &App, request: Request, next: N) -> Response
+where
+    N: FnOnce(Request) -> F,
+    F: Future<Output = Response>,
+{
     let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
-        return next.run(request).await;
+        return next(request).await;
     };
     let model = app.commands.model();
     let allowed = model
@@ -30,7 +33,7 @@ pub async fn share(State(app): State<App>, request: Request, next: Next) -> Resp
     let mut response = if preflight {
         StatusCode::OK.into_response()
     } else {
-        next.run(request).await
+        next(request).await
     };
     if let Some(Some(allowed)) = allowed {
         permit(response.headers_mut(), allowed);

@@ -5,9 +5,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use hansard_domain::log::{Position, Role};
 use hansard_projections::lag;
@@ -17,7 +16,7 @@ use super::caller::client_address;
 use super::failure::Failure;
 use super::rate_limit::waiting;
 use crate::app::App;
-use crate::operation;
+use crate::operation::{self, times};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// On answers to writes: a view that has applied this position shows what was written. A request
@@ -64,10 +63,14 @@ impl RequestId {
     }
 }
 
-/// The outermost layer of the service.
-pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -> Response {
+/// The outermost step of a request's way.
+pub async fn conduct<N, F>(app: &App, mut request: Request, next: N) -> Response
+where
+    N: FnOnce(Request) -> F,
+    F: Future<Output = Response>,
+{
     let start = Instant::now();
-    let id = RequestId::of(&request, &app);
+    let id = RequestId::of(&request, app);
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
     let seen = position(request.headers());
@@ -81,16 +84,16 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
 
     let answer = async {
         if let Some(seen) = seen {
-            heard(&app, seen).await;
+            heard(app, seen).await;
         }
-        next.run(request).await
+        next(request).await
     };
     let answer = tokio::time::timeout(app.config.request_timeout(), answer);
     let (answer, behind) = lag::noting(answer).instrument(span.clone()).await;
     let response = answer.unwrap_or_else(|_| {
         Failure::unavailable("The request took too long [error-timeout]").into_response()
     });
-    let mut response = waiting::limit(&app, address, account, response);
+    let mut response = waiting::limit(app, address, account, response);
 
     let status = response.status();
     let headers = response.headers_mut();
@@ -112,12 +115,7 @@ pub async fn conduct(State(app): State<App>, mut request: Request, next: Next) -
             tracing::debug!(status = status.as_u16(), ?elapsed, "answered");
         }
     });
-    let labels = [
-        ("method", method_label(&method).to_owned()),
-        ("route", route.to_owned()),
-        ("status", status_label(status)),
-    ];
-    metrics::histogram!("hansard_http_request_seconds", &labels).record(elapsed);
+    times::took(method_label(&method), route, status, elapsed);
     response
 }
 
@@ -157,10 +155,6 @@ pub fn method_label(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
-}
-
-fn status_label(status: StatusCode) -> String {
-    status.as_str().to_owned()
 }
 
 /// What a panic in a handler is answered.

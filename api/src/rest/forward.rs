@@ -9,10 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hansard_domain::log::Role;
 use hansard_infra::http_out::peer::{PeerAnswer, PeerError, PeerRequest};
@@ -49,16 +48,20 @@ struct Kept {
     body: Bytes,
 }
 
-/// The layer; it does nothing where nodes don't elect a writer.
-pub async fn hand_on(State(app): State<App>, mut request: Request, next: Next) -> Response {
+/// Answers a request here, or has it answered by the node that writes, where nodes elect one.
+pub async fn hand_on<N, F>(app: &App, mut request: Request, next: N) -> Response
+where
+    N: FnOnce(Request) -> F + Clone,
+    F: Future<Output = Response>,
+{
     let Some(cluster) = app.cluster.clone() else {
-        return next.run(request).await;
+        return next(request).await;
     };
     match cluster.handed_on(request.headers()) {
         Some(false) => {}
         Some(true) => {
             adopt(&mut request);
-            let mut response = next.run(request).await;
+            let mut response = next(request).await;
             if response.extensions().get::<Elsewhere>().is_some() {
                 response
                     .headers_mut()
@@ -80,7 +83,7 @@ pub async fn hand_on(State(app): State<App>, mut request: Request, next: Next) -
     let looks = kept.parts.method.is_safe();
     let here_first = looks || kept.parts.uri.path().starts_with(OWN_VIEWS);
     if here_first || app.commands.journal().role() != Role::Follower {
-        let response = next.clone().run(kept.clone().into()).await;
+        let response = next.clone()(kept.clone().into()).await;
         if response.extensions().get::<Elsewhere>().is_none() {
             return response;
         }
@@ -88,9 +91,9 @@ pub async fn hand_on(State(app): State<App>, mut request: Request, next: Next) -
     let since = Instant::now();
     loop {
         let answer = if app.commands.journal().role() == Role::Follower {
-            ask(&app, &cluster, &kept).await
+            ask(app, &cluster, &kept).await
         } else {
-            Ok(next.clone().run(kept.clone().into()).await)
+            Ok(next.clone()(kept.clone().into()).await)
         };
         match answer {
             Ok(response) if response.extensions().get::<Elsewhere>().is_none() => return response,

@@ -19,6 +19,7 @@ pub mod paging;
 pub mod query;
 pub mod rate_limit;
 pub mod time;
+pub mod way;
 
 #[macro_use]
 pub mod rooms;
@@ -42,9 +43,7 @@ mod subscriptions;
 mod users;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
-use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::failure::Failure;
@@ -79,22 +78,11 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Everything that is served over HTTP.
 pub fn service(app: App) -> Router {
     let (endpoints, document) = routes().split_for_parts();
-    let routes = endpoints
+    endpoints
         .merge(openapi::page(document))
         .merge(welcome::page())
         .fallback(async || Failure::no_endpoint())
         .method_not_allowed_fallback(async || Failure::wrong_method())
-        .layer(DefaultBodyLimit::max(app.config.body_limit))
-        .layer(from_fn_with_state(app.clone(), rate_limit::limit))
-        .layer(from_fn_with_state(app.clone(), forward::hand_on));
-    // A layer costs something on every request: this one is there where there are proxies.
-    let routes = match app.crowd.most() {
-        Some(_) => routes.layer(from_fn_with_state(app.clone(), rate_limit::crowd::limit)),
-        None => routes,
-    };
-    routes
-        .layer(from_fn_with_state(app.clone(), cors::share))
-        .layer(CatchPanicLayer::custom(exchange::panicked))
-        .layer(from_fn_with_state(app.clone(), exchange::conduct))
+        .layer(from_fn_with_state(app.clone(), way::pass))
         .with_state(app)
 }

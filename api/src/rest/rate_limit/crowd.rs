@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
@@ -41,11 +40,6 @@ impl Crowd {
         }
     }
 
-    /// How many requests a client may have under way.
-    pub fn most(&self) -> Option<usize> {
-        self.most
-    }
-
     /// Counts a request in; `None` if its client has too many already.
     fn enter(&self, network: Network, most: usize) -> Option<UnderWay> {
         let mut of = self.of.lock();
@@ -73,17 +67,21 @@ impl Drop for UnderWay {
     }
 }
 
-/// The layer that counts and refuses.
-pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Counts a request, or refuses it.
+pub async fn limit<N, F>(app: &App, request: Request, next: N) -> Response
+where
+    N: FnOnce(Request) -> F,
+    F: Future<Output = Response>,
+{
     let Some(most) = app.crowd.most else {
-        return next.run(request).await;
+        return next(request).await;
     };
     let proxies = app.config.forwarded_count;
     let client = client_address(request.headers(), request.extensions(), proxies);
     let Some(under_way) = app.crowd.enter(client.into(), most) else {
         return Failure::too_many_at_once().into_response();
     };
-    let response = next.run(request).await;
+    let response = next(request).await;
     response.map(|body| {
         Body::new(Counted {
             body,

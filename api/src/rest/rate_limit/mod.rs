@@ -28,9 +28,8 @@ mod windows;
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hansard_commands::integration::incoming;
 use hansard_commands::model::WriteModel;
@@ -79,14 +78,18 @@ impl RateLimiter {
     }
 }
 
-/// The layer that counts and refuses.
-pub async fn limit(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Counts a request, or refuses it.
+pub async fn limit<N, F>(app: &App, request: Request, next: N) -> Response
+where
+    N: FnOnce(Request) -> F,
+    F: Future<Output = Response>,
+{
     let now = app.commands.clock().now();
-    let Some((limit, counted)) = counted(&app, &request, now) else {
-        return next.run(request).await;
+    let Some((limit, counted)) = counted(app, &request, now) else {
+        return next(request).await;
     };
     let mut response = if counted.allowed {
-        next.run(request).await
+        next(request).await
     } else {
         Failure::too_many_requests(counted.reset.max(0).unsigned_abs().div_ceil(1000))
             .into_response()
