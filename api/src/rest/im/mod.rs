@@ -18,11 +18,12 @@ use super::body::{Body, Params};
 use super::caller::Caller;
 use super::decided::{self, Listed};
 use super::failure::Failure;
+use super::message_shape::{MessagesAnswer, Written};
 use super::paging::{Paging, PagingParams};
 use super::rooms::section::{self as shared, Counters, CountersParams, Members};
 use super::rooms::{
-    HistoryAnswer, HistoryParams, MembersParams, MessageListAnswer, RoomList, administered,
-    history, messages, rooms, shape,
+    HistoryAnswer, HistoryParams, MembersParams, RoomList, administered, history, messages, rooms,
+    shape,
 };
 use crate::app::App;
 
@@ -277,7 +278,7 @@ async fn history_of(
     wanted: &DirectRef,
     asked: &HistoryParams,
     paging: &Paging,
-) -> Result<HistoryAnswer, Failure> {
+) -> Result<Written, Failure> {
     let room = wanted.room_id.as_ref().filter(|room| !room.is_empty());
     let room = room.ok_or_else(|| not_provided("Query"))?;
     let wanted = DirectRef {
@@ -293,10 +294,11 @@ async fn messages_of(
     caller: &Caller,
     wanted: &DirectRef,
     paging: &Paging,
-) -> Result<MessageListAnswer, Failure> {
+) -> Result<Written, Failure> {
     let room = find(app, caller, wanted, Purpose::Existence).await?;
     require(app, caller, &room, Purpose::Messages)?;
-    messages(app, caller.user(), &room, paging).await
+    let page = messages(app, caller.user(), &room, paging).await?;
+    Ok(Written::new().page("messages", &page, paging.offset))
 }
 
 async fn messages_of_others(
@@ -304,7 +306,7 @@ async fn messages_of_others(
     caller: &Caller,
     wanted: &DirectRef,
     paging: &Paging,
-) -> Result<MessageListAnswer, Failure> {
+) -> Result<Written, Failure> {
     let (room, right) = {
         let model = app.commands.model();
         if !model.flag("API_Enable_Direct_Message_History_EndPoint") {
@@ -336,17 +338,17 @@ async fn messages_of_others(
         })?;
         (id, right)
     };
-    let answer = messages(app, caller.user(), &room, paging).await?;
+    let page = messages(app, caller.user(), &room, paging).await?;
     if right.is_audited() {
         let inspection = Inspection {
             permission: ADMINISTRATION,
             room: Some(room),
             user: None,
-            shown: answer.count(),
+            shown: page.count,
         };
         inspection::record(&app.commands, caller, inspection).await?;
     }
-    Ok(answer)
+    Ok(Written::new().page("messages", &page, paging.offset))
 }
 
 async fn members_of(

@@ -170,7 +170,7 @@ macro_rules! direct_endpoints {
                 get, path = concat!("/api/v1/", $prefix, ".history"),
                 operation_id = concat!($prefix, ".history"), tag = $prefix,
                 params(DirectRef, HistoryParams, PagingParams),
-                responses((status = 200, body = Success<HistoryAnswer>), Failure)
+                responses((status = 200, body = HistoryAnswer), Failure)
             )]
             async fn direct_history(
                 caller: Caller,
@@ -178,8 +178,8 @@ macro_rules! direct_endpoints {
                 Params(wanted): Params<DirectRef>,
                 Params(asked): Params<HistoryParams>,
                 paging: Paging,
-            ) -> Answer<HistoryAnswer> {
-                answer(history_of(&app, &caller, &wanted, &asked, &paging).await?)
+            ) -> Result<Written, Failure> {
+                history_of(&app, &caller, &wanted, &asked, &paging).await
             }
 
             /// A page of all messages of a conversation.
@@ -189,15 +189,15 @@ macro_rules! direct_endpoints {
                 get, path = concat!("/api/v1/", $prefix, ".messages"),
                 operation_id = concat!($prefix, ".messages"), tag = $prefix,
                 params(DirectRef, PagingParams),
-                responses((status = 200, body = Success<MessageListAnswer>), Failure)
+                responses((status = 200, body = MessagesAnswer), Failure)
             )]
             async fn direct_messages(
                 caller: Caller,
                 State(app): State<App>,
                 Params(wanted): Params<DirectRef>,
                 paging: Paging,
-            ) -> Answer<MessageListAnswer> {
-                answer(messages_of(&app, &caller, &wanted, &paging).await?)
+            ) -> Result<Written, Failure> {
+                messages_of(&app, &caller, &wanted, &paging).await
             }
 
             /// A page of other people's messages to each other. Needs `view-room-administration`,
@@ -206,15 +206,15 @@ macro_rules! direct_endpoints {
                 get, path = concat!("/api/v1/", $prefix, ".messages.others"),
                 operation_id = concat!($prefix, ".messages.others"), tag = $prefix,
                 params(DirectRef, PagingParams),
-                responses((status = 200, body = Success<MessageListAnswer>), Failure)
+                responses((status = 200, body = MessagesAnswer), Failure)
             )]
             async fn others_messages(
                 caller: Caller,
                 State(app): State<App>,
                 Params(wanted): Params<DirectRef>,
                 paging: Paging,
-            ) -> Answer<MessageListAnswer> {
-                answer(messages_of_others(&app, &caller, &wanted, &paging).await?)
+            ) -> Result<Written, Failure> {
+                messages_of_others(&app, &caller, &wanted, &paging).await
             }
         }
     };

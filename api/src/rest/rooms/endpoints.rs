@@ -196,7 +196,7 @@ macro_rules! section_endpoints {
             get, path = concat!("/api/v1/", $prefix, ".history"),
             operation_id = concat!($prefix, ".history"), tag = $prefix,
             params(RoomRef, HistoryParams, PagingParams),
-            responses((status = 200, body = Success<HistoryAnswer>), Failure)
+            responses((status = 200, body = HistoryAnswer), Failure)
         )]
         async fn room_history(
             caller: Caller,
@@ -204,8 +204,8 @@ macro_rules! section_endpoints {
             Params(room): Params<RoomRef>,
             Params(asked): Params<HistoryParams>,
             paging: Paging,
-        ) -> Answer<HistoryAnswer> {
-            answer(history_of(&app, &caller, $section, &room, &asked, &paging).await?)
+        ) -> Result<Written, Failure> {
+            history_of(&app, &caller, $section, &room, &asked, &paging).await
         }
 
         /// A page of all messages of a room.
@@ -215,15 +215,15 @@ macro_rules! section_endpoints {
             get, path = concat!("/api/v1/", $prefix, ".messages"),
             operation_id = concat!($prefix, ".messages"), tag = $prefix,
             params(RoomRef, PagingParams),
-            responses((status = 200, body = Success<MessageListAnswer>), Failure)
+            responses((status = 200, body = MessagesAnswer), Failure)
         )]
         async fn room_messages(
             caller: Caller,
             State(app): State<App>,
             Params(room): Params<RoomRef>,
             paging: Paging,
-        ) -> Answer<MessageListAnswer> {
-            answer(messages_of(&app, &caller, $section, &room, &paging).await?)
+        ) -> Result<Written, Failure> {
+            messages_of(&app, &caller, $section, &room, &paging).await
         }
     };
 

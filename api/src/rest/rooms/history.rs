@@ -2,15 +2,15 @@
 
 use hansard_commands::authorization::sight::Purpose;
 use hansard_domain::id::{RoomId, Timestamp, UserId};
-use hansard_projections::messages::{Filter, Found, History, Order, Slice};
+use hansard_projections::messages::{Filter, Found, History, Order, Unread};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::rest::failure::Failure;
-use crate::rest::paging::{Direction, Paging};
+use crate::rest::message_shape::{Message, Written, order, project};
+use crate::rest::paging::Paging;
 use crate::rest::time::{time, time_in};
 
 /// Which part of a room's history.
@@ -33,38 +33,20 @@ pub struct HistoryParams {
 /// A page of history, the newest message first.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[allow(dead_code, reason = "a schema: the view holds messages finished")]
 pub struct HistoryAnswer {
-    #[schema(value_type = Vec<Object>)]
-    messages: Box<RawValue>,
+    messages: Vec<Message>,
     /// The oldest message before the page that has not been read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    first_unread: Option<Box<RawValue>>,
+    first_unread: Option<Message>,
     /// How many messages before the page have not been read.
-    #[serde(skip_serializing_if = "Option::is_none")]
     unread_not_loaded: Option<u64>,
+    #[schema(example = true)]
+    success: bool,
 }
 
 /// What is said to those who ask for others' stars.
 const OTHERS_STARS: &str = "A star is shown to whoever set it: \"starred._id\" takes the id of the \
                             caller alone";
-
-/// A page of messages.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MessageListAnswer {
-    #[schema(value_type = Vec<Object>)]
-    messages: Box<RawValue>,
-    count: u64,
-    offset: u64,
-    total: u64,
-}
-
-impl MessageListAnswer {
-    /// How many messages there are on the page.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-}
 
 /// A page of a room's history. 403 for whoever may not read it.
 pub async fn history(
@@ -74,7 +56,7 @@ pub async fn history(
     asked: &HistoryParams,
     threads: bool,
     paging: &Paging,
-) -> Result<HistoryAnswer, Failure> {
+) -> Result<Written, Failure> {
     let history = {
         let model = app.commands.model();
         let sight = model.sight_of(Some(viewer), room, Purpose::Messages);
@@ -88,30 +70,24 @@ pub async fn history(
             latest: bound(asked.latest.as_deref())?,
             oldest: bound(asked.oldest.as_deref())?,
             inclusive: asked.inclusive.unwrap_or_default(),
-            slice: Slice {
-                offset: paging.offset,
-                count: paging.count,
-            },
+            slice: paging.into(),
             threads: asked.show_thread_messages.unwrap_or(threads),
             hidden: expanded(hidden.unwrap_or_default()),
         }
     };
     let found = app.views.messages.history(viewer, room, &history).await?;
-    let mut answer = HistoryAnswer {
-        messages: raw(found.json)?,
-        first_unread: None,
-        unread_not_loaded: None,
-    };
+    let mut answer = Written::new().json("messages", &found.json);
     if asked.unreads == Some(true) {
-        answer.unread_not_loaded = Some(0);
+        let mut unread = Unread::default();
         if let Some((after, before)) = history.oldest.zip(found.last) {
-            let unread = app
-                .views
-                .messages
+            let messages = &app.views.messages;
+            unread = messages
                 .unread(viewer, room, (after, before), &history)
                 .await?;
-            answer.unread_not_loaded = Some(unread.count);
-            answer.first_unread = unread.first.map(raw).transpose()?;
+        }
+        answer = answer.number("unreadNotLoaded", unread.count);
+        if let Some(first) = unread.first {
+            answer = answer.json("firstUnread", &first);
         }
     }
     Ok(answer)
@@ -123,34 +99,19 @@ pub async fn messages(
     viewer: &UserId,
     room: &RoomId,
     paging: &Paging,
-) -> Result<MessageListAnswer, Failure> {
+) -> Result<Found, Failure> {
     let filter = paging
         .query
         .as_ref()
         .map(|query| filter(query, viewer))
         .transpose()?
         .unwrap_or_default();
-    let by_time = paging.sort.iter().find(|(name, _)| name == "ts");
-    let order = match by_time {
-        Some((_, Direction::Ascending)) => Order::OldestFirst,
-        _ => Order::NewestFirst,
-    };
-    let slice = Slice {
-        offset: paging.offset,
-        count: paging.count,
-    };
-    let found = app
-        .views
-        .messages
-        .list(viewer, room, &filter, order, slice)
+    let order = order(paging, Order::NewestFirst);
+    let messages = &app.views.messages;
+    let found = messages
+        .list(viewer, room, &filter, order, paging.into())
         .await?;
-    let found = projected(found, paging)?;
-    Ok(MessageListAnswer {
-        messages: raw(found.json)?,
-        count: found.count,
-        offset: paging.offset,
-        total: found.total,
-    })
+    project(found, paging)
 }
 
 fn unauthorized() -> Failure {
@@ -177,30 +138,6 @@ fn bound(text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
 
 fn invalid_date() -> Failure {
     Failure::refused("error-invalid-date", "Invalid date")
-}
-
-fn raw(json: String) -> Result<Box<RawValue>, Failure> {
-    RawValue::from_string(json).map_err(|error| {
-        tracing::error!(%error, "the messages view holds what is not JSON");
-        Failure::internal()
-    })
-}
-
-fn projected(found: Found, paging: &Paging) -> Result<Found, Failure> {
-    let Some(fields) = &paging.fields else {
-        return Ok(found);
-    };
-    let broken = |error: serde_json::Error| {
-        tracing::error!(%error, "the messages view holds what is not JSON");
-        Failure::internal()
-    };
-    let mut messages: Vec<Map<String, Value>> =
-        hansard_domain::json::objects(&found.json).map_err(broken)?;
-    messages
-        .iter_mut()
-        .for_each(|message| fields.project(message));
-    let json = serde_json::to_string(&messages).map_err(broken)?;
-    Ok(Found { json, ..found })
 }
 
 /// The filters of messages that the view has an answer to.

@@ -13,7 +13,7 @@ mod single;
 
 use utoipa_axum::router::OpenApiRouter;
 
-pub use self::history::{HistoryAnswer, HistoryParams, MessageListAnswer, history, messages};
+pub use self::history::{HistoryAnswer, HistoryParams, history, messages};
 pub use self::list::{RoomList, administered, rooms};
 pub use self::request::MembersParams;
 use crate::app::App;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-pub use super::history::{HistoryAnswer, HistoryParams, MessageListAnswer};
+pub use super::history::{HistoryAnswer, HistoryParams};
 pub use super::request::{MembersParams, RoomRef, UserRef, UsersRef};
 use super::{history, list, shape};
 use crate::app::App;
@@ -23,6 +23,7 @@ use crate::rest::caller::Caller;
 use crate::rest::decided::{self, Listed};
 use crate::rest::failure::Failure;
 use crate::rest::lenient::{self, Invalid};
+pub use crate::rest::message_shape::{MessagesAnswer, Written};
 use crate::rest::paging::{Direction, Paging};
 use crate::rest::query::Query;
 
@@ -1024,7 +1025,7 @@ pub async fn history_of(
     wanted: &RoomRef,
     asked: &HistoryParams,
     paging: &Paging,
-) -> Result<HistoryAnswer, Failure> {
+) -> Result<Written, Failure> {
     let found = section.find(app, caller, wanted)?;
     let threads = section == Section::Groups;
     history::history(app, caller.user(), &found.id, asked, threads, paging).await
@@ -1036,7 +1037,7 @@ pub async fn messages_of(
     section: Section,
     wanted: &RoomRef,
     paging: &Paging,
-) -> Result<MessageListAnswer, Failure> {
+) -> Result<Written, Failure> {
     let found = match section {
         Section::Channels => section.find(app, caller, wanted)?,
         Section::Groups => section.find_live(app, caller, wanted)?,
@@ -1048,5 +1049,6 @@ pub async fn messages_of(
     {
         return Err(Failure::forbidden_because("unauthorized"));
     }
-    history::messages(app, caller.user(), &found.id, paging).await
+    let page = history::messages(app, caller.user(), &found.id, paging).await?;
+    Ok(Written::new().page("messages", &page, paging.offset))
 }

@@ -24,11 +24,8 @@ const JOINED: u64 = 1_000;
 
 /// The statements that pages of one list are made of; see [`by_time!`].
 pub(super) struct ByTime {
-    /// The page as one row, with the times at its ends and how many of the list have the last of these
-    /// times, counted up to two.
+    /// The page as one row, with the times at its ends.
     pub page: &'static str,
-    /// The same, lengthened.
-    pub lengthened: &'static str,
     /// A row for each message: its JSON and its time.
     pub rows: &'static str,
 }
@@ -37,9 +34,7 @@ pub(super) struct ByTime {
 /// (`FROM message m WHERE …`), between which times, both inclusive, and the numbers of the three
 /// parameters that come last: limit, offset, and the place of the last message that is asked for.
 ///
-/// The last parameter is for the lengthened page alone: it goes on to the time of that message, which is
-/// looked up in the same statement. Nearly every page ends with a time that nothing else has, so this is
-/// asked for where that was not so.
+/// A page goes on to the time of that message, which is looked up in the same statement.
 macro_rules! by_time {
     (
         $time:literal, newest first, $listed:expr, $from:literal to $to:literal,
@@ -73,14 +68,6 @@ macro_rules! by_time {
     ) => {
         $crate::messages::queries::by_time::ByTime {
             page: concat!(
-                "SELECT many, joined, begins, ends, (SELECT count(*) FROM (SELECT 1 ", $listed, " AND ",
-                $time, " = found.ends LIMIT 2) AS same) FROM (SELECT count(*) AS many, \
-                 string_agg(one, ',') AS joined, ", $first_of, "(at) AS begins, ", $last_of,
-                "(at) AS ends FROM (SELECT ", one!(), " AS one, ", $time, " AS at ", $listed, " AND ",
-                $time, " >= ", $from, " AND ", $time, " <= ", $to, " ORDER BY ", $time, $order,
-                ", m.position", $order, " LIMIT ", $limit, " OFFSET ", $offset, ") AS page) AS found"
-            ),
-            lengthened: concat!(
                 "SELECT count(*), string_agg(one, ','), ", $first_of, "(at), ", $last_of, "(at) FROM (SELECT ",
                 one!(), " AS one, ", $time, " AS at ", $listed, " AND ", $time, " >= ", $first, " AND ",
                 $time, " <= ", $through, " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT ",
@@ -114,23 +101,16 @@ impl ByTime {
                 ..Found::default()
             });
         };
-        let mut row = bound(self.page)
-            .bind(wanted as i64)
+        let last = Slice {
+            offset: slice.offset.saturating_add(before_last),
+            ..slice
+        };
+        let row = bound(self.page)
+            .bind((wanted + LONGER) as i64)
             .bind(slice.skip())
-            .fetch_one(&mut *tables)
+            .bind(last.skip())
+            .fetch_one(tables)
             .await?;
-        if row.try_get::<i64, _>(4)? > 1 {
-            let last = Slice {
-                offset: slice.offset.saturating_add(before_last),
-                ..slice
-            };
-            row = bound(self.lengthened)
-                .bind((wanted + LONGER) as i64)
-                .bind(slice.skip())
-                .bind(last.skip())
-                .fetch_one(tables)
-                .await?;
-        }
         Ok(Found {
             first: row.try_get::<Option<i64>, _>(2)?.map(Timestamp),
             last: row.try_get::<Option<i64>, _>(3)?.map(Timestamp),
@@ -221,9 +201,9 @@ mod tests {
         assert_eq!(times(0, Some(0)), [0; 0]);
     }
 
-    /// The steps of SQLite's plan.
-    async fn plan(tables: &mut AnyConnection, statement: &str) -> Vec<String> {
-        let explained = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+    /// The steps of SQLite's plan for a page.
+    async fn plan(tables: &mut AnyConnection, statements: &ByTime) -> Vec<String> {
+        let explained = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", statements.page));
         let steps = tables.fetch_all(explained).await.unwrap();
         steps.iter().map(|step| step.get("detail")).collect()
     }
@@ -233,25 +213,18 @@ mod tests {
         let view = MessagesView;
         let mut tables = tables_on(Dialect::Sqlite, &view, &[], 1).await;
         for (name, statements, wanted) in [
-            ("history", HISTORY, "room=? AND at"),
-            ("list", NEWEST, "room=? AND at"),
-            ("thread", THREAD, "thread=? AND at"),
-            ("changes", UPDATED, "room=? AND updated"),
+            ("history", HISTORY, "(room=? AND at>? AND at<?)"),
+            ("list", NEWEST, "(room=? AND at>? AND at<?)"),
+            ("thread", THREAD, "(thread=? AND at>? AND at<?)"),
+            ("changes", UPDATED, "(room=? AND updated>? AND updated<?)"),
         ] {
-            let stretch = format!("({wanted}>? AND {}<?)", wanted.rsplit(' ').next().unwrap());
-            for (statement, ends) in [
-                (statements.page, format!("({wanted}=?)")),
-                (statements.lengthened, stretch.clone()),
-            ] {
-                let mut steps = plan(&mut tables, statement).await;
-                for looked_up in [&stretch, &ends] {
-                    let step = steps.iter().position(|step| step.ends_with(looked_up));
-                    let step = step.unwrap_or_else(|| {
-                        panic!("{name} is not looked up by {looked_up}: {steps:#?}")
-                    });
-                    steps.remove(step);
-                }
-            }
+            let steps = plan(&mut tables, &statements).await;
+            let found = steps.iter().filter(|step| step.ends_with(wanted));
+            assert_eq!(
+                found.count(),
+                2,
+                "{name} is not looked up by {wanted}: {steps:#?}"
+            );
         }
     }
 }
