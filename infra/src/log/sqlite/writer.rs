@@ -363,8 +363,11 @@ impl Writer {
     /// p99 9 ms when the writer did it all, and a quarter less events.
     async fn checkpoint(&mut self, written: usize) {
         self.written_since_checkpoint += written;
+        let much = self.written_since_checkpoint >= CHECKPOINT_BYTES;
         match self.checkpoint.take() {
-            Some(task) if task.is_finished() => {
+            // Where batches come faster than their pages can be moved they have to wait: the WAL would
+            // grow until they pause.
+            Some(task) if much || task.is_finished() => {
                 if let Err(error) = task.await {
                     tracing::warn!(%error, "the checkpoint of the event log was cut short");
                 }
@@ -375,7 +378,7 @@ impl Writer {
                 }
             }
             Some(task) => self.checkpoint = Some(task),
-            None if self.written_since_checkpoint >= CHECKPOINT_BYTES => {
+            None if much => {
                 self.written_since_checkpoint = 0;
                 let options = self.options.clone();
                 self.checkpoint = Some(tokio::spawn(async move {
