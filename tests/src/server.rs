@@ -398,6 +398,11 @@ fn http_trusting(trusted: Option<&str>) -> reqwest::Client {
     client.build().expect("an HTTP client")
 }
 
+/// A text as it can stand in a query string, whatever it holds.
+pub fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 /// A port below those that the system gives to connections, which could take it at any moment. Each is
 /// given out once in a process; processes begin at different ones.
 pub fn free_port() -> u16 {

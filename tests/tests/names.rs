@@ -1,12 +1,7 @@
 //! Names of any script, found and renamed whatever the case of their letters.
 
-use hansard_tests::server::{Options, Server};
+use hansard_tests::server::{Options, Server, encoded};
 use serde_json::{Value, json};
-
-/// Everything that a text has to be percent-encoded for in a query string.
-fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
-}
 
 fn names(list: &Value, field: &str) -> Vec<String> {
     let all = list.as_array().unwrap().iter();

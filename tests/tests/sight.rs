@@ -1,7 +1,7 @@
 //! What somebody sees of rooms, as a client finds out over HTTP: one rule for everything that shows a
 //! room or something in it, and silence about rooms that somebody does not know of.
 
-use hansard_tests::server::{Client, Server};
+use hansard_tests::server::{Client, Server, encoded};
 use serde_json::{Value, json};
 
 const TEXT: &str = "the merger is off";
@@ -282,7 +282,28 @@ async fn an_administrators_looks_show_no_private_message_and_go_on_the_audit() {
             looks[0]["details"]["permission"],
             "view-room-administration"
         );
+        // A page beyond the end shows nothing, but how many there are.
+        let asked = [
+            format!("{operation}?offset=9"),
+            format!(
+                "{operation}?query={}",
+                encoded(r#"{"name":"no such name"}"#)
+            ),
+        ];
+        for (asked, looks) in asked.iter().zip(2..) {
+            admin.get(asked).await.expect_ok();
+            let known = audited(&admin, &format!("target={operation}")).await;
+            assert_eq!(known.len(), looks, "{asked}");
+            assert_eq!(known[0]["details"]["shown"], 0, "{asked}");
+        }
     }
+    let before = audited(&admin, "target=rooms.adminRooms").await.len();
+    admin
+        .get("rooms.adminRooms?filter=boa&offset=9")
+        .await
+        .expect_ok();
+    let looks = audited(&admin, "target=rooms.adminRooms").await.len();
+    assert_eq!(looks, before + 1);
     // Members are shown what was said last, and it is nobody's business that they look.
     let list = owner.get("groups.list").await.expect_ok();
     assert!(list.to_string().contains(TEXT));

@@ -60,13 +60,16 @@ pub async fn rooms(
 }
 
 /// The rooms of a filter for somebody who administers rooms. If it would not see all of them
-/// otherwise, that goes on the audit.
+/// otherwise, that goes on the audit; and so does a look at a part of them, whose total tells of the
+/// others, found or not.
 pub async fn administered(
     app: &App,
     caller: &Caller,
     filter: RoomFilter,
     paging: &Paging,
 ) -> Result<RoomList, Failure> {
+    let narrowed =
+        filter.name.is_some() || paging.query.as_ref().is_some_and(|asked| !asked.is_empty());
     let (found, total) = find(app, filter, paging).await?;
     let model = app.commands.model();
     let shown = found
@@ -74,7 +77,7 @@ pub async fn administered(
         .filter_map(|room| model.sight(caller, &room.id, Purpose::Administration))
         .filter(|sight| sight.right.is_audited())
         .count() as u64;
-    if shown > 0 {
+    if shown > 0 || narrowed || found.len() < total {
         let inspection = Inspection {
             permission: ADMINISTRATION,
             shown,
