@@ -1,11 +1,17 @@
 //! The OpenAPI document, gathered from the handlers, and the page that shows it.
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::openapi::{
     Components, ContactBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, SecurityRequirement,
 };
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::app::App;
 use crate::rest::failure;
 
 /// The document that the routers' operations are added to.
@@ -44,8 +50,17 @@ pub fn frame() -> OpenApi {
         .build()
 }
 
-/// The browsable page under `/api-docs`, and the document it shows. Everything comes from the
-/// binary.
-pub fn page(document: OpenApi) -> SwaggerUi {
-    SwaggerUi::new("/api-docs").url("/api-docs/openapi.json", document)
+/// Where the browsable page is, and everything that belongs to it.
+pub const PAGE: &str = "/api-docs";
+
+const DOCUMENT: &str = "/api-docs/openapi.json";
+
+/// The browsable page, and the document it shows. Everything comes from the binary, or is written once:
+/// an answer takes no memory of its own.
+pub fn page(document: &OpenApi) -> serde_json::Result<Router<App>> {
+    let json = Bytes::from(serde_json::to_vec(document)?);
+    let kind = HeaderValue::from_static("application/json");
+    let document = get(async move || ([(CONTENT_TYPE, kind.clone())], json.clone()));
+    let page = SwaggerUi::new(PAGE).config(Config::from(DOCUMENT));
+    Ok(Router::from(page).route(DOCUMENT, document))
 }

@@ -127,7 +127,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     for address in door.listeners.addresses() {
         tracing::info!(%address, "serving");
     }
-    door.serve(app, signals, stop).await;
+    let served = door.serve(app, signals, stop).await;
 
     greeting.abort();
     upkeep.abort();
@@ -139,7 +139,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     projector.stopped().await;
     workspace.close().await;
     tracing::info!("stopped");
-    Ok(())
+    served
 }
 
 /// Prints the greeting once every view answers.
@@ -188,13 +188,18 @@ impl Door {
     }
 
     /// Serves until a signal says to stop, then finishes what is under way.
-    async fn serve(self, app: App, mut signals: Signals, stop: CancellationToken) {
+    async fn serve(
+        self,
+        app: App,
+        mut signals: Signals,
+        stop: CancellationToken,
+    ) -> Result<(), Box<dyn Error>> {
+        let router = rest::service(app.clone())?;
         let metrics = self.metrics.map(|listeners| {
-            let router = operation::service(app.clone());
+            let router = operation::service(app);
             let limits = self.limits.of_operators();
             http_in::serve(listeners, router, limits, self.tls.clone(), stop.clone())
         });
-        let router = rest::service(app);
         let serving = http_in::serve(self.listeners, router, self.limits, self.tls, stop.clone());
         let serving = async {
             tokio::join!(serving, OptionFuture::from(metrics));
@@ -209,6 +214,7 @@ impl Door {
             () = serving => {}
             () = told => tracing::warn!("requests under way did not finish in time"),
         }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use cqrs_es::Aggregate;
 use hansard_domain::called;
 use hansard_domain::claim::CLAIMS;
 use hansard_domain::event::{Entry, Event};
-use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId};
+use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId, RoomId};
 use hansard_domain::integration::Delivery;
 use hansard_domain::journal::{Batch, Journal};
 use hansard_domain::keyed;
@@ -217,6 +217,30 @@ impl Commands {
                 mpsc::error::TrySendError::Closed(_) => CommandError::Stopping,
             })?;
         outcome.await.unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// Puts on the record that a caller was refused for want of a right, where nothing was decided.
+    /// [`CommandError::Follower`] where another node has to do it.
+    pub async fn refuse(
+        &self,
+        caller: &Caller,
+        permission: Option<String>,
+        room: Option<RoomId>,
+    ) -> Result<(), CommandError> {
+        let refused = move |_: &mut Decision<'_>| {
+            Err::<(), _>(CommandError::Denied {
+                code: "".into(),
+                reason: String::new(),
+                permission: permission.clone(),
+                room: room.clone(),
+                forbidden: true,
+                noted: false,
+            })
+        };
+        match self.run(caller, refused).await {
+            Err(CommandError::Denied { .. }) | Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The id of the message that a client [calls so](called). Earlier versions kept every id as it

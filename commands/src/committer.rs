@@ -319,7 +319,7 @@ impl Committer {
                         return (Err(error.into()), Finished::default());
                     }
                 }
-                Err(error) => {
+                Err(mut error) => {
                     decision.give_up();
                     let finished = match self.refusals.note(&error, &caller, moment.at) {
                         None => Finished::default(),
@@ -329,6 +329,9 @@ impl Committer {
                             record.finish()
                         }
                     };
+                    if let CommandError::Denied { noted, .. } = &mut error {
+                        *noted = true;
+                    }
                     return (Err(error), finished);
                 }
             }

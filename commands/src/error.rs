@@ -27,7 +27,7 @@ pub enum CommandError {
         reason: String,
         details: Value,
     },
-    /// The caller lacks a right; on the record as `CommandDenied`.
+    /// The caller lacks a right; it goes on the record as `CommandDenied`.
     #[error("{reason} [{code}]")]
     Denied {
         code: Cow<'static, str>,
@@ -36,6 +36,9 @@ pub enum CommandError {
         room: Option<RoomId>,
         /// Answered with 403 instead of 400, as Rocket.Chat's route checks do.
         forbidden: bool,
+        /// It is on the record, or counted to be. What is refused outside of the committer is not: see
+        /// [`Commands::refuse`](crate::bus::Commands::refuse).
+        noted: bool,
     },
     #[error("You must be logged in to do this.")]
     NotLoggedIn,
@@ -103,6 +106,7 @@ impl CommandError {
             permission: None,
             room: None,
             forbidden: false,
+            noted: false,
         }
     }
 
@@ -114,6 +118,7 @@ impl CommandError {
             permission: Some(permission.to_owned()),
             room: room.cloned(),
             forbidden: true,
+            noted: false,
         }
     }
 
@@ -125,6 +130,7 @@ impl CommandError {
             permission: Some(permission.to_owned()),
             room: room.cloned(),
             forbidden: true,
+            noted: false,
         }
     }
 }

@@ -390,6 +390,12 @@ async fn a_policy_that_is_switched_on_prunes_a_room_where_nothing_is_said() {
     assert_eq!(told["enabled"], true);
     assert_eq!(told["schedule"], "*/30 * * * *");
     assert_eq!(told["rooms"][0]["policy"]["maxAge"], 1);
+    let looks = audit(&admin, "type=RecordInspected").await;
+    let told_of = |look: &Value| look["target"]["id"] == "retention";
+    assert!(
+        looks.iter().any(told_of),
+        "the look is not on the record: {looks:?}"
+    );
     let pruned = at_last("the prune is audited", async || {
         let mut pruned = audit(&admin, "type=ChannelPruned&room=quiet").await;
         pruned.pop()

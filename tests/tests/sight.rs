@@ -324,6 +324,53 @@ async fn an_administrators_looks_show_no_private_message_and_go_on_the_audit() {
 }
 
 #[tokio::test]
+async fn a_look_that_changes_nothing_goes_on_the_audit_whatever_right_it_needs() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let owner = server.user("owner").await;
+    let (mary, joe) = (server.user("mary").await, server.user("joe").await);
+    let Secret { room, .. } = secret(&owner).await;
+    let permissions: Vec<_> = [
+        "add-user-to-any-p-room",
+        "kick-user-from-any-p-room",
+        "remove-user",
+        "access-permissions",
+        "view-other-user-channels",
+    ]
+    .map(|id| json!({ "_id": id, "roles": ["admin", "user"] }))
+    .into();
+    let grant = json!({ "permissions": permissions });
+    admin.post("permissions.update", grant).await.expect_ok();
+
+    let mary_again = json!({ "roomName": "board", "userId": mary.user_id() });
+    let shown = joe
+        .post("groups.invite", mary_again.clone())
+        .await
+        .expect_ok();
+    assert_eq!(shown["group"]["topic"], "takeover");
+    let nobody = json!({ "roomName": "board", "userId": joe.user_id() });
+    joe.post("groups.kick", nobody).await.expect_ok();
+    let holders = format!("roles.getUsersInRole?role=owner&roomId={room}");
+    joe.get(&holders).await.expect_ok();
+
+    for action in ["groups.invite", "groups.kick", "roles.getUsersInRole"] {
+        let looks = audited(&admin, &format!("room={room}")).await;
+        let of_joe = looks
+            .iter()
+            .filter(|look| look["username"] == "joe" && look["target"]["id"] == action);
+        assert_eq!(of_joe.count(), 1, "{action}: {looks:?}");
+    }
+    // Members look into their own room.
+    mary.post("groups.invite", mary_again).await.expect_ok();
+    mary.get(&holders).await.expect_ok();
+    let looks = audited(&admin, &format!("room={room}")).await;
+    assert!(
+        looks.iter().all(|look| look["username"] == "joe"),
+        "{looks:?}"
+    );
+}
+
+#[tokio::test]
 async fn channels_are_there_for_those_who_may_see_channels() {
     let server = Server::start().await;
     let admin = server.admin().await;

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -63,6 +64,10 @@ impl Reason {
     }
 }
 
+/// A connection, for whoever may have to end it; requests carry it.
+#[derive(Debug, Clone)]
+pub struct Ending(pub Arc<Connection>);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Connection {
@@ -84,6 +89,14 @@ pub struct Connection {
     last: AtomicBool,
     /// Of the task that serves it.
     waker: AtomicWaker,
+}
+
+#[cfg(test)]
+impl Ending {
+    pub fn for_tests() -> Self {
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4));
+        Self(Arc::new(Connection::new(peer, peer.ip().into(), false)))
+    }
 }
 
 impl Connection {

@@ -46,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::accept::Acceptor;
 use self::body::Memory;
+pub use self::connection::{Ending, Reason};
 use self::connections::Connections;
 pub use self::limits::Limits;
 pub use self::listen::Listeners;

@@ -18,7 +18,7 @@ use hyper::{Request, Response, StatusCode};
 use tower::Service;
 
 use super::body::{Memory, RequestBody};
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Ending, Phase};
 use super::headers;
 use super::limits::Limits;
 use crate::rest::failure::Failure;
@@ -47,6 +47,7 @@ impl Requests {
         let shut_out = connection.reserved && !PROBES.contains(&path);
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(ConnectInfo(connection.peer));
+        parts.extensions.insert(Ending(connection.clone()));
         let (body, rest) = if incoming.is_end_stream() {
             (Body::empty(), None)
         } else {

@@ -170,7 +170,7 @@ async fn look(
     State(app): State<App>,
     Params(query): Params<AuditQuery>,
 ) -> Result<Response, Failure> {
-    require(&app, &caller, PERMISSION).await?;
+    require(&app, &caller, PERMISSION)?;
     let filter = query.filter(&app).await?;
     let asked = serde_json::to_string(&query).unwrap_or_default();
     match query.format.as_deref() {

@@ -128,7 +128,7 @@ async fn events(
     headers: HeaderMap,
     Params(query): Params<EventsQuery>,
 ) -> Result<Response, Failure> {
-    require(&app, &caller, PERMISSION).await?;
+    require(&app, &caller, PERMISSION)?;
     let filter = EventFilter {
         types: event_types(query.types.as_deref())?,
         stream: query.stream.as_deref().map(stream_id).transpose()?,
@@ -164,7 +164,7 @@ async fn stream(
     Path(name): Path<String>,
     Params(query): Params<StreamQuery>,
 ) -> Answer<StreamPage> {
-    require(&app, &caller, PERMISSION).await?;
+    require(&app, &caller, PERMISSION)?;
     let limit = page_size(query.limit, MOST)? as usize;
     let id = stream_id(&name)?;
     let after = Version(query.after.unwrap_or(0).min(i64::MAX as u64));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
+use hansard_commands::model::WriteModel;
 use hansard_commands::retention::{RoomPolicy, Schedule};
 use hansard_domain::id::{RoomId, Timestamp};
 use hansard_projections::retention::{self, PrunedTotal};
@@ -11,14 +12,15 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{names, require};
+use super::{inspected, names, require};
 use crate::app::App;
 use crate::rest::answer::{Answer, Success, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 
-const PERMISSIONS: &[&str] = &["view-audit", "manage-views"];
+/// It names every room.
+const PERMISSIONS: &[&str] = &["view-audit"];
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(show))
@@ -71,7 +73,7 @@ struct PrunedAnswer {
 
 /// What holds for each room, and what was pruned.
 ///
-/// Needs `view-audit` or `manage-views`.
+/// Needs `view-audit`; every look goes on the audit.
 #[utoipa::path(
     get, path = "/api/hansard/v1/retention", tag = "record", params(RetentionQuery),
     responses((status = 200, body = Success<RetentionAnswer>), Failure)
@@ -81,7 +83,7 @@ async fn show(
     State(app): State<App>,
     Params(query): Params<RetentionQuery>,
 ) -> Answer<RetentionAnswer> {
-    require(&app, &caller, PERMISSIONS).await?;
+    require(&app, &caller, PERMISSIONS)?;
     let only = {
         let model = app.commands.model();
         let named = query.room.as_deref();
@@ -91,12 +93,34 @@ async fn show(
         let mut reading = app.views.retention.read().await?;
         retention::pruned(&mut reading, only.as_ref()).await?
     };
-    let model = app.commands.model();
+    let (rooms, schedule) = {
+        let model = app.commands.model();
+        let rooms = rooms(&model, only.as_ref(), totals);
+        (rooms, Schedule::of(&model))
+    };
+    let asked = query.room.unwrap_or_default();
+    inspected(&app, &caller, "retention", asked, rooms.len() as u64).await?;
+    let status = app.retention.borrow().clone();
+    answer(RetentionAnswer {
+        enabled: schedule.is_some(),
+        schedule: schedule.map(|schedule| schedule.as_str().to_owned()),
+        last_run: status.last_run.map(Timestamp::iso),
+        next_run: status.next_run.map(Timestamp::iso),
+        rooms,
+    })
+}
+
+/// What holds for a room, or for each, and what was pruned there.
+fn rooms(
+    model: &WriteModel,
+    only: Option<&RoomId>,
+    totals: Vec<PrunedTotal>,
+) -> Vec<RoomRetention> {
     let mut rooms: BTreeMap<RoomId, RoomRetention> = BTreeMap::new();
     for (id, room) in model.rooms() {
-        let policy = RoomPolicy::of(&model, room);
-        if policy.is_some() && only.as_ref().is_none_or(|only| only == id) {
-            let room = RoomRetention::of(id, names::room_name(&model, id.as_str()), policy);
+        let policy = RoomPolicy::of(model, room);
+        if policy.is_some() && only.is_none_or(|only| only == id) {
+            let room = RoomRetention::of(id, names::room_name(model, id.as_str()), policy);
             rooms.insert(id.clone(), room);
         }
     }
@@ -108,21 +132,13 @@ async fn show(
     } in totals
     {
         let room = rooms.entry(id).or_insert_with_key(|id| {
-            RoomRetention::of(id, names::room_name(&model, id.as_str()), None)
+            RoomRetention::of(id, names::room_name(model, id.as_str()), None)
         });
         let last_at = last_at.iso();
         let pruned = PrunedAnswer { messages, last_at };
         room.pruned.insert(reason, pruned);
     }
-    let status = app.retention.borrow().clone();
-    let schedule = Schedule::of(&model);
-    answer(RetentionAnswer {
-        enabled: schedule.is_some(),
-        schedule: schedule.map(|schedule| schedule.as_str().to_owned()),
-        last_run: status.last_run.map(Timestamp::iso),
-        next_run: status.next_run.map(Timestamp::iso),
-        rooms: rooms.into_values().collect(),
-    })
+    rooms.into_values().collect()
 }
 
 impl RoomRetention {

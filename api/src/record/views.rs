@@ -94,7 +94,7 @@ impl From<ViewState> for ViewAnswer {
     responses((status = 200, body = Success<ViewsAnswer>), Failure)
 )]
 async fn views(caller: Caller, State(app): State<App>) -> Answer<ViewsAnswer> {
-    require(&app, &caller, PERMISSION).await?;
+    require(&app, &caller, PERMISSION)?;
     let head = app.commands.journal().head().0;
     let views = app.views.projector.views();
     let views = views.into_iter().map(Into::into).collect();
@@ -147,7 +147,7 @@ async fn set_aside(
     State(app): State<App>,
     Path(name): Path<String>,
 ) -> Answer<SetAsideAnswer> {
-    require(&app, &caller, PERMISSION).await?;
+    require(&app, &caller, PERMISSION)?;
     let projector = &app.views.projector;
     let found = projector.set_aside(&name, TOLD).await?;
     let total = projector.lacking(&name)?.borrow().events;
@@ -177,7 +177,7 @@ async fn rebuild(
     State(app): State<App>,
     Path(name): Path<String>,
 ) -> Result<(StatusCode, Json<Success<ViewAnswer>>), Failure> {
-    require(&app, &caller, PERMISSION).await?;
+    require(&app, &caller, PERMISSION)?;
     let projector = &app.views.projector;
     projector.begin_rebuild(&name).await?;
     let mut views = projector.views().into_iter();

@@ -17,6 +17,7 @@ use hansard_domain::log::{Actor, Role};
 
 use super::exchange::RequestId;
 use super::failure::Failure;
+use super::refused::AskedBy;
 use crate::app::App;
 
 const TOKEN: &str = "x-auth-token";
@@ -113,7 +114,7 @@ async fn asking(parts: &Parts, app: &App) -> Result<Asking, Failure> {
         &parts.extensions,
         app.config.forwarded_count,
     );
-    Ok(Asking {
+    let asking = Asking {
         actor,
         user,
         token,
@@ -127,7 +128,11 @@ async fn asking(parts: &Parts, app: &App) -> Result<Asking, Failure> {
             .get()
             .map(|id: &RequestId| id.as_str().into()),
         causation: None,
-    })
+    };
+    if let Some(asked_by) = parts.extensions.get::<AskedBy>() {
+        asked_by.tell(&asking);
+    }
+    Ok(asking)
 }
 
 /// A session that this node may not have heard of yet, because another one began it.

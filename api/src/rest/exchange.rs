@@ -14,8 +14,11 @@ use tracing::Instrument;
 
 use super::caller::client_address;
 use super::failure::Failure;
-use super::rate_limit::waiting;
+use super::rate_limit::waiting::{self, Taker};
+use super::refused::AskedBy;
 use crate::app::App;
+use crate::http_in::Ending;
+use crate::openapi;
 use crate::operation::{self, times};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -76,7 +79,9 @@ where
     let seen = position(request.headers());
     let proxies = app.config.forwarded_count;
     let address = client_address(request.headers(), request.extensions(), proxies);
-    let account = request.headers().get("x-user-id").cloned();
+    let ending = request.extensions_mut().remove::<Ending>();
+    let asked_by = AskedBy::default();
+    request.extensions_mut().insert(asked_by.clone());
     // The path as it is declared: the one that was asked for may carry a token.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
@@ -93,7 +98,17 @@ where
     let response = answer.unwrap_or_else(|_| {
         Failure::unavailable("The request took too long [error-timeout]").into_response()
     });
-    let mut response = waiting::limit(app, address, account, response);
+    // Those of the server's own pages are made for nobody.
+    let mut response = if route.starts_with(openapi::PAGE) {
+        response
+    } else {
+        let taker = || Taker {
+            network: address.into(),
+            account: asked_by.user().cloned(),
+            ending,
+        };
+        waiting::limit(app, taker, response)
+    };
 
     let status = response.status();
     let headers = response.headers_mut();

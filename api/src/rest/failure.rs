@@ -12,6 +12,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hansard_commands::account::profile::PASSWORD_CHANGE_REQUIRED;
 use hansard_commands::error::CommandError;
+use hansard_domain::id::RoomId;
 use hansard_domain::limit::OutOfBounds;
 use hansard_projections::ViewError;
 use serde_json::{Value, json};
@@ -29,6 +30,16 @@ pub struct Failure {
     retry_after: Option<u64>,
     /// Another node can do it.
     elsewhere: bool,
+    /// It is for want of a right, and nobody has put that on the record.
+    refusal: Option<Box<Refusal>>,
+}
+
+/// Marks an answer to somebody who lacks a right, which is not on the record yet; see
+/// [`refused`](super::refused).
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    pub permission: Option<String>,
+    pub room: Option<RoomId>,
 }
 
 /// Marks an answer of a node that may not decide what was asked; see [`forward`](super::forward).
@@ -42,6 +53,19 @@ impl Failure {
             body,
             retry_after: None,
             elsewhere: false,
+            refusal: None,
+        }
+    }
+
+    /// Says that the caller lacks a right, by name where it is one alone, so that it goes on the record.
+    pub fn denied(self, permission: Option<&str>) -> Self {
+        let refusal = Refusal {
+            permission: permission.map(str::to_owned),
+            room: None,
+        };
+        Self {
+            refusal: Some(Box::new(refusal)),
+            ..self
         }
     }
 
@@ -121,7 +145,7 @@ impl Failure {
 
     /// 403 with a text of the endpoint's own; Rocket.Chat's bare one is `unauthorized`.
     pub fn forbidden_because(error: &str) -> Self {
-        Self::unsuccessful(StatusCode::FORBIDDEN, error)
+        Self::unsuccessful(StatusCode::FORBIDDEN, error).denied(None)
     }
 
     /// 403: nothing else is answered before the account has another password.
@@ -245,16 +269,19 @@ impl From<CommandError> for Failure {
             CommandError::Denied {
                 code,
                 reason,
-                forbidden: true,
-                ..
-            } if code.is_empty() => Self::forbidden_because(&reason),
-            CommandError::Denied {
-                code,
-                reason,
-                forbidden: true,
-                ..
-            } => Self::forbidden_because(&format!("{reason} [{code}]")),
-            CommandError::Denied { code, reason, .. } => Self::refused(&code, &reason),
+                permission,
+                room,
+                forbidden,
+                noted,
+            } => {
+                let failure = match (forbidden, code.is_empty()) {
+                    (true, true) => Self::forbidden_because(&reason),
+                    (true, false) => Self::forbidden_because(&format!("{reason} [{code}]")),
+                    (false, _) => Self::refused(&code, &reason),
+                };
+                let refusal = (!noted).then(|| Box::new(Refusal { permission, room }));
+                Self { refusal, ..failure }
+            }
             CommandError::NotLoggedIn => Self::not_logged_in(),
             CommandError::Conflict(_) => Self::unavailable(&format!("{error} [error-conflict]")),
             CommandError::Follower => Self::elsewhere(),
@@ -308,6 +335,9 @@ impl IntoResponse for Failure {
         }
         if self.elsewhere {
             response.extensions_mut().insert(Elsewhere);
+        }
+        if let Some(refusal) = self.refusal {
+            response.extensions_mut().insert(*refusal);
         }
         response
     }

@@ -18,6 +18,7 @@ pub mod message_shape;
 pub mod paging;
 pub mod query;
 pub mod rate_limit;
+mod refused;
 pub mod time;
 pub mod way;
 
@@ -76,13 +77,14 @@ pub fn routes() -> OpenApiRouter<App> {
 }
 
 /// Everything that is served over HTTP.
-pub fn service(app: App) -> Router {
+pub fn service(app: App) -> serde_json::Result<Router> {
     let (endpoints, document) = routes().split_for_parts();
-    endpoints
-        .merge(openapi::page(document))
+    let routes = endpoints
+        .merge(openapi::page(&document)?)
         .merge(welcome::page())
         .fallback(async || Failure::no_endpoint())
         .method_not_allowed_fallback(async || Failure::wrong_method())
         .layer(from_fn_with_state(app.clone(), way::pass))
-        .with_state(app)
+        .with_state(app);
+    Ok(routes)
 }

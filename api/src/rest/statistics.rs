@@ -123,14 +123,7 @@ struct Process {
 async fn show(caller: Caller, State(app): State<App>) -> Answer<StatisticsAnswer> {
     let permission = "view-statistics";
     if !app.commands.model().allows(&caller, permission, None) {
-        let refused = app.commands.run(&caller, move |decision| {
-            let model = decision.model();
-            model.require(decision.caller(), permission, None)
-        });
-        if let Err(error) = refused.await {
-            tracing::debug!(%error, "statistics are refused");
-        }
-        return Err(Failure::plain("error-not-allowed"));
+        return Err(Failure::plain("error-not-allowed").denied(Some(permission)));
     }
     let now = app.commands.clock().now();
     let (counted, today, week, month) = {

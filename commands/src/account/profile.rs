@@ -124,7 +124,11 @@ fn check_settings(
         field.changed && !model.flag(field.setting) && (own || !may(field.permission))
     };
     match fields.iter().find(refused) {
-        Some(field) => Err(not_allowed(field.reason)),
+        Some(field) if own => Err(not_allowed(field.reason)),
+        Some(field) => Err(CommandError::denied(
+            "error-action-not-allowed",
+            field.reason,
+        )),
         None => Ok(()),
     }
 }

@@ -97,6 +97,7 @@ impl WriteModel {
             permission: Some(permission.to_owned()),
             room: room.cloned(),
             forbidden: false,
+            noted: false,
         })
     }
 }

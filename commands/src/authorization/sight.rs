@@ -13,6 +13,9 @@ use crate::model::{Versioned, WriteModel};
 /// Who administers rooms sees what they are without being in them.
 pub const ADMINISTRATION: &str = "view-room-administration";
 
+/// The right to see which rooms others are in.
+pub const OTHERS_ROOMS: &str = "view-other-user-channels";
+
 /// What somebody wants to see of a room, or to do with what it sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {

@@ -264,6 +264,7 @@ fn not_authorized(direction: Direction) -> CommandError {
         permission: Some(permission.to_owned()),
         room: None,
         forbidden: false,
+        noted: false,
     }
 }
 
@@ -364,6 +365,7 @@ fn may_speak(
         permission: Some(all.to_owned()),
         room: None,
         forbidden: false,
+        noted: false,
     })
 }
 

@@ -106,5 +106,5 @@ async fn mentioned(
 
 /// These two endpoints say it without a code.
 fn refusal() -> Failure {
-    Failure::plain("error-not-allowed")
+    Failure::plain("error-not-allowed").denied(None)
 }

@@ -50,5 +50,5 @@ fn not_found() -> Failure {
 }
 
 fn not_allowed(reason: &'static str) -> impl Fn() -> Failure {
-    move || Failure::refused("error-not-allowed", reason)
+    move || Failure::refused("error-not-allowed", reason).denied(None)
 }

@@ -124,7 +124,7 @@ async fn list_all(caller: Caller, State(app): State<App>, paging: Paging) -> Ans
         kind: Some(RoomKind::Group),
         ..RoomFilter::default()
     };
-    let list = administered(&app, &caller, filter, &paging).await?;
+    let list = administered(&app, &caller, filter, false, &paging).await?;
     answer(GroupsAnswer::of(list, &paging))
 }
 

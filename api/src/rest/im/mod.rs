@@ -257,7 +257,7 @@ async fn list_everyone(
         kind: Some(RoomKind::Direct),
         ..RoomFilter::default()
     };
-    let found = administered(app, caller, filter, paging).await?;
+    let found = administered(app, caller, filter, false, paging).await?;
     Ok(DirectsAnswer::of(found, paging))
 }
 

@@ -166,7 +166,7 @@ async fn get(
         return Err(Failure::plain("The integration does not exists."));
     };
     if !may_manage(&model, &caller, integration) {
-        return Err(Failure::plain("not-authorized"));
+        return Err(Failure::plain("not-authorized").denied(None));
     }
     answer(shown(&model, &id)?)
 }

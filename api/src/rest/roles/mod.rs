@@ -2,7 +2,9 @@
 
 use axum::extract::State;
 use hansard_commands::after::RoleAfter;
+use hansard_commands::authorization::sight::{OTHERS_ROOMS, Purpose};
 use hansard_commands::bus::Done;
+use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::model::WriteModel;
 use hansard_commands::role::{self, NewRole};
 use hansard_domain::id::{RoleId, RoomId, UserId};
@@ -292,7 +294,8 @@ struct Holders {
 
 /// Who has a role.
 ///
-/// Needs `access-permissions`; for a room `view-other-user-channels`, too.
+/// Needs `access-permissions`; for a room `view-other-user-channels`, too, and a look into one that the
+/// caller does not see goes on the audit.
 #[utoipa::path(
     get, path = "/api/v1/roles.getUsersInRole", tag = "roles", params(InRole, PagingParams),
     responses((status = 200, body = Success<Holders>), Failure)
@@ -322,7 +325,7 @@ async fn get_users_in_role(
     require("access-permissions")?;
     let room = asked.room_id.filter(|room| !room.is_empty());
     if room.is_some() {
-        require("view-other-user-channels")?;
+        require(OTHERS_ROOMS)?;
     }
     let role = role::find(&model, &role)
         .ok_or_else(|| Failure::refused("error-invalid-roleId", "error-invalid-roleId"))?;
@@ -336,6 +339,16 @@ async fn get_users_in_role(
         let mut rows = accounts::by_ids(&mut tables, &holders).await?;
         rows.sort_unstable_by(|one, other| one.profile.username.cmp(&other.profile.username));
         let total = rows.len() as u64;
+        let id = RoomId::new(&room);
+        if found.is_some() && !model.sees(&caller, &id, Purpose::Particulars) {
+            let inspection = Inspection {
+                permission: OTHERS_ROOMS,
+                room: Some(id),
+                user: None,
+                shown: total,
+            };
+            inspection::record(&app.commands, &caller, inspection).await?;
+        }
         (paging.slice(rows), total)
     } else {
         let filter = Filter {

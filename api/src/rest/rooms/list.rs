@@ -61,11 +61,12 @@ pub async fn rooms(
 
 /// The rooms of a filter for somebody who administers rooms. If it would not see all of them
 /// otherwise, that goes on the audit; and so does a look at a part of them, whose total tells of the
-/// others, found or not.
+/// others, found or not, unless what is asked for is `open` to all.
 pub async fn administered(
     app: &App,
     caller: &Caller,
     filter: RoomFilter,
+    open: bool,
     paging: &Paging,
 ) -> Result<RoomList, Failure> {
     let narrowed =
@@ -77,7 +78,7 @@ pub async fn administered(
         .filter_map(|room| model.sight(caller, &room.id, Purpose::Administration))
         .filter(|sight| sight.right.is_audited())
         .count() as u64;
-    if shown > 0 || narrowed || found.len() < total {
+    if shown > 0 || !open && (narrowed || found.len() < total) {
         let inspection = Inspection {
             permission: ADMINISTRATION,
             shown,

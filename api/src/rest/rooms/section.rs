@@ -1,11 +1,14 @@
 //! What `channels.*` and `groups.*` share: they differ in the kind of room and in what they call it.
 
+use std::sync::Arc;
+
 use hansard_commands::after::RoomAfter;
 use hansard_commands::authorization::sight::{ADMINISTRATION, Purpose, Right};
 use hansard_commands::bus::Done;
 use hansard_commands::inspection::{self, Inspection};
 pub use hansard_commands::room::RoomRole;
 use hansard_commands::room::{self, Changes, NewRoom};
+use hansard_domain::event::Entry;
 use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::{Room, RoomKind};
 use hansard_projections::rooms::{self as view, MemberOrder, Paging as Stretch, RoomFilter};
@@ -39,6 +42,10 @@ pub struct Found {
     pub id: RoomId,
     pub room: Room,
 }
+
+/// The rights to change who is in any group, which need not be one that the caller sees.
+const ADD_TO_ANY: &str = "add-user-to-any-p-room";
+const KICK_FROM_ANY: &str = "kick-user-from-any-p-room";
 
 /// A room as answers hold it.
 pub type Wire = Map<String, Value>;
@@ -260,9 +267,7 @@ pub async fn invite(
     let found = match section {
         Section::Channels => section.find_live(app, caller, &asked.room)?,
         // Whoever may add people to any group need not see it.
-        Section::Groups => {
-            section.find_or_reach(app, caller, &asked.room, "add-user-to-any-p-room")?
-        }
+        Section::Groups => section.find_or_reach(app, caller, &asked.room, ADD_TO_ANY)?,
     };
     let users = asked.users.find(&app.commands.model())?;
     if users.is_empty() {
@@ -277,7 +282,8 @@ pub async fn invite(
             ),
         });
     }
-    let done = room::invite(&app.commands, caller, found.id, users).await?;
+    let done = room::invite(&app.commands, caller, found.id.clone(), users).await?;
+    looked(app, caller, &found.id, ADD_TO_ANY, done.entries()).await?;
     Ok(decided::room(app, caller.user(), &done).await)
 }
 
@@ -321,12 +327,38 @@ pub async fn kick(
 ) -> Result<Done<RoomAfter>, Failure> {
     let found = match section {
         Section::Channels => section.find_live(app, caller, &asked.room)?,
-        Section::Groups => {
-            section.find_or_reach(app, caller, &asked.room, "kick-user-from-any-p-room")?
-        }
+        Section::Groups => section.find_or_reach(app, caller, &asked.room, KICK_FROM_ANY)?,
     };
     let user = asked.user.find(&app.commands.model())?;
-    Ok(room::kick(&app.commands, caller, found.id, user).await?)
+    let done = room::kick(&app.commands, caller, found.id.clone(), user).await?;
+    looked(app, caller, &found.id, KICK_FROM_ANY, done.entries()).await?;
+    Ok(done)
+}
+
+/// Puts on the audit that somebody was shown a room that it sees only by a permission to change any, and
+/// changed nothing there that would be on the record.
+async fn looked(
+    app: &App,
+    caller: &Caller,
+    room: &RoomId,
+    permission: &'static str,
+    changed: &[Arc<Entry>],
+) -> Result<(), Failure> {
+    if !changed.is_empty()
+        || app
+            .commands
+            .model()
+            .sees(caller, room, Purpose::Particulars)
+    {
+        return Ok(());
+    }
+    let inspection = Inspection {
+        permission,
+        room: Some(room.clone()),
+        user: None,
+        shown: 1,
+    };
+    Ok(inspection::record(&app.commands, caller, inspection).await?)
 }
 
 /// The caller leaves; answers the room.

@@ -181,6 +181,7 @@ fn not_allowed() -> Failure {
     Failure::with_body(json!({
         "success": false, "error": "not-allowed", "errorType": "Not Allowed",
     }))
+    .denied(None)
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -276,7 +277,8 @@ async fn admin_rooms(
         name,
         ..RoomFilter::default()
     };
-    let found = list::administered(&app, &caller, filter, &paging).await?;
+    let open = asked.types == [RoomKind::Channel.letter()];
+    let found = list::administered(&app, &caller, filter, open, &paging).await?;
     answer(AdminRooms {
         count: found.rooms.len(),
         rooms: found.rooms.into_iter().map(without_message).collect(),

@@ -1,6 +1,7 @@
 //! Users as others see them: one, or a list.
 
 use axum::extract::State;
+use hansard_commands::authorization::sight::OTHERS_ROOMS;
 use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{RoleId, UserId};
@@ -28,8 +29,6 @@ pub fn routes() -> OpenApiRouter<App> {
 }
 
 const FULL_INFO: &str = "view-full-other-user-info";
-
-const OTHERS_ROOMS: &str = "view-other-user-channels";
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Shown {
