@@ -405,6 +405,105 @@ async fn a_policy_that_is_switched_on_prunes_a_room_where_nothing_is_said() {
 }
 
 #[tokio::test]
+async fn whatever_is_refused_for_want_of_a_right_is_on_the_record() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let channel = admin.channel("town").await;
+    let mary_id = mary.user_id();
+    let get = |path: &str| ("GET", path.to_owned(), json!(null));
+    let post = |path: &str, body: Value| ("POST", path.to_owned(), body);
+    let api = |path: &str| format!("/api/v1/{path}");
+    let asked = [
+        get(&api("groups.listAll")),
+        get(&api("im.list.everyone")),
+        get(&api("rooms.adminRooms")),
+        get(&api(&format!("rooms.adminRooms.getRoom?rid={channel}"))),
+        get(&api(&format!(
+            "channels.counters?roomId={channel}&userId={mary_id}"
+        ))),
+        get(&api("statistics")),
+        get(&api("settings/Site_Name")),
+        get(&api("roles.getUsersInRole?role=admin")),
+        get(&api("integrations.list")),
+        get(&api("integrations.history?id=x")),
+        get("/api/hansard/v1/audit"),
+        get("/api/hansard/v1/retention"),
+        get("/api/hansard/v1/views"),
+        get("/api/hansard/v1/deliveries"),
+        post(&api("settings/Site_Name"), json!({ "value": "x" })),
+        post(&api("roles.create"), json!({ "name": "kings" })),
+        post(
+            &api("users.create"),
+            json!({ "username": "joan", "name": "x", "email": "x@x.org", "password": "12345678aA!" }),
+        ),
+        post(
+            &api("users.create"),
+            json!({ "username": "joan", "name": "x", "email": "x@x.org", "password": "12345678aA!", "roles": ["admin"] }),
+        ),
+        post(&api("users.delete"), json!({ "userId": mary_id })),
+        post(&api("users.createToken"), json!({ "userId": mary_id })),
+        post(
+            &api("users.setActiveStatus"),
+            json!({ "userId": mary_id, "activeStatus": false }),
+        ),
+        post(
+            &api("users.update"),
+            json!({ "userId": mary_id, "data": { "name": "x" } }),
+        ),
+        post(
+            &api("users.update"),
+            json!({ "userId": mary_id, "data": { "email": "x@x.org" } }),
+        ),
+        post(
+            &api("users.update"),
+            json!({ "userId": mary_id, "data": { "password": "12345678aA!" } }),
+        ),
+        post(
+            &api("users.update"),
+            json!({ "userId": mary_id, "data": { "roles": ["admin"] } }),
+        ),
+        post(&api("users.logout"), json!({ "userId": mary_id })),
+        post(&api("users.deactivateIdle"), json!({ "daysIdle": 9 })),
+        post(
+            &api("integrations.remove"),
+            json!({ "type": "webhook-incoming", "integrationId": "x" }),
+        ),
+        post(
+            &api("chat.postMessage"),
+            json!({ "roomId": channel, "text": "x", "alias": "Administrator" }),
+        ),
+        post(
+            &api("channels.rename"),
+            json!({ "roomId": channel, "name": "city" }),
+        ),
+        post(&api("channels.delete"), json!({ "roomId": channel })),
+        post(
+            &api("channels.addOwner"),
+            json!({ "roomId": channel, "userId": mary_id }),
+        ),
+    ];
+    let mut missing = Vec::new();
+    for (number, (method, path, body)) in asked.into_iter().enumerate() {
+        // Of each caller some kinds are told apart.
+        let joe = server.user(&format!("joe{number}")).await;
+        let answer = match method {
+            "GET" => joe.get_path(&path).await,
+            _ => {
+                joe.post(path.trim_start_matches("/api/v1/"), body.clone())
+                    .await
+            }
+        };
+        assert!(answer.status.is_client_error(), "{path}: {}", answer.body);
+        let denied = format!("outcome=denied&actor=@joe{number}");
+        if audit(&admin, &denied).await.is_empty() {
+            missing.push((path, body, answer.status, answer.body));
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[tokio::test]
 async fn statistics_count_what_there_is() {
     let server = Server::start().await;
     let admin = server.admin().await;

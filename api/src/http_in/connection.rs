@@ -163,6 +163,10 @@ impl Connection {
         self.blocked_until.store(until, Ordering::Relaxed);
     }
 
+    pub fn is_blocked(&self) -> bool {
+        self.blocked_until.load(Ordering::Relaxed) != 0
+    }
+
     /// The client takes bytes again.
     pub fn unblocked(&self) {
         self.blocked_until.store(0, Ordering::Relaxed);
@@ -195,11 +199,19 @@ impl Connection {
     /// How much of its time it has used up, in thousandths; `None` if it is not to be ended for the sake
     /// of others.
     pub fn dispensable(&self, limits: &Limits) -> Option<u64> {
-        if self.blocked_until.load(Ordering::Relaxed) != 0 {
-            return None;
-        }
-        let (phase, spent) = self.phase();
-        let allowed = self.allowed(phase, limits)?.as_millis().max(1) as u64;
+        let (spent, allowed) = match self.blocked_until.load(Ordering::Relaxed) {
+            0 => {
+                let (phase, spent) = self.phase();
+                (spent, self.allowed(phase, limits)?)
+            }
+            // A client that does not take its answer is waited for, too.
+            until => {
+                let left = until.saturating_sub(self.millis(Instant::now()));
+                let allowed = limits.write_timeout;
+                (allowed.saturating_sub(Duration::from_millis(left)), allowed)
+            }
+        };
+        let allowed = allowed.as_millis().max(1) as u64;
         Some(spent.as_millis() as u64 * 1000 / allowed)
     }
 

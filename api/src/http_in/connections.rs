@@ -145,10 +145,12 @@ impl Connections {
         }
     }
 
-    /// Ends all connections that wait for their client.
+    /// Ends all connections that wait for their client to ask.
     pub fn dismiss_waiting(&self) {
         let mut open = self.open.lock();
-        open.make_room(&self.limits, usize::MAX, |_| true);
+        open.make_room(&self.limits, usize::MAX, |connection| {
+            !connection.is_blocked()
+        });
     }
 
     /// Waits until none is open.
@@ -244,6 +246,8 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::super::connection::Phase;
     use super::*;
 
@@ -275,6 +279,19 @@ mod tests {
         let left = connections.open.lock();
         assert!(!left.connections.contains_key(&first.number));
         assert_eq!(left.ordinary.all, 2);
+    }
+
+    #[test]
+    fn who_does_not_take_its_answer_makes_room() {
+        let connections = connections(2, None);
+        let deaf = busy(connections.admit(peer(1)));
+        deaf.blocked(Instant::now() + connections.limits.write_timeout);
+        let taking = busy(connections.admit(peer(2)));
+        let third = connections.admit(peer(3)).unwrap();
+        assert!(!third.reserved);
+        let left = connections.open.lock();
+        assert!(!left.connections.contains_key(&deaf.number));
+        assert!(left.connections.contains_key(&taking.number));
     }
 
     #[test]

@@ -235,7 +235,7 @@ fn require_administration(app: &App, caller: &Caller) -> Result<(), Failure> {
     if app.commands.model().allows(caller, ADMINISTRATION, None) {
         return Ok(());
     }
-    Err(Failure::plain("error-not-authorized"))
+    Err(Failure::plain("error-not-authorized").denied(Some(ADMINISTRATION)))
 }
 
 /// All rooms, for administrators. Needs `view-room-administration`.
