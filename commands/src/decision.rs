@@ -549,19 +549,23 @@ impl<'a> Decision<'a> {
 
     /// An origin is sealed under its user's key, so that erasing the user erases it. Where nobody is
     /// logged in that is the account that the commit is about, of somebody who registers or logs in;
-    /// where there is none, under a key of its own.
+    /// where there is none, under a key of its own. Of an account that is gone nothing more is recorded.
     fn origin_key(&self) -> Option<KeyId> {
         self.caller.origin.as_ref()?;
-        let asking = self.caller.user.as_ref();
+        if let Some(user) = &self.caller.user {
+            let account = self
+                .base
+                .account(user)
+                .or_else(|| self.model().account(user));
+            return account.map(|account| account.key);
+        }
         let concerned = || {
             let mut streams = self.drafts.iter().map(|draft| &draft.stream);
             let stream = streams.find(|stream| stream.category() == Account::TYPE)?;
             Some(UserId::new(stream.key()))
         };
-        asking
-            .and_then(|user| self.base.account(user))
-            .or_else(|| self.model().account(&concerned()?))
-            .map(|account| account.key)
+        concerned()
+            .and_then(|user| self.model().account(&user).map(|account| account.key))
             .or_else(|| self.fresh_key().ok())
     }
 }

@@ -504,6 +504,36 @@ async fn whatever_is_refused_for_want_of_a_right_is_on_the_record() {
 }
 
 #[tokio::test]
+async fn refusals_that_are_counted_when_their_caller_is_erased_name_no_address() {
+    let mut server = Server::start().await;
+    let admin = server.admin().await;
+    let joe = server.user("joe").await;
+    for _ in 0..3 {
+        joe.get_path("/api/hansard/v1/audit")
+            .await
+            .expect_error(403);
+    }
+    let delete = json!({ "userId": joe.user_id() });
+    admin.post("users.delete", delete).await.expect_ok();
+    // What is counted is recorded when the server stops.
+    server.stop().await;
+    server.launch();
+    server.ready().await;
+    let denied = at_last("the counted ones are recorded", async || {
+        let denied = audit(&admin, "outcome=denied").await;
+        let mut times = denied
+            .iter()
+            .filter_map(|one| one["details"]["times"].as_u64());
+        times.any(|times| times == 2).then_some(denied)
+    })
+    .await;
+    assert_eq!(denied.len(), 2, "{denied:?}");
+    for one in &denied {
+        assert!(one["origin"].is_null(), "{one}");
+    }
+}
+
+#[tokio::test]
 async fn statistics_count_what_there_is() {
     let server = Server::start().await;
     let admin = server.admin().await;

@@ -371,6 +371,31 @@ async fn a_look_that_changes_nothing_goes_on_the_audit_whatever_right_it_needs()
 }
 
 #[tokio::test]
+async fn a_member_whose_right_to_look_is_taken_away_sees_that_its_room_is_there_and_no_more() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let owner = server.user("owner").await;
+    let mary = server.user("mary").await;
+    let Secret { room, .. } = secret(&owner).await;
+    let lists = ["groups.list", "rooms.get"];
+    for list in lists {
+        let told = mary.get(list).await.expect_ok().to_string();
+        assert!(told.contains("takeover"), "{list}: {told}");
+    }
+    let permissions = json!([
+        { "_id": "view-p-room", "roles": ["admin"] },
+        { "_id": "view-joined-room", "roles": ["admin"] },
+    ]);
+    let taken = json!({ "permissions": permissions });
+    admin.post("permissions.update", taken).await.expect_ok();
+    for list in lists {
+        let told = mary.get(list).await.expect_ok().to_string();
+        assert!(!told.contains("takeover"), "{list}: {told}");
+        assert!(told.contains(&room), "{list}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn channels_are_there_for_those_who_may_see_channels() {
     let server = Server::start().await;
     let admin = server.admin().await;

@@ -55,7 +55,7 @@ pub async fn rooms(
     filter: RoomFilter,
     paging: &Paging,
 ) -> Result<RoomList, Failure> {
-    let (found, total) = find(app, filter, paging).await?;
+    let (found, total) = find(app, viewer, filter, paging).await?;
     finished(app, viewer, found, total, paging).await
 }
 
@@ -71,7 +71,7 @@ pub async fn administered(
 ) -> Result<RoomList, Failure> {
     let narrowed =
         filter.name.is_some() || paging.query.as_ref().is_some_and(|asked| !asked.is_empty());
-    let (found, total) = find(app, filter, paging).await?;
+    let (found, total) = find(app, caller.user(), filter, paging).await?;
     let model = app.commands.model();
     let shown = found
         .iter()
@@ -92,6 +92,7 @@ pub async fn administered(
 /// A page of the rooms of a filter, and how many there are in all.
 async fn find(
     app: &App,
+    viewer: &UserId,
     filter: RoomFilter,
     paging: &Paging,
 ) -> Result<(Vec<Found>, usize), Failure> {
@@ -105,7 +106,7 @@ async fn find(
         ..filter
     };
     match &paging.query {
-        Some(query) if !query.is_empty() => queried(app, &filter, query, paging).await,
+        Some(query) if !query.is_empty() => queried(app, viewer, &filter, query, paging).await,
         _ => paged(app, &filter, paging).await,
     }
 }
@@ -130,6 +131,7 @@ async fn paged(
 /// client sees and no more.
 async fn queried(
     app: &App,
+    viewer: &UserId,
     filter: &RoomFilter,
     query: &Map<String, Value>,
     paging: &Paging,
@@ -138,7 +140,11 @@ async fn queried(
     let mut reading = app.views.rooms.read().await?;
     let (found, _) = rooms::by_filter(&mut reading, filter, Stretch::ALL).await?;
     drop(reading);
-    let passing = query.filter(found, Found::wire).await?;
+    let model = app.commands.model();
+    let viewer = viewer.clone();
+    let passing = query
+        .filter(found, move |room| shape::seen(&model, &viewer, room))
+        .await?;
     let total = passing.len();
     Ok((paging.slice(passing), total))
 }

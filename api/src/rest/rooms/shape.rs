@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use hansard_commands::authorization::sight::Purpose;
+use hansard_commands::model::WriteModel;
 use hansard_domain::id::{RoomId, UserId};
 use hansard_projections::rooms::{self, Room as Found};
 use serde::Serialize;
@@ -71,6 +72,18 @@ pub async fn room(app: &App, viewer: &UserId, id: &RoomId) -> Result<Map<String,
     room.ok_or_else(|| Failure::refused("error-invalid-room", "Invalid room"))
 }
 
+/// A room as somebody sees it who knows of it: a member without the right to look into it sees no more
+/// than that it is there.
+pub fn seen(model: &WriteModel, viewer: &UserId, room: &Found) -> Map<String, Value> {
+    const KNOWN: [&str; 5] = ["_id", "t", "name", "fname", "_updatedAt"];
+    let mut wire = room.wire();
+    let sight = model.sight_of(Some(viewer), &room.id, Purpose::Administration);
+    if sight.is_none() {
+        wire.retain(|name, _| KNOWN.contains(&name.as_str()));
+    }
+    wire
+}
+
 /// Rooms, with what was said last in those of them that the viewer may read.
 pub async fn finished(
     app: &App,
@@ -95,7 +108,7 @@ pub async fn finished(
     Ok(rooms
         .iter()
         .map(|room| {
-            let mut wire = room.wire();
+            let mut wire = seen(&model, viewer, room);
             if let Some(message) = last.remove(&room.id) {
                 wire.insert("lastMessage".to_owned(), message);
             }
