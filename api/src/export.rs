@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use hansard_commands::model::WriteModel;
 use hansard_commands::snapshot::Snapshots;
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_projections::messages::{Filter, Messages, MessagesView, Order, Slice};
@@ -65,8 +64,8 @@ impl Export {
             .await?
             .restore(journal)
             .await?;
-        let room =
-            find(&model, &self.room).ok_or_else(|| ExportError::NoRoom(self.room.clone()))?;
+        let room = model.room_called(&self.room);
+        let room = room.ok_or_else(|| ExportError::NoRoom(self.room.clone()))?;
         let output = self.open()?;
 
         let stop = CancellationToken::new();
@@ -109,14 +108,6 @@ fn private(path: &Path) -> io::Result<File> {
         file.set_permissions(Permissions::from_mode(PRIVATE))?;
     }
     Ok(file)
-}
-
-fn find(model: &WriteModel, named: &str) -> Option<RoomId> {
-    let id = RoomId::new(named);
-    model
-        .room(&id)
-        .map(|_| id)
-        .or_else(|| model.room_by_name(named).cloned())
 }
 
 /// What of a message stands in a column of its own.

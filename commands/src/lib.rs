@@ -10,6 +10,7 @@ pub mod after;
 pub mod authorization;
 pub mod bootstrap;
 pub mod bus;
+mod called;
 pub mod caller;
 mod committer;
 pub mod decision;

@@ -31,32 +31,20 @@ pub fn actor(model: &WriteModel, text: &str) -> Result<String, Failure> {
     if let Ok(actor) = text.parse::<Actor>() {
         return Ok(actor.to_string());
     }
-    let user = UserId::new(text);
-    let user = if model.account(&user).is_some() {
-        user
-    } else {
-        let named = model.user_by_name(text.trim_start_matches('@')).cloned();
-        named.ok_or_else(|| {
-            Failure::invalid_params(&format!(
-                "'actor' must be a username, the id of a user, or one of user:<id>, \
-                 integration:<id>, policy:<name>, system, anonymous; '{text}' is none of them"
-            ))
-        })?
-    };
+    let user = model.account_called(text.trim_start_matches('@'));
+    let user = user.ok_or_else(|| {
+        Failure::invalid_params(&format!(
+            "'actor' must be a username, the id of a user, or one of user:<id>, \
+             integration:<id>, policy:<name>, system, anonymous; '{text}' is none of them"
+        ))
+    })?;
     Ok(Actor::User(user).to_string())
 }
 
 /// The room that a filter means, by its id or its name. A room that is gone has its id alone.
 pub fn room(model: &WriteModel, text: &str) -> String {
-    let named = || {
-        model
-            .room_by_name(text.trim_start_matches('#'))
-            .map(ToString::to_string)
-    };
-    match model.room(&RoomId::new(text)) {
-        Some(_) => text.to_owned(),
-        None => named().unwrap_or_else(|| text.to_owned()),
-    }
+    let room = model.room_called(text.trim_start_matches('#'));
+    room.map_or_else(|| text.to_owned(), |room| room.to_string())
 }
 
 /// The target that a filter means: `@username`, `#room`, or an id as it stands.

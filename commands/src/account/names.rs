@@ -68,10 +68,10 @@ pub fn check_allowed(model: &WriteModel, username: &str) -> Result<(), CommandEr
     ))
 }
 
-/// Whether a username is free; an error if nobody may have it.
+/// Whether a username is free, and nobody's and no room's id; an error if nobody may have it.
 pub fn is_available(model: &WriteModel, username: &str) -> Result<bool, CommandError> {
     check_allowed(model, username)?;
-    Ok(model.user_by_name(username).is_none())
+    Ok(model.user_by_name(username).is_none() && !model.is_id(username.trim()))
 }
 
 pub(crate) fn unavailable(what: &str) -> CommandError {

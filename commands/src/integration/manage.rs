@@ -535,18 +535,11 @@ fn may_reach(
     }
     let user = caller.user_id()?;
     let member = if let Some(name) = channel.strip_prefix('#') {
-        let id = name.into();
-        let room = model
-            .room(&id)
-            .or_else(|| model.room(model.room_by_name(name)?));
+        let room = model.room_called(name).and_then(|id| model.room(&id));
         room.ok_or_else(invalid_room)?.is_member(user)
     } else {
         let name = channel.strip_prefix('@').unwrap_or(channel);
-        let other = UserId::new(name);
-        let other = match model.account(&other) {
-            Some(_) => other,
-            None => model.user_by_name(name).ok_or_else(invalid_room)?.clone(),
-        };
+        let other = model.account_called(name).ok_or_else(invalid_room)?;
         let between = [user.clone(), other];
         model.direct_room(&between).is_some()
     };

@@ -78,17 +78,14 @@ pub async fn post(
     Ok(posted)
 }
 
-/// The room or person that a channel's name means to a user: of rooms, one that it knows of.
+/// The room or person that a channel's name means to a user: of rooms, one that it knows of. An id means
+/// its owner, whatever others are called.
 pub fn resolve(model: &WriteModel, user: &UserId, channel: &str) -> Option<Target> {
     if let Some(name) = channel.strip_prefix('#') {
         return named(model, user, name).map(Target::Room);
     }
     if let Some(name) = channel.strip_prefix('@') {
-        let other = model
-            .account(&UserId::new(name))
-            .map(|_| UserId::new(name))
-            .or_else(|| model.user_by_name(name).cloned());
-        return match other {
+        return match model.account_called(name) {
             Some(other) => Some(direct(model, user, other)),
             None => named(model, user, name)
                 .filter(|room| {
@@ -107,11 +104,7 @@ pub fn resolve(model: &WriteModel, user: &UserId, channel: &str) -> Option<Targe
 }
 
 fn named(model: &WriteModel, user: &UserId, id_or_name: &str) -> Option<RoomId> {
-    let id = RoomId::new(id_or_name);
-    let named = match model.room(&id) {
-        Some(_) => id,
-        None => model.room_by_name(id_or_name)?.clone(),
-    };
+    let named = model.room_called(id_or_name)?;
     let known = model.sight_of(Some(user), &named, Purpose::Existence);
     known.map(|_| named)
 }

@@ -30,7 +30,9 @@ pub(super) fn valid(
             return Err(duplicate(&name, same.archived));
         }
     }
-    if !matches(&model.text("UTF8_Channel_Names_Validation"), &name) || blocked(model, &name) {
+    let of_another = model.is_id(&name) && room.is_none_or(|room| room.as_str() != name);
+    let allowed = matches(&model.text("UTF8_Channel_Names_Validation"), &name);
+    if !allowed || of_another || blocked(model, &name) {
         return Err(CommandError::refused(
             "error-invalid-room-name",
             format!("{} is not a valid room name.", escaped(&name)),

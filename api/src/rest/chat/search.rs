@@ -98,12 +98,9 @@ fn rooms(app: &App, caller: &Caller, room: RoomId, question: &Question) -> Vec<R
         return vec![room];
     }
     let model = app.commands.model();
-    let named = question.rooms.iter().filter_map(|name| {
-        let id = RoomId::new(name);
-        let by_id = model.room(&id).map(|_| id);
-        by_id.or_else(|| model.room_by_name(name).cloned())
-    });
+    let named = question.rooms.iter();
     named
+        .filter_map(|name| model.room_called(name))
         .filter(|room| model.sees(caller, room, Purpose::Messages))
         .collect()
 }

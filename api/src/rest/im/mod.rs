@@ -4,7 +4,7 @@ use axum::extract::State;
 use hansard_commands::authorization::sight::{ADMINISTRATION, Purpose};
 use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::room::{self, Changes};
-use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::id::RoomId;
 use hansard_domain::room::RoomKind;
 use hansard_projections::rooms::RoomFilter;
 use serde::{Deserialize, Serialize};
@@ -117,11 +117,7 @@ async fn find(
     let name = name.trim_start_matches('@');
     let (found, other) = {
         let model = app.commands.model();
-        let id = UserId::new(name);
-        let other = match model.account(&id) {
-            Some(_) => Some(id),
-            None => model.user_by_name(name).cloned(),
-        };
+        let other = model.account_called(name);
         let found = match &other {
             Some(other) => model
                 .direct_room(&[caller.user().clone(), other.clone()])
