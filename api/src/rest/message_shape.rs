@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::aside;
 use super::caller::Caller;
 use super::decided;
 use super::failure::Failure;
@@ -159,18 +160,29 @@ pub fn order(paging: &Paging, usual: Order) -> Order {
     }
 }
 
+/// Messages of so many bytes are projected in a millisecond or two.
+const SMALL: usize = 128 << 10;
+
 /// Leaves of each message the members that are asked for.
-pub fn project(found: Found, paging: &Paging) -> Result<Found, Failure> {
-    let Some(fields) = &paging.fields else {
+pub async fn project(found: Found, paging: &Paging) -> Result<Found, Failure> {
+    let Some(fields) = paging.fields.clone() else {
         return Ok(found);
     };
-    let mut messages: Vec<Map<String, Value>> =
-        hansard_domain::json::objects(&found.json).map_err(unreadable)?;
-    for message in &mut messages {
-        fields.project(message);
-    }
-    let json = serde_json::to_string(&messages).map_err(unreadable)?;
-    Ok(Found { json, ..found })
+    let small = found.json.len() <= SMALL;
+    let project = move || {
+        let mut messages = hansard_domain::json::objects(&found.json)?;
+        for message in &mut messages {
+            fields.project(message);
+        }
+        let json = serde_json::to_string(&messages)?;
+        Ok(Found { json, ..found })
+    };
+    let projected: serde_json::Result<Found> = if small {
+        project()
+    } else {
+        aside::work(project).await?
+    };
+    projected.map_err(unreadable)
 }
 
 /// A message that was just recorded, with its author as it is now.

@@ -6,6 +6,7 @@
 #![allow(clippy::struct_field_names, reason = "Rocket.Chat names the fields")]
 
 pub mod answer;
+mod aside;
 pub mod body;
 pub mod caller;
 mod cors;

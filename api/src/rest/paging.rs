@@ -1,5 +1,7 @@
 //! `count`, `offset`, `sort`, `fields` and `query`, as every list takes them.
 
+use std::collections::HashSet;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use hansard_domain::free::{self, Bounds};
@@ -39,9 +41,13 @@ pub enum Direction {
 /// A projection: only these members, or all but these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fields {
-    Only(Vec<String>),
-    Without(Vec<String>),
+    /// By the first part of their paths.
+    Only(HashSet<String>),
+    Without(HashSet<String>),
 }
+
+/// How many members a projection may name.
+const MAX_FIELDS: usize = 64;
 
 /// The query parameters, for the document; handlers take [`Paging`].
 #[derive(Debug, Deserialize, IntoParams)]
@@ -132,10 +138,7 @@ impl Fields {
     /// Leaves of an object what is asked for; `_id` stays in any case.
     pub fn project(&self, object: &mut Map<String, Value>) {
         match self {
-            Self::Only(names) => object.retain(|name, _| {
-                let asked = |path: &String| path.split('.').next() == Some(name);
-                name == "_id" || names.iter().any(asked)
-            }),
+            Self::Only(names) => object.retain(|name, _| name == "_id" || names.contains(name)),
             Self::Without(names) => object.retain(|name, _| !names.contains(name)),
         }
     }
@@ -163,11 +166,20 @@ fn fields(text: &str) -> Result<Option<Fields>, Failure> {
         Failure::refused("error-invalid-fields", &reason)
     };
     let object = object(text).ok_or_else(invalid)?;
-    let (mut only, mut without) = (vec![], vec![]);
+    if object.len() > MAX_FIELDS {
+        let reason = format!("The fields parameter names more than {MAX_FIELDS} fields");
+        return Err(Failure::refused("error-invalid-fields", &reason));
+    }
+    let (mut only, mut without) = (HashSet::new(), HashSet::new());
     for (name, wanted) in object {
         match wanted.as_i64() {
-            Some(1) => only.push(name),
-            Some(0) => without.push(name),
+            Some(1) => {
+                let first = name.split('.').next().unwrap_or_default();
+                only.insert(first.to_owned());
+            }
+            Some(0) => {
+                without.insert(name);
+            }
             _ => return Err(invalid()),
         }
     }

@@ -4,19 +4,18 @@
 //! endpoint names. Nothing that runs code.
 //!
 //! Clients write them, so all of a query is bounded: its conditions, its expressions, and the time
-//! that it takes. Queries run on threads of their own, a few at once; who finds them all taken waits
-//! for a moment. A query is only ever applied to what its client may see: whether something passes
+//! that it takes. Queries run [aside]. A query is only ever applied to what its client may see: whether something passes
 //! tells of what is in it.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::aside;
 use super::failure::Failure;
 
 /// How large a compiled expression may be, and what it remembers of the texts it looks through, in
@@ -37,15 +36,6 @@ const MAX_DEPTH: usize = 8;
 
 /// How long a query may look through what there is.
 const MAX_TIME: Duration = Duration::from_millis(500);
-
-/// How long a query waits for others to end.
-const MAX_WAIT: Duration = Duration::from_secs(5);
-
-/// How many queries run at once: half as many as there are cores.
-static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Arc::new(Semaphore::new(cores.div_ceil(2)))
-});
 
 /// A filter that was read and found harmless, and whose turn it is.
 #[derive(Debug)]
@@ -78,10 +68,7 @@ impl Query {
         asked: Map<String, Value>,
         allowed: &'static [&'static str],
     ) -> Result<Self, Failure> {
-        let turn = tokio::time::timeout(MAX_WAIT, TURNS.clone().acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else {
-            return Err(Failure::busy());
-        };
+        let turn = aside::turn().await?;
         let read = tokio::task::spawn_blocking(move || {
             let condition = Reading::of(allowed).object(&asked, 0)?;
             Ok(Self { condition, turn })
@@ -455,7 +442,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_query_that_takes_too_long_is_refused_and_gives_its_turn_back() {
-        let turns = TURNS.available_permits();
+        let turns = aside::TURNS.available_permits();
         let asked = json!({ "name": { "$regex": "^M" } });
         let query = || Query::read(asked.as_object().unwrap().clone(), ALLOWED);
         let object = |name: &&str| json!({ "name": name }).as_object().unwrap().clone();
@@ -479,6 +466,6 @@ mod tests {
             refused.unwrap_err().status(),
             axum::http::StatusCode::BAD_REQUEST
         );
-        assert_eq!(TURNS.available_permits(), turns);
+        assert_eq!(aside::TURNS.available_permits(), turns);
     }
 }

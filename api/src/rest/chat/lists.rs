@@ -56,7 +56,7 @@ async fn pinned(
     let found = messages
         .pinned(caller.user(), &room, (&paging).into())
         .await?;
-    let found = project(found, &paging)?;
+    let found = project(found, &paging).await?;
     Ok(Written::new().page("messages", &found, paging.offset))
 }
 
@@ -78,7 +78,7 @@ async fn starred(
     let found = messages
         .starred(caller.user(), &room, order, (&paging).into())
         .await?;
-    let found = project(found, &paging)?;
+    let found = project(found, &paging).await?;
     Ok(Written::new().page("messages", &found, paging.offset))
 }
 
@@ -100,7 +100,7 @@ async fn mentioned(
     let found = messages
         .mentioned(caller.user(), &room, order, (&paging).into())
         .await?;
-    let found = project(found, &paging)?;
+    let found = project(found, &paging).await?;
     Ok(Written::new().page("messages", &found, paging.offset))
 }
 

@@ -88,7 +88,7 @@ async fn search(
         .messages
         .among(caller.user(), &matches.ids, order)
         .await?;
-    let found = project(found, &paging)?;
+    let found = project(found, &paging).await?;
     Ok(Written::new().json("messages", &found.json))
 }
 

@@ -85,7 +85,7 @@ async fn threads(
     let found = messages
         .threads(caller.user(), &room, &kind, &text, (&paging).into())
         .await?;
-    let found = project(found, &paging)?;
+    let found = project(found, &paging).await?;
     Ok(Written::new().page("threads", &found, paging.offset))
 }
 
@@ -119,7 +119,7 @@ async fn thread(
     let found = messages
         .thread(caller.user(), &parent, replies, order, (&paging).into())
         .await?;
-    let found = project(found, &paging)?;
+    let found = project(found, &paging).await?;
     Ok(Written::new().page("messages", &found, paging.offset))
 }
 
@@ -200,7 +200,7 @@ async fn sync_threads(
     require_readable(&app, &caller, &room, not_allowed("Not Allowed"))?;
     let messages = &app.views.messages;
     let since = messages.threads_since(caller.user(), &room, since).await?;
-    Ok(Written::new().json("threads", &changes(since, &paging)?))
+    Ok(Written::new().json("threads", &changes(since, &paging).await?))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -230,11 +230,11 @@ async fn sync_thread(
     let parent = parent(&app, &caller, tmid).await?;
     let messages = &app.views.messages;
     let since = messages.thread_since(caller.user(), &parent, since).await?;
-    Ok(Written::new().json("messages", &changes(since, &paging)?))
+    Ok(Written::new().json("messages", &changes(since, &paging).await?))
 }
 
-fn changes(since: Since, paging: &Paging) -> Result<String, Failure> {
-    let Found { json: updated, .. } = project(since.updated, paging)?;
+async fn changes(since: Since, paging: &Paging) -> Result<String, Failure> {
+    let Found { json: updated, .. } = project(since.updated, paging).await?;
     let gone = |gone: &Deleted| json!({ "_id": gone.id, "_deletedAt": gone.at.iso() });
     let gone: Vec<_> = since.deleted.iter().map(gone).collect();
     let gone = serde_json::Value::from(gone);

@@ -111,7 +111,7 @@ pub async fn messages(
     let found = messages
         .list(viewer, room, &filter, order, paging.into())
         .await?;
-    project(found, paging)
+    project(found, paging).await
 }
 
 fn unauthorized() -> Failure {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::rest::aside;
 use crate::rest::failure::Failure;
 
 /// A room.
@@ -105,14 +106,13 @@ pub async fn finished(
             .collect();
         last = app.views.messages.latest(viewer, &spoken).await?;
     }
-    Ok(rooms
-        .iter()
-        .map(|room| {
-            let mut wire = seen(&model, viewer, room);
-            if let Some(message) = last.remove(&room.id) {
-                wire.insert("lastMessage".to_owned(), message);
-            }
-            wire
-        })
-        .collect())
+    let viewer = viewer.clone();
+    let shown = move |room: &Found| {
+        let mut wire = seen(&model, &viewer, room);
+        if let Some(message) = last.get(&room.id) {
+            wire.insert("lastMessage".to_owned(), message.clone());
+        }
+        wire
+    };
+    aside::each(rooms, shown).await
 }

@@ -154,7 +154,7 @@ fn ids(query: &Map<String, Value>) -> Option<HashSet<&str>> {
 }
 
 fn asked(paging: &Paging, name: &str) -> bool {
-    matches!(&paging.fields, Some(Fields::Only(names)) if names.iter().any(|asked| asked == name))
+    matches!(&paging.fields, Some(Fields::Only(names)) if names.contains(name))
 }
 
 /// By what was asked for, else by id.

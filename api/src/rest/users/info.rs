@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use super::{User, UserParam, row};
 use crate::app::App;
 use crate::rest::answer::{Answer, Success, answer};
+use crate::rest::aside;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
@@ -67,7 +68,8 @@ async fn info(
     if own {
         shown.services = Some(json!({ "password": row.has_password, "resume": {} }));
     }
-    let rooms_wanted = matches!(&paging.fields, Some(Fields::Only(names)) if names.contains(&"userRooms".to_owned()));
+    let rooms_wanted =
+        matches!(&paging.fields, Some(Fields::Only(names)) if names.contains("userRooms"));
     let may_see_rooms = own || model.allows(&caller, OTHERS_ROOMS, None);
     if rooms_wanted && may_see_rooms {
         if !own {
@@ -241,16 +243,16 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
         accounts::list(&mut tables, &Filter::default(), &page).await?
     };
     drop(tables);
-    let mut users: Vec<_> = rows
-        .iter()
-        .map(|row| object(&model, row, privileged))
-        .collect();
-    for user in &mut users {
-        match &paging.fields {
-            Some(fields) => fields.project(user),
+    let fields = paging.fields.clone();
+    let shown = move |row: &Row| {
+        let mut user = object(&model, row, privileged);
+        match &fields {
+            Some(fields) => fields.project(&mut user),
             None => user.retain(|name, _| LISTED.contains(&name.as_str())),
         }
-    }
+        user
+    };
+    let users = aside::each(rows, shown).await?;
     answer(Users {
         count: users.len(),
         offset: paging.offset,
