@@ -268,3 +268,27 @@ async fn who_may_only_make_accounts_gives_none_more_than_everybody_gets() {
     let made = admin.post("users.create", asked("more", &["user", &role]));
     made.await.expect_ok();
 }
+
+#[tokio::test]
+async fn why_somebody_wants_to_be_let_in_is_shown_to_those_who_may_see_the_whole_account() {
+    let options = Options::default().setting("Accounts_RegistrationForm", "Public");
+    let server = Server::start_with(options).await;
+    let admin = server.admin().await;
+    let member = admin.member("mary").await;
+    let wait = json!({ "value": true });
+    let setting = "settings/Accounts_ManuallyApproveNewUsers";
+    admin.post(setting, wait).await.expect_ok();
+    let form = json!({
+        "username": "waiting", "name": "Waiting", "email": "waiting@example.org",
+        "pass": "a long secret of somebody", "reason": "I am being treated here",
+    });
+    let nobody = server.anonymous();
+    nobody.post("users.register", form).await.expect_ok();
+
+    let info = "users.info?username=waiting";
+    let shown = admin.get(info).await.expect_ok();
+    assert_eq!(shown["user"]["reason"], "I am being treated here");
+    let shown = member.get(info).await.expect_ok();
+    assert_eq!(shown["user"]["username"], "waiting");
+    assert_eq!(shown["user"]["reason"], Value::Null, "{shown}");
+}

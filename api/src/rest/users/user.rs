@@ -30,7 +30,7 @@ pub struct User {
     pub status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_text: Option<String>,
-    /// Why somebody who is not let in yet wants to be.
+    /// Why somebody who is not let in yet wants to be; only for those who may see the whole account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,7 +115,6 @@ impl User {
             active: row.active,
             status: status(row),
             status_text: Some(profile.status_text.clone()).filter(|text| !text.is_empty()),
-            reason: row.reason.clone(),
             utc_offset: Some(0),
             custom_fields: fields(&shown),
             can_view_all_info: Some(false),
@@ -127,6 +126,7 @@ impl User {
     pub fn full(model: &WriteModel, row: &Row) -> Self {
         Self {
             emails: Some(row.profile.emails.clone()),
+            reason: row.reason.clone(),
             roles: Some(row.roles.clone()),
             status_default: Some(status(row)),
             status_connection: Some("offline"),
