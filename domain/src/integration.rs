@@ -3,7 +3,7 @@
 //! Who may make one and which rooms it may reach is decided before; how an HTTP request is made is
 //! decided after. Everything an administrator typed is sealed under the integration's key; what a
 //! delivery carried is sealed under the key of the message that it carried, so that pruning the
-//! message erases it here, too.
+//! message erases it here, too; where it told of somebody, under that account's.
 
 use std::collections::BTreeSet;
 
@@ -476,7 +476,7 @@ pub enum DeliveryCommand {
         cause: Cause,
         at: Timestamp,
     },
-    /// `key` is that of the message it carries, or of the integration.
+    /// `key` is that of the message it carries, of the account it tells of, or of the room.
     Succeed {
         key: KeyId,
         status: u16,

@@ -9,6 +9,7 @@ pub mod history;
 pub mod kafka;
 pub mod load;
 pub mod raw;
+pub mod receiver;
 pub mod roles;
 pub mod server;
 pub mod services;

@@ -1,7 +1,8 @@
 //! Somebody whose account is deleted with all it said is found nowhere any more: in no file of the data
 //! directory, in nothing that the record can still read, and in nothing that others are shown.
 
-use hansard_tests::server::{Client, Options, Server, files_with};
+use hansard_tests::receiver::Receiver;
+use hansard_tests::server::{Client, Options, Server, eventually, files_with};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -195,4 +196,125 @@ async fn whoever_is_erased_is_found_in_no_file_and_in_no_event() {
     for word in HERS {
         assert!(!output.contains(word), "{word}: {output}");
     }
+}
+
+/// All deliveries of webhooks that stand so.
+async fn deliveries(admin: &Client, state: &str) -> Vec<Value> {
+    let path = format!("/api/hansard/v1/deliveries?state={state}&count=0");
+    let page = admin.get_path(&path).await.expect_ok();
+    page["deliveries"].as_array().unwrap().clone()
+}
+
+/// What webhooks told of her, with her name, when something happened to a room, and when she said
+/// something in one.
+async fn tell(erasure: &str) {
+    let options = Options::default()
+        .setting("Hansard_Webhook_Allow_Private_Addresses", "true")
+        .setting("Message_ErasureType", erasure);
+    let mut server = Server::start_with(options).await;
+    let admin = server.admin().await;
+    let receiver = Receiver::start().await;
+    receiver.greet();
+    let mut hooks = Vec::new();
+    for (event, channel) in [
+        ("roomJoined", "all_public_channels"),
+        ("roomLeft", "all_public_channels"),
+        ("roomCreated", ""),
+        ("roomArchived", ""),
+        ("sendMessage", "all_public_channels"),
+    ] {
+        let hook = json!({
+            "type": "webhook-outgoing", "name": event, "enabled": true, "event": event,
+            "username": "rocket.cat", "channel": channel, "scriptEnabled": false,
+            "urls": [receiver.url()],
+        });
+        let made = admin.post("integrations.create", hook).await.expect_ok();
+        hooks.push(made["integration"]["_id"].as_str().unwrap().to_owned());
+    }
+    let histories = async || {
+        let mut histories = Vec::new();
+        for hook in &hooks {
+            let path = format!("integrations.history?id={hook}&count=0");
+            histories.push(admin.get(&path).await.expect_ok()["history"].take());
+        }
+        histories
+    };
+
+    admin.member("joe").await;
+    let her = json!({
+        "username": USERNAME, "name": NAME, "email": EMAIL, "password": PASSWORD, "verified": true,
+    });
+    admin.post("users.create", her).await.expect_ok();
+    let her = server.login(USERNAME, PASSWORD).await;
+    let room = admin.channel("attic").await;
+    for operation in ["channels.join", "channels.leave"] {
+        let room = json!({ "roomId": room });
+        her.post(operation, room).await.expect_ok();
+    }
+    for operation in ["channels.invite", "channels.kick", "channels.invite"] {
+        let whom = json!({ "roomId": room, "userId": her.user_id() });
+        admin.post(operation, whom).await.expect_ok();
+    }
+    her.say(&room, TEXT).await;
+    let own = json!({ "name": "cellar", "members": ["joe"] });
+    let own = her.post("channels.create", own).await.expect_ok();
+    let archive = json!({ "roomId": own["channel"]["_id"] });
+    her.post("channels.archive", archive).await.expect_ok();
+
+    eventually("all is told", async || {
+        let told = deliveries(&admin, "delivered").await;
+        let of = |trigger: &str| {
+            told.iter()
+                .filter(|told| told["trigger"] == trigger)
+                .count()
+        };
+        let told = ["roomCreated", "roomArchived", "sendMessage"].map(of);
+        deliveries(&admin, "pending").await.is_empty()
+            && told.iter().all(|count| *count > 0)
+            && of("roomJoined") >= 3
+            && of("roomLeft") >= 2
+    })
+    .await;
+    let named = receiver.received();
+    let named = named
+        .iter()
+        .filter(|told| told.body["user_name"] == USERNAME);
+    assert!(named.count() >= 8, "the receiver is told names");
+    for history in histories().await {
+        let entries = history.as_array().unwrap();
+        let named = naming(entries, USERNAME);
+        assert!(!named.is_empty(), "the test can fail: {entries:#?}");
+        assert_eq!(named[0]["data"]["user_name"], USERNAME, "{:#?}", named[0]);
+    }
+
+    let delete = json!({ "userId": her.user_id(), "confirmRelinquish": true });
+    admin.post("users.delete", delete).await.expect_ok();
+    let told = deliveries(&admin, "delivered").await;
+    let kept = told.iter().filter(|told| told["trigger"] == "sendMessage");
+    for told in kept {
+        let kept = told["exchange"].to_string().contains(TEXT);
+        assert_eq!(kept, erasure == "Unlink", "{told:#?}");
+    }
+    let recorded = record(&admin).await;
+    for word in [USERNAME, NAME] {
+        for shown in [&told, &histories().await, &recorded] {
+            let named = naming(shown, word);
+            assert!(named.is_empty(), "{word}: {named:#?}");
+        }
+    }
+    server.stop().await;
+    for word in [USERNAME, NAME] {
+        let found = files_with(&server.data(), word);
+        assert!(found.is_empty(), "{word}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_erased_with_all_it_said_is_not_named_by_what_webhooks_told() {
+    tell("Delete").await;
+}
+
+#[tokio::test]
+async fn whoever_is_erased_is_not_named_by_what_webhooks_told_of_what_stays() {
+    tell("Unlink").await;
 }

@@ -1,143 +1,13 @@
 //! Webhooks from outside: a server, a receiver that fails and comes back, and everything in order.
 
-use std::sync::{Arc, Mutex};
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use hansard_tests::receiver::{Received, Receiver};
 use hansard_tests::server::{Client, Options, Server, at_last, eventually};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::Sha256;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-
-/// One delivery as a receiver gets it.
-#[derive(Debug, Clone)]
-struct Received {
-    id: String,
-    timestamp: String,
-    signature: String,
-    text: String,
-    body: Value,
-}
-
-/// A receiver of webhooks on this machine.
-#[derive(Clone)]
-struct Receiver {
-    port: u16,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Default)]
-struct State {
-    received: Vec<Received>,
-    /// Answers so many with 503 before anything else.
-    failing: usize,
-    /// Answers nothing, and keeps the connection open.
-    silent: bool,
-    /// What it answers with 200.
-    answer: String,
-}
-
-impl Receiver {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let receiver = Self {
-            port: listener.local_addr().unwrap().port(),
-            state: Arc::default(),
-        };
-        let serving = receiver.clone();
-        tokio::spawn(async move {
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                let serving = serving.clone();
-                tokio::spawn(async move { serving.serve(socket).await });
-            }
-        });
-        receiver
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/hook", self.port)
-    }
-
-    async fn serve(&self, socket: TcpStream) {
-        let mut socket = BufReader::new(socket);
-        let mut headers: Vec<(String, String)> = Vec::new();
-        loop {
-            let mut line = String::new();
-            if socket.read_line(&mut line).await.unwrap_or(0) == 0 {
-                return;
-            }
-            match line.trim_end().split_once(':') {
-                Some((name, value)) => {
-                    headers.push((name.to_lowercase(), value.trim().to_owned()));
-                }
-                None if line.trim().is_empty() => break,
-                None => {}
-            }
-        }
-        let header = |name: &str| {
-            let found = headers.iter().find(|(known, _)| known == name);
-            found.map(|(_, value)| value.clone()).unwrap_or_default()
-        };
-        let mut body = vec![0; header("content-length").parse().unwrap()];
-        socket.read_exact(&mut body).await.unwrap();
-        let (silent, status, answer) = {
-            let mut state = self.state.lock().unwrap();
-            state.received.push(Received {
-                id: header("webhook-id"),
-                timestamp: header("webhook-timestamp"),
-                signature: header("webhook-signature"),
-                body: serde_json::from_slice(&body).unwrap(),
-                text: String::from_utf8(body).unwrap(),
-            });
-            if state.failing > 0 {
-                state.failing -= 1;
-                (false, "503 Service Unavailable", "not now".to_owned())
-            } else {
-                (state.silent, "200 OK", state.answer.clone())
-            }
-        };
-        if silent {
-            // Until the sender hangs up.
-            let _ = socket.read_u8().await;
-            return;
-        }
-        let answer = format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n\
-             content-length: {}\r\n\r\n{answer}",
-            answer.len()
-        );
-        let _ = socket.write_all(answer.as_bytes()).await;
-    }
-
-    fn fail(&self, times: usize) {
-        self.state.lock().unwrap().failing = times;
-    }
-
-    fn answer(&self, answer: &Value) {
-        self.state.lock().unwrap().answer = answer.to_string();
-    }
-
-    fn received(&self) -> Vec<Received> {
-        self.state.lock().unwrap().received.clone()
-    }
-
-    fn texts(&self) -> Vec<String> {
-        let received = self.received();
-        let text = |received: &Received| received.body["text"].as_str().map(ToOwned::to_owned);
-        received.iter().filter_map(text).collect()
-    }
-
-    async fn has(&self, count: usize) {
-        eventually(&format!("{count} deliveries arrived"), async || {
-            self.received().len() >= count
-        })
-        .await;
-    }
-}
 
 fn open_to_this_machine() -> Options {
     Options::default().setting("Hansard_Webhook_Allow_Private_Addresses", "true")
@@ -382,7 +252,7 @@ async fn a_delivery_under_way_is_called_off_when_its_message_is_erased() {
     let server = Server::start_with(options).await;
     let admin = server.admin().await;
     let receiver = Receiver::start().await;
-    receiver.state.lock().unwrap().silent = true;
+    receiver.keep_silent();
     outgoing(&admin, &receiver.url(), json!({})).await;
     let message = admin.say("GENERAL", "the secret plan").await;
     receiver.has(1).await;

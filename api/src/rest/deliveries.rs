@@ -3,6 +3,7 @@
 use axum::extract::{Path, State};
 use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::inspection::{self, Inspection};
+use hansard_commands::integration::kept::with_names;
 use hansard_commands::integration::{manage, replay};
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{DeliveryId, IntegrationId};
@@ -69,7 +70,7 @@ struct ShownDelivery {
 #[derive(Debug, Serialize, ToSchema)]
 struct ShownExchange {
     url: String,
-    /// JSON, without the integration's token.
+    /// JSON, without the integration's token, with the names of those who are there as they are now.
     request: String,
     /// The answer, or why there was none; at most 4 KiB.
     response: String,
@@ -88,8 +89,8 @@ struct OneDelivery {
     delivery: ShownDelivery,
 }
 
-impl From<Delivery> for ShownDelivery {
-    fn from(delivery: Delivery) -> Self {
+impl ShownDelivery {
+    fn of(model: &WriteModel, delivery: Delivery) -> Self {
         Self {
             id: delivery.id.to_string(),
             integration: delivery.integration.to_string(),
@@ -108,7 +109,7 @@ impl From<Delivery> for ShownDelivery {
             status: delivery.status,
             exchange: delivery.exchange.map(|exchange| ShownExchange {
                 url: exchange.url,
-                request: exchange.request,
+                request: with_names(model, &exchange.request),
                 response: exchange.response,
             }),
         }
@@ -147,11 +148,16 @@ async fn list(
         .page(&filter, false, paging.offset, count)
         .await?;
     put_on_record(&app, &caller, &page.deliveries).await?;
+    let model = app.commands.model();
+    let count = page.deliveries.len();
+    let deliveries = page.deliveries.into_iter();
     answer(Deliveries {
         offset: paging.offset,
-        count: page.deliveries.len(),
+        count,
         total: page.total,
-        deliveries: page.deliveries.into_iter().map(Into::into).collect(),
+        deliveries: deliveries
+            .map(|delivery| ShownDelivery::of(&model, delivery))
+            .collect(),
     })
 }
 
@@ -169,7 +175,7 @@ async fn get(
     let delivery = find(&app, &caller, &id).await?;
     put_on_record(&app, &caller, std::slice::from_ref(&delivery)).await?;
     answer(OneDelivery {
-        delivery: delivery.into(),
+        delivery: ShownDelivery::of(&app.commands.model(), delivery),
     })
 }
 

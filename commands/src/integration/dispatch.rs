@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::select_all;
 use hansard_domain::id::{DeliveryId, IntegrationId, Timestamp};
 use hansard_domain::integration::{
     Abandonment, Cause, Delivery, DeliveryCommand, Exchange, Integration, IntegrationCommand,
@@ -20,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::post_answer;
 use super::answerable::may_hear;
-use super::payload::{Payload, payload};
+use super::kept::exchange;
+use super::payload::payload;
 use super::retry;
 use super::sender::{SendError, WebhookRequest, WebhookResponse, WebhookSender};
 use super::signature;
@@ -34,9 +36,6 @@ const NAME: &str = "webhook-delivery";
 
 /// How many deliveries are on their way at a time.
 const AT_ONCE: usize = 32;
-
-/// What is kept of an answer, in bytes.
-const KEPT: usize = 4096;
 
 /// How long a lane rests whose delivery could not be recorded.
 const TROUBLE: Duration = Duration::from_secs(1);
@@ -207,16 +206,18 @@ impl Attempt {
             return self.abandon(Abandonment::HeldBack).await;
         }
         let made = payload(self.commands(), &self.model, integration, &self.delivery).await?;
-        let Some(Payload { body, key }) = made else {
+        let Some(made) = made else {
             return self.abandon(Abandonment::Erased).await;
         };
+        let key = made.key;
         let keys = self.commands().journal().keys();
+        let erased = made.carried.iter().map(|key| Box::pin(keys.erased(*key)));
         let sent = tokio::select! {
-            sent = self.send(integration, url, &body) => sent,
+            sent = self.send(integration, url, &made.body) => sent,
             // What is not on the wire yet must not get there any more.
-            () = keys.erased(key) => return self.abandon(Abandonment::Erased).await,
+            _ = select_all(erased) => return self.abandon(Abandonment::Erased).await,
         };
-        let exchange = exchange(url, body, &sent);
+        let exchange = exchange(url, &made, &sent);
         let outcome = outcome(&sent);
         if let (Outcome::Delivered { .. }, Ok(response)) = (&outcome, &sent) {
             let (commands, model) = (self.commands(), &self.model);
@@ -377,27 +378,4 @@ fn outcome(sent: &Result<WebhookResponse, SendError>) -> Outcome {
             asked: None,
         },
     }
-}
-
-/// What is kept of an attempt. The token stays out: the record is shown to more people than the
-/// integration is.
-fn exchange(
-    url: &str,
-    mut body: Map<String, Value>,
-    sent: &Result<WebhookResponse, SendError>,
-) -> Exchange {
-    body.shift_remove("token");
-    let response = match sent {
-        Ok(response) => cut(&response.body).to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Exchange {
-        url: url.to_owned(),
-        request: Value::from(body).to_string(),
-        response,
-    }
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(KEPT)]
 }

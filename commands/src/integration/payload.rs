@@ -15,11 +15,16 @@ use crate::error::CommandError;
 use crate::model::WriteModel;
 use cqrs_es::Aggregate;
 
-/// What is to be sent, and the key that seals the record of it.
+/// What is to be sent, and what becomes of the record of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Payload {
     pub body: Map<String, Value>,
+    /// Seals the record of it.
     pub key: KeyId,
+    /// What it carries is sealed under these: once one of them is gone it is not to be sent any more.
+    pub carried: Vec<KeyId>,
+    /// Names in the body that are not to be kept as long as the key.
+    pub names: Vec<String>,
 }
 
 /// What a delivery carries; `None` when it has been erased, or deleted, in the meantime.
@@ -135,8 +140,12 @@ fn of_message(
             }
         }
     }
-    let key = message.key;
-    Some(Payload { body, key })
+    Some(Payload {
+        body,
+        key: message.key,
+        carried: vec![message.key],
+        names: names_of(model, &message.sender).collect(),
+    })
 }
 
 fn of_room(
@@ -153,7 +162,8 @@ fn of_room(
     body.insert("channel_name".into(), name(&room.details.name));
     let at = if created { room.created } else { at };
     body.insert("timestamp".into(), at.iso().into());
-    if let Some(who) = &cause.user {
+    let person = cause.user.as_ref();
+    if let Some(who) = person {
         body.insert("user_id".into(), json!(who));
         body.insert("user_name".into(), json!(username(model, who)));
         let role = if created { "owner" } else { "user" };
@@ -163,8 +173,26 @@ fn of_room(
         }
     }
     body.insert("room".into(), room_fields(model, id)?);
-    let key = room.key;
-    Some(Payload { body, key })
+    let creator = room.creator.as_ref().filter(|id| Some(*id) != person);
+    let mut names: Vec<_> = creator
+        .into_iter()
+        .flat_map(|creator| names_of(model, creator))
+        .collect();
+    let mut carried = vec![room.key];
+    // The record goes with whom it is about, as far as that is somebody who is there.
+    let account = person.and_then(|who| model.account(who));
+    if let Some(account) = account {
+        carried.push(account.key);
+        names.extend([room.details.name.clone(), room.details.fname.clone()]);
+        names.extend(room.details.topic.clone());
+    }
+    let key = account.map_or(room.key, |account| account.key);
+    Some(Payload {
+        body,
+        key,
+        carried,
+        names,
+    })
 }
 
 fn of_user(
@@ -183,8 +211,12 @@ fn of_user(
     if is_bot(model, id) {
         body.insert("bot".into(), true.into());
     }
-    let key = account.key;
-    Some(Payload { body, key })
+    Some(Payload {
+        body,
+        key: account.key,
+        carried: vec![account.key],
+        names: Vec::new(),
+    })
 }
 
 fn start(integration: &Integration) -> Map<String, Value> {
@@ -195,7 +227,7 @@ fn start(integration: &Integration) -> Map<String, Value> {
 }
 
 /// Direct conversations have no name; Rocket.Chat sends none.
-fn name(name: &str) -> Value {
+pub(super) fn name(name: &str) -> Value {
     if name.is_empty() {
         return Value::Null;
     }
@@ -205,6 +237,19 @@ fn name(name: &str) -> Value {
 fn username<'a>(model: &'a WriteModel, id: &UserId) -> Option<&'a str> {
     let account = model.account(id)?;
     Some(&account.profile.username)
+}
+
+/// What somebody is called.
+fn names_of<'a>(model: &'a WriteModel, id: &UserId) -> impl Iterator<Item = String> + use<'a> {
+    let profile = model.account(id).map(|account| &account.profile);
+    profile.into_iter().flat_map(|profile| {
+        let full = profile.name.iter();
+        let words = full.clone().flat_map(|name| name.split_whitespace());
+        words
+            .map(ToOwned::to_owned)
+            .chain(full.cloned())
+            .chain([profile.username.clone()])
+    })
 }
 
 fn is_bot(model: &WriteModel, id: &UserId) -> bool {

@@ -213,7 +213,7 @@ async fn history(
         total = page.total;
         put_on_record(&app, &caller, &page.deliveries).await?;
         for delivery in &page.deliveries {
-            history.push(object(HistoryEntry::of(delivery))?);
+            history.push(object(HistoryEntry::of(&app.commands.model(), delivery))?);
         }
     }
     let history = project(history, &paging);

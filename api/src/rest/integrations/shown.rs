@@ -1,6 +1,7 @@
 //! How integrations and their deliveries are shown.
 
 use hansard_commands::integration::answerable::reach;
+use hansard_commands::integration::kept::with_names;
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{IntegrationId, UserId};
 use hansard_domain::integration::{Direction, HeldBack, Integration, Trigger};
@@ -149,7 +150,8 @@ pub struct HistoryEntry {
     created: String,
     #[serde(rename = "_updatedAt")]
     updated: String,
-    /// What was sent, without the token; gone when what it carried has been erased.
+    /// What was sent, without the token, with the names of those who are there as they are now; gone
+    /// when what it carried has been erased.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,9 +186,9 @@ struct OfIntegration {
 }
 
 impl HistoryEntry {
-    pub fn of(delivery: &Delivery) -> Self {
+    pub fn of(model: &WriteModel, delivery: &Delivery) -> Self {
         let exchange = delivery.exchange.as_ref();
-        let request = exchange.map(|exchange| exchange.request.clone());
+        let request = exchange.map(|exchange| with_names(model, &exchange.request));
         let data: Option<Value> = request
             .as_ref()
             .and_then(|request| hansard_domain::json::value(request).ok());
