@@ -243,3 +243,81 @@ async fn changes_are_read_by_cursors_that_go_together() {
         assert_eq!(sync(asked).await.expect_error(400), error, "{asked}");
     }
 }
+
+/// A message that is nearly as large as one can be.
+fn large(room: &str) -> Value {
+    json!({ "message": { "rid": room, "msg": "large", "attachments": [{ "text": "x".repeat(240_000) }] } })
+}
+
+/// What `list` of an answer names.
+fn named(list: &Value) -> Vec<String> {
+    let list = list.as_array().unwrap();
+    let id = |message: &Value| message["_id"].as_str().unwrap().to_owned();
+    list.iter().map(id).collect()
+}
+
+#[tokio::test]
+async fn who_asks_for_everything_is_given_as_much_as_an_answer_holds_and_reads_on() {
+    const MANY: usize = 160;
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("heavy").await;
+    let mut said = Ids::new();
+    for _ in 0..MANY {
+        let sent = admin
+            .post("chat.sendMessage", large(&room))
+            .await
+            .expect_ok();
+        said.insert(sent["message"]["_id"].as_str().unwrap().to_owned());
+    }
+    let most = (32 << 20) / 240_000 + 1;
+
+    let path = format!("channels.messages?roomId={room}&count=0");
+    let all = admin.get(&path).await.expect_ok();
+    let count = all["count"].as_u64().unwrap();
+    assert_eq!(named(&all["messages"]).len() as u64, count);
+    assert!(count <= most, "{count}");
+    assert!(all["total"].as_u64().unwrap() >= MANY as u64);
+    let rest = admin
+        .get(&format!("{path}&offset={count}"))
+        .await
+        .expect_ok();
+    let both = [named(&all["messages"]), named(&rest["messages"])].concat();
+    assert_eq!(both.len() as u64, all["total"].as_u64().unwrap());
+    assert!(said.is_subset(&both.into_iter().collect()));
+
+    let path = format!("channels.history?roomId={room}&count=0");
+    let (mut seen, mut latest) = (Vec::new(), String::new());
+    loop {
+        let page = admin.get(&format!("{path}{latest}")).await.expect_ok();
+        let page = page["messages"].as_array().unwrap();
+        assert!(page.len() as u64 <= most);
+        let Some(last) = page.last() else { break };
+        latest = format!("&latest={}", last["ts"].as_str().unwrap());
+        seen.extend(named(&Value::from(page.clone())));
+    }
+    let distinct: Ids = seen.iter().cloned().collect();
+    assert_eq!(distinct.len(), seen.len(), "none came twice");
+    assert!(said.is_subset(&distinct));
+
+    let sync = async |asked: String| {
+        let path = format!("chat.syncMessages?roomId={room}&{asked}");
+        admin.get(&path).await.expect_ok()["result"].clone()
+    };
+    let first = sync("lastUpdate=1970-01-01T00:00:00Z".to_owned()).await;
+    let mut seen = named(&first["updated"]);
+    assert!(seen.len() as u64 <= most);
+    let next = first["cursor"]["next"].as_str().unwrap();
+    let page = sync(format!("type=UPDATED&next={next}&count=100")).await;
+    let last = first["updated"].as_array().unwrap().last().unwrap();
+    let rest = sync(format!(
+        "lastUpdate={}",
+        last["_updatedAt"].as_str().unwrap()
+    ))
+    .await;
+    assert!(rest["cursor"].is_null());
+    let rest = named(&rest["updated"]);
+    assert_eq!(named(&page["updated"]), rest);
+    seen.extend(rest);
+    assert!(said.is_subset(&seen.into_iter().collect()));
+}

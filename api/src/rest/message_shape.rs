@@ -13,6 +13,7 @@ use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::log::Version;
 use hansard_projections::messages::{Found, MessageHead, Order, Slice, message_json};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -170,11 +171,18 @@ pub async fn project(found: Found, paging: &Paging) -> Result<Found, Failure> {
     };
     let small = found.json.len() <= SMALL;
     let project = move || {
-        let mut messages = hansard_domain::json::objects(&found.json)?;
-        for message in &mut messages {
-            fields.project(message);
+        // One after the other: read as values, they take many times their text.
+        let messages: Vec<&RawValue> = hansard_domain::json::from_str(&found.json)?;
+        let mut json = String::from("[");
+        for message in messages {
+            let mut message = hansard_domain::json::object(message.get())?;
+            fields.project(&mut message);
+            if json.len() > 1 {
+                json.push(',');
+            }
+            json.push_str(&serde_json::to_string(&message)?);
         }
-        let json = serde_json::to_string(&messages)?;
+        json.push(']');
         Ok(Found { json, ..found })
     };
     let projected: serde_json::Result<Found> = if small {
@@ -273,7 +281,7 @@ pub fn if_readable(
 }
 
 /// Logs what should not happen: the view's JSON is our own.
-fn unreadable(error: serde_json::Error) -> Failure {
+pub fn unreadable(error: serde_json::Error) -> Failure {
     tracing::error!(%error, "a message of the view is not JSON");
     Failure::internal()
 }

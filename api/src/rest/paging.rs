@@ -1,6 +1,7 @@
 //! `count`, `offset`, `sort`, `fields` and `query`, as every list takes them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -11,6 +12,7 @@ use utoipa::IntoParams;
 
 use super::body::Params;
 use super::failure::Failure;
+use super::rate_limit::building::{Builder, Permit};
 use crate::app::App;
 
 /// The most that a list gives when the workspace sets no sensible limit, and what it gives when
@@ -18,8 +20,12 @@ use crate::app::App;
 const FALLBACK_LIMIT: u64 = 100;
 const FALLBACK_COUNT: u64 = 50;
 
+/// Whoever asks for more at once waits until others have been given what they asked for; see
+/// [`building`](super::rate_limit::building).
+const USUAL: u64 = 100;
+
 /// Which part of a list is asked for, in which order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Paging {
     /// At most so many; `None` for all, where the workspace allows that.
     pub count: Option<u64>,
@@ -30,6 +36,8 @@ pub struct Paging {
     pub fields: Option<Fields>,
     /// The client's filter, unread.
     pub query: Option<Map<String, Value>>,
+    /// To make a list that may be long.
+    pub(super) permit: Option<Arc<Permit>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +61,8 @@ const MAX_FIELDS: usize = 64;
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PagingParams {
-    /// At most so many; 0 for all, where the workspace allows that.
+    /// At most so many; 0 for all, where the workspace allows that. A list of messages ends at 32 MiB
+    /// even so, between two times: the rest is asked for as the next page is.
     #[param(value_type = Option<u64>, minimum = 0)]
     count: Option<i64>,
     /// Skip so many.
@@ -83,7 +92,11 @@ impl FromRequestParts<App> for Paging {
                 .as_bool()
                 .unwrap_or(false),
         };
-        Self::read(asked, &limits)
+        let mut paging = Self::read(asked, &limits)?;
+        if paging.count.is_none_or(|count| count > USUAL) {
+            paging.whole(Builder::of(parts, app)).await;
+        }
+        Ok(paging)
     }
 }
 
@@ -121,7 +134,16 @@ impl Paging {
                 .unwrap_or_default(),
             fields: asked.fields.as_deref().map(fields).transpose()?.flatten(),
             query: asked.query.as_deref().map(query).transpose()?,
+            permit: None,
         })
+    }
+
+    /// Waits to make a list that may be long, whatever `count` says. It is the client's turn until the
+    /// last clone of this is dropped.
+    pub async fn whole(&mut self, builder: Builder) {
+        if self.permit.is_none() {
+            self.permit = Some(Arc::new(builder.enter().await));
+        }
     }
 
     /// The part of a list in memory that is asked for.

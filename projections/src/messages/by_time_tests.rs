@@ -46,6 +46,10 @@ fn crowded(many: usize) -> Vec<Timestamp> {
 
 /// Messages at these times, recorded then; replies to the first of them where `thread` says so.
 fn said(times: &[Timestamp], thread: bool) -> Vec<Arc<Entry>> {
+    saying("hello", times, thread)
+}
+
+fn saying(text: &str, times: &[Timestamp], thread: bool) -> Vec<Arc<Entry>> {
     let mut story = Story::default();
     story.registered("mary");
     let head = Sent {
@@ -63,7 +67,7 @@ fn said(times: &[Timestamp], thread: bool) -> Vec<Arc<Entry>> {
             }),
             ..story.message(ROOM, "mary")
         };
-        story.wrote(&format!("m{number:05}"), sent, "hello");
+        story.wrote(&format!("m{number:05}"), sent, text);
     }
     recorded_when_shown(&story)
 }
@@ -244,7 +248,10 @@ async fn changes_read_by_cursor_are_each_there_once_both_ways() {
 }
 
 async fn the_deleted_read_by_cursor_are_each_there_once() {
-    let times = crowded(60);
+    // What one commit deletes shares a time, however much that is.
+    let mut times = crowded(60);
+    times.extend(vec![at(60); 2 * CROWD]);
+    times.extend([at(61), at(62)]);
     let mut entries = said(&times, false);
     for number in 0..times.len() {
         let mut entry = Entry::clone(&entries[number + 2]);
@@ -284,7 +291,7 @@ async fn the_deleted_read_by_cursor_are_each_there_once() {
             seen.sort();
             assert_eq!(
                 seen,
-                expected(60)[1..],
+                expected(times.len())[1..],
                 "{count} at once, forwards: {forwards}"
             );
         }
@@ -322,7 +329,123 @@ async fn a_crowd_larger_than_a_page_grows_is_read_by_offset() {
     assert_eq!(page(0, 1_001).await.count, CROWD as u64 + 1);
 }
 
+/// Read without a count, from the last time on, until nothing more comes.
+async fn all_of(page: impl AsyncFn(Option<Timestamp>) -> Found) -> (Vec<String>, usize) {
+    let (mut beyond, mut seen, mut pages) = (None, Vec::new(), 0);
+    loop {
+        let found = page(beyond).await;
+        assert!(
+            found.json.len() < MOST_BYTES + 4 * LARGE,
+            "{}",
+            found.json.len()
+        );
+        assert_eq!(
+            found.full,
+            seen.len() as u64 + found.count < 1 + MANY as u64
+        );
+        seen.extend(ids(&found));
+        pages += 1;
+        if !found.full {
+            return (seen, pages);
+        }
+        beyond = found.last;
+    }
+}
+
+/// The length of each of so many messages, some more than a page holds.
+const LARGE: usize = 1 << 20;
+const MANY: usize = 40;
+
+async fn a_page_without_a_count_ends_between_two_times_where_it_is_large() {
+    let times: Vec<_> = (0..MANY).map(|number| at(1 + number / 3)).collect();
+    let text = "x".repeat(LARGE);
+    let (_served, messages) = messages(&saying(&text, &times, true)).await;
+    let head = MessageId::new("head");
+    let all = Slice::default();
+
+    let (mut seen, pages) = all_of(async |latest| {
+        let history = History {
+            latest,
+            threads: true,
+            ..History::default()
+        };
+        messages
+            .history(&viewer(), &room(), &history)
+            .await
+            .unwrap()
+    })
+    .await;
+    seen.reverse();
+    assert_eq!((seen, pages), (expected(MANY), 2), "of the history");
+
+    let (seen, pages) = all_of(async |beyond| {
+        let filter = Filter {
+            oldest: beyond.map(Timestamp::next),
+            ..Filter::default()
+        };
+        let order = Order::OldestFirst;
+        let list = messages.list(&viewer(), &room(), &filter, order, all).await;
+        list.unwrap()
+    })
+    .await;
+    assert_eq!((seen, pages), (expected(MANY), 2), "of the list");
+
+    let (mut seen, pages) = all_of(async |beyond| {
+        let since = beyond.unwrap_or(Timestamp::EARLIEST);
+        let since = messages.since(&viewer(), &room(), since).await.unwrap();
+        assert_eq!(
+            since.until,
+            since.updated.last.filter(|_| since.updated.full)
+        );
+        since.updated
+    })
+    .await;
+    // The head changed with its last reply.
+    seen.sort();
+    assert_eq!((seen, pages), (expected(MANY), 2), "of the changes");
+
+    let since = async |since| {
+        let since = messages.thread_since(&viewer(), &head, since).await;
+        since.unwrap()
+    };
+    let first = since(Timestamp::EARLIEST).await;
+    let rest = since(first.until.unwrap()).await;
+    assert_eq!(rest.until, None);
+    let seen = [ids(&first.updated), ids(&rest.updated)].concat();
+    assert_eq!(seen, expected(MANY)[1..], "of the thread");
+}
+
+async fn what_was_deleted_later_than_a_full_page_tells_comes_with_the_next() {
+    let times: Vec<_> = (0..=MANY).map(|number| at(1 + number)).collect();
+    let mut entries = saying(&"x".repeat(LARGE), &times, false);
+    for (place, time) in [(2, 4), (MANY + 2, MANY + 9)] {
+        let mut entry = Entry::clone(&entries[place]);
+        entry.position = hansard_domain::log::Position(entries.len() as u64 + 1);
+        entry.at = at(time);
+        entry.event = Event::Message(MessageEvent::MessageDeleted {
+            room: room(),
+            by: viewer(),
+            erased: None,
+            show_deleted: false,
+            at: entry.at,
+        });
+        entries.push(Arc::new(entry));
+    }
+    let (_served, messages) = messages(&entries).await;
+    let since = async |since| messages.since(&viewer(), &room(), since).await.unwrap();
+    let first = since(Timestamp::EARLIEST).await;
+    let gone = |since: &Since| -> Vec<String> {
+        let deleted = since.deleted.iter();
+        deleted.map(|gone| gone.id.to_string()).collect()
+    };
+    assert_eq!(gone(&first), ["m00000"]);
+    let rest = since(first.until.unwrap()).await;
+    assert_eq!(gone(&rest), [format!("m{MANY:05}")]);
+}
+
 on_both_engines!(
+    a_page_without_a_count_ends_between_two_times_where_it_is_large,
+    what_was_deleted_later_than_a_full_page_tells_comes_with_the_next,
     a_history_read_by_time_has_each_message_once,
     a_list_read_by_time_has_each_message_once_both_ways,
     a_thread_read_by_time_has_each_reply_once_both_ways,

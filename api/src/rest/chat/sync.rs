@@ -2,9 +2,9 @@
 
 use axum::extract::State;
 use hansard_domain::id::{RoomId, Timestamp};
-use hansard_projections::messages::{Changed, Cursor};
+use hansard_projections::messages::{Changed, Cursor, Deleted};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,8 +15,9 @@ use crate::rest::answer::{Answer, Success, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{Message, Written, require_readable};
+use crate::rest::message_shape::{Message, Written, require_readable, unreadable};
 use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::rate_limit::building::Builder;
 use crate::rest::time::time;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -56,16 +57,27 @@ struct SyncAnswer {
 struct SyncResult {
     updated: Vec<Message>,
     deleted: Vec<DeletedAt>,
-    /// Of a page.
+    /// Of a page, and where `lastUpdate` brought more than 32 MiB: `next` is the time up to which all is
+    /// told.
     cursor: Option<SyncCursor>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "a schema: the view holds messages finished")]
-struct DeletedAt {
+pub(super) struct DeletedAt {
     _id: String,
     #[serde(rename = "_deletedAt")]
     deleted_at: String,
+}
+
+impl DeletedAt {
+    pub(super) fn list(deleted: Vec<Deleted>) -> Result<String, Failure> {
+        let told = |gone: Deleted| Self {
+            _id: gone.id.to_string(),
+            deleted_at: gone.at.iso(),
+        };
+        let told: Vec<_> = deleted.into_iter().map(told).collect();
+        serde_json::to_string(&told).map_err(unreadable)
+    }
 }
 
 /// Where to read on: milliseconds since 1970, as text; `null` where there is nothing.
@@ -166,7 +178,10 @@ impl SyncMessages {
 ///
 /// All of it at once with `lastUpdate`; or a page of one kind with `type` and `next` or `previous`, the
 /// cursors that the page before told. A page holds more than `count` messages where the last of them
-/// have the same time.
+/// have the same time, and all that was deleted at the time at its end.
+///
+/// With `lastUpdate`, too, the answer ends at 32 MiB of messages, or at 100,000 that were deleted. It
+/// then has a `cursor`: what happened later is asked for with its `next`, as `lastUpdate` or by pages.
 #[utoipa::path(
     get, path = "/api/v1/chat.syncMessages", tag = "chat",
     params(SyncMessages, PagingParams), responses((status = 200, body = SyncAnswer), Failure)
@@ -175,7 +190,8 @@ async fn sync_messages(
     caller: Caller,
     State(app): State<App>,
     Params(asked): Params<SyncMessages>,
-    paging: Paging,
+    mut paging: Paging,
+    builder: Builder,
 ) -> Result<Written, Failure> {
     let room = required(
         asked.room_id.as_deref(),
@@ -188,8 +204,13 @@ async fn sync_messages(
     let messages = &app.views.messages;
     let (updated, deleted, cursor) = match wanted {
         Asked::Since(since) => {
+            paging.whole(builder).await;
             let all = messages.since(caller.user(), &room, since).await?;
-            (all.updated.json, all.deleted, None)
+            let cursor = all.until.map(|until| SyncCursor {
+                next: Some(until.0.to_string()),
+                previous: None,
+            });
+            (all.updated.json, all.deleted, cursor)
         }
         Asked::Updated(cursor) => {
             let page = messages.updated_page(caller.user(), &room, cursor, paging.count);
@@ -203,14 +224,11 @@ async fn sync_messages(
             ("[]".to_owned(), page.found, Some(told))
         }
     };
-    let deleted: Vec<_> = deleted
-        .iter()
-        .map(|gone| json!({ "_id": gone.id, "_deletedAt": gone.at.iso() }))
-        .collect();
+    let deleted = DeletedAt::list(deleted)?;
     let cursor = cursor.map(|cursor| format!(",\"cursor\":{}", json!(cursor)));
     let result = format!(
         "{{\"updated\":{updated},\"deleted\":{}{}}}",
-        Value::from(deleted),
+        deleted,
         cursor.unwrap_or_default()
     );
     Ok(Written::new().json("result", &result))
@@ -263,7 +281,7 @@ async fn deleted_messages(
     require_readable(&app, &caller, &room, not_allowed("Not allowed"))?;
     let messages = &app.views.messages;
     let (deleted, total) = messages.deleted(&room, since, (&paging).into()).await?;
-    let id = |gone: &hansard_projections::messages::Deleted| DeletedId {
+    let id = |gone: &Deleted| DeletedId {
         _id: gone.id.to_string(),
     };
     answer(DeletedAnswer {

@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
-use hansard_projections::messages::{Deleted, Found, Order, Replies, Since, ThreadKind};
+use hansard_projections::messages::{Found, Order, Replies, Since, ThreadKind};
 use hansard_projections::subscriptions::{self, Subscription};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::sync::DeletedAt;
 use super::{message_id, not_allowed, required};
 use crate::app::App;
 use crate::rest::body::Params;
@@ -19,6 +19,7 @@ use crate::rest::message_shape::{
     Message, MessagesAnswer, Written, order, project, require_readable,
 };
 use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::rate_limit::building::Builder;
 use crate::rest::rooms::history::{between, unknown_condition};
 use crate::rest::time::time;
 
@@ -151,15 +152,7 @@ struct ThreadsSince {
 #[allow(dead_code, reason = "a schema: the view holds messages finished")]
 struct Changes {
     update: Vec<Message>,
-    remove: Vec<Gone>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "a schema: the view holds messages finished")]
-struct Gone {
-    _id: String,
-    #[serde(rename = "_deletedAt")]
-    deleted_at: String,
+    remove: Vec<DeletedAt>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -178,7 +171,10 @@ struct ThreadChanges {
     success: bool,
 }
 
-/// The threads of a room that changed since a time.
+/// The threads of a room that changed since a time, the earliest change first.
+///
+/// An answer ends at 32 MiB of messages: what changed later is there for whoever asks again, with the
+/// latest `_updatedAt` in it as `updatedSince`.
 #[utoipa::path(
     get, path = "/api/v1/chat.syncThreadsList", tag = "chat",
     params(ThreadsSince), responses((status = 200, body = ThreadsChanges), Failure)
@@ -187,7 +183,8 @@ async fn sync_threads(
     caller: Caller,
     State(app): State<App>,
     Params(asked): Params<ThreadsSince>,
-    paging: Paging,
+    mut paging: Paging,
+    builder: Builder,
 ) -> Result<Written, Failure> {
     require_threads(&app)?;
     let room = required(
@@ -199,6 +196,7 @@ async fn sync_threads(
     let room = RoomId::new(room);
     require_readable(&app, &caller, &room, not_allowed("Not Allowed"))?;
     let messages = &app.views.messages;
+    paging.whole(builder).await;
     let since = messages.threads_since(caller.user(), &room, since).await?;
     Ok(Written::new().json("threads", &changes(since, &paging).await?))
 }
@@ -213,7 +211,10 @@ struct ThreadSince {
     updated_since: Option<String>,
 }
 
-/// The messages of a thread that changed since a time.
+/// The messages of a thread that changed since a time, the earliest change first.
+///
+/// An answer ends at 32 MiB of messages: what changed later is there for whoever asks again, with the
+/// latest `_updatedAt` in it as `updatedSince`.
 #[utoipa::path(
     get, path = "/api/v1/chat.syncThreadMessages", tag = "chat",
     params(ThreadSince), responses((status = 200, body = ThreadChanges), Failure)
@@ -222,22 +223,22 @@ async fn sync_thread(
     caller: Caller,
     State(app): State<App>,
     Params(asked): Params<ThreadSince>,
-    paging: Paging,
+    mut paging: Paging,
+    builder: Builder,
 ) -> Result<Written, Failure> {
     require_threads(&app)?;
     let tmid = required_tmid(asked.tmid.as_deref())?;
     let since = since(asked.updated_since.as_deref())?;
     let parent = parent(&app, &caller, tmid).await?;
     let messages = &app.views.messages;
+    paging.whole(builder).await;
     let since = messages.thread_since(caller.user(), &parent, since).await?;
     Ok(Written::new().json("messages", &changes(since, &paging).await?))
 }
 
 async fn changes(since: Since, paging: &Paging) -> Result<String, Failure> {
     let Found { json: updated, .. } = project(since.updated, paging).await?;
-    let gone = |gone: &Deleted| json!({ "_id": gone.id, "_deletedAt": gone.at.iso() });
-    let gone: Vec<_> = since.deleted.iter().map(gone).collect();
-    let gone = serde_json::Value::from(gone);
+    let gone = DeletedAt::list(since.deleted)?;
     Ok(format!("{{\"update\":{updated},\"remove\":{gone}}}"))
 }
 

@@ -18,9 +18,10 @@
 //! `API_Enable_Rate_Limiter` switches the whole off, in debug builds `API_Enable_Rate_Limiter_Dev`, too;
 //! a limit of 0 switches itself off. Settings and headers are Rocket.Chat's.
 //!
-//! How many requests of a client may be under way is limited by [`crowd`], how much of what is answered
-//! may wait for it by [`waiting`].
+//! How many requests of a client may be under way is limited by [`crowd`], how many large answers are
+//! made at a time by [`building`], how much of what is answered may wait for it by [`waiting`].
 
+pub mod building;
 pub mod crowd;
 pub mod waiting;
 mod windows;
@@ -36,6 +37,7 @@ use hansard_commands::model::WriteModel;
 use hansard_domain::id::{IntegrationId, Timestamp};
 use percent_encoding::percent_decode_str;
 
+use self::building::Building;
 use self::windows::{Counted, Limit, Windows};
 use super::caller::{client_address, session};
 use super::exchange::method_label;
@@ -50,12 +52,13 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const CALLS: &str = "API_Enable_Rate_Limiter_Limit_Calls_Default";
 const MILLIS: &str = "API_Enable_Rate_Limiter_Limit_Time_Default";
 
-/// Counts calls. Cheap to clone.
+/// Counts calls, and lets large answers be made in turn. Cheap to clone.
 #[derive(Clone)]
 pub struct RateLimiter {
     windows: Windows,
     /// Makes digests that nobody can foresee, so that no two things are made to look the same.
     digests: RandomState,
+    building: Building,
 }
 
 /// What a request is counted as.
@@ -74,6 +77,7 @@ impl RateLimiter {
         Self {
             windows: Windows::new(),
             digests: RandomState::new(),
+            building: Building::default(),
         }
     }
 }

@@ -4,12 +4,17 @@
 //! have. So a page must not end between two messages of the same time, or the second is never seen: it
 //! is lengthened to the end of such a group, by at most [`LONGER`] messages. A group that is longer
 //! still is cut, and the rest of it is found by asking for the same stretch with an `offset`.
+//!
+//! A page is made whole in memory, so it ends in the same way where it is as large as it may be.
+
+use std::ops::ControlFlow;
 
 use futures::TryStreamExt;
 use hansard_domain::id::Timestamp;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::{Found, Slice};
+use super::{Found, MOST_BYTES, Slice};
 use crate::sql::Query;
 use crate::view::ViewError;
 
@@ -20,7 +25,10 @@ const LONGER: u64 = 1_000;
 
 /// A page of more messages is read row by row: joined by the database it could outgrow the longest
 /// text that it can make.
-const JOINED: u64 = 1_000;
+pub(super) const JOINED: u64 = 1_000;
+
+/// Rows are asked for in parts of so many: PostgreSQL sends all that a statement finds, wanted or not.
+const PART: u64 = 10_000;
 
 /// The statements that pages of one list are made of; see [`by_time!`].
 pub(super) struct ByTime {
@@ -93,7 +101,7 @@ impl ByTime {
         bound: impl Fn(&'static str) -> Query,
     ) -> Result<Found, ViewError> {
         let Some(wanted) = slice.count.filter(|count| *count <= JOINED) else {
-            return self.long(tables, slice, &bound).await;
+            return long(tables, slice, || bound(self.rows)).await;
         };
         let Some(before_last) = wanted.checked_sub(1) else {
             return Ok(Found {
@@ -117,56 +125,106 @@ impl ByTime {
             ..Found::joined(&row)?
         })
     }
+}
 
-    async fn long(
-        &self,
-        tables: &mut AnyConnection,
-        slice: Slice,
-        bound: &impl Fn(&'static str) -> Query,
-    ) -> Result<Found, ViewError> {
-        let most = Slice {
-            count: slice.count.map(|count| count.saturating_add(LONGER)),
-            ..slice
-        };
-        let rows = bound(self.rows).bind(most.limit()).bind(most.skip());
-        let mut rows = rows.fetch(tables);
-        let mut found = Found {
-            json: "[".to_owned(),
-            ..Found::default()
-        };
-        while let Some(row) = rows.try_next().await? {
-            let at = Some(Timestamp(row.try_get(1)?));
-            if slice.count.is_some_and(|count| found.count >= count) && found.last != at {
-                break;
-            }
-            if found.count > 0 {
-                found.json.push(',');
-            }
-            found.json.push_str(row.try_get(0)?);
-            found.first = found.first.or(at);
-            found.last = at;
-            found.count += 1;
+/// A page that is read row by row: each is a message's JSON and its time. `bound` gives the statement
+/// its parameters, all but limit and offset.
+pub(super) async fn long(
+    tables: &mut AnyConnection,
+    slice: Slice,
+    bound: impl Fn() -> Query,
+) -> Result<Found, ViewError> {
+    let most = Slice {
+        count: slice.count.map(|count| count.saturating_add(LONGER)),
+        ..slice
+    };
+    let mut filling = Filling::new(slice.count);
+    each(tables, most, bound, |row| {
+        Ok(filling.take(row.try_get(0)?, Timestamp(row.try_get(1)?)))
+    })
+    .await?;
+    Ok(filling.found())
+}
+
+/// A page that is being filled, message by message.
+pub(super) struct Filling {
+    count: Option<u64>,
+    found: Found,
+    longer: u64,
+}
+
+impl Filling {
+    /// Up to so many messages, and those of the same time as the last of them.
+    pub fn new(count: Option<u64>) -> Self {
+        Self {
+            count,
+            found: Found {
+                json: "[".to_owned(),
+                ..Found::default()
+            },
+            longer: 0,
         }
-        found.json.push(']');
-        Ok(found)
+    }
+
+    /// Breaks where the page has ended before this message.
+    pub fn take(&mut self, json: &str, at: Timestamp) -> ControlFlow<()> {
+        let found = &mut self.found;
+        let enough = self.count.is_some_and(|count| found.count >= count);
+        let full = found.json.len() >= MOST_BYTES;
+        if enough || full {
+            if found.last != Some(at) || self.longer == LONGER {
+                found.full = full;
+                return ControlFlow::Break(());
+            }
+            self.longer += 1;
+        }
+        if found.count > 0 {
+            found.json.push(',');
+        }
+        found.json.push_str(json);
+        found.first = found.first.or(Some(at));
+        found.last = Some(at);
+        found.count += 1;
+        ControlFlow::Continue(())
+    }
+
+    pub fn found(mut self) -> Found {
+        self.found.json.push(']');
+        self.found
     }
 }
 
-/// A part of a list in memory, each item with its time, lengthened in the same way.
-pub(super) fn cut<T>(all: &[(T, Timestamp)], slice: Slice) -> &[(T, Timestamp)] {
-    let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let rest = &all[place(slice.offset).min(all.len())..];
-    let wanted = slice.count.map_or(rest.len(), place).min(rest.len());
-    let Some((_, last)) = rest[..wanted].last() else {
-        return &[];
-    };
-    let more = rest[wanted..].iter().take_while(|(_, at)| at == last);
-    &rest[..wanted + more.take(place(LONGER)).count()]
-}
-
-/// How many items have to be at hand so that [`cut`] can cut so many.
-pub(super) fn enough(count: Option<u64>) -> Option<u64> {
-    count.map(|count| count.saturating_add(LONGER))
+/// Reads the rows of a list one by one until there is enough. `bound` gives the statement its
+/// parameters, all but limit and offset.
+pub(super) async fn each(
+    tables: &mut AnyConnection,
+    mut slice: Slice,
+    bound: impl Fn() -> Query,
+    mut take: impl FnMut(&AnyRow) -> Result<ControlFlow<()>, ViewError>,
+) -> Result<(), ViewError> {
+    loop {
+        let wanted = slice.count.map_or(PART, |count| count.min(PART));
+        let part = Slice {
+            count: Some(wanted),
+            ..slice
+        };
+        let mut rows = bound()
+            .bind(part.limit())
+            .bind(part.skip())
+            .fetch(&mut *tables);
+        let mut came = 0;
+        while let Some(row) = rows.try_next().await? {
+            if take(&row)?.is_break() {
+                return Ok(());
+            }
+            came += 1;
+        }
+        if came < wanted {
+            return Ok(());
+        }
+        slice.offset = slice.offset.saturating_add(wanted);
+        slice.count = slice.count.map(|count| count - wanted);
+    }
 }
 
 #[cfg(test)]
@@ -183,22 +241,24 @@ mod tests {
     use crate::testing::tables_on;
 
     #[test]
-    fn a_part_ends_between_two_times() {
-        let all: Vec<_> = [9, 8, 8, 8, 7]
-            .into_iter()
-            .map(|at| ((), Timestamp(at)))
-            .collect();
-        let times = |offset, count| -> Vec<i64> {
-            let slice = Slice { offset, count };
-            cut(&all, slice).iter().map(|((), at)| at.0).collect()
+    fn a_page_ends_between_two_times_where_it_has_enough_or_is_full() {
+        let times = |count, json: &str| {
+            let mut filling = Filling::new(count);
+            let of_all = [9, 8, 8, 8, 7].into_iter().map(Timestamp);
+            let taken = of_all.take_while(|at| filling.take(json, *at).is_continue());
+            let taken: Vec<_> = taken.map(|at| at.0).collect();
+            let found = filling.found();
+            assert_eq!(found.count, taken.len() as u64);
+            (taken, found.full)
         };
-        assert_eq!(times(0, Some(1)), [9]);
-        assert_eq!(times(0, Some(2)), [9, 8, 8, 8]);
-        assert_eq!(times(2, Some(1)), [8, 8]);
-        assert_eq!(times(4, Some(5)), [7]);
-        assert_eq!(times(0, None), [9, 8, 8, 8, 7]);
-        assert_eq!(times(9, Some(2)), [0; 0]);
-        assert_eq!(times(0, Some(0)), [0; 0]);
+        assert_eq!(times(Some(1), "1"), (vec![9], false));
+        assert_eq!(times(Some(2), "1"), (vec![9, 8, 8, 8], false));
+        assert_eq!(times(Some(5), "1"), (vec![9, 8, 8, 8, 7], false));
+        assert_eq!(times(None, "1"), (vec![9, 8, 8, 8, 7], false));
+        assert_eq!(times(Some(0), "1"), (vec![], false));
+        let half = "1".repeat(MOST_BYTES / 2);
+        assert_eq!(times(None, &half), (vec![9, 8, 8, 8], true));
+        assert_eq!(times(Some(5), &half), (vec![9, 8, 8, 8], true));
     }
 
     /// The steps of SQLite's plan for a page.

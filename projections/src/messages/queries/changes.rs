@@ -4,7 +4,7 @@ use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-use super::by_time::{ByTime, by_time, cut, enough};
+use super::by_time::{ByTime, by_time};
 use super::{Found, Messages, Slice, count};
 use crate::sql;
 use crate::view::ViewError;
@@ -20,10 +20,15 @@ const UPDATED_NEWEST: ByTime = by_time!(
 const ANY_UPDATED: &str = "SELECT count(*) FROM (SELECT 1 FROM message m \
      WHERE m.room = $2 AND m.updated > $3 AND m.updated < $4 LIMIT 1) AS any_one";
 
-const DELETED: &str = "SELECT id, at FROM deleted WHERE room = $1 AND at > $2 AND at < $3 \
-     ORDER BY at, id LIMIT $4 OFFSET $5";
-const DELETED_NEWEST: &str = "SELECT id, at FROM deleted WHERE room = $1 AND at > $2 AND at < $3 \
-     ORDER BY at DESC, id DESC LIMIT $4 OFFSET $5";
+/// What was deleted in the room `$1` between two times, both exclusive.
+pub(super) const DELETED: &str = "SELECT id, at FROM deleted \
+     WHERE room = $1 AND at > $2 AND at < $3 ORDER BY at, id LIMIT $4 OFFSET $5";
+const DELETED_NEWEST: &str = "SELECT id, at FROM deleted \
+     WHERE room = $1 AND at > $2 AND at < $3 ORDER BY at DESC, id DESC LIMIT $4 OFFSET $5";
+
+/// How many deletions a page tells of at most, but for those of the time at its end: what a prune or
+/// an erasure deletes has one time.
+const MOST_DELETED: u64 = 100_000;
 
 /// A message that is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +88,9 @@ pub struct Since {
     /// What was sent or changed, and is there.
     pub updated: Found,
     pub deleted: Vec<Deleted>,
+    /// The time up to which this tells of everything, where that is too much at once: there is more
+    /// after it.
+    pub until: Option<Timestamp>,
 }
 
 impl Messages {
@@ -93,22 +101,42 @@ impl Messages {
         room: &RoomId,
         since: Timestamp,
     ) -> Result<Since, ViewError> {
+        self.since_in((&UPDATED, DELETED), viewer, room.as_ref(), since)
+            .await
+    }
+
+    /// What happened in something after a time, the earliest change first: `updated` takes the viewer,
+    /// what it happened in, and two times, both inclusive; `gone` all but the viewer, and the times
+    /// exclusive.
+    pub(super) async fn since_in(
+        &self,
+        (updated, gone): (&ByTime, &'static str),
+        viewer: &UserId,
+        of: &str,
+        since: Timestamp,
+    ) -> Result<Since, ViewError> {
         let mut reading = self.store.moment().await?;
-        let cursor = Cursor::After(since);
-        let (from, to) = cursor.within();
+        let mut deleted = deleted_page(&mut reading, gone, of, Cursor::After(since), None).await?;
+        let mut until = deleted.last.filter(|_| deleted.more);
         let bound = |sql: &'static str| {
             sql::query(sql)
                 .bind(viewer.to_string())
-                .bind(room.to_string())
-                .bind(from)
-                .bind(to)
+                .bind(of)
+                .bind(since.next().0)
+                .bind(until.unwrap_or(Timestamp(i64::MAX)).0)
         };
-        let updated = UPDATED.find(&mut reading, Slice::default(), bound).await?;
-        let deleted = deleted(&mut reading, room, cursor, Slice::default()).await?;
-        let lag = reading.lag;
+        let updated = updated.find(&mut reading, Slice::default(), bound).await?;
+        if let Some(last) = updated.last.filter(|_| updated.full) {
+            deleted.found.retain(|gone| gone.at <= last);
+            until = Some(last);
+        }
         Ok(Since {
-            updated: Found { lag, ..updated },
-            deleted,
+            updated: Found {
+                lag: reading.lag,
+                ..updated
+            },
+            deleted: deleted.found,
+            until,
         })
     }
 
@@ -135,7 +163,7 @@ impl Messages {
         };
         let slice = Slice { offset: 0, count };
         let page = statements.find(&mut reading, slice, bound).await?;
-        let more = match page.last.filter(|_| count.is_some()) {
+        let more = match page.last.filter(|_| count.is_some() || page.full) {
             Some(last) => {
                 let rest = between(cursor.from(last).bounds(), ANY_UPDATED);
                 super::count(&mut reading, rest).await? > 0
@@ -161,7 +189,12 @@ impl Messages {
         slice: Slice,
     ) -> Result<(Vec<Deleted>, u64), ViewError> {
         let mut reading = self.store.moment().await?;
-        let found = deleted(&mut reading, room, Cursor::After(since), slice).await?;
+        let slice = Slice {
+            count: Some(slice.count.unwrap_or(MOST_DELETED).min(MOST_DELETED)),
+            ..slice
+        };
+        let bounds = Cursor::After(since).bounds();
+        let found = deleted(&mut reading, DELETED, room.as_ref(), bounds, slice).await?;
         let all = sql::query("SELECT count(*) FROM deleted WHERE room = $1 AND at > $2");
         let total = count(&mut reading, all.bind(room.to_string()).bind(since.0)).await?;
         Ok((found, total))
@@ -174,65 +207,76 @@ impl Messages {
         cursor: Cursor,
         count: Option<u64>,
     ) -> Result<Changed<Vec<Deleted>>, ViewError> {
-        let mut reading = self.store.read().await?;
-        // One more tells whether there is more.
-        let at_hand = Slice {
-            offset: 0,
-            count: enough(count).map(|count| count.saturating_add(1)),
+        let mut reading = self.store.moment().await?;
+        let sql = match cursor {
+            Cursor::After(_) => DELETED,
+            Cursor::Before(_) => DELETED_NEWEST,
         };
-        let all = deleted(&mut reading, room, cursor, at_hand).await?;
-        let all: Vec<_> = all.into_iter().map(|gone| (gone.id, gone.at)).collect();
-        let page = cut(&all, Slice { offset: 0, count });
-        Ok(Changed {
-            first: page.first().map(|(_, at)| *at),
-            last: page.last().map(|(_, at)| *at),
-            more: page.len() < all.len(),
-            found: page
-                .iter()
-                .map(|(id, at)| Deleted {
-                    id: id.clone(),
-                    at: *at,
-                })
-                .collect(),
-        })
+        deleted_page(&mut reading, sql, room.as_ref(), cursor, count).await
     }
 }
 
-/// What was deleted in a thread after a time.
-pub(super) async fn deleted_of_thread(
+/// A page of what was deleted. However much was deleted at the time at its end, it is all there: ids
+/// are small, and the cursors that clients have know times alone.
+async fn deleted_page(
     tables: &mut AnyConnection,
-    parent: &MessageId,
-    since: Timestamp,
-) -> Result<Vec<Deleted>, ViewError> {
-    let rows = sql::query(
-        "SELECT id, at FROM deleted WHERE thread = $1 AND at > $2 \
-         AND room = (SELECT room FROM message WHERE id = $1) ORDER BY at, id",
-    )
-    .bind(parent.to_string())
-    .bind(since.0)
-    .fetch_all(tables)
-    .await?;
-    rows.iter().map(gone).collect()
+    sql: &'static str,
+    of: &str,
+    cursor: Cursor,
+    count: Option<u64>,
+) -> Result<Changed<Vec<Deleted>>, ViewError> {
+    let wanted = count.unwrap_or(MOST_DELETED).min(MOST_DELETED);
+    let one_more = Slice {
+        offset: 0,
+        count: Some(wanted + 1),
+    };
+    let mut found = deleted(tables, sql, of, cursor.bounds(), one_more).await?;
+    let mut more = false;
+    if found.len() as u64 > wanted
+        && let Some(beyond) = found.pop()
+    {
+        more = true;
+        if let Some(at) = found
+            .last()
+            .map(|last| last.at)
+            .filter(|at| *at == beyond.at)
+        {
+            let before = found.partition_point(|gone| gone.at != at);
+            found.truncate(before);
+            let at_once = (at.previous().0, at.next().0);
+            found.extend(deleted(tables, sql, of, at_once, Slice::default()).await?);
+            let one = Slice {
+                offset: 0,
+                count: Some(1),
+            };
+            let rest = cursor.from(at).bounds();
+            more = !deleted(tables, sql, of, rest, one).await?.is_empty();
+        }
+    }
+    Ok(Changed {
+        first: found.first().map(|gone| gone.at),
+        last: found.last().map(|gone| gone.at),
+        more,
+        found,
+    })
 }
 
-pub(super) async fn deleted(
+/// What was deleted in something between two times, both exclusive.
+async fn deleted(
     tables: &mut AnyConnection,
-    room: &RoomId,
-    cursor: Cursor,
+    sql: &'static str,
+    of: &str,
+    (after, before): (i64, i64),
     slice: Slice,
 ) -> Result<Vec<Deleted>, ViewError> {
-    let (after, before) = cursor.bounds();
-    let rows = sql::query(match cursor {
-        Cursor::After(_) => DELETED,
-        Cursor::Before(_) => DELETED_NEWEST,
-    })
-    .bind(room.to_string())
-    .bind(after)
-    .bind(before)
-    .bind(slice.limit())
-    .bind(slice.skip())
-    .fetch_all(tables)
-    .await?;
+    let rows = sql::query(sql)
+        .bind(of)
+        .bind(after)
+        .bind(before)
+        .bind(slice.limit())
+        .bind(slice.skip())
+        .fetch_all(tables)
+        .await?;
     rows.iter().map(gone).collect()
 }
 

@@ -3,7 +3,7 @@
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use sqlx::{AnyConnection, Row as _};
 
-use super::by_time::{ByTime, by_time};
+use super::by_time::{ByTime, JOINED, by_time};
 use super::{Found, Messages, Slice, joined};
 use crate::sql;
 use crate::view::ViewError;
@@ -62,7 +62,11 @@ impl Messages {
         room: &RoomId,
         history: &History,
     ) -> Result<Found, ViewError> {
-        let mut reading = self.store.read().await?;
+        let mut reading = match history.slice.count {
+            Some(..=JOINED) => self.store.read().await?,
+            // Read in parts.
+            _ => self.store.moment().await?,
+        };
         let lag = reading.lag;
         let found = page(&mut reading, viewer, room, history).await?;
         Ok(Found { lag, ..found })

@@ -2,7 +2,8 @@
 //!
 //! A page is one row: the database puts the finished messages, their authors and the viewer's own
 //! star together, because a row costs more on its way than a message. A page and its total are of one
-//! moment, and a page [by time](by_time) ends between two times.
+//! moment, and a page [by time](by_time) ends between two times. None has many more than
+//! [`MOST_BYTES`], whatever was asked for.
 
 /// A message as the viewer `$1` sees it: the author in front, its star if it gave one.
 macro_rules! one {
@@ -14,20 +15,6 @@ macro_rules! one {
              SELECT 1 FROM star v WHERE v.room = m.room AND v.user_id = $1 \
              AND v.at = m.at AND v.position = m.position \
          ) THEN ',\"starred\":[{\"_id\":\"' || $1 || '\"}],' ELSE ',' END || substr(m.wire, 2)"
-    };
-}
-
-/// How many messages a selection has, and their JSON, joined. The inner selection is ordered and
-/// bounded, so it is aggregated in its order.
-macro_rules! page {
-    ($selection:literal) => {
-        concat!(
-            "SELECT count(*), string_agg(one, ',') FROM (SELECT ",
-            one!(),
-            " AS one ",
-            $selection,
-            ") AS page"
-        )
     };
 }
 
@@ -68,7 +55,10 @@ const AMONG: ByKey = ByKey::new(concat!(
     " AS one FROM message m WHERE m.id IN"
 ));
 
-/// Which part of a list; `count` of `None` is all of it.
+/// A page ends where it has so many bytes, even if more was asked for: it is made whole in memory.
+pub const MOST_BYTES: usize = 32 << 20;
+
+/// Which part of a list; `count` of `None` is all of it, as far as a page goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Slice {
     pub offset: u64,
@@ -101,6 +91,8 @@ pub struct Found {
     /// How many stand in it: those that were asked for, and up to a thousand more where the last of
     /// them share a time.
     pub count: u64,
+    /// It ends because it is as large as a page may be: there is more.
+    pub full: bool,
     /// How many there are altogether, where the query counts them.
     pub total: u64,
     /// The times of the first and of the last of them, by which they are ordered; `None` where nothing
@@ -127,6 +119,9 @@ impl Found {
         })
     }
 }
+
+/// How many messages by their ids are read at once.
+const AT_ONCE: usize = 64;
 
 /// Where a message stands, and the message itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,18 +202,26 @@ impl Messages {
         };
         let mut reading = self.store.moment().await?;
         let (mut json, mut count) = (String::from("["), 0);
-        for row in among.fetch_with(&mut reading, viewer.as_str(), ids).await? {
-            let Some(page) = row.try_get::<Option<String>, _>(1)? else {
-                continue;
-            };
-            count += row.try_get::<i64, _>(0)? as u64;
-            json.push_str(if json.len() == 1 { "" } else { "," });
-            json.push_str(&page);
+        let mut full = false;
+        for ids in ids.chunks(AT_ONCE) {
+            full = json.len() >= MOST_BYTES;
+            if full {
+                break;
+            }
+            for row in among.fetch_with(&mut reading, viewer.as_str(), ids).await? {
+                let Some(page) = row.try_get::<Option<String>, _>(1)? else {
+                    continue;
+                };
+                count += row.try_get::<i64, _>(0)? as u64;
+                json.push_str(if json.len() == 1 { "" } else { "," });
+                json.push_str(&page);
+            }
         }
         json.push(']');
         Ok(Found {
             json,
             count,
+            full,
             total: count,
             lag: reading.lag,
             ..Found::default()
@@ -235,10 +238,6 @@ impl Messages {
             .map(|row| Ok(MessageId::new(row.try_get::<String, _>(0)?)))
             .collect()
     }
-}
-
-async fn page(tables: &mut AnyConnection, query: Query) -> Result<Found, ViewError> {
-    Found::joined(&query.fetch_one(tables).await?)
 }
 
 async fn count(tables: &mut AnyConnection, query: Query) -> Result<u64, ViewError> {

@@ -1,13 +1,14 @@
 //! Threads: the messages that they hang on, and the replies.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use serde_json::Value;
 use sqlx::Row as _;
 
-use super::by_time::{ByTime, by_time, cut};
-use super::changes::{Cursor, Since, deleted, deleted_of_thread};
+use super::by_time::{self, ByTime, Filling, by_time};
+use super::changes::{DELETED, Since};
 use super::{Found, Messages, Order, Slice, count};
 use crate::folding::folded;
 use crate::sql;
@@ -46,24 +47,25 @@ const EACH_THREAD: &str = concat!(
     "SELECT ",
     one!(),
     " AS one, m.id, m.last_reply FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL \
-     ORDER BY m.last_reply DESC, m.position DESC"
+     ORDER BY m.last_reply DESC, m.position DESC LIMIT $3 OFFSET $4"
 );
 
 const THREAD_UPDATED: ByTime = by_time!(
-    "m.at",
-    oldest first,
-    concat!(in_thread!(), " AND m.updated > $3"),
-    "-9223372036854775807" to "9223372036854775807",
-    "$4", "$5", "$6"
+    "m.updated", oldest first, in_thread!(), "$3" to "$4", "$5", "$6", "$7"
 );
 
 const THREADS_UPDATED: ByTime = by_time!(
-    "m.last_reply",
-    newest first,
-    "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL AND m.updated > $3",
-    "-9223372036854775807" to "9223372036854775807",
-    "$4", "$5", "$6"
+    "m.updated",
+    oldest first,
+    "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL",
+    "$3" to "$4",
+    "$5", "$6", "$7"
 );
+
+/// What was deleted in the thread `$1` between two times, both exclusive.
+const DELETED_IN_THREAD: &str = "SELECT id, at FROM deleted \
+     WHERE thread = $1 AND at > $2 AND at < $3 \
+     AND room = (SELECT room FROM message WHERE id = $1) ORDER BY at, id LIMIT $4 OFFSET $5";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ThreadKind {
@@ -141,36 +143,42 @@ impl Messages {
             });
         }
         // A room's threads are few beside its messages: what is not a column is looked at here.
-        let rows = bound(EACH_THREAD).fetch_all(&mut reading).await?;
         let text = folded(text);
-        let mut chosen: Vec<(String, Timestamp)> = Vec::new();
-        for row in rows {
-            let (json, id): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            // What can't be read is left out of what is looked for in it.
-            let Ok(message) = hansard_domain::json::value(&json) else {
-                continue;
-            };
-            let says = message["msg"]
-                .as_str()
-                .is_some_and(|msg| folded(msg).contains(&text));
-            let wanted = match kind {
-                ThreadKind::All => true,
-                ThreadKind::Following => follows(&message, viewer),
-                ThreadKind::Unread(threads) => threads.contains(id.as_str()),
-            };
-            if says && wanted {
-                chosen.push((json, Timestamp(row.try_get(2)?)));
-            }
-        }
-        let total = chosen.len() as u64;
-        let page = cut(&chosen, slice);
-        let page: Vec<&str> = page.iter().map(|(json, _)| json.as_str()).collect();
+        let (mut filling, mut total) = (Filling::new(slice.count), 0);
+        let mut ended = false;
+        let all = Slice::default();
+        by_time::each(
+            &mut reading,
+            all,
+            || bound(EACH_THREAD),
+            |row| {
+                let (json, id): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+                // What can't be read is left out of what is looked for in it.
+                let Ok(message) = hansard_domain::json::value(json) else {
+                    return Ok(ControlFlow::Continue(()));
+                };
+                let says = message["msg"]
+                    .as_str()
+                    .is_some_and(|msg| folded(msg).contains(&text));
+                let wanted = match kind {
+                    ThreadKind::All => true,
+                    ThreadKind::Following => follows(&message, viewer),
+                    ThreadKind::Unread(threads) => threads.contains(id),
+                };
+                if says && wanted {
+                    total += 1;
+                    if total > slice.offset && !ended {
+                        ended = filling.take(json, Timestamp(row.try_get(2)?)).is_break();
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            },
+        )
+        .await?;
         Ok(Found {
-            json: format!("[{}]", page.join(",")),
-            count: page.len() as u64,
             total,
             lag: reading.lag,
-            ..Found::default()
+            ..filling.found()
         })
     }
 
@@ -181,53 +189,29 @@ impl Messages {
         count(&mut reading, all).await
     }
 
-    /// What happened in a thread after a time.
+    /// What happened in a thread after a time, the earliest change first.
     pub async fn thread_since(
         &self,
         viewer: &UserId,
         parent: &MessageId,
         since: Timestamp,
     ) -> Result<Since, ViewError> {
-        let mut reading = self.store.moment().await?;
-        let bound = |sql: &'static str| {
-            sql::query(sql)
-                .bind(viewer.to_string())
-                .bind(parent.to_string())
-                .bind(since.0)
-        };
-        let all = Slice::default();
-        let updated = THREAD_UPDATED.find(&mut reading, all, bound).await?;
-        let deleted = deleted_of_thread(&mut reading, parent, since).await?;
-        let lag = reading.lag;
-        Ok(Since {
-            updated: Found { lag, ..updated },
-            deleted,
-        })
+        let statements = (&THREAD_UPDATED, DELETED_IN_THREAD);
+        self.since_in(statements, viewer, parent.as_ref(), since)
+            .await
     }
 
-    /// The messages that threads hang on in a room and that changed after a time: with a reply, for
-    /// one; and what was deleted in the room.
+    /// The messages that threads hang on in a room and that changed after a time, with a reply, for
+    /// one, the earliest change first; and what was deleted in the room.
     pub async fn threads_since(
         &self,
         viewer: &UserId,
         room: &RoomId,
         since: Timestamp,
     ) -> Result<Since, ViewError> {
-        let mut reading = self.store.moment().await?;
-        let bound = |sql: &'static str| {
-            sql::query(sql)
-                .bind(viewer.to_string())
-                .bind(room.to_string())
-                .bind(since.0)
-        };
-        let all = Slice::default();
-        let updated = THREADS_UPDATED.find(&mut reading, all, bound).await?;
-        let deleted = deleted(&mut reading, room, Cursor::After(since), all).await?;
-        let lag = reading.lag;
-        Ok(Since {
-            updated: Found { lag, ..updated },
-            deleted,
-        })
+        let statements = (&THREADS_UPDATED, DELETED);
+        self.since_in(statements, viewer, room.as_ref(), since)
+            .await
     }
 }
 
