@@ -344,9 +344,9 @@ impl Running {
         if let Err(error) = self.keeper.await {
             tracing::error!(%error, "the snapshot was not saved");
         }
-        drop(self.commands);
+        self.commands.close();
         if tokio::time::timeout(DRAIN, self.committer).await.is_err() {
-            tracing::warn!("somebody still holds the command bus; it is left behind");
+            tracing::warn!("the log does not take what is still to be recorded; it is left behind");
         }
     }
 }

@@ -37,8 +37,13 @@ impl<I: Clone, A> After<I, A> {
 }
 
 impl Decision<'_> {
-    /// An account as it is now in this decision.
+    /// An account as it is now in this decision. A caller's own may have been deleted since it was found
+    /// by its token.
     pub fn account_after(&self, id: &UserId) -> Result<AccountAfter, CommandError> {
+        let own = self.caller().user.as_ref() == Some(id);
+        if own && self.model().account(id).is_none() {
+            return Err(CommandError::NotLoggedIn);
+        }
         After::of(id, self.model().accounts.get(id))
     }
 

@@ -17,6 +17,7 @@ use hansard_domain::message::Message;
 use hansard_domain::vault::DataKey;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::account::guessing::folded;
 use crate::caller::Caller;
@@ -100,6 +101,7 @@ where
 #[derive(Clone)]
 pub struct Commands {
     jobs: mpsc::Sender<Box<dyn Job>>,
+    closing: CancellationToken,
     model: Arc<ArcSwap<WriteModel>>,
     journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
@@ -122,6 +124,7 @@ impl Commands {
         let claims = journal.keys().secret(CLAIMS).await;
         let claims = claims.map_err(hansard_domain::journal::JournalError::from)?;
         let (sender, jobs) = mpsc::channel(WAITING);
+        let closing = CancellationToken::new();
         let model = Arc::new(ArcSwap::from_pointee(model));
         let committer = Committer {
             model: model.clone(),
@@ -132,6 +135,7 @@ impl Commands {
             }),
             time: LogTime::new(clock.clone()),
             jobs,
+            closing: closing.clone(),
             minting: Arc::default(),
             role: journal.watch_role(),
             address,
@@ -141,6 +145,7 @@ impl Commands {
         Ok((
             Self {
                 jobs: sender,
+                closing,
                 model,
                 journal,
                 clock,
@@ -193,6 +198,11 @@ impl Commands {
 
     pub fn ids(&self) -> &dyn Ids {
         self.ids.as_ref()
+    }
+
+    /// Takes nothing more: what comes is refused with [`CommandError::Stopping`], what came is done.
+    pub fn close(&self) {
+        self.closing.cancel();
     }
 
     /// Has something decided and recorded. `decide` runs in the committer, with nothing decided

@@ -17,11 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hansard_domain::id::RoomId;
 use hansard_domain::journal::{Batch, JournalError};
 use hansard_domain::log::{LogError, Position, Refusal, Role};
 use hansard_domain::vault::KeyId;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::bus::Job;
 use crate::caller::Caller;
@@ -55,11 +57,22 @@ pub(crate) struct Committer {
     pub tools: Arc<Tools>,
     pub time: LogTime,
     pub jobs: mpsc::Receiver<Box<dyn Job>>,
+    /// Nothing more is taken; what was taken is done.
+    pub closing: CancellationToken,
     pub minting: Arc<AtomicBool>,
     pub role: watch::Receiver<Role>,
     /// The address that other nodes reach this one at, where they elect their writer.
     pub address: Option<String>,
     pub refusals: Refusals,
+}
+
+/// Of a refusal goes on the record what the workspace knows: a room that there is not is a client's own
+/// words, which stand nowhere in clear.
+fn refuse_rooms_there_are(error: &mut CommandError, model: &WriteModel) {
+    if let CommandError::Denied { room, .. } = error {
+        let known = |room: &RoomId| model.room(room).is_some() || model.room_is_gone(room);
+        *room = room.take().filter(known);
+    }
 }
 
 /// A job that was decided and waits for its commit.
@@ -74,13 +87,15 @@ struct Decided {
 }
 
 impl Committer {
-    /// Runs until every sender of jobs is gone and all they sent is answered.
+    /// Runs until it is closed, or every sender of jobs is gone, and all they sent is answered.
     pub async fn run(mut self) {
         let mut waiting = Vec::with_capacity(MAX_BATCH);
         self.take_role().await;
+        let closing = self.closing.clone();
         loop {
             let journal = self.tools.journal.clone();
             tokio::select! {
+                () = closing.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
                 Ok(()) = self.role.changed() => self.take_role().await,
                 moved = journal.moved() => self.hear(moved).await,
                 () = self.refusals.due() => {
@@ -321,6 +336,7 @@ impl Committer {
                 }
                 Err(mut error) => {
                     decision.give_up();
+                    refuse_rooms_there_are(&mut error, model);
                     let finished = match self.refusals.note(&error, &caller, moment.at) {
                         None => Finished::default(),
                         Some(denial) => {

@@ -1,7 +1,7 @@
 //! Filters that clients write: what they may cost, and that they tell of nothing that is not shown.
 
 use hansard_tests::document::{self, query_string};
-use hansard_tests::server::{Answer, Client};
+use hansard_tests::server::{Answer, Client, Server, encoded};
 use hansard_tests::world::World;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -173,4 +173,27 @@ async fn a_query_tells_nothing_of_what_its_client_does_not_see() {
         }
     }
     assert!(asked > 300, "{asked}");
+}
+
+#[tokio::test]
+async fn a_projection_names_so_many_fields_and_no_more() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let fields = |count: usize| {
+        let names: serde_json::Map<_, _> = (0..count)
+            .map(|number| (format!("k{number}"), json!(1)))
+            .collect();
+        encoded(&Value::from(names).to_string())
+    };
+    for list in [
+        "users.list",
+        "channels.list",
+        "channels.messages?roomId=GENERAL",
+    ] {
+        let sign = if list.contains('?') { '&' } else { '?' };
+        let asked = |count| format!("{list}{sign}fields={}", fields(count));
+        admin.get(&asked(64)).await.expect_ok();
+        let refused = admin.get(&asked(65)).await.expect_error(400);
+        assert_eq!(refused, "error-invalid-fields", "{list}");
+    }
 }

@@ -1,5 +1,7 @@
 //! Hansard's own surface: the audit, the log as a feed, the views, retention, statistics.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use hansard_tests::server::{Client, Server, at_last, eventually};
@@ -531,6 +533,53 @@ async fn refusals_that_are_counted_when_their_caller_is_erased_name_no_address()
     for one in &denied {
         assert!(one["origin"].is_null(), "{one}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_names_no_room_that_there_is_not() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let joe = server.user("joe").await;
+    let words = "free text ".repeat(1_000);
+    let mute = json!({ "roomId": words, "username": "admin" });
+    let refused = joe.post("rooms.muteUser", mute).await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    let denied = audit(&admin, "outcome=denied&actor=@joe").await;
+    assert_eq!(denied.len(), 1);
+    assert!(
+        !json!(denied).to_string().contains("free text"),
+        "{denied:?}"
+    );
+}
+
+#[tokio::test]
+async fn who_does_not_take_its_answer_keeps_nothing_off_the_record_of_a_stop() {
+    let mut server = Server::start().await;
+    let admin = server.admin().await;
+    let joe = server.user("joe").await;
+    // Two that ask for a page of more than their systems buffer, and read nothing.
+    let mut deaf = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        let ask = "GET /api-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20);
+        stream.write_all(ask.as_bytes()).unwrap();
+        deaf.push(stream);
+    }
+    for _ in 0..3 {
+        joe.get_path("/api/hansard/v1/audit")
+            .await
+            .expect_error(403);
+    }
+    assert!(server.stop().await.success());
+    drop(deaf);
+    server.launch();
+    server.ready().await;
+    at_last("the counted ones are recorded", async || {
+        let denied = audit(&admin, "outcome=denied&actor=@joe").await;
+        let mut times = denied.iter().map(|one| one["details"]["times"].as_u64());
+        times.any(|times| times == Some(2)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

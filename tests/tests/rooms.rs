@@ -241,3 +241,23 @@ async fn a_muted_member_does_not_speak_again_by_leaving() {
     let refused = owner.post("rooms.unmuteUser", mute()).await;
     assert_eq!(refused.expect_error(400), "error-user-not-in-room");
 }
+
+#[tokio::test]
+async fn a_channel_that_everybody_joins_is_joined_no_more_once_it_is_private() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let owner = server.user("owner").await;
+    let room = owner.channel("hall").await;
+    let default = json!({ "roomId": room, "default": true });
+    admin.post("channels.setDefault", default).await.expect_ok();
+    server.user("early").await;
+    let private = json!({ "roomId": room, "type": "p" });
+    owner.post("channels.setType", private).await.expect_ok();
+    server.user("late").await;
+    let members = owner.get(&format!("groups.members?roomId={room}")).await;
+    let names = members.expect_ok()["members"].to_string();
+    assert!(
+        names.contains("early") && !names.contains("late"),
+        "{names}"
+    );
+}

@@ -153,6 +153,12 @@ impl Connections {
         });
     }
 
+    /// Ends also those that wait for their client to take what it is sent.
+    pub fn dismiss_blocked(&self) {
+        let mut open = self.open.lock();
+        open.make_room(&self.limits, usize::MAX, |_| true);
+    }
+
     /// Waits until none is open.
     pub async fn emptied(&self) {
         loop {

@@ -59,6 +59,9 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// How long clients that have begun to ask may take for it once the server was told to stop.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
+/// How long clients may take then for what they are being sent.
+const LAST_BYTES: Duration = Duration::from_secs(4);
+
 /// Serves until it is told to stop, and then until every connection has ended.
 pub async fn serve(
     listeners: Listeners,
@@ -90,7 +93,14 @@ pub async fn serve(
     let last_call = tokio::time::timeout(LAST_CALL, connections.emptied());
     if last_call.await.is_err() {
         connections.dismiss_waiting();
-        connections.emptied().await;
+        let mut wait = LAST_BYTES;
+        while tokio::time::timeout(wait, connections.emptied())
+            .await
+            .is_err()
+        {
+            connections.dismiss_blocked();
+            wait = SWEEP;
+        }
     }
     sweeping.abort();
     if let Some(following) = following

@@ -8,7 +8,7 @@ use hansard_domain::room::{RetentionOverride, Room, RoomCommand, RoomKind, RoomS
 
 use super::{existing, name, not_allowed, refusal};
 use crate::after::RoomAfter;
-use crate::authorization::sight::Purpose;
+use crate::authorization::sight::{ADMINISTRATION, Purpose};
 use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
@@ -300,6 +300,17 @@ fn kind(
         ));
     }
     decision.room(id, RoomCommand::ChangeType(kind))?;
+    // Who makes it private may not know that everybody who registers joins it.
+    let knows = decision
+        .model()
+        .allows(decision.caller(), ADMINISTRATION, None);
+    if kind == RoomKind::Group && room.switches.default && !knows {
+        let switches = RoomSwitches {
+            default: false,
+            ..room.switches.clone()
+        };
+        decision.room(id, RoomCommand::ChangeSwitches(switches))?;
+    }
     decision.system_message(id, "room_changed_privacy", me, told)?;
     Ok(())
 }
