@@ -300,17 +300,6 @@ fn kind(
         ));
     }
     decision.room(id, RoomCommand::ChangeType(kind))?;
-    // Who makes it private may not know that everybody who registers joins it.
-    let knows = decision
-        .model()
-        .allows(decision.caller(), ADMINISTRATION, None);
-    if kind == RoomKind::Group && room.switches.default && !knows {
-        let switches = RoomSwitches {
-            default: false,
-            ..room.switches.clone()
-        };
-        decision.room(id, RoomCommand::ChangeSwitches(switches))?;
-    }
     decision.system_message(id, "room_changed_privacy", me, told)?;
     Ok(())
 }
@@ -323,6 +312,16 @@ fn switches(
     changes: &Changes,
 ) -> Result<(), CommandError> {
     let before = &room.switches;
+    // Who makes a room private may not know that everybody who registers joins it.
+    let knows = decision
+        .model()
+        .allows(decision.caller(), ADMINISTRATION, None);
+    let closed = room.kind == RoomKind::Channel
+        && decision
+            .model()
+            .room(id)
+            .is_some_and(|room| room.kind == RoomKind::Group);
+    let default = before.default && (knows || !closed);
     let hidden = changes.hidden_system_messages.clone();
     let after = RoomSwitches {
         read_only: changes.read_only.unwrap_or(before.read_only),
@@ -332,7 +331,7 @@ fn switches(
         encrypted: changes.encrypted.unwrap_or(before.encrypted),
         featured: changes.featured.unwrap_or(before.featured),
         favourite: changes.favourite.unwrap_or(before.favourite),
-        default: changes.default.unwrap_or(before.default),
+        default: changes.default.unwrap_or(default),
         hidden_system_messages: hidden.or_else(|| before.hidden_system_messages.clone()),
         // A join code was changed by its own command just before.
         join_code_required: decision
