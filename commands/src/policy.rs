@@ -2,15 +2,16 @@
 //!
 //! Each has a durable cursor. A batch is handed to it until it succeeds; the cursor moves on
 //! afterwards, so after a crash a batch may come twice. What a policy does carries ids that follow
-//! from the event, so that twice is once.
+//! from the event, so that twice is once. So a policy whose cursor is not this log's, since an older copy
+//! was put back, reads the log again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use hansard_domain::journal::Batch;
-use hansard_domain::log::Position;
+use hansard_domain::journal::{Batch, Journal};
+use hansard_domain::log::{Place, Position};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -43,17 +44,30 @@ pub trait Policy: Send + Sync + 'static {
 
 /// How far a policy has come, wherever it works; as it was saved last.
 pub async fn saved_position(state: &dyn StateStore, name: &str) -> Option<Position> {
+    Some(saved_place(state, name).await?.position)
+}
+
+/// A cursor is a position and, but for those of earlier versions, the id of the event there.
+async fn saved_place(state: &dyn StateStore, name: &str) -> Option<Place> {
     let saved = state.load(&cursor_name(name)).await;
     let saved = saved.unwrap_or_else(|error| {
         tracing::warn!(%error, "how far a policy has come is not known");
         None
     })?;
-    String::from_utf8(saved)
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-        .map(Position)
+    let saved = String::from_utf8(saved).ok()?;
+    let mut words = saved.split_whitespace();
+    Some(Place {
+        position: words.next()?.parse().ok().map(Position)?,
+        event: words.next().and_then(|id| id.parse().ok()),
+    })
+}
+
+/// Whether a cursor is of this log.
+async fn stands(journal: &Journal, cursor: Place) -> bool {
+    journal.has(cursor).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "whether a policy's cursor is of this log is not known");
+        true
+    })
 }
 
 /// A policy at work.
@@ -100,15 +114,34 @@ pub async fn start(
     stop: CancellationToken,
 ) -> RunningPolicy {
     let name = cursor_name(policy.name());
-    let cursor = saved_position(state.as_ref(), policy.name())
+    let first = Place {
+        position: first,
+        event: None,
+    };
+    let mut place = saved_place(state.as_ref(), policy.name())
         .await
         .unwrap_or(first);
-    let (reached, watch) = watch::channel(cursor);
+    if !stands(commands.journal(), place).await {
+        tracing::warn!(
+            policy = policy.name(),
+            position = place.position.0,
+            head = commands.journal().head().0,
+            "a policy has read what this log does not hold: an older copy of the log was put back, or \
+             another log; the policy reads it again"
+        );
+        place = first;
+        // Others believe what is saved.
+        save(state.as_ref(), &name, place).await;
+    }
+    let (reached, watch) = watch::channel(place.position);
+    let cursor = Cursor {
+        place: watch::Sender::new(place),
+        reached,
+    };
     let task = tokio::spawn(async move {
-        let work = follow(policy.as_ref(), &commands, state.as_ref(), &name, &reached);
+        let work = follow(policy.as_ref(), &commands, state.as_ref(), &name, &cursor);
         stop.run_until_cancelled(work).await;
-        let position = *reached.borrow();
-        save(state.as_ref(), &name, position).await;
+        save(state.as_ref(), &name, cursor.place()).await;
     });
     RunningPolicy {
         reached: watch,
@@ -116,12 +149,34 @@ pub async fn start(
     }
 }
 
+/// How far a policy at work has come.
+struct Cursor {
+    place: watch::Sender<Place>,
+    reached: watch::Sender<Position>,
+}
+
+impl Cursor {
+    fn place(&self) -> Place {
+        *self.place.borrow()
+    }
+
+    fn moves_to(&self, place: Place) {
+        self.place.send_replace(place);
+        self.reached.send_replace(place.position);
+    }
+}
+
 fn cursor_name(policy: &str) -> String {
     format!("cursor-{policy}")
 }
 
-async fn save(state: &dyn StateStore, name: &str, position: Position) {
-    if let Err(error) = state.save(name, position.to_string().into_bytes()).await {
+async fn save(state: &dyn StateStore, name: &str, place: Place) {
+    let position = place.position;
+    let cursor = match place.event {
+        Some(event) => format!("{position} {event}"),
+        None => position.to_string(),
+    };
+    if let Err(error) = state.save(name, cursor.into_bytes()).await {
         tracing::warn!(%error, "a cursor could not be saved; events may come to the policy again");
     }
 }
@@ -131,12 +186,12 @@ async fn follow(
     commands: &Commands,
     state: &dyn StateStore,
     name: &str,
-    reached: &watch::Sender<Position>,
+    cursor: &Cursor,
 ) {
     let mut saved = Instant::now();
     let mut pause = RETRY_FIRST;
     loop {
-        let after = *reached.borrow();
+        let after = cursor.place().position;
         let mut batches = commands.journal().follow(after);
         while let Some(batch) = batches.next().await {
             let outcome = match &batch {
@@ -150,11 +205,13 @@ async fn follow(
             pause = RETRY_FIRST;
             let batch = batch.ok();
             if let Some(last) = batch.as_ref().and_then(|batch| batch.last()) {
-                reached.send_replace(last.position);
+                cursor.moves_to(Place {
+                    position: last.position,
+                    event: Some(last.id),
+                });
             }
             if saved.elapsed() >= SAVE_EVERY || batch.is_some_and(|batch| policy.awaited(&batch)) {
-                let position = *reached.borrow();
-                save(state, name, position).await;
+                save(state, name, cursor.place()).await;
                 saved = Instant::now();
             }
         }

@@ -149,6 +149,10 @@ impl Snapshots {
         if model.position > journal.head() {
             tracing::warn!("the snapshot is ahead of the log, so it is not this log's; left aside");
             model = WriteModel::empty();
+            // The log may have grown beyond it by the next start.
+            if let Err(error) = self.store.save(NAME, Vec::new()).await {
+                tracing::warn!(%error, "a snapshot that is not this log's could not be deleted");
+            }
         }
         let mut batches = journal.all(model.position);
         while let Some(batch) = batches.next().await {

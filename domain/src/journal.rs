@@ -22,8 +22,8 @@ use crate::id::Timestamp;
 use crate::json;
 use crate::keyring::Keyring;
 use crate::log::{
-    Actor, Append, Commit, Conflict, EventLog, LogError, Metadata, NewEvent, Position, Recorded,
-    Refusal, Role, StoredEvent, StreamId, Version,
+    Actor, Append, Commit, Conflict, EventLog, LogError, Metadata, NewEvent, Place, Position,
+    Recorded, Refusal, Role, StoredEvent, StreamId, Version,
 };
 use crate::recent::{Next, Published, Recent, Weight, without};
 use crate::seal::{Confidential, Part, Private, SealError};
@@ -130,6 +130,24 @@ impl Journal {
     /// The log's own head: that of the journal, or further where other nodes write.
     pub async fn true_head(&self) -> Result<Position, JournalError> {
         Ok(self.log.head().await?)
+    }
+
+    /// Whether the log has a place. It has not if it ends before it, or if another event stands there:
+    /// then an older copy of the log was put back since, or another log.
+    pub async fn has(&self, place: Place) -> Result<bool, JournalError> {
+        // A follower's copy may be behind.
+        let all_here = self.role() != Role::Follower;
+        if all_here && place.position > self.head() && place.position > self.true_head().await? {
+            return Ok(false);
+        }
+        let (Some(before), Some(event)) = (place.position.0.checked_sub(1), place.event) else {
+            return Ok(true);
+        };
+        let first = match self.log.all(Position(before)).next().await {
+            Some(page) => page?.into_iter().next(),
+            None => None,
+        };
+        Ok(first.is_none_or(|first| first.position == place.position && first.event.id == event))
     }
 
     /// Tells each new head.

@@ -41,6 +41,17 @@ impl fmt::Display for Position {
     }
 }
 
+/// A position, and the event that stands there: of one log, and of no other.
+///
+/// Whatever remembers how far it has read a log remembers the place. Where an older copy of the log is
+/// put back, or another log, its position alone would be as good as any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    pub position: Position,
+    /// Not known of what was remembered by an earlier version, nor before the first event.
+    pub event: Option<Uuid>,
+}
+
 /// An event's place in its stream, from 1. Zero is the version of a stream without events.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

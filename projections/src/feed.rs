@@ -193,7 +193,8 @@ impl Feed {
         let Some(number) = self.catalog.serving().await?.remove(self.view.name()) else {
             return Ok(None);
         };
-        let opened = Generation::open(&self.engine, self.view.clone(), number).await?;
+        let opened =
+            Generation::open(&self.engine, &self.journal, self.view.clone(), number).await?;
         let Some(generation) = opened else {
             return Ok(None);
         };

@@ -7,9 +7,11 @@ use futures::FutureExt;
 use hansard_domain::account::AccountEvent;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::integration::IntegrationEvent;
-use hansard_domain::log::Position;
+use hansard_domain::journal::Journal;
+use hansard_domain::log::{Place, Position};
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::RoomEvent;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,8 +29,17 @@ const CHECKPOINT: &str = "CREATE TABLE checkpoint (
     -- The term of the node that may write; see `engine::postgres`.
     term bigint NOT NULL DEFAULT 0,
     -- The position at which a rebuild had made the tables.
-    finished bigint NOT NULL DEFAULT 0
+    finished bigint NOT NULL DEFAULT 0,
+    -- A place up to which the log was read: a position, and the id of the event there.
+    marked bigint NOT NULL DEFAULT 0,
+    marked_by text NOT NULL DEFAULT ''
 )";
+
+/// What checkpoints of earlier versions lack.
+const MARKS: [&str; 2] = [
+    "ALTER TABLE checkpoint ADD COLUMN marked bigint NOT NULL DEFAULT 0",
+    "ALTER TABLE checkpoint ADD COLUMN marked_by text NOT NULL DEFAULT ''",
+];
 
 /// How many events that do not concern the view may pass before the checkpoint is moved for their
 /// sake: what is read again after a crash.
@@ -47,8 +58,9 @@ pub struct Generation {
     set_aside: Known,
     /// It is complete, and what it holds was in sight of readers or will be.
     finished: bool,
-    position: Position,
-    /// The position in the checkpoint; behind `position` by events that changed nothing.
+    /// How far the log was read; its event is not known where nothing was read yet.
+    reached: Place,
+    /// The position in the checkpoint; behind `reached` by events that changed nothing.
     saved: Position,
     /// Something was erased, and may still stand somewhere.
     unscrubbed: bool,
@@ -102,7 +114,7 @@ impl Generation {
             undoes: dialect == Dialect::Postgres,
             set_aside: Known::default(),
             finished: false,
-            position: Position::START,
+            reached: Place::default(),
             saved: Position::START,
             unscrubbed: false,
             scrubbing: None,
@@ -123,9 +135,11 @@ impl Generation {
         Ok(again)
     }
 
-    /// Opens tables that are complete; `None` if another version of the view made them.
+    /// Opens tables that are complete; `None` if another version of the view made them. Fails if they
+    /// were made from another log.
     pub async fn open(
         engine: &Engine,
+        journal: &Journal,
         view: Arc<dyn View>,
         generation: u64,
     ) -> Result<Option<Self>, ViewError> {
@@ -155,6 +169,15 @@ impl Generation {
             tables.close().await?;
             return Ok(None);
         }
+        let read = Place {
+            position,
+            event: None,
+        };
+        let marked = mark(&mut tables, &checkpoint).await?;
+        if !(has(journal, read).await && has(journal, marked).await) {
+            tables.close().await?;
+            return Err(ViewError::Foreign);
+        }
         let finished = Position(checkpoint.try_get::<i64, _>("finished")? as u64);
         let set_aside = Known::of(&mut tables, finished).await?;
         Ok(Some(Self {
@@ -166,7 +189,7 @@ impl Generation {
             undoes: true,
             set_aside,
             finished: true,
-            position,
+            reached: read,
             saved: position,
             // Whether the process that erased something lived to scrub it is not known.
             unscrubbed: true,
@@ -185,7 +208,7 @@ impl Generation {
     }
 
     pub fn position(&self) -> Position {
-        self.position
+        self.reached.position
     }
 
     pub fn unscrubbed(&self) -> bool {
@@ -197,7 +220,7 @@ impl Generation {
         let scrubbed = if self.unscrubbed() {
             self.scrubbed
         } else {
-            self.position
+            self.reached.position
         };
         match self.set_aside.erasing {
             Some(erasing) => scrubbed.min(Position(erasing.0 - 1)),
@@ -249,7 +272,7 @@ impl Generation {
         let erases = erases(&entry.event);
         let mut transaction = self.tables.begin().await?;
         set_aside::enter(&mut transaction, entry, reason, erases).await?;
-        move_checkpoint(&mut transaction, self.term, self.saved, entry.position).await?;
+        move_checkpoint(&mut transaction, self.term, self.saved, place(entry)).await?;
         transaction.commit().await?;
         tracing::error!(
             view = name,
@@ -258,7 +281,7 @@ impl Generation {
             %reason,
             "a view can't take an event in, and goes on without it"
         );
-        self.position = entry.position;
+        self.reached = place(entry);
         self.saved = entry.position;
         self.set_aside.count += 1;
         if erases && self.finished {
@@ -268,7 +291,7 @@ impl Generation {
     }
 
     async fn take(&mut self, entries: &[Arc<Entry>]) -> Result<(), ViewError> {
-        let Some(last) = entries.last().map(|entry| entry.position) else {
+        let Some(last) = entries.last().map(|entry| place(entry)) else {
             return Ok(());
         };
         let concerning: Vec<_> = entries
@@ -276,8 +299,8 @@ impl Generation {
             .filter(|entry| self.view.concerns(&entry.event))
             .cloned()
             .collect();
-        if concerning.is_empty() && last.0 - self.saved.0 < SKIPPED {
-            self.position = last;
+        if concerning.is_empty() && last.position.0 - self.saved.0 < SKIPPED {
+            self.reached = last;
             return Ok(());
         }
         let mut transaction = self.tables.begin().await?;
@@ -290,8 +313,8 @@ impl Generation {
         }
         move_checkpoint(&mut transaction, self.term, self.saved, last).await?;
         transaction.commit().await?;
-        self.position = last;
-        self.saved = last;
+        self.reached = last;
+        self.saved = last.position;
         self.unscrubbed |= concerning.iter().any(|entry| erases(&entry.event));
         Ok(())
     }
@@ -302,7 +325,7 @@ impl Generation {
             .execute(sqlx::raw_sql(self.view.indexes()))
             .await?;
         sql::query("UPDATE checkpoint SET finished = $1")
-            .bind(self.position.0 as i64)
+            .bind(self.reached.position.0 as i64)
             .execute(&mut self.tables)
             .await?;
         self.engine
@@ -321,7 +344,10 @@ impl Generation {
     pub async fn scrub(&mut self) -> Result<(), ViewError> {
         let (position, mark) = match self.scrubbing {
             Some(begun) => begun,
-            None if self.unscrubbed => (self.position, self.engine.mark(&mut self.tables).await?),
+            None if self.unscrubbed => (
+                self.reached.position,
+                self.engine.mark(&mut self.tables).await?,
+            ),
             None => return Ok(()),
         };
         if self.scrubbing.is_none() {
@@ -364,8 +390,8 @@ impl Generation {
     /// Closes the tables, keeping them.
     pub async fn close(mut self) -> Result<(), ViewError> {
         drop(self.beside.take());
-        if self.saved < self.position {
-            move_checkpoint(&mut self.tables, self.term, self.saved, self.position).await?;
+        if self.saved < self.reached.position {
+            move_checkpoint(&mut self.tables, self.term, self.saved, self.reached).await?;
         }
         Ok(self.tables.close().await?)
     }
@@ -379,26 +405,61 @@ impl Generation {
     }
 }
 
+fn place(entry: &Entry) -> Place {
+    Place {
+        position: entry.position,
+        event: Some(entry.id),
+    }
+}
+
+/// The place that a checkpoint names; makes room for one in a checkpoint of an earlier version.
+async fn mark(tables: &mut AnyConnection, checkpoint: &AnyRow) -> Result<Place, ViewError> {
+    let Ok(event) = checkpoint.try_get::<String, _>("marked_by") else {
+        for column in MARKS {
+            tables.execute(column).await?;
+        }
+        return Ok(Place::default());
+    };
+    Ok(Place {
+        position: Position(checkpoint.try_get::<i64, _>("marked")? as u64),
+        event: event.parse().ok(),
+    })
+}
+
+/// Whether a place is of this log.
+async fn has(journal: &Journal, place: Place) -> bool {
+    journal.has(place).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "whether a view is of this log is not known");
+        true
+    })
+}
+
 /// Fails where another node feeds the view by now, or has fed it since.
 async fn move_checkpoint(
     tables: &mut AnyConnection,
     term: Option<i64>,
     from: Position,
-    to: Position,
+    to: Place,
 ) -> Result<(), ViewError> {
+    let event = to.event.map(|id| id.to_string()).unwrap_or_default();
     let Some(term) = term else {
-        sql::query("UPDATE checkpoint SET position = $1")
-            .bind(to.0 as i64)
+        sql::query("UPDATE checkpoint SET position = $1, marked = $1, marked_by = $2")
+            .bind(to.position.0 as i64)
+            .bind(event)
             .execute(tables)
             .await?;
         return Ok(());
     };
-    let moved = sql::query("UPDATE checkpoint SET position = $1 WHERE term = $2 AND position = $3")
-        .bind(to.0 as i64)
-        .bind(term)
-        .bind(from.0 as i64)
-        .execute(tables)
-        .await?;
+    let moved = sql::query(
+        "UPDATE checkpoint SET position = $1, marked = $1, marked_by = $2 \
+         WHERE term = $3 AND position = $4",
+    )
+    .bind(to.position.0 as i64)
+    .bind(event)
+    .bind(term)
+    .bind(from.0 as i64)
+    .execute(tables)
+    .await?;
     if moved.rows_affected() == 1 {
         Ok(())
     } else {

@@ -89,7 +89,8 @@ impl Projector {
             let store = Store::new(view.name(), journal.clone(), nodes.news());
             let mut generation = None;
             if feeds_here {
-                generation = open(&engine, &view, serving.get(view.name()).copied()).await;
+                generation =
+                    open(&engine, &journal, &view, serving.get(view.name()).copied()).await;
                 match &generation {
                     Some(generation) => {
                         store.serve(
@@ -318,13 +319,18 @@ impl Projector {
 }
 
 /// Opens a view's tables where they can serve.
-async fn open(engine: &Engine, view: &Arc<dyn View>, number: Option<u64>) -> Option<Generation> {
+async fn open(
+    engine: &Engine,
+    journal: &Journal,
+    view: &Arc<dyn View>,
+    number: Option<u64>,
+) -> Option<Generation> {
     let name = view.name();
     let Some(number) = number else {
         tracing::info!(view = name, "building a view");
         return None;
     };
-    match Generation::open(engine, view.clone(), number).await {
+    match Generation::open(engine, journal, view.clone(), number).await {
         Ok(Some(generation)) => Some(generation),
         Ok(None) => {
             tracing::info!(

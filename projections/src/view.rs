@@ -74,6 +74,12 @@ pub enum ViewError {
     /// It may work later.
     #[error("a view is unavailable: {0}")]
     Unavailable(String),
+    /// The view has to be rebuilt.
+    #[error(
+        "it was made from what this log does not hold: an older copy of the log was put back, or \
+         another log"
+    )]
+    Foreign,
     /// What is stored makes no sense; the view has to be rebuilt.
     #[error("a view is damaged: {0}")]
     Damaged(String),

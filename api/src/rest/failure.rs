@@ -309,7 +309,10 @@ impl From<ViewError> for Failure {
             ViewError::Building(view) => {
                 Self::unavailable(&format!("The view {view} is being built [error-building]"))
             }
-            ViewError::Unavailable(_) | ViewError::Damaged(_) | ViewError::Journal(_) => {
+            ViewError::Unavailable(_)
+            | ViewError::Damaged(_)
+            | ViewError::Foreign
+            | ViewError::Journal(_) => {
                 tracing::error!(%error, "a view does not answer");
                 Self::unavailable("The view is unavailable, try again [error-unavailable]")
             }
