@@ -3,6 +3,7 @@
 use compact_str::CompactString;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::account::AccountEvent;
@@ -19,11 +20,9 @@ use crate::room::RoomEvent;
 use crate::seal::{Confidential, Fault, Part, Private};
 use crate::setting::SettingEvent;
 use crate::subscription::SubscriptionEvent;
+use crate::upcast;
 use crate::vault::KeyId;
 use crate::workspace::WorkspaceEvent;
-
-/// The number that payloads are written with; older ones are upcast when they are read.
-pub const SCHEMA: u16 = 1;
 
 macro_rules! events {
     ($($category:literal => $variant:ident($event:ty)),* $(,)?) => {
@@ -53,10 +52,16 @@ macro_rules! events {
                 }
             }
 
-            /// Reads a payload back; confidential parts are still sealed.
-            pub fn read(category: &str, kind: &str, payload: &str) -> serde_json::Result<Self> {
+            /// Reads a payload back that was written with this schema; confidential parts are still
+            /// sealed.
+            pub fn read(
+                category: &str,
+                kind: &str,
+                schema: u16,
+                payload: &str,
+            ) -> serde_json::Result<Self> {
                 match category {
-                    $($category => read(kind, payload).map(Self::$variant),)*
+                    $($category => read(kind, schema, payload).map(Self::$variant),)*
                     _ => Err(serde::de::Error::custom(format_args!(
                         "streams of '{category}' are unknown to this version of Hansard"
                     ))),
@@ -122,8 +127,19 @@ fn payload(event: &impl Serialize, kind: &str) -> serde_json::Result<String> {
     Ok(whole)
 }
 
-fn read<E: DeserializeOwned>(kind: &str, payload: &str) -> serde_json::Result<E> {
-    json::from_str(&format!("{{\"{kind}\":{payload}}}"))
+fn read<E: DeserializeOwned>(kind: &str, schema: u16, payload: &str) -> serde_json::Result<E> {
+    let today = upcast::schema(kind);
+    if schema > today {
+        return Err(serde::de::Error::custom(format_args!(
+            "it was written by a newer version of Hansard (schema {schema}, this one reads {today})"
+        )));
+    }
+    if schema == today {
+        return json::from_str(&format!("{{\"{kind}\":{payload}}}"));
+    }
+    let mut members = json::object(payload)?;
+    upcast::to_today(kind, schema, &mut members);
+    json::from_str(&json!({ kind: members }).to_string())
 }
 
 /// Where a request came from; sealed under its actor's key.
@@ -206,7 +222,7 @@ mod tests {
         );
         assert!(!payload.contains("hush"));
 
-        let mut read = Event::read("message", event.kind(), &payload).unwrap();
+        let mut read = Event::read("message", event.kind(), 1, &payload).unwrap();
         read.parts(&mut |part| part.open(Some(&key), b"id"));
         assert_eq!(read, sent());
     }
@@ -229,7 +245,7 @@ mod tests {
         let payload = event.payload().unwrap();
         assert_eq!(payload, "{}");
         assert_eq!(
-            Event::read("account", "UserActivated", &payload).unwrap(),
+            Event::read("account", "UserActivated", 1, &payload).unwrap(),
             event
         );
     }

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use crate::event::{Entry, Event, Origin, SCHEMA};
+use crate::event::{Entry, Event, Origin};
 use crate::id::Timestamp;
 use crate::json;
 use crate::keyring::Keyring;
@@ -27,6 +27,7 @@ use crate::log::{
 };
 use crate::recent::{Next, Published, Recent, Weight, without};
 use crate::seal::{Confidential, Part, Private, SealError};
+use crate::upcast;
 use crate::vault::{KeyId, KeyVault, VaultError};
 
 /// How many pages a reader of the log decodes ahead of its consumer.
@@ -475,7 +476,7 @@ fn write(
             events.push(NewEvent {
                 id: *id,
                 kind: event.kind().into(),
-                schema: SCHEMA,
+                schema: upcast::schema(event.kind()),
                 payload,
             });
         }
@@ -641,18 +642,12 @@ fn parse(stored: StoredEvent) -> Result<Entry, LogError> {
         metadata,
     } = stored;
     let damaged = |reason: String| LogError::Damaged { position, reason };
-    if event.schema > SCHEMA {
-        return Err(damaged(format!(
-            "{} was written by a newer version of Hansard (schema {})",
-            event.kind, event.schema
-        )));
-    }
     let origin = metadata
         .origin
         .map(|origin| json::from_str(&origin))
         .transpose()
         .map_err(|error| damaged(error.to_string()))?;
-    let opened = Event::read(stream.category(), &event.kind, &event.payload)
+    let opened = Event::read(stream.category(), &event.kind, event.schema, &event.payload)
         .map_err(|error| damaged(format!("{}: {error}", event.kind)))?;
     Ok(Entry {
         position,

@@ -29,5 +29,6 @@ pub mod room;
 pub mod seal;
 pub mod setting;
 pub mod subscription;
+pub mod upcast;
 pub mod vault;
 pub mod workspace;

@@ -38,8 +38,8 @@ pub enum Private<T> {
     Unreadable { key: KeyId, fault: Fault },
     /// The plain value, to be shown to somebody who may see it; see [`Part::reveal`].
     Revealed { key: KeyId, value: T },
-    /// As it stands in logs from before it was confidential; see [`or_clear`]. It has no key, and is
-    /// none of an event's [parts](Confidential::parts).
+    /// As it stands in logs from before it was confidential; see [`upcast`](crate::upcast). It has no key,
+    /// and is none of an event's [parts](Confidential::parts).
     Clear(T),
 }
 
@@ -244,26 +244,19 @@ pub fn decrypt(key: &DataKey, sealed: &str, context: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// How a part stands in the log: `{"k": 7, "c": "…"}`; revealed: `{"k": 7, "v": …}`,
-/// `{"k": 7, "shredded": true}` or `{"k": 7, "unreadable": "forged"}`.
-#[derive(Serialize, Deserialize)]
+/// `{"k": 7, "shredded": true}` or `{"k": 7, "unreadable": "forged"}`. A part that was never sealed is
+/// read from `{"k": 0, "clear": …}`, and shown as what is in it.
+#[derive(Serialize)]
 struct Written<'a, T> {
     k: KeyId,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    c: Option<String>,
-    #[serde(
-        skip_serializing_if = "Option::is_none",
-        default = "none",
-        skip_deserializing
-    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    c: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     v: Option<&'a T>,
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     shredded: bool,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<Fault>,
-}
-
-fn none<T>() -> Option<T> {
-    None
 }
 
 impl<T: Serialize> Serialize for Private<T> {
@@ -276,7 +269,7 @@ impl<T: Serialize> Serialize for Private<T> {
                     "a confidential part was not sealed",
                 ));
             }
-            Self::Sealed { cipher, .. } => c = Some(cipher.clone()),
+            Self::Sealed { cipher, .. } => c = Some(cipher.as_str()),
             Self::Shredded { .. } => shredded = true,
             Self::Unreadable { fault, .. } => unreadable = Some(*fault),
             Self::Revealed { value, .. } => v = Some(value),
@@ -292,35 +285,25 @@ impl<T: Serialize> Serialize for Private<T> {
     }
 }
 
-impl<'de, T> Deserialize<'de> for Private<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Private<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let written = Written::<()>::deserialize(deserializer)?;
-        let key = written.k;
-        Ok(match (written.c, written.unreadable) {
-            (Some(cipher), _) => Self::Sealed { key, cipher },
-            (None, Some(fault)) => Self::Unreadable { key, fault },
-            (None, None) => Self::Shredded { key },
+        #[derive(Deserialize)]
+        struct Read<T> {
+            k: KeyId,
+            c: Option<String>,
+            clear: Option<T>,
+            unreadable: Option<Fault>,
+        }
+
+        let read = Read::deserialize(deserializer)?;
+        let key = read.k;
+        Ok(match (read.c, read.clear, read.unreadable) {
+            (Some(cipher), ..) => Self::Sealed { key, cipher },
+            (None, Some(value), _) => Self::Clear(value),
+            (None, None, Some(fault)) => Self::Unreadable { key, fault },
+            (None, None, None) => Self::Shredded { key },
         })
     }
-}
-
-/// Reads a part that earlier versions wrote in the clear; for `#[serde(deserialize_with)]`.
-pub fn or_clear<'de, D, T>(deserializer: D) -> Result<Private<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written<T> {
-        Sealed(Private<T>),
-        Clear(T),
-    }
-
-    Ok(match Written::deserialize(deserializer)? {
-        Written::Sealed(part) => part,
-        Written::Clear(value) => Private::Clear(value),
-    })
 }
 
 #[cfg(test)]

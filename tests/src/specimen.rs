@@ -94,8 +94,11 @@ struct Teller<'t> {
 }
 
 impl Teller<'_> {
-    /// An id as long as one can be.
+    /// An id as long as one can be, or a plain one.
     fn id(&self, what: &str) -> String {
+        if self.values.shape == Shape::Plain {
+            return what.to_owned();
+        }
         let id = format!("{what}.{}.", self.name);
         let fill = MAX_ID - id.len();
         format!(
@@ -559,9 +562,13 @@ impl Teller<'_> {
             .iter()
             .position(|shape| *shape == self.values.shape);
         let (permission, _) = DEFAULT_GRANTS[DEFAULT_GRANTS.len() - 1 - place.unwrap_or_default()];
-        let roles = (0..limit::WORKSPACE_ROLES.most).map(|number| {
+        let count = match self.values.shape {
+            Shape::Plain => 1,
+            _ => limit::WORKSPACE_ROLES.most,
+        };
+        let roles = (0..count).map(|number| {
             let role = format!("{number}{}", self.id("role"));
-            RoleId::new(&role[..MAX_ID])
+            RoleId::new(&role[..role.len().min(MAX_ID)])
         });
         let roles = [RoleId::new("admin"), RoleId::new("user")]
             .into_iter()
@@ -589,6 +596,11 @@ impl Teller<'_> {
                 "Layout_Login_Terms",
                 "Custom_Script_Logged_Out",
                 "Assets_favicon_16",
+            ),
+            Shape::Plain => (
+                "Layout_Home_Title",
+                "Custom_Script_Logged_In",
+                "Assets_favicon_32",
             ),
         };
         let values = [

@@ -1,4 +1,4 @@
-//! Values as large, as deep and as odd as any that is recorded.
+//! Values as large, as deep and as odd as any that is recorded, and plain ones.
 
 use hansard_domain::free::{self, FreeObject};
 use hansard_domain::limit::{self, Limit};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::load::dice::Dice;
 
-/// In which way values are extreme.
+/// In which way values are extreme, if they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     Deepest,
@@ -16,9 +16,12 @@ pub enum Shape {
     Mixed,
     /// Deeper than anything that is recorded today, as logs hold that are older than the limits.
     Older,
+    /// Short and readable.
+    Plain,
 }
 
 impl Shape {
+    /// Those that are extreme.
     pub const ALL: [Self; 5] = [
         Self::Deepest,
         Self::Widest,
@@ -86,6 +89,7 @@ impl<'d> Values<'d> {
     pub fn text(&mut self, limit: &Limit) -> String {
         let most = match self.shape {
             Shape::Longest => limit.most,
+            Shape::Plain => return "some text".chars().take(limit.most).collect(),
             _ => limit.most.min(40),
         };
         self.characters(most)
@@ -112,6 +116,7 @@ impl<'d> Values<'d> {
     pub fn texts(&mut self, several: &Limit, each: &Limit) -> Vec<String> {
         let count = match self.shape {
             Shape::Widest => several.most,
+            Shape::Plain => 1,
             _ => several.most.min(3),
         };
         (0..count).map(|_| self.text(each)).collect()
@@ -130,6 +135,7 @@ impl<'d> Values<'d> {
             Shape::Widest => wide(limit.most),
             Shape::Longest => wrapped(long(limit.most)),
             Shape::Mixed => self.mixed(limit.most),
+            Shape::Plain => Map::from_iter([("number".to_owned(), json!([1, { "two": null }]))]),
         };
         if self.shape != Shape::Older {
             let taken = FreeObject::parse(object.clone()).expect("an object that is taken");
