@@ -305,3 +305,32 @@ async fn an_integration_of_somebody_that_is_gone_waits_until_an_administrator_ta
     witness.say(&alice, &board).await;
     assert_eq!(heard(&admin, &listens).await, before + 1);
 }
+
+#[tokio::test]
+async fn the_history_of_a_webhook_tells_its_maker_nothing_of_a_room_that_it_had_to_leave() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    permit(&admin, "bob", &["manage-own-outgoing-integrations"]).await;
+    let board = group(&alice, "board", &["bob"]).await;
+    let listens = outgoing(&bob, "bob", "#board").await;
+    Witness::of(&admin).await.say(&alice, &board).await;
+    let history = format!("integrations.history?id={listens}");
+    let told = |history: Value| history["history"][0]["data"]["channel_name"].clone();
+    eventually("the delivery was tried", async || {
+        told(bob.get(&history).await.expect_ok()) == "board"
+    })
+    .await;
+
+    let kick = json!({ "roomId": board, "userId": bob.user_id() });
+    alice.post("groups.kick", kick).await.expect_ok();
+    let renamed = json!({ "roomId": board, "name": "merger" });
+    alice.post("groups.rename", renamed).await.expect_ok();
+    let history_then = bob.get(&history).await.expect_ok();
+    assert!(
+        !history_then.to_string().contains("merger"),
+        "{history_then}"
+    );
+    assert_eq!(told(history_then), Value::Null);
+    assert_eq!(told(admin.get(&history).await.expect_ok()), "merger");
+}

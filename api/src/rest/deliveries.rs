@@ -6,7 +6,7 @@ use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::integration::kept::with_names;
 use hansard_commands::integration::{manage, replay};
 use hansard_commands::model::WriteModel;
-use hansard_domain::id::{DeliveryId, IntegrationId};
+use hansard_domain::id::{DeliveryId, IntegrationId, UserId};
 use hansard_domain::integration::Direction;
 use hansard_projections::deliveries::{Delivery, Filter, State as DeliveryState};
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ struct OneDelivery {
 }
 
 impl ShownDelivery {
-    fn of(model: &WriteModel, delivery: Delivery) -> Self {
+    fn of(model: &WriteModel, viewer: &UserId, delivery: Delivery) -> Self {
         Self {
             id: delivery.id.to_string(),
             integration: delivery.integration.to_string(),
@@ -109,7 +109,7 @@ impl ShownDelivery {
             status: delivery.status,
             exchange: delivery.exchange.map(|exchange| ShownExchange {
                 url: exchange.url,
-                request: with_names(model, &exchange.request),
+                request: with_names(model, viewer, &exchange.request),
                 response: exchange.response,
             }),
         }
@@ -156,7 +156,7 @@ async fn list(
         count,
         total: page.total,
         deliveries: deliveries
-            .map(|delivery| ShownDelivery::of(&model, delivery))
+            .map(|delivery| ShownDelivery::of(&model, caller.user(), delivery))
             .collect(),
     })
 }
@@ -175,7 +175,7 @@ async fn get(
     let delivery = find(&app, &caller, &id).await?;
     put_on_record(&app, &caller, std::slice::from_ref(&delivery)).await?;
     answer(OneDelivery {
-        delivery: ShownDelivery::of(&app.commands.model(), delivery),
+        delivery: ShownDelivery::of(&app.commands.model(), caller.user(), delivery),
     })
 }
 

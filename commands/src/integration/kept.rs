@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::payload::{Payload, name};
 use super::sender::{SendError, WebhookResponse};
+use crate::authorization::sight::Purpose;
 use crate::model::WriteModel;
 
 /// What is kept of an answer, in bytes.
@@ -43,14 +44,15 @@ pub(super) fn exchange(
     }
 }
 
-/// A request that was kept, with the names of those that are there; as it is if it is not JSON.
-pub fn with_names(model: &WriteModel, request: &str) -> String {
+/// A request that was kept, with the names of those that are there, as far as somebody sees them: whoever
+/// was sent away from a room is not told what it is called since. As it is if it is not JSON.
+pub fn with_names(model: &WriteModel, viewer: &UserId, request: &str) -> String {
     let Ok(mut body) = json::value(request) else {
         return request.to_owned();
     };
     // Those of earlier versions hold names as they were.
     take_names_out(&mut body);
-    put_names_in(model, &mut body);
+    put_names_in(model, viewer, &mut body);
     body.to_string()
 }
 
@@ -68,7 +70,11 @@ fn take(object: Option<&mut Value>, members: &[&str]) {
     }
 }
 
-fn put_names_in(model: &WriteModel, body: &mut Value) {
+fn put_names_in(model: &WriteModel, viewer: &UserId, body: &mut Value) {
+    let seen = |id: &str| {
+        let sight = model.sight_of(Some(viewer), &RoomId::new(id), Purpose::Administration);
+        sight.map(|sight| sight.room)
+    };
     for path in PEOPLE {
         let Some(Value::Object(person)) = body.pointer_mut(path) else {
             continue;
@@ -83,7 +89,7 @@ fn put_names_in(model: &WriteModel, body: &mut Value) {
         }
     }
     if let Some(Value::Object(shown)) = body.pointer_mut("/room")
-        && let Some(room) = id(shown, "_id").and_then(|id| model.room(&RoomId::new(id)))
+        && let Some(room) = id(shown, "_id").and_then(seen)
     {
         shown.insert("name".into(), name(&room.details.name));
         shown.insert("fname".into(), name(&room.details.fname));
@@ -95,7 +101,7 @@ fn put_names_in(model: &WriteModel, body: &mut Value) {
     if let Some(account) = id(body, "user_id").and_then(|id| model.account(&UserId::new(id))) {
         body.insert("user_name".into(), account.profile.username.clone().into());
     }
-    if let Some(room) = id(body, "channel_id").and_then(|id| model.room(&RoomId::new(id))) {
+    if let Some(room) = id(body, "channel_id").and_then(seen) {
         body.insert("channel_name".into(), name(&room.details.name));
     }
 }

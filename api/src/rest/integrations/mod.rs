@@ -213,7 +213,11 @@ async fn history(
         total = page.total;
         put_on_record(&app, &caller, &page.deliveries).await?;
         for delivery in &page.deliveries {
-            history.push(object(HistoryEntry::of(&app.commands.model(), delivery))?);
+            history.push(object(HistoryEntry::of(
+                &app.commands.model(),
+                caller.user(),
+                delivery,
+            ))?);
         }
     }
     let history = project(history, &paging);

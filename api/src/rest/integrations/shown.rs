@@ -186,9 +186,9 @@ struct OfIntegration {
 }
 
 impl HistoryEntry {
-    pub fn of(model: &WriteModel, delivery: &Delivery) -> Self {
+    pub fn of(model: &WriteModel, viewer: &UserId, delivery: &Delivery) -> Self {
         let exchange = delivery.exchange.as_ref();
-        let request = exchange.map(|exchange| with_names(model, &exchange.request));
+        let request = exchange.map(|exchange| with_names(model, viewer, &exchange.request));
         let data: Option<Value> = request
             .as_ref()
             .and_then(|request| hansard_domain::json::value(request).ok());
