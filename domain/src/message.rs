@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
-use crate::seal::{Confidential, Part, Private};
+use crate::seal::{Confidential, Part, Private, or_clear};
 use crate::vault::KeyId;
 use crate::{free, limit};
 
@@ -139,11 +139,13 @@ pub enum MessageEvent {
         room: RoomId,
         user: UserId,
         /// Any word that its giver chooses.
+        #[serde(deserialize_with = "or_clear")]
         reaction: Private<String>,
     },
     ReactionRemoved {
         room: RoomId,
         user: UserId,
+        #[serde(deserialize_with = "or_clear")]
         reaction: Private<String>,
     },
     MessagePinned {

@@ -17,7 +17,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use rand::RngExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::json;
@@ -245,7 +245,7 @@ pub fn decrypt(key: &DataKey, sealed: &str, context: &[u8]) -> Option<Vec<u8>> {
 
 /// How a part stands in the log: `{"k": 7, "c": "…"}`; revealed: `{"k": 7, "v": …}`,
 /// `{"k": 7, "shredded": true}` or `{"k": 7, "unreadable": "forged"}`. A part that was never sealed is
-/// read from `{"k": 0, "clear": …}`, and shown as what is in it.
+/// read from `{"k": 0, "clear": …}` where [`or_clear`] reads, and shown as what is in it.
 #[derive(Serialize)]
 struct Written<'a, T> {
     k: KeyId,
@@ -285,30 +285,67 @@ impl<T: Serialize> Serialize for Private<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Private<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Read<T> {
-            k: KeyId,
-            c: Option<String>,
-            clear: Option<T>,
-            unreadable: Option<Fault>,
-        }
+/// A part as it is read.
+#[derive(Deserialize)]
+struct Read<T> {
+    k: KeyId,
+    c: Option<String>,
+    /// Only where [`or_clear`] reads.
+    clear: Option<T>,
+    unreadable: Option<Fault>,
+}
 
-        let read = Read::deserialize(deserializer)?;
+impl<T> From<Read<T>> for Private<T> {
+    fn from(read: Read<T>) -> Self {
         let key = read.k;
-        Ok(match (read.c, read.clear, read.unreadable) {
+        match (read.c, read.clear, read.unreadable) {
             (Some(cipher), ..) => Self::Sealed { key, cipher },
             (None, Some(value), _) => Self::Clear(value),
             (None, None, Some(fault)) => Self::Unreadable { key, fault },
             (None, None, None) => Self::Shredded { key },
-        })
+        }
     }
+}
+
+impl<'de, T> Deserialize<'de> for Private<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // What stands in clear is believed of nothing that was ever confidential.
+        let Read::<IgnoredAny> {
+            k, c, unreadable, ..
+        } = Read::deserialize(deserializer)?;
+        Ok(Self::from(Read {
+            k,
+            c,
+            clear: None,
+            unreadable,
+        }))
+    }
+}
+
+/// Reads a part that earlier versions wrote in clear; for `#[serde(deserialize_with)]`. Whoever can write to
+/// the log can put anything there, as into whatever is not sealed.
+pub fn or_clear<'de, D, T>(deserializer: D) -> Result<Private<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Read::deserialize(deserializer).map(Private::from)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn nothing_confidential_is_believed_in_clear() {
+        let forged = json!({ "k": 0, "clear": "I agree" });
+        let read: Private<String> = serde_json::from_value(forged.clone()).unwrap();
+        assert!(matches!(read, Private::Shredded { .. }), "{read:?}");
+        let older: Private<String> = or_clear(forged).unwrap();
+        assert_eq!(older.value().unwrap(), "I agree");
+    }
 
     fn key(byte: u8) -> DataKey {
         DataKey([byte; 32])
