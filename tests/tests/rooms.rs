@@ -1,6 +1,6 @@
 //! Rooms and subscriptions, as a client sees them over HTTP.
 
-use hansard_tests::server::Server;
+use hansard_tests::server::{Client, Server, eventually};
 use serde_json::json;
 
 #[tokio::test]
@@ -250,14 +250,15 @@ async fn a_channel_that_everybody_joins_is_joined_no_more_once_it_is_private() {
     let room = owner.channel("hall").await;
     let default = json!({ "roomId": room, "default": true });
     admin.post("channels.setDefault", default).await.expect_ok();
-    server.user("early").await;
+    let early = server.user("early").await;
     let private = json!({ "roomId": room, "type": "p" });
     owner.post("channels.setType", private).await.expect_ok();
-    server.user("late").await;
-    let members = owner.get(&format!("groups.members?roomId={room}")).await;
-    let names = members.expect_ok()["members"].to_string();
-    assert!(
-        names.contains("early") && !names.contains("late"),
-        "{names}"
-    );
+    let late = server.user("late").await;
+    let groups = async |client: &Client| client.get("groups.list").await.expect_ok().to_string();
+    eventually("who was in it is in a group", async || {
+        groups(&early).await.contains(&room)
+    })
+    .await;
+    let told = groups(&late).await;
+    assert!(!told.contains(&room), "{told}");
 }
