@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Deref;
+use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
@@ -28,7 +29,7 @@ const TOKEN: &str = "x-auth-token";
 /// It stands first in a handler's arguments: who may not come in is not told what else is wrong.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    asking: Asking,
+    asking: Arc<Asking>,
     user: UserId,
 }
 
@@ -39,7 +40,7 @@ pub struct LoggedIn(pub Caller);
 
 /// A caller who may be logged in or not.
 #[derive(Debug, Clone)]
-pub struct MaybeCaller(Asking);
+pub struct MaybeCaller(Arc<Asking>);
 
 impl Caller {
     /// The user who is logged in.
@@ -96,7 +97,7 @@ impl FromRequestParts<App> for MaybeCaller {
     }
 }
 
-async fn asking(parts: &Parts, app: &App) -> Result<Asking, Failure> {
+async fn asking(parts: &Parts, app: &App) -> Result<Arc<Asking>, Failure> {
     let now = app.commands.clock().now();
     let mut session = session(&parts.headers, &app.commands.model(), now);
     if session.is_none() && parts.headers.contains_key(TOKEN) {
@@ -114,7 +115,7 @@ async fn asking(parts: &Parts, app: &App) -> Result<Asking, Failure> {
         &parts.extensions,
         app.config.forwarded_count,
     );
-    let asking = Asking {
+    let asking = Arc::new(Asking {
         actor,
         user,
         token,
@@ -128,7 +129,7 @@ async fn asking(parts: &Parts, app: &App) -> Result<Asking, Failure> {
             .get()
             .map(|id: &RequestId| id.as_str().into()),
         causation: None,
-    };
+    });
     if let Some(asked_by) = parts.extensions.get::<AskedBy>() {
         asked_by.tell(&asking);
     }

@@ -16,10 +16,10 @@ use crate::app::App;
 
 /// Who asks, once it is known. Every request carries one.
 #[derive(Debug, Clone, Default)]
-pub struct AskedBy(Arc<OnceLock<Asking>>);
+pub struct AskedBy(Arc<OnceLock<Arc<Asking>>>);
 
 impl AskedBy {
-    pub fn tell(&self, asking: &Asking) {
+    pub fn tell(&self, asking: &Arc<Asking>) {
         // A request has one caller; whoever found it first has found the same.
         let _ = self.0.set(asking.clone());
     }
