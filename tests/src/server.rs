@@ -573,6 +573,23 @@ impl Client {
         }
     }
 
+    /// What was said in a channel, the first message first, without the server's own messages.
+    pub async fn texts(&self, room: &str) -> Vec<String> {
+        let path = format!("channels.history?roomId={room}&count=0");
+        let history = self.get(&path).await.expect_ok();
+        let messages = history["messages"].as_array().into_iter().flatten();
+        let plain = messages.filter(|message| message["t"].is_null());
+        let text = |message: &Value| message["msg"].as_str().unwrap_or_default().to_owned();
+        plain.rev().map(text).collect()
+    }
+
+    /// The entries of the audit that a filter lets through, the newest first.
+    pub async fn audit(&self, filter: &str) -> Vec<Value> {
+        let path = format!("/api/hansard/v1/audit?{filter}");
+        let page = self.get_path(&path).await.expect_ok();
+        page["entries"].as_array().cloned().unwrap_or_default()
+    }
+
     /// Sends a text to a room; answers the message.
     pub async fn say(&self, room: &str, text: &str) -> Value {
         let body = json!({ "message": { "rid": room, "msg": text } });

@@ -25,18 +25,6 @@ async fn prune(client: &Client, room: &str, more: Value) -> u64 {
     answer["count"].as_u64().unwrap()
 }
 
-async fn texts(client: &Client, room: &str) -> Vec<String> {
-    let history = client
-        .get(&format!("channels.history?roomId={room}&count=0"))
-        .await
-        .expect_ok();
-    let messages = history["messages"].as_array().unwrap();
-    let plain = messages.iter().filter(|message| message["t"].is_null());
-    plain
-        .map(|message| message["msg"].as_str().unwrap().to_owned())
-        .collect()
-}
-
 async fn found(client: &Client, room: &str, text: &str) -> usize {
     let found = client
         .get(&format!("chat.search?roomId={room}&searchText={text}"))
@@ -106,7 +94,7 @@ async fn a_pruned_text_is_in_no_file_and_opens_from_no_copy_of_the_log() {
         files_with(&server.data(), SECRET),
         Vec::<std::path::PathBuf>::new()
     );
-    assert_eq!(texts(&mary, &room).await, [KEPT]);
+    assert_eq!(mary.texts(&room).await, [KEPT]);
     assert_eq!(found(&admin, &room, SECRET).await, 0);
     assert_eq!(found(&admin, &room, KEPT).await, 1);
 
@@ -170,11 +158,11 @@ async fn a_prune_takes_what_it_is_asked_to_take() {
     );
     let rest = json!({ "excludePinned": true, "ignoreThreads": true });
     prune(&admin, &room, rest).await;
-    let mut left = texts(&admin, &room).await;
+    let mut left = admin.texts(&room).await;
     left.sort();
     assert_eq!(left, ["a thread", "pinned"]);
     prune(&admin, &room, json!({})).await;
-    assert!(texts(&admin, &room).await.is_empty());
+    assert!(admin.texts(&room).await.is_empty());
 }
 
 #[tokio::test]

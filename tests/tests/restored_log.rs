@@ -7,20 +7,6 @@ use std::path::{Path, PathBuf};
 use hansard_tests::server::{Client, Options, Server, eventually};
 use serde_json::{Value, json};
 
-async fn texts(client: &Client, room: &str) -> Vec<String> {
-    let history = client
-        .get(&format!("channels.history?roomId={room}&count=0"))
-        .await
-        .expect_ok();
-    let messages = history["messages"].as_array().unwrap();
-    let plain = messages.iter().filter(|message| message["t"].is_null());
-    let mut texts: Vec<_> = plain
-        .map(|message| message["msg"].as_str().unwrap().to_owned())
-        .collect();
-    texts.reverse();
-    texts
-}
-
 async fn usernames(client: &Client) -> Vec<String> {
     let list = client.get("users.list?count=0").await.expect_ok();
     let users = list["users"].as_array().unwrap();
@@ -94,18 +80,18 @@ impl Restored {
     async fn is_whole(&self, said: &[&str]) {
         let (server, room) = (&self.server, &self.room);
         let admin = server.admin().await;
-        assert_eq!(texts(&admin, room).await, said);
+        assert_eq!(admin.texts(room).await, said);
         assert!(!usernames(&admin).await.contains(&"mary".to_owned()));
         admin.say(room, "news").await;
         let mut expected = said.to_vec();
         expected.push("news");
-        assert_eq!(texts(&admin, room).await, expected);
+        assert_eq!(admin.texts(room).await, expected);
 
         let delete = json!({ "userId": self.joe });
         admin.post("users.delete", delete).await.expect_ok();
         expected.retain(|text| *text != "a word of joe");
         eventually("the deleted account's messages are gone", async || {
-            texts(&admin, room).await == expected
+            admin.texts(room).await == expected
         })
         .await;
     }

@@ -6,20 +6,6 @@ use std::fs;
 use hansard_tests::server::{Client, Server};
 use serde_json::{Value, json};
 
-async fn texts(client: &Client, room: &str) -> Vec<String> {
-    let history = client
-        .get(&format!("channels.history?roomId={room}&count=0"))
-        .await
-        .expect_ok();
-    let messages = history["messages"].as_array().unwrap();
-    let plain = messages.iter().filter(|message| message["t"].is_null());
-    let mut texts: Vec<_> = plain
-        .map(|message| message["msg"].as_str().unwrap().to_owned())
-        .collect();
-    texts.reverse();
-    texts
-}
-
 /// All of the log.
 async fn events(client: &Client) -> Vec<Value> {
     let page = client.get_path("/api/hansard/v1/events?limit=1000").await;
@@ -65,7 +51,7 @@ async fn a_log_goes_on_beside_an_older_vault_that_was_put_back() {
         let admin = server.admin().await;
         let said = format!("after restoring {round}");
         admin.say(&room, &said).await;
-        let all = texts(&admin, &room).await;
+        let all = admin.texts(&room).await;
         assert_eq!(all.first().unwrap(), "before the backup", "{all:?}");
         assert_eq!(all.last().unwrap(), &said, "{all:?}");
         server.user(&format!("joe{round}")).await;
@@ -81,7 +67,7 @@ async fn a_log_goes_on_beside_an_older_vault_that_was_put_back() {
     server.launch();
     server.ready().await;
     let admin = server.admin().await;
-    let all = texts(&admin, &room).await;
+    let all = admin.texts(&room).await;
     assert_eq!(all.last().unwrap(), "after restoring 2", "{all:?}");
     let events = events(&admin).await;
     assert!(events.iter().all(|event| !event["payload"].is_null()));

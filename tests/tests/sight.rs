@@ -31,9 +31,9 @@ async fn secret(owner: &Client) -> Secret {
 }
 
 async fn audited(auditor: &Client, filter: &str) -> Vec<Value> {
-    let path = format!("/api/hansard/v1/audit?type=RoomsInspected&{filter}");
-    let page = auditor.get_path(&path).await.expect_ok();
-    page["entries"].as_array().unwrap().clone()
+    auditor
+        .audit(&format!("type=RoomsInspected&{filter}"))
+        .await
 }
 
 #[tokio::test]

@@ -44,6 +44,21 @@ fn crowded(many: usize) -> Vec<Timestamp> {
     times
 }
 
+/// The message at this place is deleted then.
+fn delete(entries: &mut Vec<Arc<Entry>>, place: usize, at: Timestamp) {
+    let mut entry = Entry::clone(&entries[place]);
+    entry.position = hansard_domain::log::Position(entries.len() as u64 + 1);
+    entry.at = at;
+    entry.event = Event::Message(MessageEvent::MessageDeleted {
+        room: room(),
+        by: viewer(),
+        erased: None,
+        show_deleted: false,
+        at,
+    });
+    entries.push(Arc::new(entry));
+}
+
 /// Messages at these times, recorded then; replies to the first of them where `thread` says so.
 fn said(times: &[Timestamp], thread: bool) -> Vec<Arc<Entry>> {
     saying("hello", times, thread)
@@ -254,16 +269,8 @@ async fn the_deleted_read_by_cursor_are_each_there_once() {
     times.extend([at(61), at(62)]);
     let mut entries = said(&times, false);
     for number in 0..times.len() {
-        let mut entry = Entry::clone(&entries[number + 2]);
-        entry.position = hansard_domain::log::Position(entries.len() as u64 + 1);
-        entry.event = Event::Message(MessageEvent::MessageDeleted {
-            room: room(),
-            by: viewer(),
-            erased: None,
-            show_deleted: false,
-            at: entry.at,
-        });
-        entries.push(Arc::new(entry));
+        let time = entries[number + 2].at;
+        delete(&mut entries, number + 2, time);
     }
     let (_served, messages) = messages(&entries).await;
     for count in [1, 2, 3, 50] {
@@ -419,17 +426,7 @@ async fn what_was_deleted_later_than_a_full_page_tells_comes_with_the_next() {
     let times: Vec<_> = (0..=MANY).map(|number| at(1 + number)).collect();
     let mut entries = saying(&"x".repeat(LARGE), &times, false);
     for (place, time) in [(2, 4), (MANY + 2, MANY + 9)] {
-        let mut entry = Entry::clone(&entries[place]);
-        entry.position = hansard_domain::log::Position(entries.len() as u64 + 1);
-        entry.at = at(time);
-        entry.event = Event::Message(MessageEvent::MessageDeleted {
-            room: room(),
-            by: viewer(),
-            erased: None,
-            show_deleted: false,
-            at: entry.at,
-        });
-        entries.push(Arc::new(entry));
+        delete(&mut entries, place, at(time));
     }
     let (_served, messages) = messages(&entries).await;
     let since = async |since| messages.since(&viewer(), &room(), since).await.unwrap();
