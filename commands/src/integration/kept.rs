@@ -31,7 +31,7 @@ pub(super) fn exchange(
     sent: &Result<WebhookResponse, SendError>,
 ) -> Exchange {
     let response = match sent {
-        Ok(response) if repeats(&response.body, &payload.names) => NAMING.to_owned(),
+        Ok(response) if answers_with(&response.body, &payload.names) => NAMING.to_owned(),
         Ok(response) => cut(&response.body).to_owned(),
         Err(error) => error.to_string(),
     };
@@ -110,6 +110,12 @@ fn id<'a>(object: &'a Map<String, Value>, member: &str) -> Option<&'a str> {
     object.get(member)?.as_str()
 }
 
+/// Whether an answer has one of these names in it, also where its JSON writes letters as numbers.
+fn answers_with(body: &str, names: &[String]) -> bool {
+    let read = json::value(body).map(|body| body.to_string());
+    repeats(body, names) || read.is_ok_and(|read| repeats(&read, names))
+}
+
 /// Whether a text has one of these names in it as words of their own, whatever their case.
 fn repeats(text: &str, names: &[String]) -> bool {
     let text = text.to_lowercase();
@@ -142,5 +148,8 @@ mod tests {
         for text in ["", "{}", "every evening", "Steve"] {
             assert!(!repeats(text, &names), "{text}");
         }
+        let names = ["Jürgens".to_owned()];
+        assert!(answers_with(r#"{"to":"J\u00fcrgens"}"#, &names));
+        assert!(!answers_with(r#"{"to":"J\u00fcrg"}"#, &names));
     }
 }
