@@ -14,7 +14,7 @@ use hansard_domain::claim::Claim;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{DeliveryId, IntegrationId, MessageId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::integration::{Delivery, DeliveryEvent, DeliveryState, Integration};
-use hansard_domain::log::{Position, StreamId, Version};
+use hansard_domain::log::{Place, Position, StreamId, Version};
 use hansard_domain::message::{Message, MessageEvent};
 use hansard_domain::node::NodeEvent;
 use hansard_domain::role::{Permission, Role};
@@ -54,7 +54,7 @@ pub type Turn = (Timestamp, Position, DeliveryId);
 /// See the module. Cloning costs some twenty reference counts.
 #[derive(Debug, Clone, Default)]
 pub struct WriteModel {
-    pub(crate) position: Position,
+    pub(crate) place: Place,
     /// The time of the newest event.
     pub(crate) newest: Timestamp,
     pub(crate) room_times: RoomTimes,
@@ -113,7 +113,7 @@ impl WriteModel {
 
     /// The position of the last event in it.
     pub fn position(&self) -> Position {
-        self.position
+        self.place.position
     }
 
     /// The time of the newest event in it.
@@ -394,7 +394,10 @@ impl WriteModel {
         if !self.changed_messages.is_empty() {
             self.changed_messages = HashMap::new();
         }
-        self.position = entry.position;
+        self.place = Place {
+            position: entry.position,
+            event: Some(entry.id),
+        };
         self.newest = self.newest.max(entry.at);
     }
 

@@ -13,7 +13,7 @@ use hansard_domain::id::{DeliveryId, IntegrationId, RoleId, RoomId, Timestamp, U
 use hansard_domain::integration::{Delivery, Integration};
 use hansard_domain::journal::{Journal, JournalError};
 use hansard_domain::keyring::Keyring;
-use hansard_domain::log::Position;
+use hansard_domain::log::{Place, Position};
 use hansard_domain::role::{Permission, Role};
 use hansard_domain::room::Room;
 use hansard_domain::seal::{decrypt, encrypt};
@@ -29,7 +29,7 @@ use crate::model::{RoomTimes, Versioned, WriteModel};
 use crate::state::{StateError, StateStore};
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 /// The snapshot is replaced when the log has grown by so many events since, looked at this often.
 const WORTH_SAVING: u64 = 20_000;
@@ -45,7 +45,7 @@ type Rows<K, A> = Vec<(K, Arc<Versioned<A>>)>;
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     version: u32,
-    position: Position,
+    place: Place,
     /// The highest number of a key that the log names up to here, or a higher one.
     highest_key: KeyId,
     newest: Timestamp,
@@ -73,7 +73,7 @@ impl Snapshot {
     fn of(model: &WriteModel, highest_key: KeyId) -> Self {
         Self {
             version: VERSION,
-            position: model.position,
+            place: model.place,
             highest_key,
             newest: model.newest,
             room_times: model.room_times.clone(),
@@ -94,7 +94,7 @@ impl Snapshot {
     fn restore(self) -> WriteModel {
         // Defaults first, so that what a newer version of Hansard adds to them is there.
         let mut model = WriteModel::empty();
-        model.position = self.position;
+        model.place = self.place;
         model.newest = self.newest;
         model.room_times = self.room_times;
         model.workspace_id = self.workspace_id;
@@ -146,15 +146,16 @@ impl Snapshots {
     /// afterwards has numbers above all that the log names.
     pub async fn restore(&self, journal: &Journal) -> Result<WriteModel, JournalError> {
         let mut model = self.load().await.unwrap_or_else(WriteModel::empty);
-        if model.position > journal.head() {
-            tracing::warn!("the snapshot is ahead of the log, so it is not this log's; left aside");
+        let ahead = model.position() > journal.head();
+        if ahead || !journal.has(model.place).await? {
+            tracing::warn!("the snapshot is not of this log; left aside");
             model = WriteModel::empty();
             // The log may have grown beyond it by the next start.
             if let Err(error) = self.store.save(NAME, Vec::new()).await {
                 tracing::warn!(%error, "a snapshot that is not this log's could not be deleted");
             }
         }
-        let mut batches = journal.all(model.position);
+        let mut batches = journal.all(model.position());
         while let Some(batch) = batches.next().await {
             model.advance(&batch?);
         }

@@ -45,7 +45,7 @@ impl fmt::Display for Position {
 ///
 /// Whatever remembers how far it has read a log remembers the place. Where an older copy of the log is
 /// put back, or another log, its position alone would be as good as any.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub position: Position,
     /// Not known of what was remembered by an earlier version, nor before the first event.
