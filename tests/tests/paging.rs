@@ -244,6 +244,42 @@ async fn changes_are_read_by_cursors_that_go_together() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_one_time_are_all_told_however_many_they_are() {
+    const MANY: usize = 1_200;
+    let options = Options::default().setting("Message_ErasureType", "Unlink");
+    let server = Server::start_with(options).await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let mut speaking = tokio::task::JoinSet::new();
+    for speaker in 0..SPEAKERS {
+        let mary = Arc::new(mary.clone());
+        speaking.spawn(async move {
+            let mut said = Vec::new();
+            for number in (speaker..MANY).step_by(SPEAKERS) {
+                let message = mary.say("GENERAL", &format!("number {number}")).await;
+                said.push(message["_id"].as_str().unwrap().to_owned());
+            }
+            said
+        });
+    }
+    let said: Ids = speaking.join_all().await.into_iter().flatten().collect();
+    // One event changes all that she wrote.
+    let delete = json!({ "userId": mary.user_id() });
+    admin.post("users.delete", delete).await.expect_ok();
+
+    let sync = "chat.syncMessages?roomId=GENERAL&type=UPDATED&count=50";
+    for (way, begin) in [("next", "0"), ("previous", "4102444800000")] {
+        let first = format!("{sync}&{way}={begin}");
+        let seen = read_on(&admin, first, "/result/updated", |answer, _| {
+            let cursor = answer["result"]["cursor"][way].as_str()?;
+            Some(format!("{sync}&{way}={cursor}"))
+        });
+        let seen: Ids = seen.await.intersection(&said).cloned().collect();
+        assert_same(&seen, &said, way);
+    }
+}
+
 /// A message that is nearly as large as one can be.
 fn large(room: &str) -> Value {
     json!({ "message": { "rid": room, "msg": "large", "attachments": [{ "text": "x".repeat(240_000) }] } })

@@ -225,14 +225,18 @@ async fn a_thread_read_by_time_has_each_reply_once_both_ways() {
 }
 
 async fn changes_read_by_cursor_are_each_there_once_both_ways() {
-    let many = 200;
-    let (_served, messages) = messages(&said(&crowded(many), false)).await;
-    for count in [1, 2, 3, 10, 50] {
+    // What one event changes shares a time, however much that is.
+    let mut times = crowded(60);
+    times.extend(vec![at(60); 2 * CROWD]);
+    times.extend([at(61), at(62)]);
+    let many = times.len();
+    let (_served, messages) = messages(&said(&times, false)).await;
+    for count in [1, 2, 3, 10, 50, 1_001] {
         for forwards in [true, false] {
             let mut cursor = if forwards {
-                Cursor::After(Timestamp::EARLIEST)
+                Cursor::After(Timestamp::EARLIEST.into())
             } else {
-                Cursor::Before(Timestamp::LATEST)
+                Cursor::Before(Timestamp::LATEST.into())
             };
             let mut seen = Vec::new();
             loop {
@@ -241,7 +245,20 @@ async fn changes_read_by_cursor_are_each_there_once_both_ways() {
                     .await
                     .unwrap();
                 assert!(page.found.count >= count || !page.more);
-                seen.extend(ids(&page.found));
+                let found = ids(&page.found);
+                // The other way, the page's own beginning is where what was read before ends.
+                if let Some(first) = page.first {
+                    let back = match cursor {
+                        Cursor::After(_) => Cursor::Before(first),
+                        Cursor::Before(_) => Cursor::After(first),
+                    };
+                    let back = messages
+                        .updated_page(&viewer(), &room(), back, Some(1))
+                        .await
+                        .unwrap();
+                    assert_eq!(ids(&back.found).first(), seen.last(), "{first:?}");
+                }
+                seen.extend(found);
                 let Some(last) = page.last.filter(|_| page.more) else {
                     break;
                 };
@@ -276,9 +293,9 @@ async fn the_deleted_read_by_cursor_are_each_there_once() {
     for count in [1, 2, 3, 50] {
         for forwards in [true, false] {
             let mut cursor = if forwards {
-                Cursor::After(Timestamp::EARLIEST)
+                Cursor::After(Timestamp::EARLIEST.into())
             } else {
-                Cursor::Before(Timestamp::LATEST)
+                Cursor::Before(Timestamp::LATEST.into())
             };
             let mut seen = Vec::new();
             loop {
@@ -398,12 +415,10 @@ async fn a_page_without_a_count_ends_between_two_times_where_it_is_large() {
     assert_eq!((seen, pages), (expected(MANY), 2), "of the list");
 
     let (mut seen, pages) = all_of(async |beyond| {
-        let since = beyond.unwrap_or(Timestamp::EARLIEST);
+        let since = beyond.unwrap_or(Timestamp::EARLIEST).into();
         let since = messages.since(&viewer(), &room(), since).await.unwrap();
-        assert_eq!(
-            since.until,
-            since.updated.last.filter(|_| since.updated.full)
-        );
+        let last = since.updated.last.filter(|_| since.updated.full);
+        assert_eq!(since.until, last.map(Point::from));
         since.updated
     })
     .await;
@@ -416,7 +431,7 @@ async fn a_page_without_a_count_ends_between_two_times_where_it_is_large() {
         since.unwrap()
     };
     let first = since(Timestamp::EARLIEST).await;
-    let rest = since(first.until.unwrap()).await;
+    let rest = since(first.until.unwrap().at).await;
     assert_eq!(rest.until, None);
     let seen = [ids(&first.updated), ids(&rest.updated)].concat();
     assert_eq!(seen, expected(MANY)[1..], "of the thread");
@@ -430,7 +445,7 @@ async fn what_was_deleted_later_than_a_full_page_tells_comes_with_the_next() {
     }
     let (_served, messages) = messages(&entries).await;
     let since = async |since| messages.since(&viewer(), &room(), since).await.unwrap();
-    let first = since(Timestamp::EARLIEST).await;
+    let first = since(Timestamp::EARLIEST.into()).await;
     let gone = |since: &Since| -> Vec<String> {
         let deleted = since.deleted.iter();
         deleted.map(|gone| gone.id.to_string()).collect()
@@ -440,7 +455,47 @@ async fn what_was_deleted_later_than_a_full_page_tells_comes_with_the_next() {
     assert_eq!(gone(&rest), [format!("m{MANY:05}")]);
 }
 
+/// Of one time, more bytes than a page holds, and more messages than it is lengthened by.
+async fn changes_of_one_time_that_outgrow_a_page_are_read_on_inside_of_it() {
+    let text = "x".repeat(MOST_BYTES / 4_000);
+    let mut times = vec![at(1), at(2), at(2)];
+    times.extend(vec![at(3); 4_000 + CROWD]);
+    times.push(at(4));
+    let (_served, messages) = messages(&saying(&text, &times, false)).await;
+
+    let (mut since, mut seen, mut points) = (Timestamp::EARLIEST.into(), Vec::new(), Vec::new());
+    loop {
+        let page = messages.since(&viewer(), &room(), since).await.unwrap();
+        seen.extend(ids(&page.updated));
+        let Some(until) = page.until else { break };
+        points.push((until.at, until.position.is_some()));
+        since = until;
+    }
+    assert_eq!(seen, expected(times.len()));
+    // Whoever knows times alone finds the group at the beginning of a page.
+    assert_eq!(points, [(at(2), false), (at(3), true)]);
+
+    for count in [None, Some(3_500)] {
+        let mut cursor = Cursor::Before(Timestamp::LATEST.into());
+        let mut seen = Vec::new();
+        loop {
+            let page = messages
+                .updated_page(&viewer(), &room(), cursor, count)
+                .await
+                .unwrap();
+            seen.extend(ids(&page.found));
+            let Some(last) = page.last.filter(|_| page.more) else {
+                break;
+            };
+            cursor = Cursor::Before(last);
+        }
+        seen.reverse();
+        assert_eq!(seen, expected(times.len()), "{count:?} at once");
+    }
+}
+
 on_both_engines!(
+    changes_of_one_time_that_outgrow_a_page_are_read_on_inside_of_it,
     a_page_without_a_count_ends_between_two_times_where_it_is_large,
     what_was_deleted_later_than_a_full_page_tells_comes_with_the_next,
     a_history_read_by_time_has_each_message_once,

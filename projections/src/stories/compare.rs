@@ -200,7 +200,7 @@ async fn compare_messages(views: &Views, past: &Past<'_>, when: &str) {
         }
 
         for since in [Timestamp(0), middle] {
-            let all = messages.since(&viewer, &room, since).await.unwrap();
+            let all = messages.since(&viewer, &room, since.into()).await.unwrap();
             let found = all.updated;
             let mut expected: Vec<_> = standing
                 .iter()
@@ -214,7 +214,7 @@ async fn compare_messages(views: &Views, past: &Past<'_>, when: &str) {
                 "changes in {what}"
             );
             let page = messages
-                .updated_page(&viewer, &room, Cursor::After(since), Some(7))
+                .updated_page(&viewer, &room, Cursor::After(since.into()), Some(7))
                 .await
                 .unwrap();
             let begin = &expected[..expected.len().min(page.found.count as usize)];

@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use hansard_domain::id::{RoomId, Timestamp};
-use hansard_projections::messages::{Changed, Cursor, Deleted};
+use hansard_domain::log::Position;
+use hansard_projections::messages::{Changed, Cursor, Deleted, Point};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
@@ -32,7 +33,7 @@ struct SyncMessages {
     #[serde(rename = "roomId")]
     #[param(required = true)]
     room_id: Option<String>,
-    /// ISO 8601: everything since this time, at once.
+    /// ISO 8601, or the cursor of an answer to it: everything since then, at once.
     #[serde(rename = "lastUpdate")]
     last_update: Option<String>,
     /// `UPDATED` or `DELETED`: one page of that kind.
@@ -57,8 +58,7 @@ struct SyncAnswer {
 struct SyncResult {
     updated: Vec<Message>,
     deleted: Vec<DeletedAt>,
-    /// Of a page, and where `lastUpdate` brought more than 32 MiB: `next` is the time up to which all is
-    /// told.
+    /// Of a page, and where `lastUpdate` brought more than 32 MiB: all is told up to `next`.
     cursor: Option<SyncCursor>,
 }
 
@@ -80,7 +80,8 @@ impl DeletedAt {
     }
 }
 
-/// Where to read on: milliseconds since 1970, as text; `null` where there is nothing.
+/// Where to read on: milliseconds since 1970, as text, and inside of the changes of one time its place
+/// among them (`1700000000000.4711`); `null` where there is nothing. To be handed back as it is.
 #[derive(Debug, Serialize, ToSchema)]
 struct SyncCursor {
     next: Option<String>,
@@ -89,10 +90,9 @@ struct SyncCursor {
 
 impl SyncCursor {
     fn of<T>(asked: Cursor, changed: &Changed<T>) -> Self {
-        let text = |at: Option<Timestamp>| at.map(|at| at.0.to_string());
         let (back, on) = (
-            text(changed.first),
-            text(changed.last.filter(|_| changed.more)),
+            changed.first.map(text),
+            changed.last.filter(|_| changed.more).map(text),
         );
         match asked {
             Cursor::After(_) => Self {
@@ -107,9 +107,28 @@ impl SyncCursor {
     }
 }
 
+/// A point as cursors say it.
+fn text(Point { at, position }: Point) -> String {
+    match position {
+        Some(position) => format!("{}.{position}", at.0),
+        None => at.0.to_string(),
+    }
+}
+
+/// The point that a cursor says.
+fn point(text: &str) -> Option<Point> {
+    let text = text.trim();
+    let (millis, position) = match text.split_once('.') {
+        Some((millis, position)) => (millis, Some(Position(position.parse().ok()?))),
+        None => (text, None),
+    };
+    let at = Timestamp::of_millis(millis.parse().ok()?)?;
+    Some(Point { at, position })
+}
+
 /// What is asked for.
 enum Asked {
-    Since(Timestamp),
+    Since(Point),
     Updated(Cursor),
     Deleted(Cursor),
 }
@@ -126,7 +145,8 @@ impl SyncMessages {
                 "error-lastUpdate-param-not-provided",
                 "The required \"lastUpdate\" query param is missing.",
             )?;
-            return time(since).map(Asked::Since).ok_or_else(|| {
+            let since = time(since).map(Point::from).or_else(|| point(since));
+            return since.map(Asked::Since).ok_or_else(|| {
                 Failure::refused(
                     "error-roomId-param-invalid",
                     "The \"lastUpdate\" query parameter must be a valid date.",
@@ -140,11 +160,10 @@ impl SyncMessages {
             ));
         }
         let cursor = |text: &str| {
-            let at = text.trim().parse().ok().and_then(Timestamp::of_millis);
-            at.ok_or_else(|| {
+            point(text).ok_or_else(|| {
                 Failure::refused(
                     "error-invalid-cursor",
-                    "\"next\" and \"previous\" are milliseconds since 1970.",
+                    "\"next\" and \"previous\" are milliseconds since 1970, or the cursors of a page.",
                 )
             })
         };
@@ -157,7 +176,7 @@ impl SyncMessages {
             }
             (None, Some(before)) => Cursor::Before(cursor(&before)?),
             (Some(after), None) => Cursor::After(cursor(&after)?),
-            (None, None) => Cursor::After(Timestamp::EARLIEST),
+            (None, None) => Cursor::After(Timestamp::EARLIEST.into()),
         };
         match kind.as_deref() {
             Some("UPDATED") => Ok(Asked::Updated(cursor)),
@@ -177,8 +196,8 @@ impl SyncMessages {
 /// What was sent, changed or deleted in a room since a time.
 ///
 /// All of it at once with `lastUpdate`; or a page of one kind with `type` and `next` or `previous`, the
-/// cursors that the page before told. A page holds more than `count` messages where the last of them
-/// have the same time, and all that was deleted at the time at its end.
+/// cursors that the page before told. A page holds more than `count` messages, up to 1,000, where the
+/// last of them have the same time, and all that was deleted at the time at its end.
 ///
 /// With `lastUpdate`, too, the answer ends at 32 MiB of messages, or at 100,000 that were deleted. It
 /// then has a `cursor`: what happened later is asked for with its `next`, as `lastUpdate` or by pages.
@@ -207,7 +226,7 @@ async fn sync_messages(
             paging.whole(builder).await;
             let all = messages.since(caller.user(), &room, since).await?;
             let cursor = all.until.map(|until| SyncCursor {
-                next: Some(until.0.to_string()),
+                next: Some(text(until)),
                 previous: None,
             });
             (all.updated.json, all.deleted, cursor)
@@ -290,4 +309,24 @@ async fn deleted_messages(
         offset: paging.offset,
         total,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_handed_back_as_it_was_told() {
+        for told in ["1700000000123", "1700000000123.4711", "0", "-5.1"] {
+            assert_eq!(point(told).map(text).as_deref(), Some(told));
+        }
+        let inside = point("5.7").unwrap();
+        assert_eq!(
+            (inside.at, inside.position),
+            (Timestamp(5), Some(Position(7)))
+        );
+        for other in ["", "soon", "5.", "5.x", "5.-1", "5.1.1", ".5", "1e3"] {
+            assert_eq!(point(other), None, "{other}");
+        }
+    }
 }

@@ -2,15 +2,18 @@
 //!
 //! Clients page by time: they ask for what lies before (or after) the time of the last message they
 //! have. So a page must not end between two messages of the same time, or the second is never seen: it
-//! is lengthened to the end of such a group, by at most [`LONGER`] messages. A group that is longer
-//! still is cut, and the rest of it is found by asking for the same stretch with an `offset`.
+//! is lengthened to the end of such a group, by at most [`LONGER`] messages. A page that ends inside
+//! of a group that is longer still says so ([`Found::split`]): the rest of it is found by asking for
+//! the same stretch with an `offset`, or beyond the position of the last message.
 //!
-//! A page is made whole in memory, so it ends in the same way where it is as large as it may be.
+//! A page is made whole in memory, so it ends in the same way where it is as large as it may be; but a
+//! group that is too long for its end is left to the next page.
 
 use std::ops::ControlFlow;
 
 use futures::TryStreamExt;
 use hansard_domain::id::Timestamp;
+use hansard_domain::log::Position;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
@@ -18,9 +21,10 @@ use super::{Found, MOST_BYTES, Slice};
 use crate::sql::Query;
 use crate::view::ViewError;
 
-/// By how many messages a page is lengthened at most. Times within a room rise strictly unless it is
-/// faster than a thousand messages a second for longer than a second; then what one commit holds
-/// shares a time, which is some hundred messages at most.
+/// By how many messages a page is lengthened at most. Times that messages show rise strictly within a
+/// room unless it is faster than a thousand messages a second for longer than a second; then what one
+/// commit holds shares a time, which is some hundred messages at most. Times of changes are shared by
+/// whatever one event changes, which may be all that somebody ever wrote.
 const LONGER: u64 = 1_000;
 
 /// A page of more messages is read row by row: joined by the database it could outgrow the longest
@@ -36,11 +40,15 @@ pub(super) struct ByTime {
     pub page: &'static str,
     /// A row for each message: its JSON and its time.
     pub rows: &'static str,
+    /// The position of the message at a place in the list: the parameter in place of the limit.
+    pub position: &'static str,
 }
 
 /// The statements of a list: the column of its time, what comes first, what is listed
 /// (`FROM message m WHERE …`), between which times, both inclusive, and the numbers of the three
 /// parameters that come last: limit, offset, and the place of the last message that is asked for.
+///
+/// A list that is read on inside of a time begins beyond a time and a position, exclusive, instead.
 ///
 /// A page goes on to the time of that message, which is looked up in the same statement.
 macro_rules! by_time {
@@ -49,9 +57,8 @@ macro_rules! by_time {
         $limit:literal, $offset:literal, $last:literal
     ) => {
         by_time!(
-            @ $time, " DESC", "max", "min", $listed, $from, $to, $limit, $offset,
-            concat!("coalesce(", by_time!(@last $time, " DESC", $listed, $from, $to, $last), ", ", $from, ")"),
-            $to
+            @ $time, " DESC", "max", "min", concat!($listed, " AND ", $time, " <= ", $to),
+            " >= ", $from, $limit, $offset, $last
         )
     };
     (
@@ -59,32 +66,50 @@ macro_rules! by_time {
         $limit:literal, $offset:literal, $last:literal
     ) => {
         by_time!(
-            @ $time, "", "min", "max", $listed, $from, $to, $limit, $offset,
-            $from,
-            concat!("coalesce(", by_time!(@last $time, "", $listed, $from, $to, $last), ", ", $to, ")")
+            @ $time, "", "min", "max", concat!($listed, " AND ", $time, " >= ", $from),
+            " <= ", $to, $limit, $offset, $last
         )
     };
-    (@last $time:literal, $order:literal, $listed:expr, $from:literal, $to:literal, $last:literal) => {
-        concat!(
-            "(SELECT ", $time, " ", $listed, " AND ", $time, " >= ", $from, " AND ", $time, " <= ", $to,
-            " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT 1 OFFSET ", $last, ")"
+    (
+        $time:literal, newest first, $listed:expr, before ($at:literal, $position:literal) to $to:literal,
+        $limit:literal, $offset:literal, $last:literal
+    ) => {
+        by_time!(
+            @ $time, " DESC", "max", "min",
+            concat!($listed, " AND (", $time, ", m.position) < (", $at, ", ", $position, ")"),
+            " >= ", $to, $limit, $offset, $last
+        )
+    };
+    (
+        $time:literal, oldest first, $listed:expr, after ($at:literal, $position:literal) to $to:literal,
+        $limit:literal, $offset:literal, $last:literal
+    ) => {
+        by_time!(
+            @ $time, "", "min", "max",
+            concat!($listed, " AND (", $time, ", m.position) > (", $at, ", ", $position, ")"),
+            " <= ", $to, $limit, $offset, $last
         )
     };
     (
         @ $time:literal, $order:literal, $first_of:literal, $last_of:literal, $listed:expr,
-        $from:literal, $to:literal, $limit:literal, $offset:literal, $first:expr, $through:expr
+        $through:literal, $to:literal, $limit:literal, $offset:literal, $last:literal
     ) => {
         $crate::messages::queries::by_time::ByTime {
             page: concat!(
                 "SELECT count(*), string_agg(one, ','), ", $first_of, "(at), ", $last_of, "(at) FROM (SELECT ",
-                one!(), " AS one, ", $time, " AS at ", $listed, " AND ", $time, " >= ", $first, " AND ",
-                $time, " <= ", $through, " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT ",
-                $limit, " OFFSET ", $offset, ") AS page"
+                one!(), " AS one, ", $time, " AS at ", $listed, " AND ", $time, $through,
+                "coalesce((SELECT ", $time, " ", $listed, " AND ", $time, $through, $to,
+                " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT 1 OFFSET ", $last, "), ", $to, ")",
+                " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT ", $limit, " OFFSET ", $offset,
+                ") AS page"
             ),
             rows: concat!(
-                "SELECT ", one!(), " AS one, ", $time, " AS at ", $listed, " AND ", $time, " >= ", $from,
-                " AND ", $time, " <= ", $to, " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT ",
-                $limit, " OFFSET ", $offset
+                "SELECT ", one!(), " AS one, ", $time, " AS at ", $listed, " AND ", $time, $through, $to,
+                " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT ", $limit, " OFFSET ", $offset
+            ),
+            position: concat!(
+                "SELECT m.position ", $listed, " AND ", $time, $through, $to,
+                " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT 1 OFFSET ", $limit
             ),
         }
     };
@@ -119,11 +144,27 @@ impl ByTime {
             .bind(last.skip())
             .fetch_one(tables)
             .await?;
+        let joined = Found::joined(&row)?;
         Ok(Found {
+            split: joined.count == wanted + LONGER,
             first: row.try_get::<Option<i64>, _>(2)?.map(Timestamp),
             last: row.try_get::<Option<i64>, _>(3)?.map(Timestamp),
-            ..Found::joined(&row)?
+            ..joined
         })
+    }
+
+    /// The position of the message at a place in the list, from 0 on; `None` beyond its end. `bound` as
+    /// in [`Self::find`].
+    pub async fn position(
+        &self,
+        tables: &mut AnyConnection,
+        place: u64,
+        bound: impl Fn(&'static str) -> Query,
+    ) -> Result<Option<Position>, ViewError> {
+        let found = bound(self.position).bind(i64::try_from(place).unwrap_or(i64::MAX));
+        let row = found.fetch_optional(tables).await?;
+        row.map(|row| Ok(Position(row.try_get::<i64, _>(0)? as u64)))
+            .transpose()
     }
 }
 
@@ -135,7 +176,8 @@ pub(super) async fn long(
     bound: impl Fn() -> Query,
 ) -> Result<Found, ViewError> {
     let most = Slice {
-        count: slice.count.map(|count| count.saturating_add(LONGER)),
+        // The one beyond the end says whether a group was split there.
+        count: slice.count.map(|count| count.saturating_add(LONGER + 1)),
         ..slice
     };
     let mut filling = Filling::new(slice.count);
@@ -151,6 +193,15 @@ pub(super) struct Filling {
     count: Option<u64>,
     found: Found,
     longer: u64,
+    /// The page as it was before the messages of its last time.
+    before: Before,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Before {
+    bytes: usize,
+    count: u64,
+    last: Option<Timestamp>,
 }
 
 impl Filling {
@@ -163,6 +214,7 @@ impl Filling {
                 ..Found::default()
             },
             longer: 0,
+            before: Before::default(),
         }
     }
 
@@ -172,11 +224,30 @@ impl Filling {
         let enough = self.count.is_some_and(|count| found.count >= count);
         let full = found.json.len() >= MOST_BYTES;
         if enough || full {
-            if found.last != Some(at) || self.longer == LONGER {
+            if found.last != Some(at) {
                 found.full = full;
                 return ControlFlow::Break(());
             }
+            if self.longer == LONGER {
+                found.full = full;
+                // A page that is full ends anywhere: rather before a time than inside of it.
+                if full && self.before.count > 0 {
+                    found.json.truncate(self.before.bytes);
+                    found.count = self.before.count;
+                    found.last = self.before.last;
+                } else {
+                    found.split = true;
+                }
+                return ControlFlow::Break(());
+            }
             self.longer += 1;
+        }
+        if found.last != Some(at) {
+            self.before = Before {
+                bytes: found.json.len(),
+                count: found.count,
+                last: found.last,
+            };
         }
         if found.count > 0 {
             found.json.push(',');
@@ -231,7 +302,7 @@ pub(super) async fn each(
 mod tests {
     use sqlx::{AssertSqlSafe, Executor as _};
 
-    use super::super::changes::UPDATED;
+    use super::super::changes::{UPDATED, UPDATED_NEWEST};
     use super::super::history::HISTORY;
     use super::super::list::NEWEST;
     use super::super::threads::THREAD;
@@ -276,7 +347,16 @@ mod tests {
             ("history", HISTORY, "(room=? AND at>? AND at<?)"),
             ("list", NEWEST, "(room=? AND at>? AND at<?)"),
             ("thread", THREAD, "(thread=? AND at>? AND at<?)"),
-            ("changes", UPDATED, "(room=? AND updated>? AND updated<?)"),
+            (
+                "changes",
+                UPDATED,
+                "(room=? AND (updated,position)>(?,?) AND updated<?)",
+            ),
+            (
+                "changes backwards",
+                UPDATED_NEWEST,
+                "(room=? AND updated>? AND (updated,position)<(?,?))",
+            ),
         ] {
             let steps = plan(&mut tables, &statements).await;
             let found = steps.iter().filter(|step| step.ends_with(wanted));

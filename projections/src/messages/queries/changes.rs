@@ -1,24 +1,24 @@
 //! What changed and what was deleted in a room, for clients that keep a copy.
 
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
+use hansard_domain::log::Position;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::by_time::{ByTime, by_time};
 use super::{Found, Messages, Slice, count};
-use crate::sql;
+use crate::sql::{self, Query};
 use crate::view::ViewError;
 
-/// What changed in the room `$2` between two times.
+/// What changed in the room `$2` beyond a point, up to a time.
 pub(super) const UPDATED: ByTime = by_time!(
-    "m.updated", oldest first, "FROM message m WHERE m.room = $2", "$3" to "$4", "$5", "$6", "$7"
+    "m.updated", oldest first, "FROM message m WHERE m.room = $2", after ("$3", "$4") to "$5",
+    "$6", "$7", "$8"
 );
-const UPDATED_NEWEST: ByTime = by_time!(
-    "m.updated", newest first, "FROM message m WHERE m.room = $2", "$3" to "$4", "$5", "$6", "$7"
+pub(super) const UPDATED_NEWEST: ByTime = by_time!(
+    "m.updated", newest first, "FROM message m WHERE m.room = $2", before ("$3", "$4") to "$5",
+    "$6", "$7", "$8"
 );
-/// The same, both times exclusive.
-const ANY_UPDATED: &str = "SELECT count(*) FROM (SELECT 1 FROM message m \
-     WHERE m.room = $2 AND m.updated > $3 AND m.updated < $4 LIMIT 1) AS any_one";
 
 /// What was deleted in the room `$1` between two times, both exclusive.
 pub(super) const DELETED: &str = "SELECT id, at FROM deleted \
@@ -37,35 +37,73 @@ pub struct Deleted {
     pub at: Timestamp,
 }
 
+/// A point between changes, which are ordered by time, and by position where they share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Point {
+    pub at: Timestamp,
+    /// Inside of the changes of that time: beyond the message that stands there in the log. All of them
+    /// are on the same side of the point where it is absent.
+    pub position: Option<Position>,
+}
+
+impl From<Timestamp> for Point {
+    fn from(at: Timestamp) -> Self {
+        Self { at, position: None }
+    }
+}
+
 /// From where on changes are read, and in which direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cursor {
-    /// What changed after a time, the earliest change first.
-    After(Timestamp),
-    /// What changed before a time, the latest change first.
-    Before(Timestamp),
+    /// What changed after a point, the earliest change first.
+    After(Point),
+    /// What changed before a point, the latest change first.
+    Before(Point),
 }
 
 impl Cursor {
     /// The times between which it reads, both exclusive.
     fn bounds(self) -> (i64, i64) {
         match self {
-            Self::After(at) => (at.0, i64::MAX),
-            Self::Before(at) => (i64::MIN, at.0),
+            Self::After(point) => (point.at.0, i64::MAX),
+            Self::Before(point) => (i64::MIN, point.at.0),
         }
     }
 
-    /// The same times, both inclusive.
-    fn within(self) -> (i64, i64) {
-        let (after, before) = self.bounds();
-        (after.saturating_add(1), before.saturating_sub(1))
+    /// The time and the position beyond which it reads, and the time that it reads up to.
+    fn beyond(self) -> (i64, i64, i64) {
+        let inside = |position: Position| i64::try_from(position.0).unwrap_or(i64::MAX);
+        match self {
+            Self::After(Point { at, position }) => {
+                (at.0, position.map_or(i64::MAX, inside), i64::MAX)
+            }
+            Self::Before(Point { at, position }) => {
+                (at.0, position.map_or(i64::MIN, inside), i64::MIN)
+            }
+        }
     }
 
-    /// On from a time, in the same direction.
-    fn from(self, at: Timestamp) -> Self {
+    /// On from a point, in the same direction.
+    fn from(self, point: Point) -> Self {
         match self {
-            Self::After(_) => Self::After(at),
-            Self::Before(_) => Self::Before(at),
+            Self::After(_) => Self::After(point),
+            Self::Before(_) => Self::Before(point),
+        }
+    }
+
+    /// From where what it leaves behind is read in the other direction, if the first change that it
+    /// finds is of this time.
+    fn back(self, first: Timestamp) -> Point {
+        let inside = |point: Point, other: fn(u64) -> u64| Point {
+            at: first,
+            position: point
+                .position
+                .filter(|_| point.at == first)
+                .map(|position| Position(other(position.0))),
+        };
+        match self {
+            Self::After(point) => inside(point, |position| position.saturating_add(1)),
+            Self::Before(point) => inside(point, |position| position.saturating_sub(1)),
         }
     }
 }
@@ -74,66 +112,70 @@ impl Cursor {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changed<T> {
     pub found: T,
-    /// The times of the first and of the last change of the page.
-    pub first: Option<Timestamp>,
-    pub last: Option<Timestamp>,
+    /// From where what comes before the first change of the page is read, and what comes after the last.
+    pub first: Option<Point>,
+    pub last: Option<Point>,
     /// Whether there is more in the direction that was read.
     pub more: bool,
 }
 
-/// All that happened after a time, of one moment: whoever goes on from the latest time in it misses
-/// nothing.
+/// All that happened after a point, of one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Since {
     /// What was sent or changed, and is there.
     pub updated: Found,
     pub deleted: Vec<Deleted>,
-    /// The time up to which this tells of everything, where that is too much at once: there is more
-    /// after it.
-    pub until: Option<Timestamp>,
+    /// The point up to which this tells of everything, where that is too much at once: there is more
+    /// after it. It is the latest time in it but where more changes share that than are told at once.
+    pub until: Option<Point>,
 }
 
 impl Messages {
-    /// What happened in a room after a time, the earliest change first.
+    /// What happened in a room after a point, the earliest change first.
     pub async fn since(
         &self,
         viewer: &UserId,
         room: &RoomId,
-        since: Timestamp,
+        since: Point,
     ) -> Result<Since, ViewError> {
         self.since_in((&UPDATED, DELETED), viewer, room.as_ref(), since)
             .await
     }
 
-    /// What happened in something after a time, the earliest change first: `updated` takes the viewer,
-    /// what it happened in, and two times, both inclusive; `gone` all but the viewer, and the times
-    /// exclusive.
+    /// What happened in something after a point, the earliest change first: `updated` takes the viewer,
+    /// what it happened in, the point's time and position, both exclusive, and a time, inclusive; `gone`
+    /// all but the viewer, and times, exclusive. All deletions of the point's time are before it.
     pub(super) async fn since_in(
         &self,
         (updated, gone): (&ByTime, &'static str),
         viewer: &UserId,
         of: &str,
-        since: Timestamp,
+        since: Point,
     ) -> Result<Since, ViewError> {
         let mut reading = self.store.moment().await?;
-        let mut deleted = deleted_page(&mut reading, gone, of, Cursor::After(since), None).await?;
+        let cursor = Cursor::After(since);
+        let mut deleted = deleted_page(&mut reading, gone, of, cursor, None).await?;
         let mut until = deleted.last.filter(|_| deleted.more);
+        let (at, position, end) = cursor.beyond();
         let bound = |sql: &'static str| {
             sql::query(sql)
                 .bind(viewer.to_string())
                 .bind(of)
-                .bind(since.next().0)
-                .bind(until.unwrap_or(Timestamp(i64::MAX)).0)
+                .bind(at)
+                .bind(position)
+                .bind(until.map_or(end, |until| until.at.0))
         };
-        let updated = updated.find(&mut reading, Slice::default(), bound).await?;
-        if let Some(last) = updated.last.filter(|_| updated.full) {
-            deleted.found.retain(|gone| gone.at <= last);
+        let found = updated.find(&mut reading, Slice::default(), bound).await?;
+        if found.full
+            && let Some(last) = last(updated, &mut reading, &found, bound).await?
+        {
+            deleted.found.retain(|gone| gone.at <= last.at);
             until = Some(last);
         }
         Ok(Since {
             updated: Found {
                 lag: reading.lag,
-                ..updated
+                ..found
             },
             deleted: deleted.found,
             until,
@@ -149,30 +191,34 @@ impl Messages {
         count: Option<u64>,
     ) -> Result<Changed<Found>, ViewError> {
         let mut reading = self.store.moment().await?;
-        let between = |(after, before): (i64, i64), sql: &'static str| {
+        let beyond = |cursor: Cursor, sql: &'static str| {
+            let (at, position, end) = cursor.beyond();
             sql::query(sql)
                 .bind(viewer.to_string())
                 .bind(room.to_string())
-                .bind(after)
-                .bind(before)
+                .bind(at)
+                .bind(position)
+                .bind(end)
         };
-        let bound = |sql| between(cursor.within(), sql);
+        let bound = |sql| beyond(cursor, sql);
         let statements = match cursor {
             Cursor::After(_) => UPDATED,
             Cursor::Before(_) => UPDATED_NEWEST,
         };
         let slice = Slice { offset: 0, count };
         let page = statements.find(&mut reading, slice, bound).await?;
-        let more = match page.last.filter(|_| count.is_some() || page.full) {
+        let last = last(&statements, &mut reading, &page, bound).await?;
+        let more = match last.filter(|_| count.is_some() || page.full) {
             Some(last) => {
-                let rest = between(cursor.from(last).bounds(), ANY_UPDATED);
-                super::count(&mut reading, rest).await? > 0
+                let rest = |sql| beyond(cursor.from(last), sql);
+                let next = statements.position(&mut reading, 0, rest).await?;
+                next.is_some()
             }
             None => false,
         };
         Ok(Changed {
-            first: page.first,
-            last: page.last,
+            first: page.first.map(|at| cursor.back(at)),
+            last,
             more,
             found: Found {
                 lag: reading.lag,
@@ -193,7 +239,7 @@ impl Messages {
             count: Some(slice.count.unwrap_or(MOST_DELETED).min(MOST_DELETED)),
             ..slice
         };
-        let bounds = Cursor::After(since).bounds();
+        let bounds = Cursor::After(since.into()).bounds();
         let found = deleted(&mut reading, DELETED, room.as_ref(), bounds, slice).await?;
         let all = sql::query("SELECT count(*) FROM deleted WHERE room = $1 AND at > $2");
         let total = count(&mut reading, all.bind(room.to_string()).bind(since.0)).await?;
@@ -216,8 +262,25 @@ impl Messages {
     }
 }
 
+/// The point after the last message of a page.
+async fn last(
+    list: &ByTime,
+    tables: &mut AnyConnection,
+    page: &Found,
+    bound: impl Fn(&'static str) -> Query,
+) -> Result<Option<Point>, ViewError> {
+    let Some(at) = page.last else {
+        return Ok(None);
+    };
+    let position = match page.count.checked_sub(1).filter(|_| page.split) {
+        Some(place) => list.position(tables, place, bound).await?,
+        None => None,
+    };
+    Ok(Some(Point { at, position }))
+}
+
 /// A page of what was deleted. However much was deleted at the time at its end, it is all there: ids
-/// are small, and the cursors that clients have know times alone.
+/// are small, and what one commit deletes is bounded.
 async fn deleted_page(
     tables: &mut AnyConnection,
     sql: &'static str,
@@ -249,13 +312,13 @@ async fn deleted_page(
                 offset: 0,
                 count: Some(1),
             };
-            let rest = cursor.from(at).bounds();
+            let rest = cursor.from(at.into()).bounds();
             more = !deleted(tables, sql, of, rest, one).await?.is_empty();
         }
     }
     Ok(Changed {
-        first: found.first().map(|gone| gone.at),
-        last: found.last().map(|gone| gone.at),
+        first: found.first().map(|gone| gone.at.into()),
+        last: found.last().map(|gone| gone.at.into()),
         more,
         found,
     })

@@ -32,7 +32,7 @@ use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
-pub use self::changes::{Changed, Cursor, Deleted, Since};
+pub use self::changes::{Changed, Cursor, Deleted, Point, Since};
 #[cfg(test)]
 pub(super) use self::history::page as history_page;
 pub use self::history::{History, Unread};
@@ -93,6 +93,8 @@ pub struct Found {
     pub count: u64,
     /// It ends because it is as large as a page may be: there is more.
     pub full: bool,
+    /// It may end inside of the messages of its last time: there may be more of them.
+    pub split: bool,
     /// How many there are altogether, where the query counts them.
     pub total: u64,
     /// The times of the first and of the last of them, by which they are ordered; `None` where nothing

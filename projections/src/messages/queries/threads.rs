@@ -51,15 +51,15 @@ const EACH_THREAD: &str = concat!(
 );
 
 const THREAD_UPDATED: ByTime = by_time!(
-    "m.updated", oldest first, in_thread!(), "$3" to "$4", "$5", "$6", "$7"
+    "m.updated", oldest first, in_thread!(), after ("$3", "$4") to "$5", "$6", "$7", "$8"
 );
 
 const THREADS_UPDATED: ByTime = by_time!(
     "m.updated",
     oldest first,
     "FROM message m WHERE m.room = $2 AND m.last_reply IS NOT NULL",
-    "$3" to "$4",
-    "$5", "$6", "$7"
+    after ("$3", "$4") to "$5",
+    "$6", "$7", "$8"
 );
 
 /// What was deleted in the thread `$1` between two times, both exclusive.
@@ -197,7 +197,7 @@ impl Messages {
         since: Timestamp,
     ) -> Result<Since, ViewError> {
         let statements = (&THREAD_UPDATED, DELETED_IN_THREAD);
-        self.since_in(statements, viewer, parent.as_ref(), since)
+        self.since_in(statements, viewer, parent.as_ref(), since.into())
             .await
     }
 
@@ -210,7 +210,7 @@ impl Messages {
         since: Timestamp,
     ) -> Result<Since, ViewError> {
         let statements = (&THREADS_UPDATED, DELETED);
-        self.since_in(statements, viewer, room.as_ref(), since)
+        self.since_in(statements, viewer, room.as_ref(), since.into())
             .await
     }
 }
