@@ -15,12 +15,16 @@ const HEALTH: &str = "GET /health HTTP/1.1\r\nHost: hansard\r\n\r\n";
 const WITHOUT_BODY: &str =
     "POST /api/v1/login HTTP/1.1\r\nHost: hansard\r\nContent-Length: 100\r\n\r\n";
 
-/// A connection that waits for the body of a request.
-async fn busy(server: &Server, last: u8) -> Raw {
+/// A connection whose request is being answered and waits for nothing of its client: an event feed.
+async fn busy(server: &Server, client: &Client, last: u8) -> Raw {
     let mut raw = Raw::connect_from(server, last).await;
-    raw.send(WITHOUT_BODY.replace("Host", "Expect: 100-continue\r\nHost"))
-        .await;
-    assert_eq!(raw.answer().await.unwrap().status, 100);
+    let (id, token) = (client.user_id(), client.token());
+    raw.send(format!(
+        "GET /api/hansard/v1/events HTTP/1.1\r\nHost: hansard\r\nAccept: text/event-stream\r\n\
+         X-User-Id: {id}\r\nX-Auth-Token: {token}\r\n\r\n"
+    ))
+    .await;
+    assert_eq!(raw.answer_without_body().await.unwrap().status, 200);
     raw
 }
 
@@ -73,11 +77,14 @@ async fn hundreds_of_half_sent_requests_keep_nobody_out() {
 async fn where_nobody_can_leave_there_is_still_room_to_ask_for_the_servers_health() {
     let server = Server::start_with(options(&[
         ("MAX_CONNECTIONS", "2"),
-        ("BODY_TIMEOUT", "600"),
-        ("REQUEST_TIMEOUT", "600"),
+        ("CONNECTIONS_PER_ADDRESS", "2"),
     ]))
     .await;
-    let inside = [busy(&server, 2).await, busy(&server, 2).await];
+    let admin = server.admin().await;
+    let inside = [
+        busy(&server, &admin, 2).await,
+        busy(&server, &admin, 2).await,
+    ];
     let mut late = Raw::connect_from(&server, 2).await;
     late.send(INFO).await;
     let answer = late.answer().await.unwrap();
@@ -97,15 +104,11 @@ async fn where_nobody_can_leave_there_is_still_room_to_ask_for_the_servers_healt
 
 #[tokio::test]
 async fn one_address_leaves_room_for_others() {
-    let server = Server::start_with(options(&[
-        ("CONNECTIONS_PER_ADDRESS", "3"),
-        ("BODY_TIMEOUT", "600"),
-        ("REQUEST_TIMEOUT", "600"),
-    ]))
-    .await;
+    let server = Server::start_with(options(&[("CONNECTIONS_PER_ADDRESS", "3")])).await;
+    let admin = server.admin().await;
     let mut inside = Vec::new();
     for _ in 0..3 {
-        inside.push(busy(&server, 2).await);
+        inside.push(busy(&server, &admin, 2).await);
     }
     let mut late = Raw::connect_from(&server, 2).await;
     late.send(INFO).await;
@@ -275,6 +278,41 @@ async fn clients_that_have_nothing_to_say_do_not_hold_up_the_end() {
     let output = server.output();
     assert!(!output.contains("did not finish in time"), "{output}");
     drop((half, silent, idle));
+}
+
+#[tokio::test]
+async fn bodies_that_come_byte_by_byte_make_room_and_do_not_hold_up_the_end() {
+    let mut server = Server::start_with(options(&[
+        ("MAX_CONNECTIONS", "2"),
+        ("BODY_TIMEOUT", "600"),
+        ("REQUEST_TIMEOUT", "600"),
+    ]))
+    .await;
+    let slow = async |last| {
+        let mut raw = Raw::connect_from(&server, last).await;
+        let expecting = WITHOUT_BODY.replace("Host", "Expect: 100-continue\r\nHost");
+        raw.send(expecting).await;
+        assert_eq!(raw.answer().await.unwrap().status, 100);
+        raw
+    };
+    let mut inside = [slow(2).await, slow(3).await];
+    let mut late = Raw::connect_from(&server, 4).await;
+    late.send(INFO).await;
+    assert_eq!(late.answer().await.unwrap().status, 200);
+    drop(late);
+
+    let again = slow(2).await;
+    let dripping = tokio::spawn(async move {
+        let mut again = again;
+        while again.closes_within(LISTEN).await.is_none() && again.try_send(" ").await.is_ok() {}
+    });
+    assert!(server.stop().await.success());
+    dripping.await.unwrap();
+    let output = server.output();
+    assert!(!output.contains("did not finish in time"), "{output}");
+    for raw in &mut inside {
+        raw.closed().await;
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Sleep;
 
+use super::connection::Connection;
 use super::limits::{DRAIN_BYTES, DRAIN_TIME, Limits};
 use super::pace::Pace;
 
@@ -91,6 +92,7 @@ impl Drop for Taken {
 pub struct RequestBody {
     incoming: Option<Incoming>,
     rest: Arc<Shared>,
+    connection: Arc<Connection>,
     pace: Pace,
     /// Rings when the client has kept us waiting for too long.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -117,7 +119,12 @@ struct Left {
 }
 
 impl RequestBody {
-    pub fn new(incoming: Incoming, limits: &Limits, memory: &Arc<Memory>) -> (Self, Rest) {
+    pub fn new(
+        incoming: Incoming,
+        limits: &Limits,
+        memory: &Arc<Memory>,
+        connection: &Arc<Connection>,
+    ) -> (Self, Rest) {
         let rest = Arc::new(Shared {
             taken: Taken::of(memory),
             left: Mutex::default(),
@@ -125,6 +132,7 @@ impl RequestBody {
         let body = Self {
             incoming: Some(incoming),
             rest: rest.clone(),
+            connection: connection.clone(),
             pace: Pace::new(limits.body_timeout),
             alarm: None,
         };
@@ -155,7 +163,11 @@ impl Body for RequestBody {
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
         };
-        match Pin::new(incoming).poll_frame(cx) {
+        let polled = Pin::new(incoming).poll_frame(cx);
+        if polled.is_ready() {
+            this.connection.heard_body();
+        }
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 this.pace.moved(bytes);
@@ -177,7 +189,9 @@ impl Body for RequestBody {
             }
             Poll::Pending => {
                 this.rest.left.lock().begun = true;
-                let until = this.pace.wait().into();
+                let until = this.pace.wait();
+                this.connection.awaits_body(until);
+                let until = until.into();
                 let alarm = this
                     .alarm
                     .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
@@ -205,6 +219,7 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
+        self.connection.heard_body();
         let Some(incoming) = self.incoming.take() else {
             return;
         };

@@ -81,6 +81,9 @@ pub struct Connection {
     /// When the client has refused to take bytes for too long: milliseconds after `opened`; 0 while it
     /// takes them.
     blocked_until: AtomicU64,
+    /// When the client has let a body wait for too long: milliseconds after `opened`; 0 while none is
+    /// waited for.
+    awaited_until: AtomicU64,
     /// Bytes of the client are under way that nobody will read.
     unread: AtomicBool,
     /// It is to end now.
@@ -108,6 +111,7 @@ impl Connection {
             opened: Instant::now(),
             phase: AtomicU64::new(0),
             blocked_until: AtomicU64::new(0),
+            awaited_until: AtomicU64::new(0),
             unread: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             last: AtomicBool::new(false),
@@ -163,13 +167,27 @@ impl Connection {
         self.blocked_until.store(until, Ordering::Relaxed);
     }
 
-    pub fn is_blocked(&self) -> bool {
-        self.blocked_until.load(Ordering::Relaxed) != 0
-    }
-
     /// The client takes bytes again.
     pub fn unblocked(&self) {
         self.blocked_until.store(0, Ordering::Relaxed);
+    }
+
+    /// The body of a request does not come; it is given up then.
+    pub fn awaits_body(&self, until: Instant) {
+        let until = self.millis(until).max(1);
+        self.awaited_until.store(until, Ordering::Relaxed);
+    }
+
+    /// The body comes, or is not waited for any more.
+    pub fn heard_body(&self) {
+        self.awaited_until.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether it waits for its client in the middle of a request: to send its body, or to take the
+    /// answer.
+    pub fn waits_within_request(&self) -> bool {
+        let waits = |until: &AtomicU64| until.load(Ordering::Relaxed) != 0;
+        waits(&self.blocked_until) || waits(&self.awaited_until)
     }
 
     /// Says that the client sends what nobody will read, so that it is read and thrown away before the
@@ -199,20 +217,24 @@ impl Connection {
     /// How much of its time it has used up, in thousandths; `None` if it is not to be ended for the sake
     /// of others.
     pub fn dispensable(&self, limits: &Limits) -> Option<u64> {
-        let (spent, allowed) = match self.blocked_until.load(Ordering::Relaxed) {
-            0 => {
-                let (phase, spent) = self.phase();
-                (spent, self.allowed(phase, limits)?)
-            }
-            // A client that does not take its answer is waited for, too.
+        let now = self.millis(Instant::now());
+        let share = |spent: Duration, allowed: Duration| {
+            spent.as_millis() as u64 * 1000 / allowed.as_millis().max(1) as u64
+        };
+        // A client that does not take its answer, or lets its body wait, is waited for, too.
+        let waits = |until: &AtomicU64, allowed: Duration| match until.load(Ordering::Relaxed) {
+            0 => None,
             until => {
-                let left = until.saturating_sub(self.millis(Instant::now()));
-                let allowed = limits.write_timeout;
-                (allowed.saturating_sub(Duration::from_millis(left)), allowed)
+                let left = Duration::from_millis(until.saturating_sub(now));
+                Some(share(allowed.saturating_sub(left), allowed))
             }
         };
-        let allowed = allowed.as_millis().max(1) as u64;
-        Some(spent.as_millis() as u64 * 1000 / allowed)
+        let blocked = waits(&self.blocked_until, limits.write_timeout);
+        let awaited = waits(&self.awaited_until, limits.body_timeout);
+        blocked.max(awaited).or_else(|| {
+            let (phase, spent) = self.phase();
+            Some(share(spent, self.allowed(phase, limits)?))
+        })
     }
 
     /// How long a phase may last.

@@ -149,12 +149,12 @@ impl Connections {
     pub fn dismiss_waiting(&self) {
         let mut open = self.open.lock();
         open.make_room(&self.limits, usize::MAX, |connection| {
-            !connection.is_blocked()
+            !connection.waits_within_request()
         });
     }
 
-    /// Ends also those that wait for their client to take what it is sent.
-    pub fn dismiss_blocked(&self) {
+    /// Ends also those that wait for their client to send a body, or to take what it is sent.
+    pub fn dismiss_slow(&self) {
         let mut open = self.open.lock();
         open.make_room(&self.limits, usize::MAX, |_| true);
     }
@@ -298,6 +298,21 @@ mod tests {
         let left = connections.open.lock();
         assert!(!left.connections.contains_key(&deaf.number));
         assert!(left.connections.contains_key(&taking.number));
+    }
+
+    #[test]
+    fn who_does_not_send_its_body_makes_room() {
+        let connections = connections(2, None);
+        let mute = busy(connections.admit(peer(1)));
+        mute.awaits_body(Instant::now() + connections.limits.body_timeout);
+        let sending = busy(connections.admit(peer(2)));
+        sending.awaits_body(Instant::now());
+        sending.heard_body();
+        let third = connections.admit(peer(3)).unwrap();
+        assert!(!third.reserved);
+        let left = connections.open.lock();
+        assert!(!left.connections.contains_key(&mute.number));
+        assert!(left.connections.contains_key(&sending.number));
     }
 
     #[test]

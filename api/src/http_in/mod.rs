@@ -61,7 +61,7 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// How long clients that have begun to ask may take for it once the server was told to stop.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// How long clients may take then for what they are being sent.
+/// How long clients may take then for what they send and what they are being sent.
 const LAST_BYTES: Duration = Duration::from_secs(4);
 
 /// Serves until it is told to stop, and then until every connection has ended.
@@ -100,7 +100,7 @@ pub async fn serve(
             .await
             .is_err()
         {
-            connections.dismiss_blocked();
+            connections.dismiss_slow();
             wait = SWEEP;
         }
     }

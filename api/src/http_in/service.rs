@@ -51,7 +51,7 @@ impl Requests {
         let (body, rest) = if incoming.is_end_stream() {
             (Body::empty(), None)
         } else {
-            let (body, rest) = RequestBody::new(incoming, &self.limits, &self.memory);
+            let (body, rest) = RequestBody::new(incoming, &self.limits, &self.memory, &connection);
             (Body::new(body), Some(rest))
         };
         let request = Request::from_parts(parts, body);
