@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use hansard_domain::account::Account;
+use hansard_domain::account::{Account, Author};
+use hansard_domain::event::Entry;
 use hansard_domain::id::{RoleId, RoomId, UserId};
 use hansard_domain::role::Role;
 use hansard_domain::room::Room;
@@ -24,6 +25,14 @@ pub struct After<I, A> {
 pub type AccountAfter = After<UserId, Account>;
 pub type RoomAfter = After<RoomId, Room>;
 pub type RoleAfter = After<RoleId, Role>;
+
+/// A message that was just recorded.
+#[derive(Debug, Clone)]
+pub struct MessageAfter {
+    pub entry: Arc<Entry>,
+    /// Who said it, as the decision knew it.
+    pub author: Author,
+}
 
 impl<I: Clone, A> After<I, A> {
     /// `state` is there whenever something was decided about it.
@@ -45,6 +54,17 @@ impl Decision<'_> {
             return Err(CommandError::NotLoggedIn);
         }
         After::of(id, self.model().accounts.get(id))
+    }
+
+    /// How somebody who says something is named as of this decision. Whoever has been deleted since it was
+    /// found by its token says nothing.
+    pub fn author(&self, id: &UserId) -> Result<Author, CommandError> {
+        let account = self.model().account(id).ok_or(CommandError::NotLoggedIn)?;
+        Ok(Author {
+            id: id.clone(),
+            username: account.profile.username.clone(),
+            name: account.profile.name.clone(),
+        })
     }
 
     /// A room as it is now in this decision.

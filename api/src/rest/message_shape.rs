@@ -5,10 +5,11 @@
 
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use hansard_commands::after::MessageAfter;
 use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::message::Said;
+use hansard_commands::model::WriteModel;
 use hansard_domain::account::Author;
-use hansard_domain::event::Entry;
 use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::log::Version;
 use hansard_projections::messages::{Found, MessageHead, Order, Slice, message_json};
@@ -193,9 +194,8 @@ pub async fn project(found: Found, paging: &Paging) -> Result<Found, Failure> {
     projected.map_err(unreadable)
 }
 
-/// A message that was just recorded, with its author as it is now.
-pub fn recorded(app: &App, entry: &Entry, sender: &UserId) -> Result<String, Failure> {
-    let model = app.commands.model();
+/// A message that was just recorded, with its author as it was decided: others may have deleted it since.
+pub fn recorded(model: &WriteModel, message: &MessageAfter) -> Result<String, Failure> {
     let named = |user: &UserId| {
         model.account(user).map(|account| Author {
             id: user.clone(),
@@ -203,15 +203,14 @@ pub fn recorded(app: &App, entry: &Entry, sender: &UserId) -> Result<String, Fai
             name: account.profile.name.clone(),
         })
     };
-    let author = named(sender);
-    let message = author.and_then(|author| message_json(entry, &author, named).transpose());
-    message.transpose()?.ok_or_else(Failure::internal)
+    let json = message_json(&message.entry, &message.author, named)?;
+    json.ok_or_else(Failure::internal)
 }
 
 /// What was said: from its event, or from its stream where it stood already.
 pub async fn said(app: &App, viewer: &UserId, said: &Said) -> Result<String, Failure> {
     match said {
-        Said::New(entry) => recorded(app, entry, viewer),
+        Said::New(message) => recorded(&app.commands.model(), message),
         Said::Already(id) => Ok(stands(app, viewer, id, None).await?.json),
     }
 }
@@ -284,4 +283,68 @@ pub fn if_readable(
 pub fn unreadable(error: serde_json::Error) -> Failure {
     tracing::error!(%error, "a message of the view is not JSON");
     Failure::internal()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use hansard_domain::account::Author;
+    use hansard_domain::event::Entry;
+    use hansard_domain::id::Timestamp;
+    use hansard_domain::log::{Actor, Position, StreamId};
+    use hansard_domain::message::{Content, Mentions, MessageEvent, Sent};
+    use hansard_domain::seal::Private;
+    use hansard_domain::vault::KeyId;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_recorded_is_answered_although_its_author_has_been_deleted_since() {
+        let eve = UserId::new("eve-id");
+        let sent = Sent {
+            room: "GENERAL".into(),
+            sender: eve.clone(),
+            system: None,
+            thread: None,
+            mentions: Mentions::default(),
+            integration: None,
+            bot: false,
+            groupable: true,
+            discussion: None,
+            has_files: false,
+            at: Timestamp(7),
+        };
+        let content = Content {
+            text: "good-bye".to_owned(),
+            ..Content::default()
+        };
+        let content = Private::new(KeyId(1), content);
+        let entry = Arc::new(Entry {
+            position: Position(9),
+            stream: StreamId::new("message", MessageId::new("last")),
+            version: Version(1),
+            id: Default::default(),
+            at: Timestamp(7),
+            clock: None,
+            actor: Actor::User(eve.clone()),
+            correlation: None,
+            causation: None,
+            origin: None,
+            fault: None,
+            event: MessageEvent::MessageSent { sent, content }.into(),
+        });
+        let author = Author {
+            id: eve,
+            username: "eve".to_owned(),
+            name: Some("Eve".to_owned()),
+        };
+        let nobody_there = WriteModel::empty();
+        let answer = recorded(&nobody_there, &MessageAfter { entry, author }).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["msg"], "good-bye");
+        let shown = json!({ "_id": "eve-id", "username": "eve", "name": "Eve" });
+        assert_eq!(answer["u"], shown);
+    }
 }

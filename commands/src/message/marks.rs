@@ -1,8 +1,6 @@
 //! What is put on a message: reactions, pins, stars, followers of its thread, reports.
 
-use std::sync::Arc;
-
-use hansard_domain::event::{Entry, Event};
+use hansard_domain::event::Event;
 use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::limit;
 use hansard_domain::message::{Content, Message, MessageCommand, MessageEvent};
@@ -11,6 +9,7 @@ use hansard_domain::subscription::SubscriptionCommand;
 use serde_json::json;
 
 use super::{check_sight, invalid_message, may_write, on_message};
+use crate::after::MessageAfter;
 use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
@@ -77,7 +76,7 @@ pub async fn pin(
     commands: &Commands,
     caller: &Caller,
     id: &MessageId,
-) -> Result<Option<Arc<Entry>>, CommandError> {
+) -> Result<Option<MessageAfter>, CommandError> {
     on_message(commands, id, not_found, async |message| {
         let user = caller.user_id()?.clone();
         let id = id.clone();
@@ -90,8 +89,9 @@ pub async fn pin(
                     &message,
                     "pinning",
                 )?;
+                let author = decision.author(&user)?;
                 if message.pinned {
-                    return Ok(());
+                    return Ok(author);
                 }
                 // The notice points at what was pinned and does not repeat it: erasing the message
                 // must leave no copy.
@@ -110,9 +110,10 @@ pub async fn pin(
                 };
                 decision.message(&id, &message, command)?;
                 decision.system_message_with(&message.room, "message_pinned", &user, content)?;
-                Ok(())
+                Ok(author)
             })
             .await?;
+        let author = done.answer;
         let notice = done.batch.and_then(|batch| {
             let sent = batch.iter().find(|entry| {
                 matches!(
@@ -122,7 +123,7 @@ pub async fn pin(
             });
             sent.cloned()
         });
-        Ok(notice)
+        Ok(notice.map(|entry| MessageAfter { entry, author }))
     })
     .await
 }

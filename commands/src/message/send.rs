@@ -1,9 +1,8 @@
 //! Saying something in a room.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use hansard_domain::event::{Entry, Event};
+use hansard_domain::event::Event;
 use hansard_domain::free::{self, FreeList, FreeObject};
 use hansard_domain::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::limit::{self, OutOfBounds};
@@ -11,6 +10,7 @@ use hansard_domain::message::{Content, Mentions, MessageEvent, Sent, ThreadReply
 use hansard_domain::room::Room;
 
 use super::{attachment, check_sight, custom_fields, may_write, text};
+use crate::after::MessageAfter;
 use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
@@ -108,8 +108,8 @@ impl Outgoing {
 /// What came of sending.
 #[derive(Debug, Clone)]
 pub enum Said {
-    /// The event of the new message.
-    New(Arc<Entry>),
+    /// The new message.
+    New(MessageAfter),
     /// The same sender had sent a message of this id into this room before; that one stands.
     Already(MessageId),
 }
@@ -117,7 +117,7 @@ pub enum Said {
 impl Said {
     pub fn id(&self) -> MessageId {
         match self {
-            Self::New(entry) => MessageId::new(entry.stream.key()),
+            Self::New(new) => MessageId::new(new.entry.stream.key()),
             Self::Already(id) => id.clone(),
         }
     }
@@ -262,19 +262,22 @@ pub(super) async fn deliver(
     let done = commands
         .run(caller, move |decision| {
             first(decision, &prepared.room)?;
-            decide(decision, prepared.clone())
+            let author = decision.author(&prepared.sender)?;
+            Ok((decide(decision, prepared.clone())?, author))
         })
         .await;
     match (done, chosen) {
         (Ok(done), _) => {
+            let (id, author) = done.answer;
             let entries = done.batch.iter().flat_map(|batch| batch.iter());
             let sent = entries.into_iter().find(|entry| {
                 matches!(
                     entry.event,
                     Event::Message(MessageEvent::MessageSent { .. })
-                ) && entry.stream.key() == done.answer.as_str()
+                ) && entry.stream.key() == id.as_str()
             });
-            sent.cloned().map(Said::New).ok_or(CommandError::Stopping)
+            let entry = sent.cloned().ok_or(CommandError::Stopping)?;
+            Ok(Said::New(MessageAfter { entry, author }))
         }
         (Err(CommandError::Conflict(_)), Some(id)) => {
             already(commands, caller.user_id()?, &room, id).await
