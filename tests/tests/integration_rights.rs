@@ -331,6 +331,9 @@ async fn the_history_of_a_webhook_tells_its_maker_nothing_of_a_room_that_it_had_
         !history_then.to_string().contains("merger"),
         "{history_then}"
     );
+    let data = &history_then["history"][0]["data"];
+    assert_eq!(data["user_id"], alice.user_id());
+    assert_eq!(data["user_name"], Value::Null);
     assert_eq!(told(history_then), Value::Null);
     assert_eq!(told(admin.get(&history).await.expect_ok()), "merger");
 }

@@ -9,6 +9,7 @@ use hansard_domain::integration::Exchange;
 use hansard_domain::json;
 use serde_json::{Map, Value};
 
+use super::escapes::readings;
 use super::payload::{Payload, name};
 use super::sender::{SendError, WebhookResponse};
 use crate::authorization::sight::Purpose;
@@ -23,14 +24,19 @@ const NAMING: &str = "[an answer that names somebody or a room is not kept]";
 /// Where a body tells of people.
 const PEOPLE: [&str; 4] = ["/user", "/owner", "/room/u", "/message/u"];
 
-/// What is kept of an attempt. The token stays out: the record is shown to more people than the
-/// integration is.
+/// What is kept of an answer that repeats the token which was sent along.
+const SECRET: &str = "[an answer that repeats the integration's token is not kept]";
+
+/// What is kept of an attempt. The token stays out, also where the answer repeats it: the record is shown
+/// to more people than the integration is.
 pub(super) fn exchange(
     url: &str,
     payload: &Payload,
     sent: &Result<WebhookResponse, SendError>,
 ) -> Exchange {
+    let token = payload.body.get("token").and_then(Value::as_str);
     let response = match sent {
+        Ok(response) if tells(&response.body, token.unwrap_or_default()) => SECRET.to_owned(),
         Ok(response) if answers_with(&response.body, &payload.names) => NAMING.to_owned(),
         Ok(response) => cut(&response.body).to_owned(),
         Err(error) => error.to_string(),
@@ -44,8 +50,9 @@ pub(super) fn exchange(
     }
 }
 
-/// A request that was kept, with the names of those that are there, as far as somebody sees them: whoever
-/// was sent away from a room is not told what it is called since. As it is if it is not JSON.
+/// A request that was kept, with the names of those that are there, for who sees the room that it tells of:
+/// whoever was sent away from it is not told what it and its people are called since. As it is if it is
+/// not JSON.
 pub fn with_names(model: &WriteModel, viewer: &UserId, request: &str) -> String {
     let Ok(mut body) = json::value(request) else {
         return request.to_owned();
@@ -75,6 +82,12 @@ fn put_names_in(model: &WriteModel, viewer: &UserId, body: &mut Value) {
         let sight = model.sight_of(Some(viewer), &RoomId::new(id), Purpose::Administration);
         sight.map(|sight| sight.room)
     };
+    let told_of = ["/channel_id", "/room/_id"];
+    let mut rooms = told_of.iter().filter_map(|path| body.pointer(path));
+    // Who is in a room, or was, is for those who see it.
+    if rooms.any(|room| room.as_str().and_then(seen).is_none()) {
+        return;
+    }
     for path in PEOPLE {
         let Some(Value::Object(person)) = body.pointer_mut(path) else {
             continue;
@@ -110,10 +123,14 @@ fn id<'a>(object: &'a Map<String, Value>, member: &str) -> Option<&'a str> {
     object.get(member)?.as_str()
 }
 
-/// Whether an answer has one of these names in it, also where its JSON writes letters as numbers.
+/// Whether an answer has one of these names in it.
 fn answers_with(body: &str, names: &[String]) -> bool {
-    let read = json::value(body).map(|body| body.to_string());
-    repeats(body, names) || read.is_ok_and(|read| repeats(&read, names))
+    readings(body).iter().any(|text| repeats(text, names))
+}
+
+/// Whether an answer has a secret anywhere in it.
+fn tells(body: &str, secret: &str) -> bool {
+    !secret.is_empty() && readings(body).iter().any(|text| text.contains(secret))
 }
 
 /// Whether a text has one of these names in it as words of their own, whatever their case.
@@ -137,6 +154,8 @@ fn cut(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use hansard_domain::vault::KeyId;
+
     use super::*;
 
     #[test]
@@ -151,5 +170,29 @@ mod tests {
         let names = ["Jürgens".to_owned()];
         assert!(answers_with(r#"{"to":"J\u00fcrgens"}"#, &names));
         assert!(!answers_with(r#"{"to":"J\u00fcrg"}"#, &names));
+    }
+
+    #[test]
+    fn an_answer_that_repeats_the_token_is_not_kept() {
+        let body = serde_json::json!({ "token": "s/e-cret", "text": "hi" });
+        let payload = Payload {
+            body: body.as_object().unwrap().clone(),
+            key: KeyId(1),
+            carried: Vec::new(),
+            names: Vec::new(),
+        };
+        let answered = |body: &str| {
+            let response = WebhookResponse {
+                status: 200,
+                content_type: "text/plain".into(),
+                retry_after: None,
+                body: body.into(),
+            };
+            exchange("https://example.com/", &payload, &Ok(response)).response
+        };
+        assert_eq!(answered("fine"), "fine");
+        for told in ["got s/e-cret", r#"{"got":"s\/e-cret"}"#, "token=s%2Fe-cret"] {
+            assert_eq!(answered(told), SECRET, "{told}");
+        }
     }
 }
