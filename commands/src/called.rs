@@ -5,6 +5,8 @@
 //! called so ([`WriteModel::is_id`]).
 
 use hansard_domain::id::{MAX_ID, RoomId, UserId};
+use hansard_domain::integration::Referent;
+use hansard_domain::room::RoomKind;
 
 use crate::model::WriteModel;
 
@@ -42,6 +44,36 @@ impl WriteModel {
         let name = Some(word).filter(|word| !self.is_id(word))?;
         self.room_by_name(name).cloned()
     }
+
+    /// What `#name`, `@username`, or an id or the name of a room refers to. With an `@` it may also be the
+    /// id of a direct conversation.
+    pub fn referent(&self, word: &str) -> Option<Referent> {
+        if let Some(name) = word.strip_prefix('#') {
+            return self.room_called(name).map(Referent::Room);
+        }
+        if let Some(name) = word.strip_prefix('@') {
+            let direct = |id: &RoomId| {
+                let room = self.room(id);
+                room.is_some_and(|room| room.kind == RoomKind::Direct)
+            };
+            let account = self.account_called(name).map(Referent::Person);
+            let room = || self.room_called(name).filter(direct).map(Referent::Room);
+            return account.or_else(room);
+        }
+        let account = || {
+            let id = UserId::new(word);
+            self.account(&id).map(|_| Referent::Person(id))
+        };
+        self.room_called(word).map(Referent::Room).or_else(account)
+    }
+
+    /// Whether something can be said to it: a room that is there, an account that is active.
+    pub fn is_there(&self, referent: &Referent) -> bool {
+        match referent {
+            Referent::Room(room) => self.room(room).is_some(),
+            Referent::Person(user) => self.account(user).is_some_and(|account| account.active),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +81,7 @@ mod tests {
     use std::sync::Arc;
 
     use hansard_domain::account::Account;
-    use hansard_domain::room::{Room, RoomKind};
+    use hansard_domain::room::Room;
 
     use super::*;
     use crate::model::Versioned;
@@ -126,6 +158,33 @@ mod tests {
         for word in ["M1", "G1", "R2", "G1M1"] {
             assert_eq!(room(word), None, "{word}");
         }
+    }
+
+    #[test]
+    fn a_name_refers_to_a_room_or_to_a_person() {
+        let model = workspace();
+        let room = |id: &str| Some(Referent::Room(id.into()));
+        let person = |id: &str| Some(Referent::Person(id.into()));
+        for (word, referent) in [
+            ("#lobby", room("R1")),
+            ("#R1", room("R1")),
+            ("lobby", room("R1")),
+            ("B1M1", room("B1M1")),
+            ("@B1M1", room("B1M1")),
+            ("@mary", person("M1")),
+            ("@M1", person("M1")),
+            ("M1", person("M1")),
+            ("mary", None),
+            ("@lobby", None),
+            ("#mary", None),
+            ("@gone", None),
+            ("", None),
+        ] {
+            assert_eq!(model.referent(word), referent, "{word}");
+        }
+        assert!(model.is_there(&Referent::Room("R1".into())));
+        assert!(!model.is_there(&Referent::Room("R2".into())));
+        assert!(!model.is_there(&Referent::Person("G1".into())));
     }
 
     #[test]

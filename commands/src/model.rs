@@ -27,6 +27,8 @@ use imbl::{HashMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::integration::referents::referents;
+
 /// An aggregate, and the version its stream has.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Versioned<A> {
@@ -355,7 +357,8 @@ impl WriteModel {
             }
             Event::Integration(event) => {
                 let id = IntegrationId::new(stream.key());
-                advance(&mut self.integrations, id, version, event.clone());
+                advance(&mut self.integrations, id.clone(), version, event.clone());
+                self.refer(&id);
             }
             Event::Claim(event) => {
                 advance(
@@ -378,6 +381,20 @@ impl WriteModel {
                 self.room_times.note(&sent.room, sent.at, self.newest);
             }
             Event::Message(_) | Event::Audit(_) => {}
+        }
+    }
+
+    /// Says what the names of an integration refer to where its event does not, as those of earlier versions
+    /// don't: what they are at this place in the log. Whoever reads the log again finds the same, but
+    /// for what is erased by then, whose names refer to nothing; nothing can be said to it either way.
+    fn refer(&mut self, id: &IntegrationId) {
+        let found = self.integrations.get(id);
+        let Some(found) = found.filter(|found| found.details.referents.is_none()) else {
+            return;
+        };
+        let referents = referents(self, &found.details);
+        if let Some(integration) = self.integrations.get_mut(id) {
+            Arc::make_mut(integration).state.details.referents = Some(referents);
         }
     }
 
@@ -630,6 +647,7 @@ where
 
 #[cfg(test)]
 mod tests {
+    use hansard_domain::integration::{Direction, IntegrationDetails, IntegrationEvent, Referent};
     use hansard_domain::room::{RoomDetails, RoomSwitches};
     use hansard_domain::seal::Private;
     use hansard_domain::subscription::SubscriptionEvent;
@@ -651,6 +669,64 @@ mod tests {
         let kept = model.subscription(&room, &user);
         assert_eq!(kept.state, Subscription::default());
         assert_eq!(kept.version, Version(1), "the stream goes on");
+    }
+
+    #[test]
+    fn names_of_an_integration_that_has_no_ids_are_what_they_were_at_its_place_in_the_log() {
+        let named = |name: &str| RoomDetails {
+            name: name.to_owned(),
+            ..RoomDetails::default()
+        };
+        let created = |name: &str| RoomEvent::RoomCreated {
+            kind: RoomKind::Group,
+            creator: None,
+            members: Vec::new(),
+            switches: RoomSwitches::default(),
+            parent: None,
+            details: Private::new(KeyId(1), named(name)),
+            at: Timestamp(1),
+        };
+        let renamed = RoomEvent::RoomRenamed {
+            details: Private::new(KeyId(1), named("operations")),
+        };
+        let details = IntegrationDetails {
+            channels: vec!["#alerts".to_owned(), "#later".to_owned()],
+            target_room: "alerts".to_owned(),
+            ..IntegrationDetails::default()
+        };
+        let integration = IntegrationEvent::IntegrationCreated {
+            direction: Direction::Incoming,
+            trigger: None,
+            enabled: true,
+            user: "rocket.cat".into(),
+            created_by: "mary".into(),
+            details: Private::new(KeyId(2), details),
+            at: Timestamp(1),
+        };
+        let hook = IntegrationId::new("hook");
+        let first = StreamId::new("room", RoomId::new("first"));
+        let log: [(StreamId, Event); 5] = [
+            (first.clone(), created("alerts").into()),
+            (StreamId::new("integration", &hook), integration.into()),
+            (first, renamed.into()),
+            (
+                StreamId::new("room", RoomId::new("second")),
+                created("alerts").into(),
+            ),
+            (
+                StreamId::new("room", RoomId::new("third")),
+                created("later").into(),
+            ),
+        ];
+        let mut model = WriteModel::default();
+        for (stream, event) in &log {
+            model.apply(stream, Version(1), event);
+        }
+        let details = &model.integration(&hook).unwrap().details;
+        let first = Some(&Referent::Room("first".into()));
+        assert_eq!(details.referent("#alerts"), first);
+        assert_eq!(details.target(), first);
+        assert_eq!(details.referent("#later"), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::model::{RoomTimes, Versioned, WriteModel};
 use crate::state::{StateError, StateStore};
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 8;
+const VERSION: u32 = 9;
 
 /// The snapshot is replaced when the log has grown by so many events since, looked at this often.
 const WORTH_SAVING: u64 = 20_000;

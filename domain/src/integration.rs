@@ -5,7 +5,7 @@
 //! delivery carried is sealed under the key of the message that it carried, so that pruning the
 //! message erases it here, too; where it told of somebody, under that account's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
@@ -54,6 +54,24 @@ impl Trigger {
     }
 }
 
+/// What a name refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Referent {
+    Room(RoomId),
+    Person(UserId),
+}
+
+/// What the names of an integration referred to when they were said; names change, and are given to others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Referents {
+    /// Of `channels`, by the name; what referred to nothing is not here.
+    pub channels: BTreeMap<String, Referent>,
+    /// Of `target_room`.
+    pub target: Option<Referent>,
+}
+
 /// What an administrator sets; sealed under the integration's key. Names as in Rocket.Chat.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -62,6 +80,10 @@ pub struct IntegrationDetails {
     /// `#channel` and `@user` names; for outgoing ones also `all_public_channels`,
     /// `all_private_groups`, `all_direct_messages`.
     pub channels: Vec<String>,
+    /// `None` in events of earlier versions: then the names mean what they meant where the event stands
+    /// in the log, and the write model says so here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referents: Option<Referents>,
     pub alias: String,
     pub avatar: String,
     pub emoji: String,
@@ -90,6 +112,18 @@ pub struct IntegrationDetails {
     pub retry_delay: String,
 }
 
+impl IntegrationDetails {
+    /// What one of `channels` refers to.
+    pub fn referent(&self, channel: &str) -> Option<&Referent> {
+        self.referents.as_ref()?.channels.get(channel)
+    }
+
+    /// What `target_room` refers to.
+    pub fn target(&self) -> Option<&Referent> {
+        self.referents.as_ref()?.target.as_ref()
+    }
+}
+
 /// Why an integration does not do what it is there for: it may do no more than whoever answers for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,6 +137,8 @@ pub enum HeldBack {
     RoomOutOfSight,
     /// Whoever answers for it may manage its own alone, and it would post as somebody else.
     OtherAccount,
+    /// The room or the account that it was told to post to is gone, or the account is deactivated.
+    DestinationGone,
 }
 
 impl HeldBack {
@@ -112,6 +148,7 @@ impl HeldBack {
             Self::MakerMayNotManage => "makerMayNotManage",
             Self::RoomOutOfSight => "roomOutOfSight",
             Self::OtherAccount => "otherAccount",
+            Self::DestinationGone => "destinationGone",
         }
     }
 }
@@ -423,6 +460,9 @@ pub enum DeliveryEvent {
         status: u16,
         attempt: u32,
         exchange: Private<Exchange>,
+        /// Why what the receiver answered was posted nowhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer_held_back: Option<HeldBack>,
         at: Timestamp,
     },
     WebhookFailed {
@@ -481,6 +521,7 @@ pub enum DeliveryCommand {
         key: KeyId,
         status: u16,
         exchange: Exchange,
+        answer_held_back: Option<HeldBack>,
         at: Timestamp,
     },
     Fail {
@@ -566,6 +607,7 @@ impl Aggregate for Delivery {
                     key,
                     status,
                     exchange,
+                    answer_held_back,
                     at,
                 },
                 DeliveryState::Pending,
@@ -573,6 +615,7 @@ impl Aggregate for Delivery {
                 status,
                 attempt,
                 exchange: Private::new(key, exchange),
+                answer_held_back,
                 at,
             },
             (
@@ -865,6 +908,7 @@ mod tests {
             key: KEY,
             status: 200,
             exchange: exchange(),
+            answer_held_back: None,
             at: Timestamp(30),
         }
     }
@@ -874,6 +918,7 @@ mod tests {
             status: 200,
             attempt,
             exchange: Private::new(KEY, exchange()),
+            answer_held_back: None,
             at: Timestamp(30),
         }
     }

@@ -18,7 +18,7 @@ use hansard_domain::free;
 use hansard_domain::id::{IntegrationId, MAX_ID, MessageId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::integration::{
     Abandonment, Cause, DeliveryEvent, Direction, Exchange, HeldBack, IntegrationDetails,
-    IntegrationEvent, Trigger,
+    IntegrationEvent, Referent, Referents, Trigger,
 };
 use hansard_domain::limit::{self, Limit};
 use hansard_domain::log::{Position, StreamId};
@@ -655,10 +655,20 @@ impl Teller<'_> {
     }
 
     fn integration_details(&mut self) -> IntegrationDetails {
+        let (room, person) = (self.room(), self.user());
         let values = &mut self.values;
+        let name = values.text(&limit::INTEGRATION_NAME);
+        let channels = values.texts(&limit::INTEGRATION_CHANNELS, &limit::CHANNEL);
+        let named = channels.iter().cloned();
         IntegrationDetails {
-            name: values.text(&limit::INTEGRATION_NAME),
-            channels: values.texts(&limit::INTEGRATION_CHANNELS, &limit::CHANNEL),
+            name,
+            referents: Some(Referents {
+                channels: named
+                    .map(|name| (name, Referent::Room(room.clone())))
+                    .collect(),
+                target: Some(Referent::Person(person)),
+            }),
+            channels,
             alias: values.text(&limit::ALIAS),
             avatar: values.text(&limit::AVATAR),
             emoji: values.text(&limit::EMOJI),
@@ -719,6 +729,7 @@ impl Teller<'_> {
                 status: u16::MAX,
                 attempt: u32::MAX,
                 exchange: exchange(),
+                answer_held_back: Some(HeldBack::DestinationGone),
                 at: self.now,
             },
         ];

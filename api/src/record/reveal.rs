@@ -438,6 +438,7 @@ mod tests {
                     status: 200,
                     attempt: 1,
                     exchange: private(exchange),
+                    answer_held_back: None,
                     at: Timestamp(0),
                 }
                 .into(),

@@ -63,6 +63,10 @@ struct ShownDelivery {
     abandoned: Option<String>,
     /// The status of the last answer.
     status: Option<u16>,
+    /// Why what the receiver answered was posted nowhere: `destinationGone` where the integration's
+    /// `targetRoom` is gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_held_back: Option<String>,
     /// The last attempt; none once what it carried has been erased.
     exchange: Option<ShownExchange>,
 }
@@ -107,6 +111,7 @@ impl ShownDelivery {
             updated: delivery.updated.iso(),
             abandoned: delivery.abandoned,
             status: delivery.status,
+            answer_held_back: delivery.answer_held_back,
             exchange: delivery.exchange.map(|exchange| ShownExchange {
                 url: exchange.url,
                 request: with_names(model, viewer, &exchange.request),

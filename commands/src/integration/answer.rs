@@ -1,8 +1,8 @@
 //! What a receiver answers: posted where the webhook came from, as in Rocket.Chat.
 
 use hansard_domain::free;
-use hansard_domain::id::{DeliveryId, ID_ALPHABET, MessageId, RoomId, UserId};
-use hansard_domain::integration::{Cause, Delivery, Integration};
+use hansard_domain::id::{DeliveryId, ID_ALPHABET, MessageId, UserId};
+use hansard_domain::integration::{Cause, Delivery, HeldBack, Integration};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -11,7 +11,7 @@ use super::incoming::{as_integration, destinations, message};
 use super::sender::WebhookResponse;
 use crate::bus::Commands;
 use crate::error::CommandError;
-use crate::message::{Outgoing, Post, post, resolve};
+use crate::message::{Address, Outgoing, Post, post, resolve};
 use crate::model::WriteModel;
 
 /// Content types of an answer that is read.
@@ -23,7 +23,7 @@ const JSON: [&str; 4] = [
 ];
 
 /// Posts an answer that says something. A refusal is the receiver's fault, and no reason to call it
-/// again: it is logged.
+/// again: it is logged. Answers why the answer was held back, where the integration is to be saved anew.
 pub async fn post_answer(
     commands: &Commands,
     model: &WriteModel,
@@ -31,40 +31,43 @@ pub async fn post_answer(
     id: &DeliveryId,
     delivery: &Delivery,
     response: &WebhookResponse,
-) -> Result<(), CommandError> {
+) -> Result<Option<HeldBack>, CommandError> {
     let (Some(answer), Some(cause)) = (read(response), &delivery.cause) else {
-        return Ok(());
+        return Ok(None);
     };
     let user = poster(model, integration, cause);
-    let Some(room) = destination(model, integration, cause, &user, &answer) else {
+    let Some(address) = destination(model, integration, cause, &user, &answer) else {
         tracing::warn!(delivery = %id, "a webhook's answer has no room to be posted in");
-        return Ok(());
+        return Ok(None);
     };
+    if address.is_gone(model) {
+        return Ok(Some(HeldBack::DestinationGone));
+    }
     let caller = as_integration(&cause.integration, &user);
     let posted = match message(&answer, &integration.details, &cause.integration) {
         Ok(mut message) => {
             message.id = Some(message_id(id, delivery));
-            post(commands, &caller, to(room, message)).await
+            post(commands, &caller, to(address, message)).await
         }
         Err(excess) => Err(excess.into()),
     };
     match posted {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(None),
         Err(
             error @ (CommandError::Refused { .. }
             | CommandError::Denied { .. }
             | CommandError::NotLoggedIn),
         ) => {
             tracing::warn!(delivery = %id, %error, "a webhook's answer was not posted");
-            Ok(())
+            Ok(None)
         }
         Err(error) => Err(error),
     }
 }
 
-fn to(channel: String, message: Outgoing) -> Post {
+fn to(address: Address, message: Outgoing) -> Post {
     Post {
-        channels: vec![channel],
+        to: vec![address],
         message,
     }
 }
@@ -101,13 +104,23 @@ fn destination(
     cause: &Cause,
     user: &UserId,
     answer: &Map<String, Value>,
-) -> Option<String> {
-    let named = destinations(answer).into_iter().next();
-    let target = &integration.details.target_room;
-    let asked = named.or_else(|| Some(target.clone()).filter(|target| !target.is_empty()));
-    asked
-        .filter(|channel| resolve(model, user, channel).is_some())
-        .or_else(|| Some(cause.room.as_ref().map(RoomId::as_str)?.to_owned()))
+) -> Option<Address> {
+    let began = || {
+        let room = cause.room.as_ref()?;
+        Some(Address::Named(room.as_str().to_owned()))
+    };
+    if let Some(named) = destinations(answer).into_iter().next() {
+        let known = resolve(model, user, &named).is_some();
+        return Some(Address::Named(named)).filter(|_| known).or_else(began);
+    }
+    let details = &integration.details;
+    if details.target_room.is_empty() {
+        return began();
+    }
+    Some(Address::Saved(
+        details.target_room.clone(),
+        details.target().cloned(),
+    ))
 }
 
 /// An answer posted twice is one message, unless the delivery was asked for again.

@@ -12,7 +12,8 @@ use std::time::Duration;
 use futures::future::select_all;
 use hansard_domain::id::{DeliveryId, IntegrationId, Timestamp};
 use hansard_domain::integration::{
-    Abandonment, Cause, Delivery, DeliveryCommand, Exchange, Integration, IntegrationCommand,
+    Abandonment, Cause, Delivery, DeliveryCommand, Exchange, HeldBack, Integration,
+    IntegrationCommand,
 };
 use hansard_domain::vault::KeyId;
 use serde_json::{Map, Value};
@@ -219,15 +220,16 @@ impl Attempt {
         };
         let exchange = exchange(url, &made, &sent);
         let outcome = outcome(&sent);
-        if let (Outcome::Delivered { .. }, Ok(response)) = (&outcome, &sent) {
-            let (commands, model) = (self.commands(), &self.model);
-            let (id, delivery) = (&self.id, &self.delivery);
-            post_answer(commands, model, integration, id, delivery, response).await?;
-        }
-        match self
-            .record(cause, integration, key, &exchange, &outcome)
-            .await
-        {
+        let answer_held_back = match (&outcome, &sent) {
+            (Outcome::Delivered { .. }, Ok(response)) => {
+                let (commands, model) = (self.commands(), &self.model);
+                let (id, delivery) = (&self.id, &self.delivery);
+                post_answer(commands, model, integration, id, delivery, response).await?
+            }
+            _ => None,
+        };
+        let ending = self.ending(integration, &outcome, answer_held_back);
+        match self.record(cause, key, &exchange, &outcome, ending).await {
             // What it carried was erased while it was on its way: so is the record of it.
             Err(CommandError::Conflict(_)) if !self.has_key(key).await? => {
                 self.abandon(Abandonment::Erased).await
@@ -256,16 +258,17 @@ impl Attempt {
         self.dispatcher.sender.send(request).await
     }
 
-    async fn record(
+    fn ending(
         &self,
-        cause: &Cause,
         integration: &Integration,
-        key: KeyId,
-        exchange: &Exchange,
         outcome: &Outcome,
-    ) -> Result<(), CommandError> {
-        let command = match *outcome {
-            Outcome::Delivered { status } => Ending::Succeed { status },
+        answer_held_back: Option<HeldBack>,
+    ) -> Ending {
+        match *outcome {
+            Outcome::Delivered { status } => Ending::Succeed {
+                status,
+                answer_held_back,
+            },
             Outcome::Failed { status, asked } => {
                 let most = self.model.number("Hansard_Webhook_Max_Attempts");
                 let most = most.clamp(1, i64::from(u32::MAX)) as u32;
@@ -277,7 +280,17 @@ impl Attempt {
                 status: Some(GONE),
                 wait: None,
             },
-        };
+        }
+    }
+
+    async fn record(
+        &self,
+        cause: &Cause,
+        key: KeyId,
+        exchange: &Exchange,
+        outcome: &Outcome,
+        ending: Ending,
+    ) -> Result<(), CommandError> {
         let disable = matches!(outcome, Outcome::Gone).then(|| cause.integration.clone());
         let (id, version) = (self.id.clone(), self.delivery.version);
         let exchange = exchange.clone();
@@ -290,11 +303,15 @@ impl Attempt {
             };
             let at = decision.now();
             let exchange = exchange.clone();
-            let command = match command {
-                Ending::Succeed { status } => DeliveryCommand::Succeed {
+            let command = match ending {
+                Ending::Succeed {
+                    status,
+                    answer_held_back,
+                } => DeliveryCommand::Succeed {
                     key,
                     status,
                     exchange,
+                    answer_held_back,
                     at,
                 },
                 Ending::Fail { status, wait } => DeliveryCommand::Fail {
@@ -338,6 +355,7 @@ impl Attempt {
 enum Ending {
     Succeed {
         status: u16,
+        answer_held_back: Option<HeldBack>,
     },
     Fail {
         status: Option<u16>,

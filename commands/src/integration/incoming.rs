@@ -18,7 +18,7 @@ use super::answerable::reach;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
-use crate::message::{Outgoing, Post, Posted, post};
+use crate::message::{Address, Outgoing, Post, Posted, post};
 use crate::model::WriteModel;
 
 /// Names incoming webhooks on the record where the server speaks of them.
@@ -75,12 +75,16 @@ pub async fn receive(
         correlation: correlation.map(Into::into),
         ..as_integration(id, &integration.user)
     };
-    let mut channels = destinations(payload);
-    if channels.is_empty() {
-        channels.clone_from(&details.channels);
-    }
+    let named = destinations(payload);
+    let to = if named.is_empty() {
+        let saved = details.channels.iter();
+        let saved = saved.map(|name| Address::Saved(name.clone(), details.referent(name).cloned()));
+        saved.collect()
+    } else {
+        named.into_iter().map(Address::Named).collect()
+    };
     let message = message(payload, details, id).map_err(CommandError::from)?;
-    Ok(post(commands, &caller, Post { channels, message }).await?)
+    Ok(post(commands, &caller, Post { to, message }).await?)
 }
 
 fn open<'a>(

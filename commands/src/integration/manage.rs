@@ -3,13 +3,15 @@
 use hansard_domain::account::AccountCommand;
 use hansard_domain::id::{IntegrationId, UserId};
 use hansard_domain::integration::{
-    Direction, Integration, IntegrationCommand, IntegrationDetails, Trigger,
+    Direction, Integration, IntegrationCommand, IntegrationDetails, Referent, Trigger,
 };
 use hansard_domain::limit::{self, OutOfBounds};
 
 use super::answerable::{is_own, reach};
+use super::referents::referents;
 use super::signature;
 use super::trigger::{ALL_DIRECT_MESSAGES, ALL_PRIVATE_GROUPS, ALL_PUBLIC_CHANNELS, uses_channels};
+use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::decision::Decision;
@@ -320,6 +322,7 @@ fn fill(
         details.override_destination_channel_enabled = may;
     }
 
+    let before = details.referents.take().unwrap_or_default();
     let asked = wishes.channel.as_deref().unwrap_or_default();
     details.channels = match trigger {
         None => incoming_channels(asked)?,
@@ -339,9 +342,16 @@ fn fill(
     if let Some(trigger) = trigger {
         outgoing_details(trigger, details, wishes)?;
     }
+    let mut referents = referents(model, details);
+    if wishes.target_room.is_none() {
+        referents.target = before.target;
+    } else if direction == Direction::Outgoing && !details.target_room.is_empty() {
+        may_target(model, caller, referents.target.as_ref())?;
+    }
+    details.referents = Some(referents);
     may_speak(model, caller, direction, details, &user)?;
     for channel in &details.channels {
-        may_reach(model, caller, direction, channel)?;
+        may_reach(model, caller, direction, channel, details.referent(channel))?;
     }
     Ok((user, trigger))
 }
@@ -461,10 +471,7 @@ fn outgoing_details(
     wishes: &Wishes,
 ) -> Result<(), CommandError> {
     if trigger == Trigger::UserCreated && details.target_room.is_empty() {
-        return Err(CommandError::refused(
-            "error-invalid-targetRoom",
-            "Invalid Target Room",
-        ));
+        return Err(invalid_target());
     }
     if let Some(urls) = &wishes.urls {
         let urls = urls.iter().map(|url| url.trim());
@@ -516,12 +523,33 @@ fn outgoing_details(
     Ok(())
 }
 
+fn invalid_target() -> CommandError {
+    CommandError::refused("error-invalid-targetRoom", "Invalid Target Room")
+}
+
+/// Refuses to have answers posted to what is not there, or what the caller does not know of.
+fn may_target(
+    model: &WriteModel,
+    caller: &Caller,
+    target: Option<&Referent>,
+) -> Result<(), CommandError> {
+    let [all, _] = permissions(Direction::Outgoing);
+    let known = match target.ok_or_else(invalid_target)? {
+        Referent::Room(room) => {
+            model.allows(caller, all, None) || model.sees(caller, room, Purpose::Existence)
+        }
+        Referent::Person(_) => true,
+    };
+    known.then_some(()).ok_or_else(invalid_target)
+}
+
 /// Whether the caller may let an integration write into, or hear of, a channel.
 fn may_reach(
     model: &WriteModel,
     caller: &Caller,
     direction: Direction,
     channel: &str,
+    referent: Option<&Referent>,
 ) -> Result<(), CommandError> {
     let [all, own] = permissions(direction);
     let invalid_channel = || CommandError::refused("error-invalid-channel", "Invalid Channel");
@@ -534,14 +562,16 @@ fn may_reach(
         return Err(invalid_channel());
     }
     let user = caller.user_id()?;
-    let member = if let Some(name) = channel.strip_prefix('#') {
-        let room = model.room_called(name).and_then(|id| model.room(&id));
-        room.ok_or_else(invalid_room)?.is_member(user)
-    } else {
-        let name = channel.strip_prefix('@').unwrap_or(channel);
-        let other = model.account_called(name).ok_or_else(invalid_room)?;
-        let between = [user.clone(), other];
-        model.direct_room(&between).is_some()
+    let member = match referent {
+        Some(Referent::Room(room)) if channel.starts_with('#') => {
+            let room = model.room(room).ok_or_else(invalid_room)?;
+            room.is_member(user)
+        }
+        Some(Referent::Person(other)) => {
+            let between = [user.clone(), other.clone()];
+            model.direct_room(&between).is_some()
+        }
+        _ => return Err(invalid_room()),
     };
     let everywhere = model.allows(caller, all, None) && model.allows(caller, own, None);
     if !everywhere && !member {

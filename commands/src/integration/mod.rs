@@ -1,6 +1,6 @@
 //! Integrations: incoming and outgoing webhooks.
 //!
-//! [`manage`] makes and changes them. Outgoing ones: [`trigger`] says what sets one off, the policy
+//! [`manage`] makes and changes them; what they name they keep by its id ([`referents`]). Outgoing ones: [`trigger`] says what sets one off, the policy
 //! [`outgoing`] queues its deliveries, [`dispatch`] makes them with a [`payload`], signed
 //! ([`signature`]) and tried again ([`retry`]), through the port [`sender`]; [`replay`] asks for one
 //! again. [`kept`] says what the record keeps of a delivery. [`answerable`] asks each time whether whoever
@@ -16,6 +16,7 @@ pub mod kept;
 pub mod manage;
 pub mod outgoing;
 pub mod payload;
+pub mod referents;
 pub mod replay;
 pub mod retry;
 pub mod sender;

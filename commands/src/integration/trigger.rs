@@ -4,10 +4,9 @@
 //! no answer answers itself.
 
 use hansard_domain::account::AccountEvent;
-use hansard_domain::claim::same_name;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{IntegrationId, MessageId, RoomId, UserId};
-use hansard_domain::integration::{Direction, Integration, IntegrationDetails, Trigger};
+use hansard_domain::integration::{Direction, Integration, IntegrationDetails, Referent, Trigger};
 use hansard_domain::log::Actor;
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::{self, RoomEvent, RoomKind};
@@ -168,30 +167,20 @@ pub fn set_off<'a>(
 struct Place {
     kind: RoomKind,
     id: RoomId,
-    name: String,
-    /// In a direct conversation: ids and usernames.
-    people: Vec<(UserId, String)>,
+    /// Those of a direct conversation.
+    people: Vec<UserId>,
 }
 
 impl Place {
     fn of(model: &WriteModel, id: &RoomId) -> Option<Self> {
         let room = model.room(id)?;
         let people = match room.kind {
-            RoomKind::Direct => room
-                .participants
-                .iter()
-                .map(|id| {
-                    let account = model.account(id);
-                    let name = account.map(|account| account.profile.username.clone());
-                    (id.clone(), name.unwrap_or_default())
-                })
-                .collect(),
+            RoomKind::Direct => room.participants.clone(),
             RoomKind::Channel | RoomKind::Group => Vec::new(),
         };
         Some(Self {
             kind: room.kind,
             id: id.clone(),
-            name: room.details.name.clone(),
             people,
         })
     }
@@ -202,7 +191,7 @@ fn wants(details: &IntegrationDetails, happening: &Happening<'_>, place: Option<
         return false;
     }
     if uses_channels(happening.trigger)
-        && !place.is_some_and(|place| watches(&details.channels, place, happening.user.as_ref()))
+        && !place.is_some_and(|place| watches(details, place, happening.user.as_ref()))
     {
         return false;
     }
@@ -210,8 +199,8 @@ fn wants(details: &IntegrationDetails, happening: &Happening<'_>, place: Option<
 }
 
 /// Whether one of the channels is the place. No channel at all means every public one.
-fn watches(channels: &[String], place: &Place, sender: Option<&UserId>) -> bool {
-    if channels.is_empty() {
+fn watches(details: &IntegrationDetails, place: &Place, sender: Option<&UserId>) -> bool {
+    if details.channels.is_empty() {
         return place.kind == RoomKind::Channel;
     }
     let all = match place.kind {
@@ -219,14 +208,17 @@ fn watches(channels: &[String], place: &Place, sender: Option<&UserId>) -> bool 
         RoomKind::Group => ALL_PRIVATE_GROUPS,
         RoomKind::Direct => ALL_DIRECT_MESSAGES,
     };
-    channels.iter().any(|channel| {
-        if let Some(name) = channel.strip_prefix('#') {
-            place.kind != RoomKind::Direct
-                && (name == place.id.as_str() || same_name(name, &place.name))
+    details.channels.iter().any(|channel| {
+        if channel.starts_with('#') {
+            let here = Referent::Room(place.id.clone());
+            place.kind != RoomKind::Direct && details.referent(channel) == Some(&here)
         } else if let Some(name) = channel.strip_prefix('@') {
-            place.people.iter().any(|(id, username)| {
-                name == id.as_str() || (same_name(name, username) && Some(id) != sender)
-            })
+            let Some(Referent::Person(meant)) = details.referent(channel) else {
+                return false;
+            };
+            // By a username: what is written to somebody. By an id: what it writes as well.
+            let written_to = Some(meant) != sender || name == meant.as_str();
+            written_to && place.people.contains(meant)
         } else {
             channel.eq_ignore_ascii_case(all)
         }
@@ -257,13 +249,14 @@ pub fn trigger_word<'a>(
 
 #[cfg(test)]
 mod tests {
+    use hansard_domain::integration::Referents;
+
     use super::*;
 
     fn channel() -> Place {
         Place {
             kind: RoomKind::Channel,
             id: "GENERAL".into(),
-            name: "general".into(),
             people: Vec::new(),
         }
     }
@@ -272,7 +265,6 @@ mod tests {
         Place {
             kind: RoomKind::Group,
             id: "p1".into(),
-            name: "board".into(),
             people: Vec::new(),
         }
     }
@@ -281,14 +273,29 @@ mod tests {
         Place {
             kind: RoomKind::Direct,
             id: "d1".into(),
-            name: String::new(),
-            people: vec![("u1".into(), "mary".into()), ("u2".into(), "john".into())],
+            people: vec!["u1".into(), "u2".into()],
         }
     }
 
     fn watching(channels: &[&str]) -> IntegrationDetails {
+        let referent = |channel: &str| match channel {
+            "#general" | "#GENERAL" => Some(Referent::Room("GENERAL".into())),
+            "#elsewhere" => Some(Referent::Room("r1".into())),
+            "#board" | "#p1" => Some(Referent::Room("p1".into())),
+            "#d1" => Some(Referent::Room("d1".into())),
+            "@mary" | "@u1" => Some(Referent::Person("u1".into())),
+            "@john" | "@u2" => Some(Referent::Person("u2".into())),
+            _ => None,
+        };
+        let referents = channels
+            .iter()
+            .filter_map(|channel| Some(((*channel).to_owned(), referent(channel)?)));
         IntegrationDetails {
             channels: channels.iter().map(ToString::to_string).collect(),
+            referents: Some(Referents {
+                channels: referents.collect(),
+                target: None,
+            }),
             ..Default::default()
         }
     }

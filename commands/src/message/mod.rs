@@ -23,7 +23,7 @@ use tokio::time::Instant;
 pub use self::delete::{Deletion, delete};
 pub use self::edit::{Edit, edit};
 pub use self::marks::{Reaction, follow, ignore_user, pin, react, report, star, unpin};
-pub use self::post::{Post, Posted, Target, post, resolve};
+pub use self::post::{Address, Post, Posted, Target, post, resolve};
 pub use self::send::{Outgoing, Said, send};
 use crate::authorization::sight::Purpose;
 use crate::bus::Commands;

@@ -1,6 +1,7 @@
 //! Posting: the way in for bots and webhooks, which name rooms and people in words.
 
 use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::integration::Referent;
 use hansard_domain::limit;
 use hansard_domain::room::RoomKind;
 
@@ -13,6 +14,11 @@ use crate::integration::answerable::check_opening;
 use crate::model::WriteModel;
 use crate::room;
 
+/// Says what is to be done about a destination that is not there any more.
+const GONE: &str = "What this integration posts to is gone: a room that was deleted, or an account that was \
+                    deleted or deactivated. Somebody who may manage the integration has to save it with a \
+                    channel that is there";
+
 /// Where a post goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -21,10 +27,42 @@ pub enum Target {
     Person(UserId),
 }
 
-/// A message for one or more channels, each `#name`, `@username`, or an id or name.
+/// How somebody says where a post is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// `#name`, `@username`, or an id or name: what it means now.
+    Named(String),
+    /// Such a name, and what it meant when it was saved; `None` if that was nothing.
+    Saved(String, Option<Referent>),
+}
+
+impl Address {
+    fn name(&self) -> &str {
+        match self {
+            Self::Named(name) | Self::Saved(name, _) => name,
+        }
+    }
+
+    /// Whether what was meant when it was saved is not there any more.
+    pub fn is_gone(&self, model: &WriteModel) -> bool {
+        match self {
+            Self::Named(_) => false,
+            Self::Saved(_, meant) => !meant.as_ref().is_some_and(|meant| model.is_there(meant)),
+        }
+    }
+
+    fn target(&self, model: &WriteModel, user: &UserId) -> Option<Target> {
+        match self {
+            Self::Named(name) => resolve(model, user, name),
+            Self::Saved(_, meant) => target(model, user, meant.clone()?),
+        }
+    }
+}
+
+/// A message for one or more channels.
 #[derive(Debug, Clone)]
 pub struct Post {
-    pub channels: Vec<String>,
+    pub to: Vec<Address>,
     pub message: Outgoing,
 }
 
@@ -44,10 +82,10 @@ pub async fn post(
     caller: &Caller,
     post: Post,
 ) -> Result<Vec<Posted>, CommandError> {
-    limit::CHANNELS.check_count(post.channels.len())?;
+    limit::CHANNELS.check_count(post.to.len())?;
     post.message.check_size(&commands.model())?;
     let bytes = post.message.bytes();
-    if bytes.saturating_mul(post.channels.len()) > limit::POSTED.most {
+    if bytes.saturating_mul(post.to.len()) > limit::POSTED.most {
         let most = (limit::POSTED.most / bytes).max(1);
         return Err(CommandError::refused(
             SIZE_EXCEEDED,
@@ -55,13 +93,22 @@ pub async fn post(
         ));
     }
     let mut posted: Vec<Posted> = Vec::new();
-    for channel in post.channels {
-        if posted.iter().any(|earlier| earlier.channel == channel) {
+    for address in post.to {
+        if posted
+            .iter()
+            .any(|earlier| earlier.channel == address.name())
+        {
             continue;
         }
         let user = caller.user_id()?.clone();
-        let target = resolve(&commands.model(), &user, &channel)
-            .ok_or_else(|| CommandError::refused("invalid-channel", ""))?;
+        let target = {
+            let model = commands.model();
+            if address.is_gone(&model) {
+                return Err(CommandError::plain(GONE));
+            }
+            let target = address.target(&model, &user);
+            target.ok_or_else(|| CommandError::refused("invalid-channel", ""))?
+        };
         let room = enter(commands, caller, user, target).await?;
         let message = Outgoing {
             room: Some(room.clone()),
@@ -70,7 +117,7 @@ pub async fn post(
         let prepared = prepare(commands, caller, message).await?;
         let said = deliver(commands, caller, prepared, |_, _| Ok(())).await?;
         posted.push(Posted {
-            channel,
+            channel: address.name().to_owned(),
             room,
             said,
         });
@@ -81,32 +128,17 @@ pub async fn post(
 /// The room or person that a channel's name means to a user: of rooms, one that it knows of. An id means
 /// its owner, whatever others are called.
 pub fn resolve(model: &WriteModel, user: &UserId, channel: &str) -> Option<Target> {
-    if let Some(name) = channel.strip_prefix('#') {
-        return named(model, user, name).map(Target::Room);
-    }
-    if let Some(name) = channel.strip_prefix('@') {
-        return match model.account_called(name) {
-            Some(other) => Some(direct(model, user, other)),
-            None => named(model, user, name)
-                .filter(|room| {
-                    model
-                        .room(room)
-                        .is_some_and(|room| room.kind == RoomKind::Direct)
-                })
-                .map(Target::Room),
-        };
-    }
-    named(model, user, channel).map(Target::Room).or_else(|| {
-        let other = UserId::new(channel);
-        model.account(&other)?;
-        Some(direct(model, user, other))
-    })
+    target(model, user, model.referent(channel)?)
 }
 
-fn named(model: &WriteModel, user: &UserId, id_or_name: &str) -> Option<RoomId> {
-    let named = model.room_called(id_or_name)?;
-    let known = model.sight_of(Some(user), &named, Purpose::Existence);
-    known.map(|_| named)
+fn target(model: &WriteModel, user: &UserId, meant: Referent) -> Option<Target> {
+    match meant {
+        Referent::Room(room) => {
+            let known = model.sight_of(Some(user), &room, Purpose::Existence);
+            known.map(|_| Target::Room(room.clone()))
+        }
+        Referent::Person(other) => Some(direct(model, user, other)),
+    }
 }
 
 fn direct(model: &WriteModel, user: &UserId, other: UserId) -> Target {

@@ -284,6 +284,15 @@ fn delivery<'a>(stream: &'a StreamId, event: &'a DeliveryEvent) -> Description<'
             }
         }
         DeliveryEvent::WebhookDelivered {
+            status,
+            attempt,
+            answer_held_back: Some(why),
+            ..
+        } => {
+            let why = why.as_str();
+            delivery.with(json!({ "status": status, "attempt": attempt, "answerHeldBack": why }))
+        }
+        DeliveryEvent::WebhookDelivered {
             status, attempt, ..
         } => delivery.with(json!({ "status": status, "attempt": attempt })),
         DeliveryEvent::WebhookFailed {

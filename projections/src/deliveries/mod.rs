@@ -75,6 +75,8 @@ pub struct Delivery {
     pub abandoned: Option<String>,
     /// The status of the last answer.
     pub status: Option<u16>,
+    /// Why what the receiver answered was posted nowhere.
+    pub answer_held_back: Option<String>,
     /// The last attempt; `None` before the first, and once it has been erased.
     pub exchange: Option<Exchange>,
     /// The key that seals the exchange.
@@ -97,6 +99,7 @@ const COLUMNS: &[&str] = &[
     "updated_at",
     "abandoned",
     "status",
+    "answer_held_back",
     "exchange_key",
     "exchange_url",
     "request",
@@ -106,7 +109,7 @@ const COLUMNS: &[&str] = &[
 const UPSERT: Insert = Insert::into("delivery", COLUMNS).on_conflict(
     "ON CONFLICT (id) DO UPDATE SET state = excluded.state, attempts = excluded.attempts, \
      due = excluded.due, updated_at = excluded.updated_at, abandoned = excluded.abandoned, \
-     status = excluded.status, exchange_key = excluded.exchange_key, \
+     status = excluded.status, answer_held_back = excluded.answer_held_back, exchange_key = excluded.exchange_key, \
      exchange_url = excluded.exchange_url, request = excluded.request, \
      response = excluded.response",
 );
@@ -153,6 +156,7 @@ impl Delivery {
             status: row
                 .try_get::<Option<i64>, _>("status")?
                 .map(|status| status as u16),
+            answer_held_back: text("answer_held_back")?,
             exchange,
             key: text("exchange_key")?,
         })
@@ -186,9 +190,11 @@ impl Delivery {
                 status,
                 attempt,
                 exchange,
+                answer_held_back,
                 at,
             } => {
                 self.attempted(*attempt, Some(*status), exchange, *at);
+                self.answer_held_back = answer_held_back.map(|why| why.as_str().to_owned());
                 self.end(State::Delivered);
             }
             DeliveryEvent::WebhookFailed {
@@ -215,6 +221,7 @@ impl Delivery {
                 self.due = Some(*at);
                 self.updated = *at;
                 self.abandoned = None;
+                self.answer_held_back = None;
             }
         }
     }
@@ -236,7 +243,7 @@ impl View for DeliveriesView {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &'static str {
@@ -341,6 +348,7 @@ impl Batch {
                 updated: *at,
                 abandoned: None,
                 status: None,
+                answer_held_back: None,
                 exchange: None,
                 key: None,
             };
@@ -401,6 +409,7 @@ impl Batch {
                 values.time(row.updated);
                 values.maybe_text(row.abandoned.as_ref());
                 values.maybe_number(row.status.map(i64::from));
+                values.maybe_text(row.answer_held_back.as_ref());
                 values.maybe_text(row.key.as_ref());
                 let exchange = row.exchange.as_ref();
                 values.maybe_text(exchange.map(|exchange| &exchange.url));

@@ -20,6 +20,8 @@ CREATE TABLE delivery (
     abandoned text,
     -- The last attempt: its status and, until the key that seals it is deleted, what was said.
     status bigint,
+    -- Why what the receiver answered was posted nowhere.
+    answer_held_back text,
     exchange_key text,
     exchange_url text,
     request text,

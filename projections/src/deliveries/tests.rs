@@ -1,4 +1,4 @@
-use hansard_domain::integration::{Abandonment, Cause};
+use hansard_domain::integration::{Abandonment, Cause, HeldBack};
 use hansard_domain::log::StreamId;
 use hansard_domain::room::{PruneCriteria, PruneReason, Pruned};
 
@@ -59,6 +59,7 @@ impl Story {
                 status: 200,
                 attempt,
                 exchange: exchange("fine"),
+                answer_held_back: None,
                 at,
             },
         )
@@ -114,6 +115,24 @@ async fn a_dead_letter_comes_to_life_when_it_is_replayed() {
     let row = rows(&story).await.remove(0);
     assert_eq!((row.state, row.attempts), (State::Pending, 0));
     assert!(row.due.is_some());
+}
+
+async fn an_answer_that_was_held_back_says_why_until_it_is_made_again() {
+    let mut story = Story::default();
+    let at = story.now();
+    let delivered = DeliveryEvent::WebhookDelivered {
+        status: 200,
+        attempt: 1,
+        exchange: exchange("fine"),
+        answer_held_back: Some(HeldBack::DestinationGone),
+        at,
+    };
+    story.queued("a", "hook").delivery("a", delivered);
+    let row = rows(&story).await.remove(0);
+    assert_eq!(row.state, State::Delivered);
+    assert_eq!(row.answer_held_back.as_deref(), Some("destinationGone"));
+    story.replayed("a", "hook");
+    assert_eq!(rows(&story).await[0].answer_held_back, None);
 }
 
 async fn what_was_given_up_says_why() {
@@ -189,6 +208,7 @@ async fn what_is_erased_is_gone_whichever_way_it_is_told() {
 on_both_engines!(
     a_delivery_is_followed_from_queue_to_end,
     a_dead_letter_comes_to_life_when_it_is_replayed,
+    an_answer_that_was_held_back_says_why_until_it_is_made_again,
     what_was_given_up_says_why,
     a_cleared_history_keeps_what_is_under_way,
     a_removed_integration_takes_its_deliveries_along,

@@ -1,7 +1,7 @@
 //! `chat.sendMessage` and `chat.postMessage`.
 
 use axum::extract::State;
-use hansard_commands::message::{self, Outgoing, Post};
+use hansard_commands::message::{self, Address, Outgoing, Post};
 use hansard_domain::free::FreeObject;
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -233,10 +233,10 @@ impl PostMessage {
         let emoji = some(self.icon_emoji).or(some(self.emoji));
         let text = some(self.text).or(some(self.msg)).unwrap_or_default();
         Ok(Post {
-            channels: self
+            to: self
                 .channel
                 .or(self.room_id)
-                .map(|OneOrMany(channels)| channels)
+                .map(|OneOrMany(channels)| channels.into_iter().map(Address::Named).collect())
                 .unwrap_or_default(),
             message: Outgoing {
                 text: text.trim().to_owned(),

@@ -31,7 +31,9 @@ pub fn routes() -> OpenApiRouter<App> {
 /// Takes what Slack and Rocket.Chat take, as JSON or as a form with the JSON in `payload`: `text`,
 /// `attachments`, `username` or `alias`, `icon_url` or `avatar`, `icon_emoji` or `emoji`, `tmid`,
 /// `parseUrls`, `groupable`, `customFields`, and `channel` or `roomId` (one or several) where the
-/// integration allows other destinations. A payload that is empty posts nothing.
+/// integration allows other destinations. A payload that is empty posts nothing. What the integration names
+/// itself is the room or the person that was called so when it was saved; where that is gone, nothing is
+/// posted until it is saved with another one.
 #[utoipa::path(
     post, path = "/hooks/{integration}/{token}", tag = "hooks", security(()),
     params(

@@ -71,6 +71,7 @@ struct History {
 /// Needs `manage-incoming-integrations` or `manage-own-incoming-integrations`, or those for outgoing
 /// ones. With one of the two, it may reach no more than the rooms that the caller is in. With that for
 /// one's own alone it posts as the caller or as the server's own account, and hears what the caller sees.
+/// Rooms and people that it names are kept by their ids: it stays with them whatever they are called later.
 #[utoipa::path(
     post, path = "/api/v1/integrations.create", tag = "integrations",
     request_body = CreateIntegration,
@@ -83,7 +84,7 @@ async fn create(
 ) -> Answer<OneIntegration> {
     let direction = direction(&request.kind)?;
     let id = manage::create(&app.commands, &caller, direction, request.wishes()).await?;
-    answer(shown(&app.commands.model(), &id)?)
+    answer(shown(&app.commands.model(), &caller, &id)?)
 }
 
 /// Change an integration.
@@ -105,7 +106,7 @@ async fn update(
     let id = request.which.find(&app.commands.model(), direction)?;
     let wishes = request.wishes();
     manage::update(&app.commands, &caller, id.clone(), direction, wishes).await?;
-    answer(shown(&app.commands.model(), &id)?)
+    answer(shown(&app.commands.model(), &caller, &id)?)
 }
 
 /// List integrations.
@@ -126,7 +127,9 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
     found.sort_unstable_by_key(|(id, integration)| (integration.created, *id));
     let mut found = found
         .into_iter()
-        .map(|(id, integration)| object(ShownIntegration::of(&model, id, integration)))
+        .map(|(id, integration)| {
+            object(ShownIntegration::of(&model, caller.user(), id, integration))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     if let Some(query) = &paging.query {
         found.retain(|shown| query.iter().all(|(name, value)| holds(shown, name, value)));
@@ -168,7 +171,7 @@ async fn get(
     if !may_manage(&model, &caller, integration) {
         return Err(Failure::plain("not-authorized").denied(None));
     }
-    answer(shown(&model, &id)?)
+    answer(shown(&model, &caller, &id)?)
 }
 
 /// The deliveries of an outgoing webhook.
@@ -282,7 +285,7 @@ async fn remove(
     let model = app.commands.model();
     require_any(&model, &caller, &[Direction::Incoming, Direction::Outgoing])?;
     let id = request.which.find(&model, direction)?;
-    let was = shown(&model, &id)?;
+    let was = shown(&model, &caller, &id)?;
     manage::remove(&app.commands, &caller, id, direction).await?;
     answer(was)
 }
@@ -300,11 +303,15 @@ fn require_any(
     Err(Failure::forbidden_because("unauthorized"))
 }
 
-fn shown(model: &WriteModel, id: &IntegrationId) -> Result<OneIntegration, Failure> {
+fn shown(
+    model: &WriteModel,
+    caller: &Caller,
+    id: &IntegrationId,
+) -> Result<OneIntegration, Failure> {
     let integration = model.integration(id);
     let integration = integration.ok_or_else(|| Failure::plain("No integration found."))?;
     Ok(OneIntegration {
-        integration: ShownIntegration::of(model, id, integration),
+        integration: ShownIntegration::of(model, caller.user(), id, integration),
     })
 }
 

@@ -79,7 +79,7 @@ pub struct More {
     /// `roomLeft` or `userCreated`.
     #[schema(example = "sendMessage")]
     pub event: Option<String>,
-    /// Outgoing: where answers are posted, other than where it began.
+    /// Outgoing: where answers are posted, other than where it began. A room or a person that is there.
     pub target_room: Option<String>,
     pub urls: Option<Vec<String>>,
     pub trigger_words: Option<Vec<String>>,

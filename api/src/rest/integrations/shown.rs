@@ -2,6 +2,7 @@
 
 use hansard_commands::integration::answerable::reach;
 use hansard_commands::integration::kept::with_names;
+use hansard_commands::integration::referents::{misses_one, shown};
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{IntegrationId, UserId};
 use hansard_domain::integration::{Direction, HeldBack, Integration, Trigger};
@@ -24,12 +25,16 @@ pub struct ShownIntegration {
     name: String,
     enabled: bool,
     /// Why it does nothing although it is enabled: `makerInactive`, `makerMayNotManage`. Whoever has the
-    /// permission for all integrations takes it over by saving it.
+    /// permission for all integrations takes it over by saving it. Or why it does not all that it is there
+    /// for: `destinationGone`, where a room that it names was deleted, or an account was deleted or
+    /// deactivated; it has to be saved with others.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_back: Option<&'static str>,
     username: String,
     #[schema(value_type = String)]
     user_id: UserId,
+    /// The rooms and people that were named when it was saved, as they are called now; by their id those
+    /// that are gone, and rooms that the caller does not see.
     channel: Vec<String>,
     alias: String,
     avatar: String,
@@ -84,8 +89,18 @@ struct Maker {
 }
 
 impl ShownIntegration {
-    pub fn of(model: &WriteModel, id: &IntegrationId, integration: &Integration) -> Self {
+    pub fn of(
+        model: &WriteModel,
+        viewer: &UserId,
+        id: &IntegrationId,
+        integration: &Integration,
+    ) -> Self {
         let details = integration.details.clone();
+        let channels = details.channels.iter();
+        let channel = channels.map(|name| shown(model, viewer, name, details.referent(name)));
+        let channel = channel.collect();
+        let target_room = shown(model, viewer, &details.target_room, details.target());
+        let gone = misses_one(model, integration).then_some(HeldBack::DestinationGone);
         let named = |user: &UserId| Some(model.account(user)?.profile.username.clone());
         let incoming = integration.direction == Direction::Incoming;
         Self {
@@ -93,10 +108,13 @@ impl ShownIntegration {
             direction: integration.direction,
             name: details.name,
             enabled: integration.enabled,
-            held_back: reach(model, integration).err().map(HeldBack::as_str),
+            held_back: reach(model, integration)
+                .err()
+                .or(gone)
+                .map(HeldBack::as_str),
             username: named(&integration.user).unwrap_or_default(),
             user_id: integration.user.clone(),
-            channel: details.channels,
+            channel,
             alias: details.alias,
             avatar: details.avatar,
             emoji: details.emoji,
@@ -110,7 +128,7 @@ impl ShownIntegration {
             outgoing: (!incoming).then(|| {
                 Box::new(ShownOutgoing {
                     event: integration.trigger.map_or("", Trigger::as_str),
-                    target_room: details.target_room,
+                    target_room,
                     urls: details.urls,
                     trigger_words: details.trigger_words,
                     trigger_word_anywhere: details.trigger_word_anywhere,
@@ -174,6 +192,9 @@ pub struct HistoryEntry {
     /// The status of the last answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
+    /// Why what the receiver answered was posted nowhere: `destinationGone`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer_held_back: Option<String>,
     /// When it is tried next.
     #[serde(skip_serializing_if = "Option::is_none")]
     due: Option<String>,
@@ -218,6 +239,7 @@ impl HistoryEntry {
             state: delivery.state.as_str(),
             attempts: delivery.attempts,
             status: delivery.status,
+            answer_held_back: delivery.answer_held_back.clone(),
             due: delivery.due.map(hansard_domain::id::Timestamp::iso),
         }
     }
