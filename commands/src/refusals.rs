@@ -13,6 +13,7 @@ use compact_str::CompactString;
 use hansard_domain::audit::AuditEvent;
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::journal::Batch;
+use hansard_domain::network::Network;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -32,11 +33,11 @@ const KINDS: usize = 10_000;
 /// What stands for the operation where refusals of several are counted as one.
 const SEVERAL: &str = "*";
 
-/// Who is refused: a user, from an address.
+/// Who is refused: a user, from a network. Whoever has one address of that may have as many as it likes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct Who {
     user: Option<UserId>,
-    address: Option<String>,
+    network: Option<Network>,
 }
 
 /// Refusals that are counted together.
@@ -88,11 +89,10 @@ impl Kind {
         else {
             return None;
         };
-        let origin = caller.origin.as_ref();
         Some(Self {
             who: Who {
                 user: caller.user.clone(),
-                address: origin.map(|origin| origin.address.clone()),
+                network: caller.network(),
             },
             action: caller.action.clone(),
             permission: permission.clone(),
@@ -281,6 +281,8 @@ impl Job for Tally {
 
 #[cfg(test)]
 mod tests {
+    use hansard_domain::event::Origin;
+
     use super::*;
 
     fn caller(user: &str) -> Arc<Caller> {
@@ -334,6 +336,30 @@ mod tests {
             tally.answer(Ok(None));
         }
         assert_eq!(refusals.unrecorded(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_has_many_addresses_is_one_caller() {
+        let mut refusals = Refusals::default();
+        let from = |address: String| {
+            Arc::new(Caller {
+                origin: Some(Origin {
+                    address,
+                    user_agent: String::new(),
+                }),
+                ..Caller::user(UserId::new("mary"), "channels.archive")
+            })
+        };
+        let mut recorded = 0;
+        for host in 0..200 {
+            let caller = from(format!("2001:db8:1:2::{host:x}"));
+            let event = refusals.note(&denied("one"), &caller, Timestamp(1));
+            recorded += u64::from(event.is_some());
+        }
+        assert_eq!((recorded, refusals.unrecorded()), (1, 199));
+        let elsewhere = from("2001:db8:1:3::1".to_owned());
+        let event = refusals.note(&denied("one"), &elsewhere, Timestamp(1));
+        assert!(event.is_some());
     }
 
     #[tokio::test]
