@@ -132,6 +132,11 @@ impl<'a> Decision<'a> {
         self.moment.at
     }
 
+    /// What the clock says, where the log's time is ahead of it.
+    pub fn clock(&self) -> Timestamp {
+        self.moment.clock.unwrap_or(self.moment.at)
+    }
+
     /// The time of a message that comes next in a room; `asked` is the one that its sender would like.
     ///
     /// Clients page through a room by these times, so each is later than the one before it. In a room

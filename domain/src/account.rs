@@ -207,6 +207,7 @@ pub enum AccountEvent {
     },
     /// A wrong password was given.
     LoginFailed {
+        /// By the clock of the node that recorded it, even where the log's time is ahead of that.
         at: Timestamp,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<Private<Network>>,
@@ -411,10 +412,14 @@ impl Account {
         self.password_change_required && self.password.is_some()
     }
 
-    /// How many wrong passwords since a time count against whoever tries from this network. One that
-    /// the right password came from answers for itself alone; all others answer together, so that
-    /// nobody can lock a user out of where it is at home.
-    pub fn failures_since(&self, since: Timestamp, from: Option<Network>) -> usize {
+    /// How many wrong passwords between two times, both exclusive, count against whoever tries from this
+    /// network. One that the right password came from answers for itself alone; all others answer
+    /// together, so that nobody can lock a user out of where it is at home.
+    pub fn failures_between(
+        &self,
+        (since, until): (Timestamp, Timestamp),
+        from: Option<Network>,
+    ) -> usize {
         let known = |from: &Option<Network>| {
             from.is_some_and(|network| self.known_networks.contains(&network))
         };
@@ -425,7 +430,8 @@ impl Account {
                 !known(&failure.from)
             }
         };
-        let recent = self.failed_logins.iter().filter(|failed| failed.at > since);
+        let recent = |failure: &&FailedLogin| failure.at > since && failure.at < until;
+        let recent = self.failed_logins.iter().filter(recent);
         recent.filter(counts).count()
     }
 
@@ -1081,12 +1087,14 @@ mod tests {
         assert!(ended(None, true).personal_access_tokens.is_empty());
     }
 
+    const EVER: (Timestamp, Timestamp) = (Timestamp(0), Timestamp(i64::MAX));
+
     const HOME: &str = "192.0.2.1";
     const ELSEWHERE: [&str; 2] = ["198.51.100.1", "198.51.100.2"];
 
     #[test]
     fn failed_logins_are_counted_until_one_works_from_the_same_network() {
-        let count = |mary: &Account, from| mary.failures_since(Timestamp(0), Some(network(from)));
+        let count = |mary: &Account, from| mary.failures_between(EVER, Some(network(from)));
         let mut mary = after(vec![registered(), failed(1, HOME), failed(2, HOME)]);
         assert_eq!(count(&mary, HOME), 2);
         mary.apply(failed(3, ELSEWHERE[0]));
@@ -1103,15 +1111,17 @@ mod tests {
         for at in 1..=10 {
             mary.apply(failed(at, ELSEWHERE[at as usize % 2]));
         }
-        let count = |from| mary.failures_since(Timestamp(0), Some(network(from)));
+        let count = |from| mary.failures_between(EVER, Some(network(from)));
         assert_eq!(count(HOME), 0);
         assert_eq!(count(ELSEWHERE[0]), 10, "all strangers count together");
-        assert_eq!(mary.failures_since(Timestamp(0), None), 10);
+        assert_eq!(mary.failures_between(EVER, None), 10);
         assert_eq!(
-            mary.failures_since(Timestamp(9), None),
+            mary.failures_between((Timestamp(9), EVER.1), None),
             1,
             "old ones are over"
         );
+        let set_back = (Timestamp(0), Timestamp(5));
+        assert_eq!(mary.failures_between(set_back, None), 4, "those ahead too");
     }
 
     #[test]
@@ -1123,7 +1133,7 @@ mod tests {
             from: None,
         };
         let mary = after(vec![registered(), failed(1, HOME), resumed]);
-        assert_eq!(mary.failures_since(Timestamp(0), None), 1);
+        assert_eq!(mary.failures_between(EVER, None), 1);
     }
 
     #[test]

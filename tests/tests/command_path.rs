@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use hansard_commands::account::guessing::FailedLogins;
+use hansard_commands::account::login::LoginError;
 use hansard_commands::account::password::{self, Secret};
 use hansard_commands::account::{login, status, token};
 use hansard_commands::bus::{Commands, Done};
@@ -582,6 +583,46 @@ async fn a_password_that_is_changed_while_somebody_logs_in_with_it_opens_nothing
 }
 
 #[tokio::test]
+async fn who_guesses_after_a_clock_was_set_right_is_blocked_for_minutes_and_not_for_a_day() {
+    const MINUTE: i64 = 60_000;
+    const TODAY: i64 = 1_700_000_000_000;
+    let clock = Arc::new(Hand(AtomicI64::new(TODAY + 24 * 60 * MINUTE)));
+    let bench = Bench::with_clock(MemoryLog::new(), MemoryVault::new(), clock.clone()).await;
+    bench.register("mary").await.unwrap();
+    let failed = Arc::new(FailedLogins::default());
+    let counting = {
+        let (failed, journal) = (failed.clone(), bench.commands.journal().clone());
+        let model = WriteModel::empty();
+        tokio::spawn(async move { failed.follow(&journal, &model, Timestamp(TODAY)).await })
+    };
+    let caller = Caller {
+        actor: Actor::Anonymous,
+        ..Caller::system("login")
+    };
+    let is_blocked = async |name: &str| {
+        let name = login::Name::Username(name.to_owned());
+        let wrong = Secret::of("a guess");
+        let login = login::with_password(&bench.commands, &failed, &caller, name, wrong);
+        match login.await {
+            Err(LoginError::Unauthorized) => false,
+            Err(LoginError::Refused { code, .. }) => code == "error-login-blocked-for-user",
+            Err(LoginError::Command(error)) => panic!("{error}"),
+            Ok(_) => panic!("a guess was right"),
+        }
+    };
+    for (number, minutes) in [24 * 60, 0, 6, 12].into_iter().enumerate() {
+        clock.0.store(TODAY + minutes * MINUTE, Ordering::Relaxed);
+        for name in ["mary", "nobody"] {
+            for guess in 0..10 {
+                assert!(!is_blocked(name).await, "{name}: {guess} of round {number}");
+            }
+            assert!(is_blocked(name).await, "{name} in round {number}");
+        }
+    }
+    counting.abort();
+}
+
+#[tokio::test]
 async fn whose_session_ended_a_moment_ago_changes_nothing_any_more() {
     let bench = Bench::new().await;
     let mary = bench.register("mary").await.unwrap().answer;
@@ -762,7 +803,7 @@ async fn a_name_that_nobody_has_is_recorded_so_that_nobody_can_read_it() {
             login::Name::Email(given.to_owned()),
             Secret::of("a guess"),
         );
-        let Err(login::LoginError::Unauthorized) = login.await else {
+        let Err(LoginError::Unauthorized) = login.await else {
             panic!("{given} is nobody's name");
         };
         let batches = journal.since(before).await.unwrap();

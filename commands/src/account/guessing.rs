@@ -6,6 +6,9 @@
 //! what it guessed about somebody else by logging in to an account of its own. A network that an account
 //! was logged in to from before answers for itself, so that strangers lock nobody out at home.
 //!
+//! Failures are counted by the clocks of the nodes that recorded them: the log's time may be ahead of
+//! those for days. What a clock said that was ahead itself does not count once it was set right.
+//!
 //! Names that nobody has are blocked as accounts are. Blocked attempts are answered without a look at
 //! the password. An attempt under way counts until it is known how it ended, so that many at once are no
 //! more than one after the other.
@@ -136,10 +139,12 @@ impl<K> Default for Failures<K> {
 }
 
 impl<K: Copy + Ord + Hash> Failures<K> {
-    fn count_since(&self, who: K, since: Timestamp) -> i64 {
+    /// Those between two times, both exclusive.
+    fn count_between(&self, who: K, (since, until): (Timestamp, Timestamp)) -> i64 {
         let failures = self.of.get(&who);
         failures.map_or(0, |failures| {
-            failures.iter().filter(|(at, _)| *at > since).count() as i64
+            let counts = |(at, _): &&(Timestamp, u64)| *at > since && *at < until;
+            failures.iter().filter(counts).count() as i64
         })
     }
 
@@ -186,7 +191,9 @@ impl<K: Copy + Ord + Hash> Failures<K> {
 /// A limit of `Block_Multiple_Failed_Logins_*`; `None` where it is off.
 struct Limit {
     attempts: i64,
-    since: Timestamp,
+    /// The times between which failures count, both exclusive. The later one leaves room for the clocks
+    /// of other nodes.
+    window: (Timestamp, Timestamp),
 }
 
 impl Limit {
@@ -195,9 +202,10 @@ impl Limit {
             return None;
         }
         let attempts = model.number(&setting(&format!("Attempts_Until_Block_{attempts}")));
+        let window = window(model, by);
         (attempts > 0).then(|| Self {
             attempts,
-            since: now.minus(window(model, by)),
+            window: (now.minus(window), now.plus(window)),
         })
     }
 }
@@ -267,24 +275,25 @@ impl FailedLogins {
 
     fn count(&self, entry: &Entry, seen: Seen) {
         let origin = || Network::parse(&entry.origin.as_ref()?.value()?.address);
+        let at = entry.clock.unwrap_or(entry.at);
         let stated = |from: &Option<Private<Network>>| from.as_ref()?.value().copied();
         let mut memory = self.memory.lock();
         if !memory.is_new(entry.position, seen) {
             return;
         }
         match &entry.event {
-            Event::Account(AccountEvent::LoginFailed { at, from, .. }) => {
+            Event::Account(AccountEvent::LoginFailed { from, .. }) => {
                 if let Some(network) = stated(from).or_else(origin) {
                     let about = self.hash(entry.stream.key());
-                    memory.by_network.add(network, *at, about);
+                    memory.by_network.add(network, at, about);
                 }
             }
             Event::Audit(AuditEvent::UnknownLoginFailed { name }) => {
                 if let Some(name) = name.value() {
                     let about = self.hash(name);
-                    memory.by_unknown_name.add(about, entry.at, about);
+                    memory.by_unknown_name.add(about, at, about);
                     if let Some(network) = origin() {
-                        memory.by_network.add(network, entry.at, about);
+                        memory.by_network.add(network, at, about);
                     }
                 }
             }
@@ -359,7 +368,7 @@ impl FailedLogins {
         if let Some(network) = from.filter(|network| !is_exempt(model, *network))
             && let Some(limit) = Limit::of(model, "Ip", "By_Ip", now)
         {
-            let failed = memory.by_network.count_since(network, limit.since);
+            let failed = memory.by_network.count_between(network, limit.window);
             if !check(Subject::Network(network), failed, &limit) {
                 return Verdict::Blocked(LoginError::Refused {
                     code: "error-login-blocked-for-ip",
@@ -369,10 +378,10 @@ impl FailedLogins {
         }
         if let Some(limit) = Limit::of(model, "User", "by_User", now) {
             let (subject, failed) = match tried {
-                Tried::Account(user) => of_account(model, user, from, limit.since),
+                Tried::Account(user) => of_account(model, user, from, limit.window),
                 Tried::Name(name) => {
                     let name = self.hash(name);
-                    let failed = memory.by_unknown_name.count_since(name, limit.since);
+                    let failed = memory.by_unknown_name.count_between(name, limit.window);
                     (Subject::UnknownName(name), failed)
                 }
             };
@@ -417,7 +426,7 @@ fn of_account(
     model: &WriteModel,
     user: &UserId,
     from: Option<Network>,
-    since: Timestamp,
+    window: (Timestamp, Timestamp),
 ) -> (Subject, i64) {
     let Some(account) = model.account(user) else {
         return (Subject::Account(user.clone()), 0);
@@ -427,7 +436,7 @@ fn of_account(
         Some(network) => Subject::AccountAt(user.clone(), network),
         None => Subject::Account(user.clone()),
     };
-    (subject, account.failures_since(since, from) as i64)
+    (subject, account.failures_between(window, from) as i64)
 }
 
 /// Whether the workspace counts nothing from a network.
@@ -524,7 +533,10 @@ mod tests {
             failures.add(home, Timestamp(at), about);
         }
         failures.forgive(home, 1);
-        assert_eq!(failures.count_since(home, Timestamp(0)), 1);
+        assert_eq!(
+            failures.count_between(home, (Timestamp(0), Timestamp(9))),
+            1
+        );
         failures.forgive(home, 2);
         assert!(failures.of.is_empty() && failures.order.is_empty() && failures.total == 0);
     }

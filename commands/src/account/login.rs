@@ -137,7 +137,7 @@ async fn record_failure(
 ) -> Result<(), CommandError> {
     let done = commands
         .run(caller, move |decision| {
-            let at = decision.now();
+            let at = decision.clock();
             match &whose {
                 Whose::Account(user) => {
                     let failed = AccountCommand::RecordFailedLogin {
