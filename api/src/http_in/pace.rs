@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The slowest that counts as moving at all: bytes a second.
-const SLOWEST: u64 = 1024;
+const SLOWEST: u32 = 1024;
 
 /// What a peer owes of the time it made us wait. Bytes that move pay for it, at [`SLOWEST`]; more than
 /// the debt is never paid, so nobody sends a lot in order to be slow afterwards.
@@ -35,7 +35,7 @@ impl Pace {
             self.owed += since.elapsed();
         }
         if !self.owed.is_zero() {
-            let worth = Duration::from_millis(bytes as u64 * 1000 / SLOWEST);
+            let worth = Duration::from_secs(bytes as u64) / SLOWEST;
             self.owed = self.owed.saturating_sub(worth);
         }
     }
@@ -82,6 +82,15 @@ mod tests {
         assert!(fast.is_even());
         fast.waiting_since = after(6).waiting_since;
         assert!(!fast.is_over());
+    }
+
+    #[test]
+    fn bytes_that_come_one_by_one_are_worth_as_much() {
+        let mut pace = after(6);
+        for _ in 0..7 * 1024 {
+            pace.moved(1);
+        }
+        assert!(pace.is_even());
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! What a request says: its body and its query string, as typed values.
 
+use std::error::Error;
+
 use axum::body::{Bytes, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use bytes::BytesMut;
 use hansard_domain::free::{self, FreeList, FreeObject, Unreadable};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -70,16 +73,33 @@ pub async fn read(body: axum::body::Body, limit: usize) -> Result<Bytes, Failure
     if body.size_hint().lower() > limit as u64 {
         return Err(Failure::too_large(limit));
     }
-    let collected = Limited::new(body, limit).collect().await;
-    match collected {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Failure::too_large(limit)),
-        Err(error) => Err(match BodyError::behind(error.as_ref()) {
-            Some(BodyError::TooSlow) => Failure::too_slow(),
-            Some(BodyError::NoRoom) => Failure::busy(),
-            // The client went away or sent a broken encoding.
-            Some(BodyError::Connection(_)) | None => Failure::plain("The body could not be read"),
-        }),
+    let mut body = Limited::new(body, limit);
+    // Into one buffer, however small the pieces are that it comes in: each of them takes more than its
+    // bytes while it is kept.
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => {
+                if let Some(bytes) = frame.data_ref() {
+                    read.extend_from_slice(bytes);
+                }
+            }
+            Err(error) => return Err(unread(&*error, limit)),
+        }
+    }
+    Ok(read.freeze())
+}
+
+/// Why a body could not be read.
+fn unread(error: &(dyn Error + 'static), limit: usize) -> Failure {
+    if error.is::<LengthLimitError>() {
+        return Failure::too_large(limit);
+    }
+    match BodyError::behind(error) {
+        Some(BodyError::TooSlow) => Failure::too_slow(),
+        Some(BodyError::NoRoom) => Failure::busy(),
+        // The client went away or sent a broken encoding.
+        Some(BodyError::Connection(_)) | None => Failure::plain("The body could not be read"),
     }
 }
 
@@ -105,5 +125,43 @@ impl From<Unreadable> for Failure {
             Unreadable::NotJson(_) => Self::plain("The body is not JSON"),
             Unreadable::OutOfBounds(excess) => excess.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// A piece of a body, counted while it is kept.
+    struct Piece(Arc<AtomicUsize>);
+
+    impl AsRef<[u8]> for Piece {
+        fn as_ref(&self) -> &[u8] {
+            b"ab"
+        }
+    }
+
+    impl Drop for Piece {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_kept_once_however_small_its_pieces_are() {
+        const PIECES: usize = 1_000;
+        let kept = Arc::new(AtomicUsize::new(0));
+        let pieces = (0..PIECES).map(move |_| {
+            let before = kept.fetch_add(1, Ordering::Relaxed);
+            assert!(before <= 1, "{before} pieces are kept");
+            Ok::<_, Infallible>(Bytes::from_owner(Piece(kept.clone())))
+        });
+        let body = axum::body::Body::from_stream(futures::stream::iter(pieces));
+        let read = read(body, 2 * PIECES).await.unwrap();
+        assert_eq!(read, "ab".repeat(PIECES));
     }
 }
