@@ -92,6 +92,17 @@ async fn words_that_are_no_methods_are_counted_as_one() {
 }
 
 #[tokio::test]
+async fn asking_for_the_head_of_an_answer_counts_as_asking_for_it() {
+    let server = server(&[(CALLS, "2")]).await;
+    let client = server.anonymous();
+    let mut answered = Vec::new();
+    for method in [Method::GET, Method::HEAD, Method::GET, Method::HEAD] {
+        answered.push(ask(&client, method, "/api/v1/me").await.status().as_u16());
+    }
+    assert_eq!(answered, [401, 401, 429, 429]);
+}
+
+#[tokio::test]
 async fn each_webhook_is_counted_for_itself() {
     let settings = [
         (CALLS, "2"),

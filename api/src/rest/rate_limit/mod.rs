@@ -7,10 +7,10 @@
 //!
 //! | what | counted | calls | by default |
 //! | --- | --- | --- | --- |
-//! | `/api/v1/…` | each endpoint and method | `API_Enable_Rate_Limiter_Limit_Calls_Default` | 10 |
+//! | `/api/v1/…` | each endpoint and method, HEAD as GET | `API_Enable_Rate_Limiter_Limit_Calls_Default` | 10 |
 //! | `/api/v1/users.register` | | `Rate_Limiter_Limit_RegisterUser` | 1 |
 //! | `/hooks/…` | each webhook that there is | `API_Enable_Rate_Limiter_Limit_Calls_Default` | 10 |
-//! | `/api/hansard/v1/…` | each endpoint and method | `Hansard_Rate_Limiter_Limit_Calls` | 120 |
+//! | `/api/hansard/v1/…` | each endpoint and method, HEAD as GET | `Hansard_Rate_Limiter_Limit_Calls` | 120 |
 //! | pages, metrics, paths that there are not, everything else | all together | `Hansard_Rate_Limiter_Limit_Calls_Other` | 600 |
 //! | `/health`, `/ready` | not at all: who asks for them takes a node out of service | | |
 //!
@@ -130,8 +130,12 @@ fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Count
         app.config.forwarded_count,
     );
     let limiter = &app.limiter;
-    // A client may make words up for methods; each would have a window of its own.
-    let method = method_label(request.method());
+    // HEAD costs what GET does. A client may make words up for methods; each would have a window of its
+    // own.
+    let method = match method_label(request.method()) {
+        "HEAD" => "GET",
+        method => method,
+    };
     let what = limiter.digests.hash_one((class.what, class.calls, method));
     let counted = limiter.windows.count((address.into(), what), limit, now);
     Some((limit, counted))
