@@ -57,6 +57,9 @@ pub enum Fields {
 /// How many members a projection may name.
 const MAX_FIELDS: usize = 64;
 
+/// By how many names a list is sorted at most.
+const MAX_SORT: usize = 8;
+
 /// The query parameters, for the document; handlers take [`Paging`].
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -68,7 +71,7 @@ pub struct PagingParams {
     /// Skip so many.
     #[param(value_type = Option<u64>, minimum = 0)]
     offset: Option<i64>,
-    /// A JSON object: names with 1 (ascending) or -1 (descending).
+    /// A JSON object: up to 8 names with 1 (ascending) or -1 (descending).
     #[param(example = json!("{\"name\":1}"))]
     sort: Option<String>,
     /// A JSON object: names with 1 (only these) or 0 (all but these).
@@ -171,8 +174,12 @@ fn sort(text: &str) -> Result<Vec<(String, Direction)>, Failure> {
         let reason = format!("Invalid sort parameter provided: \"{text}\"");
         Failure::refused("error-invalid-sort", &reason)
     };
-    object(text)
-        .ok_or_else(invalid)?
+    let object = object(text).ok_or_else(invalid)?;
+    if object.len() > MAX_SORT {
+        let reason = format!("The sort parameter names more than {MAX_SORT} fields");
+        return Err(Failure::refused("error-invalid-sort", &reason));
+    }
+    object
         .into_iter()
         .map(|(name, direction)| match direction.as_i64() {
             Some(1) => Ok((name, Direction::Ascending)),
@@ -282,5 +289,15 @@ mod tests {
         for text in ["{", "[]", "{\"name\":2}", "{\"name\":\"1\"}"] {
             assert!(sort(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_list_is_sorted_by_a_few_names() {
+        let by = |names: usize| {
+            let names: Vec<_> = (0..names).map(|name| format!("\"n{name}\":1")).collect();
+            format!("{{{}}}", names.join(","))
+        };
+        assert_eq!(sort(&by(MAX_SORT)).unwrap().len(), MAX_SORT);
+        assert!(sort(&by(MAX_SORT + 1)).is_err());
     }
 }

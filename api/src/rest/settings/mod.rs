@@ -1,6 +1,6 @@
 //! `settings`: what the workspace is set to.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use axum::extract::{Path, State};
@@ -125,7 +125,7 @@ async fn page(
     if let Some(query) = query {
         all = query.filter(all, Map::clone).await?;
     }
-    all.sort_by(|one, other| compare(paging, one, other));
+    all.sort_by_cached_key(|setting| place(paging, setting));
     let total = all.len() as u64;
     let mut settings = paging.slice(all);
     for setting in &mut settings {
@@ -157,25 +157,24 @@ fn asked(paging: &Paging, name: &str) -> bool {
     matches!(&paging.fields, Some(Fields::Only(names)) if names.contains(name))
 }
 
-/// By what was asked for, else by id.
-fn compare(paging: &Paging, one: &Map<String, Value>, other: &Map<String, Value>) -> Ordering {
-    let text = |setting: &Map<String, Value>, name: &str| {
-        let value = setting.get(name).cloned().unwrap_or_default();
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
+/// A value that settings are ordered by.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    Ascending(String),
+    Descending(Reverse<String>),
+}
+
+/// What a setting's place depends on: what was asked for, else its id.
+fn place(paging: &Paging, setting: &Map<String, Value>) -> Vec<By> {
+    let text = |name: &str| match setting.get(name).unwrap_or(&Value::Null) {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
     };
-    let by = |name: &str| text(one, name).cmp(&text(other, name));
-    for (name, direction) in &paging.sort {
-        let ordering = match direction {
-            Direction::Ascending => by(name),
-            Direction::Descending => by(name).reverse(),
-        };
-        if ordering.is_ne() {
-            return ordering;
-        }
-    }
-    by("_id")
+    let asked = paging.sort.iter().map(|(name, direction)| match direction {
+        Direction::Ascending => By::Ascending(text(name)),
+        Direction::Descending => By::Descending(Reverse(text(name))),
+    });
+    asked.chain([By::Ascending(text("_id"))]).collect()
 }
 
 /// The settings that everybody may read, also before a login.
