@@ -8,7 +8,7 @@
 //! longer until the vault has deleted the keys: it is taken out of what is kept in memory, out of what
 //! was read ahead, and nothing is sealed under its keys any more.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use compact_str::CompactString;
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use crate::beside::{Beside, Said};
 use crate::event::{Entry, Event, Origin};
 use crate::id::Timestamp;
 use crate::json;
@@ -26,9 +27,9 @@ use crate::log::{
     Recorded, Refusal, Role, StoredEvent, StreamId, Version,
 };
 use crate::recent::{Next, Published, Recent, Weight, without};
-use crate::seal::{Confidential, Part, Private, SealError};
+use crate::seal::{Bound, Confidential, Part, Private, SealError, encrypt_part};
 use crate::upcast;
-use crate::vault::{KeyId, KeyVault, VaultError};
+use crate::vault::{DataKey, KeyId, KeyVault, VaultError};
 
 /// How many pages a reader of the log decodes ahead of its consumer.
 const PAGES_AHEAD: usize = 4;
@@ -201,11 +202,7 @@ impl Journal {
         let mut commits = Vec::with_capacity(proposals.len());
         let mut weights = Vec::with_capacity(proposals.len());
         for proposal in &proposals {
-            let seal = |part: &mut dyn Part, id: &Uuid| {
-                let key = keys.get(&part.key()).ok_or(SealError::NoKey(part.key()))?;
-                part.seal(key, id.as_bytes())
-            };
-            match write(after, proposal, &seal) {
+            match write(after, proposal, &keys) {
                 Ok((commit, of_commit)) => {
                     commits.push(commit);
                     weights.push(Ok(of_commit));
@@ -451,34 +448,20 @@ fn moved(proposal: &Proposal) -> Conflict {
 fn write(
     after: Option<Position>,
     proposal: &Proposal,
-    seal: &impl Fn(&mut dyn Part, &Uuid) -> Result<(), SealError>,
+    keys: &HashMap<KeyId, DataKey>,
 ) -> Result<(Commit, Vec<Weight>), JournalError> {
-    let unwritable = |error: serde_json::Error| JournalError::Unwritable(error.to_string());
-    let origin_key = proposal.context.origin.as_ref().map(Private::key);
+    let context = &proposal.context;
     let mut weights = Vec::new();
     let mut appends = Vec::with_capacity(proposal.drafts.len());
     for draft in &proposal.drafts {
         let mut events = Vec::with_capacity(draft.events.len());
+        let mut version = draft.expected;
         for (id, event) in &draft.events {
-            let mut event = event.clone();
-            let mut keys: Vec<KeyId> = origin_key.into_iter().collect();
-            let mut sealed = Ok(());
-            event.parts(&mut |part| {
-                keys.push(part.key());
-                if sealed.is_ok() {
-                    sealed = seal(part, id);
-                }
-            });
-            sealed?;
-            let payload = event.payload().map_err(unwritable)?;
-            let bytes = payload.len();
-            weights.push(Weight { keys, bytes });
-            events.push(NewEvent {
-                id: *id,
-                kind: event.kind().into(),
-                schema: upcast::schema(event.kind()),
-                payload,
-            });
+            version = version.next();
+            let place = (&draft.stream, version, *id);
+            let (event, weight) = seal(place, event, context, keys)?;
+            events.push(event);
+            weights.push(weight);
         }
         appends.push(Append {
             stream: draft.stream.clone(),
@@ -486,22 +469,12 @@ fn write(
             events,
         });
     }
-    let context = &proposal.context;
-    let origin = match context.origin.clone() {
-        Some(mut origin) => {
-            // One origin serves all events of a commit, so it is bound to its key alone.
-            seal(&mut origin, &Uuid::nil())?;
-            Some(serde_json::to_string(&origin).map_err(unwritable)?)
-        }
-        None => None,
-    };
     let metadata = Metadata {
         at: context.at,
         clock: context.clock,
         actor: context.actor.clone(),
         correlation: context.correlation.clone(),
         causation: context.causation,
-        origin,
     };
     let commit = Commit {
         after,
@@ -509,6 +482,99 @@ fn write(
         metadata,
     };
     Ok((commit, weights))
+}
+
+/// Writes an event with its parts, and its origin, sealed beside all that it says in clear.
+fn seal(
+    (stream, version, id): (&StreamId, Version, Uuid),
+    event: &Event,
+    context: &Context,
+    keys: &HashMap<KeyId, DataKey>,
+) -> Result<(NewEvent, Weight), JournalError> {
+    let unwritable = |error: serde_json::Error| JournalError::Unwritable(error.to_string());
+    let key = |id: KeyId| keys.get(&id).ok_or(SealError::NoKey(id));
+    let (kind, schema) = (event.kind(), upcast::schema(event.kind()));
+
+    // With the number of each part in the place of its ciphertext.
+    let mut event = event.clone();
+    let mut parts = Vec::new();
+    let mut failed = None;
+    event.parts(&mut |part| match part.hold_place(parts.len().to_string()) {
+        Ok(Some(plain)) => parts.push((part.key(), plain)),
+        Ok(None) => {}
+        Err(error) => failed = Some(error),
+    });
+    failed.map_or(Ok(()), Err)?;
+    let mut payload = event.payload().map_err(unwritable)?;
+
+    let mut named: Vec<KeyId> = context.origin.iter().map(Private::key).collect();
+    named.extend(parts.iter().map(|(key, _)| *key));
+    let mut origin = context.origin.clone();
+    if !parts.is_empty() || origin.is_some() {
+        let beside = Beside::new(&Said {
+            stream,
+            version,
+            id,
+            kind,
+            schema,
+            at: context.at,
+            clock: context.clock,
+            actor: &context.actor,
+            correlation: context.correlation.as_deref(),
+            causation: context.causation,
+            payload: &payload,
+        });
+        if !parts.is_empty() {
+            payload = fill(&payload, &beside, &parts, keys)?;
+        }
+        if let Some(origin) = &mut origin {
+            origin.seal(key(origin.key())?, &beside.origin())?;
+        }
+    }
+    let origin = origin.map(|origin| serde_json::to_string(&origin));
+    let weight = Weight {
+        keys: named,
+        bytes: payload.len(),
+    };
+    let event = NewEvent {
+        id,
+        kind: kind.into(),
+        schema,
+        payload,
+        origin: origin.transpose().map_err(unwritable)?,
+    };
+    Ok((event, weight))
+}
+
+/// Puts the ciphertexts of an event's parts where their numbers stand.
+fn fill(
+    open: &str,
+    beside: &Beside,
+    parts: &[(KeyId, Vec<u8>)],
+    keys: &HashMap<KeyId, DataKey>,
+) -> Result<String, JournalError> {
+    let plain: usize = parts.iter().map(|(_, plain)| plain.len()).sum();
+    let mut sealed = String::with_capacity(open.len() + plain * 4 / 3 + parts.len() * 48);
+    let (mut from, mut filled) = (0, 0);
+    for (number, place) in beside.places().iter().enumerate() {
+        let part = open[place.clone()].parse::<usize>();
+        let Some((id, plain)) = part.ok().and_then(|part| parts.get(part)) else {
+            continue;
+        };
+        let key = keys.get(id).ok_or(SealError::NoKey(*id))?;
+        sealed.push_str(&open[from..place.start]);
+        sealed.push_str(&encrypt_part(*id, key, plain, &beside.part(number))?);
+        from = place.end;
+        filled += 1;
+    }
+    sealed.push_str(&open[from..]);
+    if filled != parts.len() {
+        return Err(JournalError::Unwritable(format!(
+            "{filled} of its {} confidential parts stand in it",
+            parts.len()
+        )));
+    }
+    Ok(sealed)
 }
 
 fn entries(proposal: Proposal, recorded: Recorded) -> Batch {
@@ -563,7 +629,7 @@ async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Vec<Published>
         .map(parse)
         .collect::<Result<Vec<_>, LogError>>()?;
     let mut erased: HashSet<KeyId> = HashSet::new();
-    for (entry, weight) in entries.iter_mut().zip(&mut weights) {
+    for ((entry, _), weight) in entries.iter_mut().zip(&mut weights) {
         entry.parts(&mut |part| weight.keys.push(part.key()));
         erased.extend(entry.event.erases());
     }
@@ -583,24 +649,15 @@ async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Vec<Published>
     if !doomed.is_empty() {
         keys.doom(doomed);
     }
-    for entry in &mut entries {
-        let (id, position) = (entry.id, entry.position);
-        let mut fault = None;
-        entry.event.parts(&mut |part| {
-            part.open(found.get(&part.key()), id.as_bytes());
-            fault = fault.or(part.fault());
-        });
-        if let Some(origin) = &mut entry.origin {
-            origin.open(found.get(&origin.key()), Uuid::nil().as_bytes());
-            fault = fault.or(origin.fault());
-        }
-        if let Some(fault) = fault {
-            let why = fault.as_str();
+    for (entry, written) in &mut entries {
+        unseal(entry, written, &found);
+        if let Some(fault) = entry.fault {
+            let (position, why) = (entry.position, fault.as_str());
             tracing::warn!(%position, why, "a part of an event can't be read under its key");
         }
-        entry.fault = fault;
     }
-    let mut entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
+    let entries = entries.into_iter().map(|(entry, _)| Arc::new(entry));
+    let mut entries: Vec<Arc<Entry>> = entries.collect();
     if keys.erasures() != seen {
         still_there(keys, &mut entries).await?;
     }
@@ -608,6 +665,58 @@ async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Vec<Published>
     Ok(published
         .map(|(entry, weight)| Published { entry, weight })
         .collect())
+}
+
+/// Opens the parts of an event that was read, and its origin, with the keys that are there.
+fn unseal(entry: &mut Entry, written: &Written, keys: &HashMap<KeyId, DataKey>) {
+    let mut bound = Bound::Id;
+    entry.parts(&mut |part| {
+        if let Some((_, Bound::Event)) = part.sealed() {
+            bound = Bound::Event;
+        }
+    });
+    let beside = (bound == Bound::Event).then(|| {
+        Beside::new(&Said {
+            stream: &entry.stream,
+            version: entry.version,
+            id: entry.id,
+            kind: &written.kind,
+            schema: written.schema,
+            at: entry.at,
+            clock: entry.clock,
+            actor: &entry.actor,
+            correlation: entry.correlation.as_deref(),
+            causation: entry.causation,
+            payload: &written.payload,
+        })
+    });
+    let (id, mut fault) = (entry.id, None);
+    entry.event.parts(&mut |part| {
+        let context = match (part.sealed(), &beside) {
+            (Some((cipher, Bound::Event)), Some(beside)) => {
+                beside.part_of(&written.payload, cipher)
+            }
+            _ => None,
+        };
+        let context = context
+            .as_ref()
+            .map_or(&id.as_bytes()[..], |context| context);
+        part.open(keys.get(&part.key()), context);
+        fault = fault.or(part.fault());
+    });
+    if let Some(origin) = &mut entry.origin {
+        let context = match (origin.sealed(), &beside) {
+            (Some((_, Bound::Event)), Some(beside)) => Some(beside.origin()),
+            _ => None,
+        };
+        let nothing = Uuid::nil();
+        let context = context
+            .as_ref()
+            .map_or(&nothing.as_bytes()[..], |context| context);
+        origin.open(keys.get(&origin.key()), context);
+        fault = fault.or(origin.fault());
+    }
+    entry.fault = fault;
 }
 
 async fn rest_of(keys: &Keyring, batch: &Batch) -> Result<Batch, JournalError> {
@@ -633,7 +742,14 @@ async fn still_there(keys: &Keyring, entries: &mut [Arc<Entry>]) -> Result<(), J
     Ok(())
 }
 
-fn parse(stored: StoredEvent) -> Result<Entry, LogError> {
+/// What of an event its parts are sealed beside, as it stands in the log.
+struct Written {
+    kind: CompactString,
+    schema: u16,
+    payload: String,
+}
+
+fn parse(stored: StoredEvent) -> Result<(Entry, Written), LogError> {
     let StoredEvent {
         position,
         stream,
@@ -642,14 +758,14 @@ fn parse(stored: StoredEvent) -> Result<Entry, LogError> {
         metadata,
     } = stored;
     let damaged = |reason: String| LogError::Damaged { position, reason };
-    let origin = metadata
+    let origin = event
         .origin
         .map(|origin| json::from_str(&origin))
         .transpose()
         .map_err(|error| damaged(error.to_string()))?;
     let opened = Event::read(stream.category(), &event.kind, event.schema, &event.payload)
         .map_err(|error| damaged(format!("{}: {error}", event.kind)))?;
-    Ok(Entry {
+    let entry = Entry {
         position,
         stream,
         version,
@@ -662,5 +778,11 @@ fn parse(stored: StoredEvent) -> Result<Entry, LogError> {
         origin,
         fault: None,
         event: opened,
-    })
+    };
+    let written = Written {
+        kind: event.kind,
+        schema: event.schema,
+        payload: event.payload,
+    };
+    Ok((entry, written))
 }

@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod audit;
+mod beside;
 pub mod called;
 pub mod claim;
 pub mod event;

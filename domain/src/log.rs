@@ -168,8 +168,6 @@ pub struct Metadata {
     pub correlation: Option<CompactString>,
     /// The event that caused it, where a policy reacted to one.
     pub causation: Option<Uuid>,
-    /// Client address and user agent, sealed: JSON as the [`seal`](crate::seal) module writes it.
-    pub origin: Option<String>,
 }
 
 /// An event on its way into the log.
@@ -183,6 +181,9 @@ pub struct NewEvent {
     pub schema: u16,
     /// JSON, its confidential parts sealed.
     pub payload: String,
+    /// Client address and user agent, the same for all events of a commit, but sealed beside each: JSON
+    /// as the [`seal`](crate::seal) module writes it.
+    pub origin: Option<String>,
 }
 
 /// Events for one stream, which must be at version `expected`.

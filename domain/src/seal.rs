@@ -7,9 +7,12 @@
 //! error: the event stays what it is. A part that is still open refuses to be serialized, so that no
 //! slip can write it out in the clear.
 //!
-//! Ciphertext is AES-256-GCM with a random 96-bit nonce in front and the event's id as associated
-//! data, in base64.
+//! Ciphertext is AES-256-GCM with a random 96-bit nonce in front, in base64. The associated data is all
+//! that the event says in clear (see [`beside`](crate::beside)), so that a part does not open where it was
+//! moved, nor beside anything that was changed. Earlier versions took the event's id alone, and nothing
+//! for origins.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -31,7 +34,11 @@ pub enum Private<T> {
     /// The plain value, and the key it is to be sealed under.
     Open { key: KeyId, value: T },
     /// As it stands in the log.
-    Sealed { key: KeyId, cipher: String },
+    Sealed {
+        key: KeyId,
+        cipher: String,
+        bound: Bound,
+    },
     /// Its key has been deleted; nobody can read it any more.
     Shredded { key: KeyId },
     /// Its key is there and does not help.
@@ -93,12 +100,22 @@ impl<T> fmt::Debug for Private<T> {
     }
 }
 
+/// What a part is sealed beside. Whoever says otherwise in the log has it found forged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// By earlier versions: the event's id, and nothing in the case of an origin.
+    Id,
+    /// All that the event says in clear; see [`beside`](crate::beside).
+    Event,
+}
+
 /// Why a part that has its key can't be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Fault {
-    /// It does not open under the key of its number: the part was changed after it was sealed, or
-    /// belongs to another event, or the vault has another key of that number.
+    /// It does not open under the key of its number: the part was changed after it was sealed, or what
+    /// its event says beside it, or it belongs to another event, or the vault has another key of that
+    /// number.
     Forged,
     /// It opens, and does not hold what its event says.
     Malformed,
@@ -127,8 +144,15 @@ pub enum SealError {
 pub trait Part {
     fn key(&self) -> KeyId;
 
-    /// Turns an open part into ciphertext that only opens beside `context` (the event's id).
+    /// Turns an open part into ciphertext that only opens beside `context`.
     fn seal(&mut self, key: &DataKey, context: &[u8]) -> Result<(), SealError>;
+
+    /// Turns an open part into a sealed one whose ciphertext is yet to come, with something in its place,
+    /// and tells what is to be encrypted.
+    fn hold_place(&mut self, cipher: String) -> Result<Option<Vec<u8>>, SealError>;
+
+    /// The ciphertext of a sealed part, and what it is sealed beside.
+    fn sealed(&self) -> Option<(&str, Bound)>;
 
     /// Turns ciphertext into an open part; with no key into a shredded one, with another key than it
     /// was sealed under into an unreadable one.
@@ -156,20 +180,43 @@ impl<T: Serialize + DeserializeOwned> Part for Private<T> {
     }
 
     fn seal(&mut self, data_key: &DataKey, context: &[u8]) -> Result<(), SealError> {
-        let Self::Open { key, value } = self else {
-            return Ok(());
-        };
-        let key = *key;
-        let unsealable = |reason: String| SealError::Unsealable { key, reason };
-        let plain = serde_json::to_vec(value).map_err(|error| unsealable(error.to_string()))?;
-        let cipher = encrypt(data_key, &plain, context)
-            .ok_or_else(|| unsealable("it is too long".to_owned()))?;
-        *self = Self::Sealed { key, cipher };
+        let key = Self::key(self);
+        if let Some(plain) = self.hold_place(String::new())? {
+            *self = Self::Sealed {
+                key,
+                cipher: encrypt_part(key, data_key, &plain, context)?,
+                bound: Bound::Event,
+            };
+        }
         Ok(())
     }
 
+    fn hold_place(&mut self, cipher: String) -> Result<Option<Vec<u8>>, SealError> {
+        let Self::Open { key, value } = self else {
+            return Ok(None);
+        };
+        let key = *key;
+        let plain = serde_json::to_vec(value).map_err(|error| SealError::Unsealable {
+            key,
+            reason: error.to_string(),
+        })?;
+        *self = Self::Sealed {
+            key,
+            cipher,
+            bound: Bound::Event,
+        };
+        Ok(Some(plain))
+    }
+
+    fn sealed(&self) -> Option<(&str, Bound)> {
+        match self {
+            Self::Sealed { cipher, bound, .. } => Some((cipher, *bound)),
+            _ => None,
+        }
+    }
+
     fn open(&mut self, data_key: Option<&DataKey>, context: &[u8]) {
-        let Self::Sealed { key, cipher } = self else {
+        let Self::Sealed { key, cipher, .. } = self else {
             return;
         };
         let key = *key;
@@ -212,6 +259,19 @@ impl<T: Serialize + DeserializeOwned> Part for Private<T> {
     }
 }
 
+/// Encrypts what a part [holds the place](Part::hold_place) of.
+pub fn encrypt_part(
+    key: KeyId,
+    data_key: &DataKey,
+    plain: &[u8],
+    context: &[u8],
+) -> Result<String, SealError> {
+    encrypt(data_key, plain, context).ok_or_else(|| SealError::Unsealable {
+        key,
+        reason: "it is too long".to_owned(),
+    })
+}
+
 /// Encrypts under a data key: base64 of nonce and AES-256-GCM ciphertext.
 pub fn encrypt(key: &DataKey, plain: &[u8], context: &[u8]) -> Option<String> {
     let nonce: [u8; NONCE] = rand::rng().random();
@@ -243,14 +303,30 @@ pub fn decrypt(key: &DataKey, sealed: &str, context: &[u8]) -> Option<Vec<u8>> {
         .ok()
 }
 
-/// How a part stands in the log: `{"k": 7, "c": "…"}`; revealed: `{"k": 7, "v": …}`,
+/// A ciphertext as it stands in the log. What is sealed otherwise than it used to be looks otherwise, so
+/// that an earlier version, which could not open it, does not read it at all instead of taking it for
+/// forged; [`beside`](crate::beside) knows its place by that.
+#[derive(Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "it is sealed in a way that this version of Hansard does not know"
+)]
+enum Cipher<'a> {
+    Id(Cow<'a, str>),
+    Event {
+        #[serde(rename = "2")]
+        cipher: Cow<'a, str>,
+    },
+}
+
+/// How a part stands in the log: `{"k": 7, "c": {"2": "…"}}`, from earlier versions `{"k": 7, "c": "…"}`; revealed: `{"k": 7, "v": …}`,
 /// `{"k": 7, "shredded": true}` or `{"k": 7, "unreadable": "forged"}`. A part that was never sealed is
 /// read from `{"k": 0, "clear": …}` where [`or_clear`] reads, and shown as what is in it.
 #[derive(Serialize)]
 struct Written<'a, T> {
     k: KeyId,
     #[serde(skip_serializing_if = "Option::is_none")]
-    c: Option<&'a str>,
+    c: Option<Cipher<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     v: Option<&'a T>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -269,7 +345,13 @@ impl<T: Serialize> Serialize for Private<T> {
                     "a confidential part was not sealed",
                 ));
             }
-            Self::Sealed { cipher, .. } => c = Some(cipher.as_str()),
+            Self::Sealed { cipher, bound, .. } => {
+                let cipher = Cow::from(cipher);
+                c = Some(match bound {
+                    Bound::Id => Cipher::Id(cipher),
+                    Bound::Event => Cipher::Event { cipher },
+                });
+            }
             Self::Shredded { .. } => shredded = true,
             Self::Unreadable { fault, .. } => unreadable = Some(*fault),
             Self::Revealed { value, .. } => v = Some(value),
@@ -289,7 +371,7 @@ impl<T: Serialize> Serialize for Private<T> {
 #[derive(Deserialize)]
 struct Read<T> {
     k: KeyId,
-    c: Option<String>,
+    c: Option<Cipher<'static>>,
     /// Only where [`or_clear`] reads.
     clear: Option<T>,
     unreadable: Option<Fault>,
@@ -298,8 +380,12 @@ struct Read<T> {
 impl<T> From<Read<T>> for Private<T> {
     fn from(read: Read<T>) -> Self {
         let key = read.k;
-        match (read.c, read.clear, read.unreadable) {
-            (Some(cipher), ..) => Self::Sealed { key, cipher },
+        let sealed = read.c.map(|cipher| match cipher {
+            Cipher::Id(cipher) => (cipher.into_owned(), Bound::Id),
+            Cipher::Event { cipher } => (cipher.into_owned(), Bound::Event),
+        });
+        match (sealed, read.clear, read.unreadable) {
+            (Some((cipher, bound)), ..) => Self::Sealed { key, cipher, bound },
             (None, Some(value), _) => Self::Clear(value),
             (None, None, Some(fault)) => Self::Unreadable { key, fault },
             (None, None, None) => Self::Shredded { key },

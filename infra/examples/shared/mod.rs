@@ -11,6 +11,7 @@ pub fn message() -> Commit {
         kind: "MessageSent".into(),
         schema: 1,
         payload: format!(r#"{{"room":"GENERAL","sealed":"{}"}}"#, "x".repeat(320)),
+        origin: Some("y".repeat(120)),
     };
     let append = Append {
         stream: StreamId::new("message", RandomIds.id(now)),
@@ -23,7 +24,6 @@ pub fn message() -> Commit {
         actor: Actor::User("rocketcat".into()),
         correlation: Some("01998d5a-7c1e".into()),
         causation: None,
-        origin: Some("y".repeat(120)),
     };
     Commit {
         after: None,

@@ -19,7 +19,6 @@ pub struct Envelope {
     pub actor: Arc<str>,
     pub correlation: Option<Arc<str>>,
     pub causation: Option<Arc<[u8]>>,
-    pub origin: Option<Arc<str>>,
 }
 
 pub struct EventRow {
@@ -172,7 +171,6 @@ impl Batch {
             actor: metadata.actor.to_string().into(),
             correlation: metadata.correlation.as_deref().map(Into::into),
             causation: metadata.causation.map(|id| id.as_bytes().as_slice().into()),
-            origin: metadata.origin.map(Into::into),
         });
         let mut positions = Vec::new();
         let mut following: usize = appends.iter().map(|append| append.events.len()).sum();

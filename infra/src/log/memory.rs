@@ -335,6 +335,7 @@ mod tests {
             kind: "Happened".into(),
             schema: 1,
             payload: "{}".to_owned(),
+            origin: None,
         };
         let append = Append {
             stream: StreamId::new("thing", number),
@@ -347,7 +348,6 @@ mod tests {
             actor: Actor::System,
             correlation: None,
             causation: None,
-            origin: None,
         };
         Commit {
             after: None,

@@ -338,6 +338,7 @@ mod tests {
             kind: "Happened".into(),
             schema: 1,
             payload: payload.to_owned(),
+            origin: None,
         };
         let append = Append {
             stream: StreamId::from_name(stream),
@@ -350,7 +351,6 @@ mod tests {
             actor: Actor::System,
             correlation: None,
             causation: None,
-            origin: None,
         };
         Commit {
             after: None,

@@ -81,6 +81,7 @@ fn commit(expected: Version) -> Commit {
         kind: "Happened".into(),
         schema: 1,
         payload: std::process::id().to_string(),
+        origin: None,
     };
     let append = Append {
         stream: StreamId::from_name(STREAM),
@@ -96,7 +97,6 @@ fn commit(expected: Version) -> Commit {
             actor: Actor::System,
             correlation: None,
             causation: None,
-            origin: None,
         },
     }
 }

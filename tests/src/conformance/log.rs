@@ -142,6 +142,7 @@ pub fn event(payload: impl Into<String>) -> NewEvent {
         kind: "Happened".into(),
         schema: 1,
         payload: payload.into(),
+        origin: None,
     }
 }
 
@@ -170,7 +171,6 @@ fn commit_at(at: i64, appends: impl IntoIterator<Item = Append>) -> Commit {
         actor: Actor::User("mary".into()),
         correlation: None,
         causation: None,
-        origin: None,
     };
     Commit {
         after: None,

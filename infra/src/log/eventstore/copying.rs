@@ -200,7 +200,6 @@ mod tests {
             actor: "system".into(),
             correlation: None,
             causation: None,
-            origin: None,
         };
         Piece {
             commit: Uuid::from_u128(commit),
@@ -215,6 +214,7 @@ mod tests {
                     kind: "Happened".into(),
                     schema: 1,
                     payload: "x".to_owned(),
+                    origin: None,
                 },
                 envelope: Arc::new(envelope),
                 following,

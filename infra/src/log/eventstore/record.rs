@@ -5,6 +5,7 @@
 //! streams by the metadata's `stream`. A payload that is too big for one append stands in several
 //! events, the pieces of it, of which the last says that none follows.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ const PIECE: usize = 700_000;
 
 /// What an event carries besides its payload.
 #[derive(Serialize, Deserialize)]
-struct Metadata {
+struct Metadata<'a> {
     stream: StreamId,
     version: u64,
     schema: u16,
@@ -35,7 +36,7 @@ struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     causation: Option<Uuid>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    origin: Option<Arc<str>>,
+    origin: Option<Cow<'a, str>>,
     /// The id of the first event of its commit.
     commit: Uuid,
     /// How many events of its commit follow.
@@ -86,7 +87,7 @@ pub fn write(row: &EventRow, commit: Uuid) -> Result<Vec<Written>, serde_json::E
             .causation
             .as_deref()
             .and_then(|id| Uuid::from_slice(id).ok()),
-        origin: envelope.origin.clone(),
+        origin: row.event.origin.as_deref().map(Cow::Borrowed),
         commit,
         following: row.following,
         event: None,
@@ -150,7 +151,6 @@ pub fn read(event: &RecordedEvent) -> Result<Piece, String> {
         actor: metadata.actor,
         correlation: metadata.correlation,
         causation: metadata.causation.map(|id| id.as_bytes().as_slice().into()),
-        origin: metadata.origin,
     };
     Ok(Piece {
         commit: metadata.commit,
@@ -165,6 +165,7 @@ pub fn read(event: &RecordedEvent) -> Result<Piece, String> {
                 kind: event.event_type.as_str().into(),
                 schema: metadata.schema,
                 payload,
+                origin: metadata.origin.map(Cow::into_owned),
             },
             envelope: Arc::new(envelope),
             following: metadata.following,

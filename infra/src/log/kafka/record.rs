@@ -35,7 +35,7 @@ pub fn headers(row: &EventRow) -> OwnedHeaders {
         ("actor", Some(&envelope.actor)),
         ("correlation", envelope.correlation.as_deref()),
         ("causation", causation.as_deref()),
-        ("origin", envelope.origin.as_deref()),
+        ("origin", row.event.origin.as_deref()),
         ("following", Some(&following)),
     ]
     .into_iter()
@@ -104,7 +104,6 @@ pub fn read(message: &BorrowedMessage) -> Result<Option<EventRow>, String> {
         actor: needed("actor", actor)?.into(),
         correlation: correlation.map(Into::into),
         causation: causation.map(|id| id.as_bytes().as_slice().into()),
-        origin: origin.map(Into::into),
     };
     Ok(Some(EventRow {
         position: message.offset() as u64 + 1,
@@ -115,6 +114,7 @@ pub fn read(message: &BorrowedMessage) -> Result<Option<EventRow>, String> {
             kind: needed("type", kind)?.into(),
             schema: u16::try_from(schema).map_err(|_| wrong("schema", &schema.to_string()))?,
             payload,
+            origin: origin.map(str::to_owned),
         },
         envelope: Arc::new(envelope),
         following: number("following", following)? as u32,

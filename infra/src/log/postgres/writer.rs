@@ -283,7 +283,7 @@ async fn insert(
         .bind(column(rows, |row| &*row.envelope.actor))
         .bind(column(rows, |row| row.envelope.correlation.as_deref()))
         .bind(column(rows, |row| row.envelope.causation.as_deref()))
-        .bind(column(rows, |row| row.envelope.origin.as_deref()))
+        .bind(column(rows, |row| row.event.origin.as_deref()))
         .bind(column(rows, |row| row.event.payload.as_str()))
         .bind(channel)
         .bind(head.to_string())

@@ -140,6 +140,7 @@ fn event(row: &SqliteRow) -> Result<StoredEvent, LogError> {
                 kind: row.try_get_unchecked::<&str, _>(4)?.into(),
                 schema: u16::try_from(row.try_get_unchecked::<i64, _>(5)?)?,
                 payload: row.try_get_unchecked(12)?,
+                origin: row.try_get_unchecked(11)?,
             },
             metadata: Metadata {
                 at: Timestamp(row.try_get_unchecked(6)?),
@@ -147,7 +148,6 @@ fn event(row: &SqliteRow) -> Result<StoredEvent, LogError> {
                 actor: actor.parse()?,
                 correlation: correlation.map(Into::into),
                 causation: causation.map(uuid::Uuid::from_slice).transpose()?,
-                origin: row.try_get_unchecked(11)?,
             },
         })
     }

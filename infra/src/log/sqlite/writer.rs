@@ -513,6 +513,6 @@ fn bind(arguments: &mut SqliteArguments, row: EventRow) -> Result<(), sqlx::erro
     arguments.add(envelope.actor.clone())?;
     arguments.add(envelope.correlation.clone())?;
     arguments.add(envelope.causation.clone())?;
-    arguments.add(envelope.origin.clone())?;
+    arguments.add(event.origin)?;
     arguments.add(event.payload)
 }

@@ -39,6 +39,7 @@ pub async fn round_trip(under_test: &mut dyn LogUnderTest) {
             kind: "Aufgezeichnet".into(),
             schema: if full { u16::MAX } else { 1 },
             payload: format!("{{\"text\":\"日本語 𝄞 \\u0000 {number}\"}}"),
+            origin: full.then(|| r#"{"key":1,"sealed":"…"}"#.to_owned()),
         };
         let metadata = Metadata {
             at: Timestamp(1_700_000_000_000 + number as i64),
@@ -46,7 +47,6 @@ pub async fn round_trip(under_test: &mut dyn LogUnderTest) {
             actor,
             correlation: full.then(|| "request ünï".into()),
             causation: full.then(|| Uuid::from_u128(7)),
-            origin: full.then(|| r#"{"key":1,"sealed":"…"}"#.to_owned()),
         };
         let commit = Commit {
             after: None,
