@@ -8,6 +8,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use hansard_commands::account::hashing::Asker;
 use hansard_commands::account::password::{self, Secret};
 use hansard_commands::bootstrap::{Administrator, OneTimePassword};
 use hansard_commands::model::WriteModel;
@@ -125,7 +126,7 @@ pub async fn unread_password(
         Some(account) => {
             let hash = account.password.clone();
             // It can't be compared when the server is stopping; then nobody needs to know.
-            if password::verify(Secret::of(password), hash)
+            if password::verify(Asker::server(), Secret::of(password), hash)
                 .await
                 .unwrap_or(true)
             {

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 pub use hansard_domain::account::SYSTEM_ACCOUNT;
 
+use crate::account::hashing::Asker;
 use crate::account::password::{self, Secret};
 use crate::bus::Commands;
 use crate::caller::Caller;
@@ -81,7 +82,7 @@ pub async fn found(
     let password = administrator
         .password
         .unwrap_or_else(|| commands.ids().secret(PASSWORD_LENGTH));
-    let hash = password::hash(Secret::of(&password)).await?;
+    let hash = password::hash(Asker::server(), Secret::of(&password)).await?;
     let emails = administrator.email.into_iter();
     let profile = Profile {
         username: username.clone(),

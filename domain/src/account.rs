@@ -412,6 +412,11 @@ impl Account {
         self.password_change_required && self.password.is_some()
     }
 
+    /// Whether the right password came from this network, lately.
+    pub fn knows(&self, from: Option<Network>) -> bool {
+        from.is_some_and(|network| self.known_networks.contains(&network))
+    }
+
     /// How many wrong passwords between two times, both exclusive, count against whoever tries from this
     /// network. One that the right password came from answers for itself alone; all others answer
     /// together, so that nobody can lock a user out of where it is at home.
@@ -420,9 +425,7 @@ impl Account {
         (since, until): (Timestamp, Timestamp),
         from: Option<Network>,
     ) -> usize {
-        let known = |from: &Option<Network>| {
-            from.is_some_and(|network| self.known_networks.contains(&network))
-        };
+        let known = |from: &Option<Network>| self.knows(*from);
         let counts = |failure: &&FailedLogin| {
             if known(&from) {
                 failure.from == from

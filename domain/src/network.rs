@@ -11,13 +11,18 @@ pub struct Network(IpAddr);
 
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                const FIRST_64: u128 = !0 << 64;
-                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & FIRST_64))
-            }
-            address @ IpAddr::V4(_) => address,
-        })
+        Self(cut(address.to_canonical(), 64))
+    }
+}
+
+/// An IPv6 address without what stands behind its first bits; an IPv4 address as it is.
+fn cut(address: IpAddr, bits: u32) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => {
+            let first = u128::MAX << (u128::BITS - bits);
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & first))
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -26,6 +31,13 @@ impl Network {
     pub fn parse(address: &str) -> Option<Self> {
         let address: IpAddr = address.trim().parse().ok()?;
         Some(address.into())
+    }
+
+    /// The networks that one client may have at most, as one: an IPv4 address, or the first 48 bits of an
+    /// IPv6 one. A provider gives a connection a /56 or a /48, and with it up to 65,536 networks.
+    #[must_use]
+    pub fn site(self) -> Self {
+        Self(cut(self.0, 48))
     }
 }
 
@@ -44,5 +56,13 @@ mod tests {
         assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
         assert!(!same("192.0.2.1", "192.0.2.2"));
         assert_eq!(Network::parse("garbage"), None);
+    }
+
+    #[test]
+    fn the_networks_of_one_connection_are_one_site() {
+        let site = |address: &str| Network::parse(address).unwrap().site();
+        assert_eq!(site("2001:db8:1:2::3"), site("2001:db8:1:ff::4"));
+        assert_ne!(site("2001:db8:1:2::3"), site("2001:db8:2:2::3"));
+        assert_ne!(site("192.0.2.1"), site("192.0.2.2"));
     }
 }

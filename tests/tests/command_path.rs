@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use hansard_commands::account::guessing::FailedLogins;
+use hansard_commands::account::hashing::Asker;
 use hansard_commands::account::login::LoginError;
 use hansard_commands::account::password::{self, Secret};
 use hansard_commands::account::{login, status, token};
@@ -530,7 +531,7 @@ async fn a_password_that_is_changed_while_somebody_logs_in_with_it_opens_nothing
     let bench = Bench::new().await;
     let mary = bench.register("mary").await.unwrap().answer;
     let (old, new) = (Secret::of("old"), Secret::of("new"));
-    let [first, second] = [old.clone(), new].map(password::hash);
+    let [first, second] = [old.clone(), new].map(|secret| password::hash(Asker::server(), secret));
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
     let change = async |password: PasswordHash| {
         let user = mary.clone();

@@ -101,6 +101,39 @@ async fn what_was_guessed_while_nobody_counted_is_not_held_against_anybody() {
 }
 
 #[tokio::test]
+async fn strangers_who_keep_the_server_hashing_keep_nobody_out_who_was_here_before() {
+    let server = server(Options::default()).await;
+    server.admin().await.member("mary").await;
+    let marys = own_password("mary");
+    assert_eq!(outcome(&server, HOME, "mary", &marys).await, "done");
+    // Everybody of a /48, and more than may wait.
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let crowd = (0..160 * cores).map(|number| {
+        let client = server.anonymous();
+        let login = client
+            .request(Method::POST, "/api/v1/login")
+            .header("X-Forwarded-For", format!("2001:db8:0:{number:x}::1"))
+            .json(&json!({ "user": format!("nobody{number}"), "password": "wrong" }));
+        async {
+            let answer = login.send().await.unwrap();
+            (
+                answer.status(),
+                answer.headers().get("retry-after").cloned(),
+            )
+        }
+    });
+    let (crowd, mary) = tokio::join!(join_all(crowd), outcome(&server, HOME, "mary", &marys));
+    assert_eq!(mary, "done");
+    let refused: Vec<_> = crowd.iter().filter(|(status, _)| *status == 503).collect();
+    assert!(!refused.is_empty(), "not all of them can wait");
+    assert!(refused.iter().all(|(_, again)| again.is_some()));
+    let wrong = crowd.iter().filter(|(status, _)| *status == 401).count();
+    assert_eq!(wrong + refused.len(), crowd.len());
+    // There is nothing left of the line.
+    assert_eq!(outcome(&server, ELSEWHERE, "mary", &marys).await, "done");
+}
+
+#[tokio::test]
 async fn the_right_password_makes_up_for_mistakes() {
     let server = server(Options::default().setting(ATTEMPTS_BY_IP, "4")).await;
     server.admin().await.member("mary").await;

@@ -9,6 +9,7 @@ use hansard_domain::id::{RoleId, UserId};
 use hansard_domain::limit;
 use subtle::ConstantTimeEq;
 
+use super::hashing::Asker;
 use super::password::Secret;
 use super::{ADMIN, check_roles, names, password, rooms};
 use crate::after::AccountAfter;
@@ -80,7 +81,7 @@ pub async fn create(
         (secret, roles)
     };
     let hash = match secret {
-        Some(secret) => Some(password::hash(secret).await?),
+        Some(secret) => Some(password::hash(Asker::of(caller), secret).await?),
         None => None,
     };
     let entry = Entry {
@@ -214,7 +215,7 @@ pub async fn register(
         check_application(&model, &application)?;
         roles_of(&model, &[])
     };
-    let hash = password::hash(Secret::of(&application.password)).await?;
+    let hash = password::hash(Asker::of(caller), Secret::of(&application.password)).await?;
     let entry = Entry {
         how: Registration::SelfService,
         kind: AccountKind::User,

@@ -11,6 +11,7 @@ use hansard_domain::log::Actor;
 use hansard_domain::seal::Private;
 
 use super::guessing::{FailedLogins, Tried};
+use super::hashing::Asker;
 use super::password::Secret;
 use super::token::{AuthToken, Opened, expiry, open};
 use super::{existing, password, token};
@@ -80,12 +81,14 @@ pub async fn with_password(
         Whose::Nobodys(name) => Tried::Name(name),
     };
     let attempt = failed.admit(commands, tried, caller.network()).await?;
-    let hash = {
+    let network = caller.network();
+    let (hash, known) = {
         let model = commands.model();
         let account = user.as_ref().and_then(|user| model.account(user));
-        account.and_then(|account| account.password.clone())
+        let hash = account.and_then(|account| account.password.clone());
+        (hash, account.is_some_and(|account| account.knows(network)))
     };
-    let right = password::verify(secret, hash.clone()).await?;
+    let right = password::verify(Asker::at(network, known), secret, hash.clone()).await?;
     let Some(user) = user.as_ref().filter(|_| right) else {
         record_failure(commands, failed, caller, whose, None).await?;
         return Err(LoginError::Unauthorized);
@@ -113,7 +116,7 @@ pub async fn confirm(
         LoginError::Unauthorized => CommandError::NotLoggedIn,
     })?;
     let hash = existing(&commands.model(), &user)?.password.clone();
-    let right = password::verify(secret, hash).await?;
+    let right = password::verify(Asker::of(caller), secret, hash).await?;
     if !right {
         let operation = Some(caller.action.to_string());
         record_failure(commands, failed, caller, Whose::Account(user), operation).await?;

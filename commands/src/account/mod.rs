@@ -5,6 +5,7 @@
 pub mod create;
 pub mod delete;
 pub mod guessing;
+pub mod hashing;
 pub mod login;
 pub mod names;
 pub mod password;

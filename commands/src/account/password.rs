@@ -12,9 +12,9 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Versio
 use hansard_domain::account::PasswordHash;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::hashing::{Asker, Hashing};
 use crate::error::CommandError;
 use crate::model::WriteModel;
 
@@ -22,11 +22,11 @@ const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// How many hashes are computed at once, each on a blocking thread with 19 MiB: as many as there
-/// are cores. Others wait.
-static HASHING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+/// Hashes are computed on blocking threads, each with 19 MiB. One core is left to other work, where
+/// there are two or more.
+static HASHING: LazyLock<Arc<Hashing>> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Arc::new(Semaphore::new(cores))
+    Hashing::new(cores - 1)
 });
 
 /// What is compared where there is no account, so that the answer takes as long as where there is.
@@ -70,27 +70,31 @@ fn matches(secret: &Secret, hash: &PasswordHash) -> bool {
 }
 
 async fn on_a_blocking_thread<T: Send + 'static>(
+    asker: Asker,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, CommandError> {
-    let permit = HASHING.clone().acquire_owned().await;
-    let permit = permit.map_err(|_| CommandError::Stopping)?;
+    let turn = HASHING.turn(asker).await?;
     let done = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
+        let _turn = turn;
         work()
     });
     done.await.map_err(|_| CommandError::Stopping)
 }
 
 /// The hash to keep of a password.
-pub async fn hash(secret: Secret) -> Result<PasswordHash, CommandError> {
-    on_a_blocking_thread(move || compute(&secret))
+pub async fn hash(asker: Asker, secret: Secret) -> Result<PasswordHash, CommandError> {
+    on_a_blocking_thread(asker, move || compute(&secret))
         .await?
         .ok_or_else(|| CommandError::refused("error-invalid-password", "Invalid password"))
 }
 
 /// Whether this is the password. Takes as long where there is none to compare with.
-pub async fn verify(secret: Secret, hash: Option<PasswordHash>) -> Result<bool, CommandError> {
-    on_a_blocking_thread(move || match (hash, NOBODYS.as_ref()) {
+pub async fn verify(
+    asker: Asker,
+    secret: Secret,
+    hash: Option<PasswordHash>,
+) -> Result<bool, CommandError> {
+    on_a_blocking_thread(asker, move || match (hash, NOBODYS.as_ref()) {
         (Some(hash), _) => matches(&secret, &hash),
         (None, Some(nobodys)) => {
             let _ = matches(&secret, nobodys);
@@ -104,7 +108,7 @@ pub async fn verify(secret: Secret, hash: Option<PasswordHash>) -> Result<bool, 
 /// Computes [`NOBODYS`] ahead, so that the first unknown name does not take longer than later ones.
 pub async fn warm_up() {
     // It only fails when the server is stopping.
-    let _ = on_a_blocking_thread(|| LazyLock::force(&NOBODYS).is_some()).await;
+    let _ = on_a_blocking_thread(Asker::server(), || LazyLock::force(&NOBODYS).is_some()).await;
 }
 
 const NOT_MET: &str = "The password provided does not meet the server's password policy.";
@@ -278,17 +282,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_is_argon2id_and_knows_its_password() {
-        let hashed = hash(Secret::of("hush")).await.expect("it is hashed");
+        let server = Asker::server;
+        let hashed = hash(server(), Secret::of("hush"))
+            .await
+            .expect("it is hashed");
         assert!(
             hashed.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{}",
             hashed.0
         );
-        let right = verify(Secret::of("hush"), Some(hashed.clone())).await;
+        let right = verify(server(), Secret::of("hush"), Some(hashed.clone())).await;
         assert!(right.expect("it is compared"));
-        let wrong = verify(Secret::of("hash"), Some(hashed)).await;
+        let wrong = verify(server(), Secret::of("hash"), Some(hashed)).await;
         assert!(!wrong.expect("it is compared"));
-        let nobody = verify(Secret::of("nobody has this password"), None).await;
+        let nobody = verify(server(), Secret::of("nobody has this password"), None).await;
         assert!(!nobody.expect("it is compared"));
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, json};
 
 use super::create::text;
 use super::guessing::FailedLogins;
+use super::hashing::Asker;
 use super::password::Secret;
 use super::status::{change_active, change_status};
 use super::{ADMIN, check_roles, existing, is_last_admin, login, names, password};
@@ -321,7 +322,7 @@ pub async fn update(
         }
     };
     let hash = match secret {
-        Some(secret) => Some(password::hash(secret).await?),
+        Some(secret) => Some(password::hash(Asker::of(caller), secret).await?),
         None => None,
     };
     commands
@@ -500,13 +501,13 @@ pub async fn update_own(
             // In this order: what breaks the policy is no way to try passwords.
             password::check_policy(&commands.model(), new)?;
             let current = existing(&commands.model(), &user)?.password.clone();
-            if password::verify(Secret::of(new), current).await? {
+            if password::verify(Asker::of(caller), Secret::of(new), current).await? {
                 return Err(CommandError::refused(
                     "error-password-same-as-current",
                     "Entered password same as current password",
                 ));
             }
-            Some(password::hash(Secret::of(new)).await?)
+            Some(password::hash(Asker::of(caller), Secret::of(new)).await?)
         }
         _ => None,
     };

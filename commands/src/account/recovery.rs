@@ -3,6 +3,7 @@
 use hansard_domain::account::AccountCommand;
 use hansard_domain::id::UserId;
 
+use super::hashing::Asker;
 use super::password::{self, Secret};
 use super::{ADMIN, existing};
 use crate::bus::Commands;
@@ -84,7 +85,7 @@ pub async fn set_password(
             (made.clone(), Some(made))
         }
     };
-    let hash = password::hash(Secret::of(&password)).await?;
+    let hash = password::hash(Asker::server(), Secret::of(&password)).await?;
     let change_required = one_time.is_some();
     let setting = {
         let user = user.clone();
