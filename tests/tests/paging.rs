@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use hansard_tests::server::{Client, Options, Server};
 use serde_json::{Value, json};
 
@@ -321,6 +322,13 @@ async fn who_asks_for_everything_is_given_as_much_as_an_answer_holds_and_reads_o
     let both = [named(&all["messages"]), named(&rest["messages"])].concat();
     assert_eq!(both.len() as u64, all["total"].as_u64().unwrap());
     assert!(said.is_subset(&both.into_iter().collect()));
+
+    // Some of one account wait for their turn, and not all whom it sends.
+    let many = join_all((0..30).map(|_| admin.get(&path))).await;
+    let refused = many.iter().filter(|answer| answer.status == 429).count();
+    let given = many.iter().filter(|answer| answer.status == 200).count();
+    assert!(given > 0 && refused > 0, "{given} and {refused}");
+    assert_eq!(given + refused, many.len());
 
     let path = format!("channels.history?roomId={room}&count=0");
     let (mut seen, mut latest) = (Vec::new(), String::new());

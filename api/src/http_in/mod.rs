@@ -21,7 +21,7 @@
 //! | what is thrown away before a connection closes | 3 s of silence, 30 s altogether | |
 //! | a peer that is gone without a word | 60 s | |
 //! | a page of messages, whatever its `count` | 32 MiB, on to the end of a time; clients read on | |
-//! | answers of more than 100 things, or of all there are, that are made at a time | 4, one of them for an account; others wait for their turn | |
+//! | answers of more than 100 things, or of all there are, that are made at a time | 4, one of them for an account; others wait for their turn, four of an account (429 beyond) | |
 //! | passwords that are hashed at a time | a core less than there are, at least one; 64 for each of them wait, those of a site or an account in turn, whoever was here before first (503 beyond) | |
 //! | answers of more than 64 KiB that wait to be taken | 512 MiB, half of it for a network, an eighth for an account, in 60 s and a second for each 64 KiB | |
 //! | requests at a time, and requests in a time | see [`rate_limit`](crate::rest::rate_limit) | settings |

@@ -97,7 +97,7 @@ impl FromRequestParts<App> for Paging {
         };
         let mut paging = Self::read(asked, &limits)?;
         if paging.count.is_none_or(|count| count > USUAL) {
-            paging.whole(Builder::of(parts, app)).await;
+            paging.whole(Builder::of(parts, app)).await?;
         }
         Ok(paging)
     }
@@ -142,11 +142,12 @@ impl Paging {
     }
 
     /// Waits to make a list that may be long, whatever `count` says. It is the client's turn until the
-    /// last clone of this is dropped.
-    pub async fn whole(&mut self, builder: Builder) {
+    /// last clone of this is dropped. 429 where enough of the client wait already.
+    pub async fn whole(&mut self, builder: Builder) -> Result<(), Failure> {
         if self.permit.is_none() {
-            self.permit = Some(Arc::new(builder.enter().await));
+            self.permit = Some(Arc::new(builder.enter().await?));
         }
+        Ok(())
     }
 
     /// The part of a list in memory that is asked for.

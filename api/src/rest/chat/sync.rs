@@ -223,7 +223,7 @@ async fn sync_messages(
     let messages = &app.views.messages;
     let (updated, deleted, cursor) = match wanted {
         Asked::Since(since) => {
-            paging.whole(builder).await;
+            paging.whole(builder).await?;
             let all = messages.since(caller.user(), &room, since).await?;
             let cursor = all.until.map(|until| SyncCursor {
                 next: Some(text(until)),

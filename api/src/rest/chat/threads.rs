@@ -196,7 +196,7 @@ async fn sync_threads(
     let room = RoomId::new(room);
     require_readable(&app, &caller, &room, not_allowed("Not Allowed"))?;
     let messages = &app.views.messages;
-    paging.whole(builder).await;
+    paging.whole(builder).await?;
     let since = messages.threads_since(caller.user(), &room, since).await?;
     Ok(Written::new().json("threads", &changes(since, &paging).await?))
 }
@@ -231,7 +231,7 @@ async fn sync_thread(
     let since = since(asked.updated_since.as_deref())?;
     let parent = parent(&app, &caller, tmid).await?;
     let messages = &app.views.messages;
-    paging.whole(builder).await;
+    paging.whole(builder).await?;
     let since = messages.thread_since(caller.user(), &parent, since).await?;
     Ok(Written::new().json("messages", &changes(since, &paging).await?))
 }

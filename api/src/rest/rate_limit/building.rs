@@ -2,8 +2,9 @@
 //!
 //! An answer is made whole, and while it is made its parts stand in memory several times over. So those
 //! who ask for more than a usual page wait until it is their turn: [`AT_A_TIME`] of them are made at once,
-//! and one for an account, or for a network where nobody is logged in. What has been made counts as
-//! [waiting](super::waiting) to be taken.
+//! and one for an account, or for a network where nobody is logged in. Who waits keeps a connection busy,
+//! so [`WAITING`] of a client wait at most; it is told to come again with more. What has been made counts
+//! as [waiting](super::waiting) to be taken.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -17,16 +18,21 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::super::caller::client_address;
+use super::super::failure::Failure;
 use super::super::refused::AskedBy;
 use crate::app::App;
 
 /// Each takes some four times the bytes that a page of messages has at most, 128 MiB.
 const AT_A_TIME: usize = 4;
 
+/// How many of a client wait for the one that is made.
+const WAITING: usize = 4;
+
 /// What is being made. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Building {
     all: Arc<Semaphore>,
+    /// The line of a client. Whoever waits in it or has its turn holds it, nobody else.
     of: Arc<Mutex<HashMap<Client, Weak<Semaphore>>>>,
 }
 
@@ -53,13 +59,17 @@ impl Default for Building {
 }
 
 impl Building {
-    /// Waits until it is the client's turn.
-    async fn enter(&self, client: Client) -> Permit {
+    /// Waits until it is the client's turn; `None` if enough of it wait.
+    async fn enter(&self, client: Client) -> Option<Permit> {
         let own = {
             let mut of = self.of.lock();
             of.retain(|_, line| line.strong_count() > 0);
-            let line = of.get(&client).and_then(Weak::upgrade);
-            line.unwrap_or_else(|| {
+            match of.get(&client) {
+                Some(line) if line.strong_count() > WAITING => return None,
+                Some(line) => line.upgrade(),
+                None => None,
+            }
+            .unwrap_or_else(|| {
                 let line = Arc::new(Semaphore::new(1));
                 of.insert(client, Arc::downgrade(&line));
                 line
@@ -67,10 +77,10 @@ impl Building {
         };
         // First its own line: it takes no place from others while it waits. Neither is ever closed.
         let of_client = own.acquire_owned().await.ok();
-        Permit {
+        Some(Permit {
             _of_client: of_client,
             _of_all: self.all.clone().acquire_owned().await.ok(),
-        }
+        })
     }
 }
 
@@ -99,9 +109,11 @@ impl Builder {
         }
     }
 
-    /// Waits until it is the client's turn; the answer has to be made before the permit is dropped.
-    pub async fn enter(self) -> Permit {
-        self.building.enter(self.client).await
+    /// Waits until it is the client's turn; the answer has to be made before the permit is dropped. 429
+    /// where enough of the client wait already.
+    pub async fn enter(self) -> Result<Permit, Failure> {
+        let permit = self.building.enter(self.client).await;
+        permit.ok_or_else(Failure::too_many_at_once)
     }
 }
 
@@ -123,23 +135,23 @@ mod tests {
     async fn so_many_are_made_at_a_time_and_one_for_a_client() {
         let building = Building::default();
         let enter = |name: &str| building.enter(Client::Account(UserId::new(name)));
-        let first = enter("a").await;
+        let first = enter("a").await.unwrap();
         let mut second = Box::pin(enter("a"));
         assert!((&mut second).now_or_never().is_none(), "one for a client");
         let mut others = Vec::new();
         for number in 1..AT_A_TIME {
-            others.push(enter(&format!("other {number}")).await);
+            others.push(enter(&format!("other {number}")).await.unwrap());
         }
         let mut late = Box::pin(enter("late"));
         assert!((&mut late).now_or_never().is_none(), "so many altogether");
         drop(first);
         // Who waits in the line of all comes before who has only come to it.
-        let late = late.await;
+        let late = late.await.unwrap();
         assert!((&mut second).now_or_never().is_none());
         drop(late);
-        let second = second.await;
+        let second = second.await.unwrap();
         drop((second, others));
-        let last = enter("b").await;
+        let last = enter("b").await.unwrap();
         assert_eq!(
             building.of.lock().len(),
             1,
@@ -147,5 +159,25 @@ mod tests {
         );
         drop(last);
         assert_eq!(building.all.available_permits(), AT_A_TIME);
+    }
+
+    #[tokio::test]
+    async fn so_many_of_a_client_wait_and_others_are_told_to_come_again() {
+        let building = Building::default();
+        let enter = |name: &str| Box::pin(building.enter(Client::Account(UserId::new(name))));
+        let first = enter("a").await.unwrap();
+        let mut waiting: Vec<_> = (0..WAITING).map(|_| enter("a")).collect();
+        for one in &mut waiting {
+            assert!(one.now_or_never().is_none(), "it waits");
+        }
+        assert!(enter("a").await.is_none(), "enough wait");
+        assert!(enter("b").await.is_some(), "whoever else waits");
+        // Who goes away leaves its place to another.
+        waiting.pop();
+        let mut another = enter("a");
+        assert!((&mut another).now_or_never().is_none());
+        assert!(enter("a").await.is_none());
+        drop(first);
+        assert!(waiting.remove(0).await.is_some());
     }
 }
