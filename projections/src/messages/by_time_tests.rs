@@ -380,39 +380,42 @@ async fn all_of(page: impl AsyncFn(Option<Timestamp>) -> Found) -> (Vec<String>,
 const LARGE: usize = 1 << 20;
 const MANY: usize = 40;
 
-async fn a_page_without_a_count_ends_between_two_times_where_it_is_large() {
+async fn a_page_ends_between_two_times_where_it_is_large() {
     let times: Vec<_> = (0..MANY).map(|number| at(1 + number / 3)).collect();
     let text = "x".repeat(LARGE);
     let (_served, messages) = messages(&saying(&text, &times, true)).await;
     let head = MessageId::new("head");
-    let all = Slice::default();
+    // Whether there is a count or not.
+    for count in [None, Some(500)] {
+        let all = Slice { offset: 0, count };
+        let (mut seen, pages) = all_of(async |latest| {
+            let history = History {
+                latest,
+                slice: all,
+                threads: true,
+                ..History::default()
+            };
+            messages
+                .history(&viewer(), &room(), &history)
+                .await
+                .unwrap()
+        })
+        .await;
+        seen.reverse();
+        assert_eq!((seen, pages), (expected(MANY), 2), "of the history");
 
-    let (mut seen, pages) = all_of(async |latest| {
-        let history = History {
-            latest,
-            threads: true,
-            ..History::default()
-        };
-        messages
-            .history(&viewer(), &room(), &history)
-            .await
-            .unwrap()
-    })
-    .await;
-    seen.reverse();
-    assert_eq!((seen, pages), (expected(MANY), 2), "of the history");
-
-    let (seen, pages) = all_of(async |beyond| {
-        let filter = Filter {
-            oldest: beyond.map(Timestamp::next),
-            ..Filter::default()
-        };
-        let order = Order::OldestFirst;
-        let list = messages.list(&viewer(), &room(), &filter, order, all).await;
-        list.unwrap()
-    })
-    .await;
-    assert_eq!((seen, pages), (expected(MANY), 2), "of the list");
+        let (seen, pages) = all_of(async |beyond| {
+            let filter = Filter {
+                oldest: beyond.map(Timestamp::next),
+                ..Filter::default()
+            };
+            let order = Order::OldestFirst;
+            let list = messages.list(&viewer(), &room(), &filter, order, all).await;
+            list.unwrap()
+        })
+        .await;
+        assert_eq!((seen, pages), (expected(MANY), 2), "of the list");
+    }
 
     let (mut seen, pages) = all_of(async |beyond| {
         let since = beyond.unwrap_or(Timestamp::EARLIEST).into();
@@ -496,7 +499,7 @@ async fn changes_of_one_time_that_outgrow_a_page_are_read_on_inside_of_it() {
 
 on_both_engines!(
     changes_of_one_time_that_outgrow_a_page_are_read_on_inside_of_it,
-    a_page_without_a_count_ends_between_two_times_where_it_is_large,
+    a_page_ends_between_two_times_where_it_is_large,
     what_was_deleted_later_than_a_full_page_tells_comes_with_the_next,
     a_history_read_by_time_has_each_message_once,
     a_list_read_by_time_has_each_message_once_both_ways,

@@ -27,9 +27,9 @@ use crate::view::ViewError;
 /// whatever one event changes, which may be all that somebody ever wrote.
 const LONGER: u64 = 1_000;
 
-/// A page of more messages is read row by row: joined by the database it could outgrow the longest
-/// text that it can make.
-pub(super) const JOINED: u64 = 1_000;
+/// A page of more messages is read row by row, until it is as large as it may be: joined by the database
+/// it is as large as its messages are, a quarter of a megabyte each at most.
+pub(super) const JOINED: u64 = 100;
 
 /// Rows are asked for in parts of so many: PostgreSQL sends all that a statement finds, wanted or not.
 const PART: u64 = 10_000;
