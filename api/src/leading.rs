@@ -2,7 +2,8 @@
 //! is erased.
 //!
 //! A node begins when it comes to lead and ends when it does no longer. What it has not finished its
-//! successor takes up, from cursors that both see or by events that say what is done.
+//! successor takes up, from cursors that both see or by events that say what is done. Where cursors are a
+//! node's own one may be long behind; nothing may follow from that.
 
 use std::sync::Arc;
 
@@ -115,11 +116,13 @@ impl Duties {
             }
             let dispatcher = Dispatcher::new(commands.clone(), sender);
             let dispatching = tokio::spawn(dispatcher.run(end.clone()));
+            let outgoing =
+                OutgoingWebhooks::new(&*commands.model_at(commands.journal().head()).await);
             let webhooks = policy::start(
-                Arc::new(OutgoingWebhooks),
+                Arc::new(outgoing),
                 commands.clone(),
                 state.clone(),
-                Position::START,
+                outgoing.first(),
                 end.clone(),
             );
             let webhooks = webhooks.await;

@@ -364,8 +364,12 @@ impl Committer {
             // Part of the decided model never happened, or something happened before it.
             return self.catch_up().await;
         }
-        let recorded = outcomes.iter().flatten().flat_map(|batch| batch.iter());
-        if let Some(last) = recorded.last() {
+        let mut last = None;
+        for entry in outcomes.iter().flatten().flat_map(|batch| batch.iter()) {
+            decided.place(entry);
+            last = Some(entry);
+        }
+        if let Some(last) = last {
             decided.reach(last);
         }
         self.model.store(Arc::new(decided));

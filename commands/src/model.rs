@@ -13,7 +13,9 @@ use hansard_domain::account::{Account, AccountEvent, MessageErasure, TokenHash};
 use hansard_domain::claim::Claim;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{DeliveryId, IntegrationId, MessageId, RoleId, RoomId, Timestamp, UserId};
-use hansard_domain::integration::{Delivery, DeliveryEvent, DeliveryState, Integration};
+use hansard_domain::integration::{
+    Delivery, DeliveryEvent, DeliveryState, Integration, IntegrationEvent,
+};
 use hansard_domain::log::{Place, Position, StreamId, Version};
 use hansard_domain::message::{Message, MessageEvent};
 use hansard_domain::node::NodeEvent;
@@ -76,6 +78,12 @@ pub struct WriteModel {
     /// Only those that are neither delivered nor dead.
     pub(crate) deliveries: Live<DeliveryId, Delivery>,
     pub(crate) lanes: HashMap<Lane, OrdSet<Turn>>,
+    /// The latest event that a delivery was queued for. They are queued in the order of the events.
+    pub(crate) queued: Position,
+    /// Where in the log each integration was saved last.
+    pub(crate) saved: HashMap<IntegrationId, Position>,
+    /// Where in the log a channel became a group, or a group a channel, last.
+    pub(crate) turned: HashMap<RoomId, Position>,
     usernames: HashMap<String, UserId>,
     emails: HashMap<String, UserId>,
     tokens: HashMap<TokenHash, UserId>,
@@ -285,6 +293,21 @@ impl WriteModel {
         &self.lanes
     }
 
+    /// The latest event that a webhook delivery was queued for.
+    pub fn queued(&self) -> Position {
+        self.queued
+    }
+
+    /// Where in the log an integration was saved last: since then it is what it is.
+    pub fn saved(&self, id: &IntegrationId) -> Option<Position> {
+        self.saved.get(id).copied()
+    }
+
+    /// Where in the log a room became a channel or a group, if it was not made so.
+    pub fn turned(&self, room: &RoomId) -> Option<Position> {
+        self.turned.get(room).copied()
+    }
+
     /// A setting's value: what the workspace set, or the definition's default; `null` for a setting
     /// that nobody knows.
     pub fn setting(&self, id: &str) -> Value {
@@ -402,8 +425,36 @@ impl WriteModel {
     pub(crate) fn advance(&mut self, entries: &[Arc<Entry>]) {
         for entry in entries {
             self.apply(&entry.stream, entry.version, &entry.event);
-            self.reach(entry);
+            self.place(entry);
         }
+        if let Some(last) = entries.last() {
+            self.reach(last);
+        }
+    }
+
+    /// Remembers where in the log an event stands that is in the model, where that matters.
+    pub(crate) fn place(&mut self, entry: &Entry) {
+        match &entry.event {
+            Event::Integration(
+                IntegrationEvent::IntegrationCreated { .. }
+                | IntegrationEvent::IntegrationUpdated { .. },
+            ) => {
+                let id = IntegrationId::new(entry.stream.key());
+                self.saved.insert(id, entry.position);
+            }
+            Event::Integration(IntegrationEvent::IntegrationRemoved { .. }) => {
+                self.saved.remove(&IntegrationId::new(entry.stream.key()));
+            }
+            Event::Room(RoomEvent::RoomTypeChanged { .. }) => {
+                let id = RoomId::new(entry.stream.key());
+                self.turned.insert(id, entry.position);
+            }
+            Event::Room(RoomEvent::RoomDeleted { .. }) => {
+                self.turned.remove(&RoomId::new(entry.stream.key()));
+            }
+            _ => {}
+        }
+        self.newest = self.newest.max(entry.at);
     }
 
     /// Says that everything up to an entry is in the model, and recorded.
@@ -419,6 +470,9 @@ impl WriteModel {
     }
 
     fn apply_delivery(&mut self, id: DeliveryId, version: Version, event: &DeliveryEvent) {
+        if let DeliveryEvent::WebhookQueued { cause, .. } = event {
+            self.queued = self.queued.max(cause.position);
+        }
         let known = self.deliveries.remove(&id);
         if let Some((lane, turn)) = known.as_ref().and_then(|known| turn(&id, known)) {
             if let Some(turns) = self.lanes.get_mut(&lane) {
@@ -647,7 +701,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use hansard_domain::integration::{Direction, IntegrationDetails, IntegrationEvent, Referent};
+    use hansard_domain::integration::{Direction, IntegrationDetails, Referent};
     use hansard_domain::room::{RoomDetails, RoomSwitches};
     use hansard_domain::seal::Private;
     use hansard_domain::subscription::SubscriptionEvent;

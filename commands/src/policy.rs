@@ -3,7 +3,7 @@
 //! Each has a durable cursor. A batch is handed to it until it succeeds; the cursor moves on
 //! afterwards, so after a crash a batch may come twice. What a policy does carries ids that follow
 //! from the event, so that twice is once. So a policy whose cursor is not this log's, since an older copy
-//! was put back, reads the log again.
+//! was put back, reads the log again, from where the log itself says that something may be left to do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +105,8 @@ impl RunningPolicy {
     }
 }
 
-/// Sets a policy to work from its cursor. A policy without one starts at `first`.
+/// Sets a policy to work from its cursor. A policy without one starts at `first`, as does one whose cursor
+/// is before: nothing is to be done for what is older.
 pub async fn start(
     policy: Arc<dyn Policy>,
     commands: Commands,
@@ -132,6 +133,9 @@ pub async fn start(
         place = first;
         // Others believe what is saved.
         save(state.as_ref(), &name, place).await;
+    }
+    if place.position < first.position {
+        place = first;
     }
     let (reached, watch) = watch::channel(place.position);
     let cursor = Cursor {

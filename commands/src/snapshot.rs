@@ -29,7 +29,7 @@ use crate::model::{RoomTimes, Versioned, WriteModel};
 use crate::state::{StateError, StateStore};
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 9;
+const VERSION: u32 = 10;
 
 /// The snapshot is replaced when the log has grown by so many events since, looked at this often.
 const WORTH_SAVING: u64 = 20_000;
@@ -61,6 +61,9 @@ struct Snapshot {
     integrations: Rows<IntegrationId, Integration>,
     claims: Rows<String, Claim>,
     deliveries: Rows<DeliveryId, Delivery>,
+    queued: Position,
+    saved: Vec<(IntegrationId, Position)>,
+    turned: Vec<(RoomId, Position)>,
 }
 
 fn rows<K: Clone, A>(live: &imbl::HashMap<K, Arc<Versioned<A>>>) -> Rows<K, A> {
@@ -88,6 +91,9 @@ impl Snapshot {
             integrations: rows(&model.integrations),
             claims: rows(&model.claims),
             deliveries: rows(&model.deliveries),
+            queued: model.queued,
+            saved: model.saved.clone().into_iter().collect(),
+            turned: model.turned.clone().into_iter().collect(),
         }
     }
 
@@ -108,6 +114,9 @@ impl Snapshot {
         model.integrations = self.integrations.into_iter().collect();
         model.claims = self.claims.into_iter().collect();
         model.deliveries = self.deliveries.into_iter().collect();
+        model.queued = self.queued;
+        model.saved = self.saved.into_iter().collect();
+        model.turned = self.turned.into_iter().collect();
         for (id, account) in &model.accounts.clone() {
             model.index_account(id, account);
         }

@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hansard_tests::receiver::Receiver;
 use hansard_tests::server::{Client, Options, Server, eventually};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 async fn usernames(client: &Client) -> Vec<String> {
@@ -140,4 +142,157 @@ async fn what_was_made_from_another_log_is_found_out_though_this_one_is_longer()
     restored.server.ready().await;
     let said: Vec<&str> = said.iter().map(String::as_str).collect();
     restored.is_whole(&said).await;
+}
+
+/// A server with an outgoing webhook that was changed to hear more, and was off for a while.
+struct Widened {
+    server: Server,
+    receiver: Receiver,
+    integration: Value,
+    group: String,
+    /// A copy of `state/` from before it was changed, as of a node that led then.
+    state: PathBuf,
+    log: PathBuf,
+}
+
+impl Widened {
+    async fn new() -> Self {
+        let options = Options::default().setting("Hansard_Webhook_Allow_Private_Addresses", "true");
+        let mut server = Server::start_with(options).await;
+        let admin = server.admin().await;
+        let receiver = Receiver::start().await;
+        let group = admin
+            .post("groups.create", json!({ "name": "board" }))
+            .await;
+        let group = group.expect_ok()["group"]["_id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let asked = json!({
+            "type": "webhook-outgoing", "name": "out", "enabled": true, "username": "rocket.cat",
+            "scriptEnabled": false, "event": "sendMessage", "channel": "#general",
+            "triggerWords": ["!bot"], "urls": [receiver.url()],
+        });
+        let mut made = admin.post("integrations.create", asked).await.expect_ok();
+        let integration = made["integration"].take();
+        admin.say(&group, "a secret of the board").await;
+        admin.say("GENERAL", "without the word").await;
+        admin.say("GENERAL", "!bot hears").await;
+        receiver.has(1).await;
+        server.stop().await;
+        let state = server.data().join("../state.before");
+        copy(&server.data().join("state"), &state);
+
+        server.launch();
+        server.ready().await;
+        let log = server.data().join("../log.widened");
+        let widened = Self {
+            server,
+            receiver,
+            integration,
+            group,
+            state,
+            log,
+        };
+        widened.save(json!({ "enabled": false })).await;
+        let admin = widened.server.admin().await;
+        admin.say("GENERAL", "!bot is off").await;
+        let wide = json!({
+            "channel": "#general,all_private_groups", "triggerWords": [],
+            "urls": [widened.receiver.url(), widened.receiver.url()],
+        });
+        widened.save(wide).await;
+        let mut widened = widened;
+        widened.server.stop().await;
+        fs::copy(widened.server.data().join("log.db"), &widened.log).unwrap();
+        widened
+    }
+
+    async fn save(&self, changes: Value) {
+        let mut asked = json!({
+            "type": "webhook-outgoing", "name": "out", "enabled": true, "username": "rocket.cat",
+            "scriptEnabled": false, "event": "sendMessage", "channel": "#general",
+            "triggerWords": ["!bot"], "urls": [self.receiver.url()],
+            "integrationId": self.integration["_id"], "token": self.integration["token"],
+        });
+        let changes = changes.as_object().unwrap().clone();
+        asked.as_object_mut().unwrap().extend(changes);
+        let admin = self.server.admin().await;
+        let saving = admin.request(Method::PUT, "/api/v1/integrations.update");
+        admin.answer(saving.json(&asked)).await.expect_ok();
+    }
+
+    /// What is said now is heard, and came after nothing that was said before.
+    async fn hears_from_now_on(&mut self) {
+        self.server.launch();
+        self.server.ready().await;
+        let admin = self.server.admin().await;
+        admin.say(&self.group, "news of the board").await;
+        // One for each URL.
+        self.receiver.has(3).await;
+        let news = "news of the board";
+        assert_eq!(self.receiver.texts(), ["!bot hears", news, news]);
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_hears_nothing_of_before_it_was_set_up_so_though_its_cursor_is_gone() {
+    let mut widened = Widened::new().await;
+    fs::remove_dir_all(widened.server.data().join("state")).unwrap();
+    widened.hears_from_now_on().await;
+}
+
+#[tokio::test]
+async fn a_webhook_hears_nothing_of_before_it_was_set_up_so_where_a_cursor_is_of_long_ago() {
+    let mut widened = Widened::new().await;
+    let state = widened.server.data().join("state");
+    fs::remove_dir_all(&state).unwrap();
+    copy(&widened.state, &state);
+    widened.hears_from_now_on().await;
+}
+
+#[tokio::test]
+async fn a_webhook_hears_nothing_of_before_it_was_set_up_so_from_an_older_log() {
+    let mut widened = Widened::new().await;
+    widened.server.launch();
+    widened.server.ready().await;
+    let admin = widened.server.admin().await;
+    for name in ["later", "latest"] {
+        admin.channel(name).await;
+    }
+    widened.server.stop().await;
+    let data = widened.server.data();
+    fs::copy(&widened.log, data.join("log.db")).unwrap();
+    for rest in ["log.db-wal", "log.db-shm"] {
+        let _ = fs::remove_file(data.join(rest));
+    }
+    widened.hears_from_now_on().await;
+}
+
+#[tokio::test]
+async fn what_a_webhook_is_owed_comes_though_its_cursor_is_lost_in_a_crash() {
+    let mut widened = Widened::new().await;
+    widened.server.launch();
+    widened.server.ready().await;
+    let admin = widened.server.admin().await;
+    for number in 0..20 {
+        admin.say(&widened.group, &format!("owed {number}")).await;
+    }
+    widened.server.kill();
+    fs::remove_dir_all(widened.server.data().join("state")).unwrap();
+    widened.server.launch();
+    widened.server.ready().await;
+    eventually("all that is owed has come", async || {
+        let heard = widened.receiver.texts();
+        (0..20).all(|number| {
+            let owed = format!("owed {number}");
+            heard.iter().filter(|text| **text == owed).count() >= 2
+        })
+    })
+    .await;
+    let heard = widened.receiver.texts();
+    let foreign = heard
+        .iter()
+        .find(|text| !text.starts_with("owed ") && *text != "!bot hears");
+    assert_eq!(foreign, None);
 }
