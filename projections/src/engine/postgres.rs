@@ -14,11 +14,11 @@
 //! writes it into the checkpoint of each generation that it opens. A transaction moves the checkpoint
 //! only where its own term still stands, so one of a node that had the lock before fails as a whole.
 //!
-//! *What was deleted* is gone from tables and indexes once they have been vacuumed, which waits for
-//! everybody who may still see it. It can linger in PostgreSQL's own write-ahead log until that is
-//! recycled, in what has been archived or replicated of it, and in the free space of a page until
-//! that is used again; and an index of words keeps a word that no text has any more. A rebuild of the
-//! view leaves it in none of its own files.
+//! *What was deleted* is found by nobody once tables and indexes have been vacuumed, which waits for
+//! everybody who may still see it. Its bytes stay in the free space of a page until that is used again,
+//! which may be never, in PostgreSQL's own write-ahead log until that is recycled, and in what has been
+//! archived or replicated of it; and an index of words keeps a word that no text has any more. A rebuild
+//! of the view leaves it in none of its own files.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -291,7 +291,7 @@ impl Database {
         Ok(seen.try_get::<i64, _>(0)? == 0)
     }
 
-    /// Leaves nothing in the tables of a generation that nobody sees any more. Takes as long as
+    /// Leaves no row in the tables of a generation that nobody sees any more. Takes as long as
     /// reading their indexes.
     pub async fn vacuum(&self, namespace: &Namespace) -> Result<(), ViewError> {
         let mut tables = self.connect(namespace, Purpose::Feed).await?;
