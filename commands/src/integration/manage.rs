@@ -11,6 +11,7 @@ use super::answerable::{is_own, reach};
 use super::referents::referents;
 use super::signature;
 use super::trigger::{ALL_DIRECT_MESSAGES, ALL_PRIVATE_GROUPS, ALL_PUBLIC_CHANNELS, uses_channels};
+use crate::authorization::NO_ROOM;
 use crate::authorization::sight::Purpose;
 use crate::bus::Commands;
 use crate::caller::Caller;
@@ -553,7 +554,8 @@ fn may_reach(
 ) -> Result<(), CommandError> {
     let [all, own] = permissions(direction);
     let invalid_channel = || CommandError::refused("error-invalid-channel", "Invalid Channel");
-    let invalid_room = || CommandError::refused("error-invalid-room", "Invalid room");
+    let (code, reason) = NO_ROOM;
+    let invalid_room = || CommandError::refused(code, reason);
     if stands_for_all(channel) {
         let public = channel.eq_ignore_ascii_case(ALL_PUBLIC_CHANNELS);
         if public || model.allows(caller, all, None) {
@@ -562,20 +564,31 @@ fn may_reach(
         return Err(invalid_channel());
     }
     let user = caller.user_id()?;
+    let everywhere = model.allows(caller, all, None) && model.allows(caller, own, None);
     let member = match referent {
         Some(Referent::Room(room)) if channel.starts_with('#') => {
-            let room = model.room(room).ok_or_else(invalid_room)?;
-            room.is_member(user)
+            let known = everywhere || model.sees(caller, room, Purpose::Existence);
+            let known = model.room(room).filter(|_| known);
+            known.map(|room| room.is_member(user))
         }
         Some(Referent::Person(other)) => {
             let between = [user.clone(), other.clone()];
-            model.direct_room(&between).is_some()
+            Some(model.direct_room(&between).is_some())
         }
-        _ => return Err(invalid_room()),
+        _ => None,
     };
-    let everywhere = model.allows(caller, all, None) && model.allows(caller, own, None);
-    if !everywhere && !member {
-        return Err(invalid_channel());
+    match member {
+        Some(member) if everywhere || member => Ok(()),
+        Some(_) => Err(invalid_channel()),
+        None if everywhere => Err(invalid_room()),
+        // Whether there is such a room is not for the caller to know, and its question is recorded.
+        None => Err(CommandError::Denied {
+            code: code.into(),
+            reason: reason.to_owned(),
+            permission: Some(all.to_owned()),
+            room: None,
+            forbidden: false,
+            noted: false,
+        }),
     }
-    Ok(())
 }
