@@ -61,13 +61,13 @@ pub enum AuditEvent {
         /// Why it could not be taken in.
         reason: String,
     },
-    /// Somebody looked at the audit or at the log.
+    /// Somebody looked at the audit or at the log, or at secrets of others.
     RecordInspected {
-        /// `audit`, `events`, `stream`.
+        /// `audit`, `events`, `stream`; `integrations`, with their tokens; `settings` that are secret.
         what: String,
         /// The filter that was asked for.
         filter: Private<String>,
-        /// How many entries were shown.
+        /// How many were shown.
         shown: u64,
     },
 }

@@ -2,7 +2,7 @@
 //!
 //! Nobody listens where the outgoing ones send to: that a delivery was queued is what they heard.
 
-use hansard_tests::server::{Client, Server, eventually};
+use hansard_tests::server::{Client, Server, at_last, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -262,9 +262,13 @@ async fn an_integration_of_somebody_that_is_gone_waits_until_an_administrator_ta
     let made = made.expect_ok();
     let said = || json!({ "text": "hi", "roomId": board });
     assert_eq!(hook(&server, &made, said()).await.0, 200);
+    eventually("what came in is heard", async || {
+        heard(&admin, &listens).await == 1
+    })
+    .await;
     witness.say(&alice, &board).await;
     let before = heard(&admin, &listens).await;
-    assert!(before > 0);
+    assert_eq!(before, 2);
 
     let shown = async |what: &str| {
         let path = format!("integrations.get?integrationId={listens}");
@@ -337,4 +341,143 @@ async fn the_history_of_a_webhook_tells_its_maker_nothing_of_a_room_that_it_had_
     assert_eq!(data["user_name"], Value::Null);
     assert_eq!(told(history_then), Value::Null);
     assert_eq!(told(admin.get(&history).await.expect_ok()), "merger");
+}
+
+/// The looks on the audit that somebody had at something, as what was looked for and how much was shown.
+async fn looks(admin: &Client, actor: &str, what: &str) -> Vec<Value> {
+    let looks = admin
+        .audit(&format!("type=RecordInspected&actor=@{actor}"))
+        .await;
+    looks
+        .iter()
+        .filter(|look| look["target"]["id"] == what)
+        .map(|look| look["details"]["shown"].clone())
+        .collect()
+}
+
+#[tokio::test]
+async fn who_sees_the_tokens_of_others_leaves_a_trace() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let bob = server.user("bob").await;
+    permit(&admin, "bob", &["manage-incoming-integrations"]).await;
+    let made = admin.post("integrations.create", incoming_as("rocket.cat"));
+    let made = made.await.expect_ok();
+    let id = made["integration"]["_id"].as_str().unwrap();
+    let own = bob.post("integrations.create", incoming_as("rocket.cat"));
+    let own = own.await.expect_ok();
+    let own = own["integration"]["_id"].as_str().unwrap();
+    let seen = async |which: &str| {
+        let path = format!("integrations.get?integrationId={which}");
+        bob.get(&path).await.expect_ok()
+    };
+    let shown = at_last("it is shown", async || {
+        let path = format!("integrations.get?integrationId={id}");
+        let answer = bob.get(&path).await;
+        answer.status.is_success().then_some(answer.body)
+    });
+    assert!(shown.await["integration"]["token"].is_string());
+    eventually("the look at the token is on the record", async || {
+        looks(&admin, "bob", "integrations").await == [json!(1)]
+    })
+    .await;
+    // One's own are nobody else's to know of.
+    seen(own).await;
+    let list = bob.get("integrations.list").await.expect_ok();
+    assert_eq!(list["total"], 2);
+    let saved = json!({
+        "integrationId": id, "type": "webhook-incoming", "name": "in", "enabled": true,
+        "channel": "#general", "scriptEnabled": false,
+    });
+    let saved = bob
+        .request(Method::PUT, "/api/v1/integrations.update")
+        .json(&saved);
+    bob.answer(saved).await.expect_ok();
+    eventually("each look is on the record once", async || {
+        looks(&admin, "bob", "integrations").await == [json!(1), json!(1), json!(1)]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_sees_what_settings_keep_secret_leaves_a_trace() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let bob = server.user("bob").await;
+    permit(&admin, "bob", &["view-privileged-setting"]).await;
+    let secrets = "settings?query={\"_id\":{\"$in\":[\"SMTP_Password\",\"Site_Name\"]}}";
+    let value = async |path: &str| {
+        at_last("the settings are shown", async || {
+            let answer = bob.get(path).await;
+            answer.status.is_success().then_some(answer.body)
+        })
+        .await
+    };
+    value("settings/SMTP_Password").await;
+    value(secrets).await;
+    let set = json!({ "value": "correct horse" });
+    admin.post("settings/SMTP_Password", set).await.expect_ok();
+    eventually("it is known", async || {
+        bob.get("settings/SMTP_Password").await.expect_ok()["value"] == "correct horse"
+    })
+    .await;
+    value("settings/Site_Name").await;
+    value("settings?query={\"_id\":\"Site_Name\"}").await;
+    value(secrets).await;
+    // No page shows it, and so it tells of it.
+    let guess = "settings?query={\"value\":{\"$regex\":\"^correct\"}}&count=1&offset=9";
+    value(guess).await;
+    eventually("each look at it is on the record", async || {
+        looks(&admin, "bob", "settings").await == [json!(1), json!(1), json!(1)]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_makes_its_own_webhooks_learns_of_no_room_by_it_and_asks_on_the_record() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let (bob, alice) = (server.user("bob").await, server.user("alice").await);
+    let carol = server.user("carol").await;
+    let own = [
+        "manage-own-incoming-integrations",
+        "manage-own-outgoing-integrations",
+    ];
+    permit(&admin, "bob", &own).await;
+    let with = json!({ "username": "carol" });
+    let made = alice.post("im.create", with).await.expect_ok();
+    let conversation = made["room"]["_id"].as_str().unwrap();
+    let board = group(&alice, "board", &[]).await;
+    let elsewhere = format!("{}{}", admin.user_id(), carol.user_id());
+    let asked = async |kind: &str, channel: &str| {
+        let asked = json!({
+            "type": kind, "name": "x", "enabled": true, "username": "bob", "channel": channel,
+            "scriptEnabled": false, "event": "sendMessage", "urls": [NOWHERE],
+        });
+        let answer = bob.post("integrations.create", asked).await;
+        (answer.status.as_u16(), answer.body.to_string())
+    };
+    eventually("bob may make webhooks", async || {
+        asked("webhook-incoming", "#general").await.0 == 200
+            && asked("webhook-outgoing", "#general").await.0 == 200
+    })
+    .await;
+    for kind in ["webhook-incoming", "webhook-outgoing"] {
+        let nothing = asked(kind, &format!("#{elsewhere}")).await;
+        assert_eq!(nothing.0, 400);
+        assert!(nothing.1.contains("error-invalid-room"), "{}", nothing.1);
+        for hidden in [conversation, &board, "board"] {
+            assert_eq!(
+                asked(kind, &format!("#{hidden}")).await,
+                nothing,
+                "{hidden}"
+            );
+        }
+    }
+    eventually("the questions are on the record", async || {
+        let refused = admin.audit("outcome=denied&actor=@bob").await;
+        let mut asked = refused.iter().map(|refused| &refused["target"]["id"]);
+        asked.any(|operation| operation == "integrations.create")
+    })
+    .await;
 }

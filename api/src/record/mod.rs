@@ -37,8 +37,8 @@ fn require(app: &App, caller: &Caller, permissions: &[&str]) -> Result<(), Failu
     Ok(model.require_any(caller, permissions, None)?)
 }
 
-/// Puts on the record that somebody looked at it.
-async fn inspected(
+/// Puts on the record that somebody looked at it, or at what few may see.
+pub(crate) async fn inspected(
     app: &App,
     caller: &Caller,
     what: &'static str,

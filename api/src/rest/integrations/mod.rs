@@ -11,7 +11,7 @@ use hansard_domain::id::{DeliveryId, IntegrationId, UserId};
 use hansard_domain::integration::Direction;
 use hansard_projections::deliveries::Filter;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -28,6 +28,7 @@ use super::deliveries::put_on_record;
 use super::failure::Failure;
 use super::paging::{Direction as Order, Paging, PagingParams};
 use crate::app::App;
+use crate::record::inspected;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -106,12 +107,13 @@ async fn update(
     let id = request.which.find(&app.commands.model(), direction)?;
     let wishes = request.wishes();
     manage::update(&app.commands, &caller, id.clone(), direction, wishes).await?;
-    answer(shown(&app.commands.model(), &caller, &id)?)
+    answer(shown_on_record(&app, &caller, &id).await?)
 }
 
 /// List integrations.
 ///
-/// Those that the caller may change; oldest first. `query` takes plain values of their members.
+/// Those that the caller may change; oldest first. `query` takes plain values of their members. That the
+/// tokens of those that others answer for were shown is on the record.
 #[utoipa::path(
     get, path = "/api/v1/integrations.list", tag = "integrations",
     params(PagingParams),
@@ -136,7 +138,13 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
     }
     sort(&mut found, &paging);
     let total = found.len();
-    let integrations = project(paging.slice(found), &paging);
+    let page = paging.slice(found);
+    let own = json!(caller.user());
+    let of_others = page
+        .iter()
+        .filter(|shown| shown["_createdBy"]["_id"] != own);
+    looked(&app, &caller, String::new(), of_others.count()).await?;
+    let integrations = project(page, &paging);
     answer(Integrations {
         offset: paging.offset,
         items: integrations.len(),
@@ -147,6 +155,8 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
 }
 
 /// Get an integration.
+///
+/// That the token of one that somebody else answers for was shown is on the record.
 #[utoipa::path(
     get, path = "/api/v1/integrations.get", tag = "integrations",
     params(GetIntegration),
@@ -171,7 +181,7 @@ async fn get(
     if !may_manage(&model, &caller, integration) {
         return Err(Failure::plain("not-authorized").denied(None));
     }
-    answer(shown(&model, &caller, &id)?)
+    answer(shown_on_record(&app, &caller, &id).await?)
 }
 
 /// The deliveries of an outgoing webhook.
@@ -313,6 +323,27 @@ fn shown(
     Ok(OneIntegration {
         integration: ShownIntegration::of(model, caller.user(), id, integration),
     })
+}
+
+/// An integration with its token; where somebody else answers for it, that it was shown is on the record.
+async fn shown_on_record(
+    app: &App,
+    caller: &Caller,
+    id: &IntegrationId,
+) -> Result<OneIntegration, Failure> {
+    let model = app.commands.model();
+    let found = model.integration(id);
+    let of_another = found.is_some_and(|found| found.created_by != *caller.user());
+    looked(app, caller, id.to_string(), usize::from(of_another)).await?;
+    shown(&model, caller, id)
+}
+
+/// Puts on the record how many integrations that others answer for are shown with their tokens.
+async fn looked(app: &App, caller: &Caller, which: String, shown: usize) -> Result<(), Failure> {
+    if shown == 0 {
+        return Ok(());
+    }
+    inspected(app, caller, "integrations", which, shown as u64).await
 }
 
 fn object(shown: impl Serialize) -> Result<Map<String, Value>, Failure> {

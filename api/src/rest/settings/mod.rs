@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use axum::extract::{Path, State};
 use hansard_commands::model::WriteModel;
 use hansard_commands::setting;
-use hansard_domain::setting::definitions::{self, Definition};
+use hansard_domain::setting::definitions::{self, Definition, Kind};
 use hansard_projections::configuration::{self, Changes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -21,6 +21,7 @@ use super::failure::Failure;
 use super::paging::{Direction, Fields, Paging, PagingParams};
 use super::query::Query;
 use crate::app::App;
+use crate::record::inspected;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -102,11 +103,12 @@ fn object(model: &WriteModel, changes: &Changes, setting: &Definition) -> Map<St
         .collect()
 }
 
+/// A page of the settings that are shown, and how many of those that it was taken from are secrets.
 async fn page(
     app: &App,
     paging: &Paging,
     shown: impl Fn(&Definition) -> bool,
-) -> Result<Settings, Failure> {
+) -> Result<(Settings, u64), Failure> {
     let query = paging.query.as_ref().filter(|query| !query.is_empty());
     let ids = query.and_then(ids);
     let query = match query {
@@ -117,9 +119,15 @@ async fn page(
     let changes = configuration::of_settings(&mut tables).await?;
     drop(tables);
     let model = app.commands.model();
-    let mut all: Vec<_> = definitions::all()
+    let among: Vec<_> = definitions::all()
         .filter(|setting| !setting.hidden && shown(setting))
         .filter(|setting| ids.as_ref().is_none_or(|ids| ids.contains(setting.id)))
+        .collect();
+    // What is not on the page tells of itself by that, where a query asks for values.
+    let secrets = among.iter().filter(|setting| holds_secret(&model, setting));
+    let secrets = secrets.count() as u64;
+    let mut all: Vec<_> = among
+        .into_iter()
         .map(|setting| object(&model, &changes, setting))
         .collect();
     if let Some(query) = query {
@@ -131,12 +139,27 @@ async fn page(
     for setting in &mut settings {
         setting.retain(|name, _| SHOWN.contains(&name.as_str()) || asked(paging, name));
     }
-    Ok(Settings {
+    let page = Settings {
         count: settings.len(),
         offset: paging.offset,
         total,
         settings,
-    })
+    };
+    Ok((page, secrets))
+}
+
+/// Whether a setting is one that is secret, and was set.
+fn holds_secret(model: &WriteModel, setting: &Definition) -> bool {
+    let secret = setting.secret || setting.kind == Kind::Password;
+    secret && model.setting(setting.id) != setting.default_value()
+}
+
+/// Puts on the record how many secret settings were looked at.
+async fn looked(app: &App, caller: &Caller, which: String, secrets: u64) -> Result<(), Failure> {
+    if secrets == 0 {
+        return Ok(());
+    }
+    inspected(app, caller, "settings", which, secrets).await
 }
 
 /// The ids that a query asks for and nothing else: `{"_id": "…"}` or `{"_id": {"$in": ["…", …]}}`, as
@@ -190,12 +213,14 @@ async fn public(caller: MaybeCaller, State(app): State<App>, paging: Paging) -> 
     if caller.user.is_none() && query.is_some_and(|query| ids(query).is_none()) {
         return Err(Failure::not_logged_in());
     }
-    answer(page(&app, &paging, |setting| setting.public && !setting.secret).await?)
+    let (page, _) = page(&app, &paging, |setting| setting.public && !setting.secret).await?;
+    answer(page)
 }
 
 /// The settings.
 ///
-/// All of them with `view-privileged-setting`, else those that are public.
+/// All of them with `view-privileged-setting`, else those that are public. That secrets were among those
+/// that were looked through is on the record.
 #[utoipa::path(
     get, path = "/api/v1/settings", tag = "settings", params(PagingParams),
     responses((status = 200, body = Success<Settings>), Failure)
@@ -203,7 +228,9 @@ async fn public(caller: MaybeCaller, State(app): State<App>, paging: Paging) -> 
 async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<Settings> {
     let privileged = setting::may_view(&app.commands.model(), &caller);
     let shown = |setting: &Definition| privileged || (setting.public && !setting.secret);
-    answer(page(&app, &paging, shown).await?)
+    let (page, secrets) = page(&app, &paging, shown).await?;
+    looked(&app, &caller, String::new(), secrets).await?;
+    answer(page)
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -220,7 +247,7 @@ fn missing() -> Failure {
 
 /// One setting.
 ///
-/// Needs `view-privileged-setting`.
+/// Needs `view-privileged-setting`. That a secret was shown is on the record.
 #[utoipa::path(
     get, path = "/api/v1/settings/{id}", tag = "settings",
     params(("id" = String, Path, description = "Its id.")),
@@ -237,6 +264,8 @@ async fn get_one(
     }
     let found = definitions::definition(&id).filter(|setting| !setting.hidden);
     let setting = found.ok_or_else(missing)?;
+    let secrets = u64::from(holds_secret(&model, setting));
+    looked(&app, &caller, id, secrets).await?;
     answer(OneSetting {
         id: setting.id.to_owned(),
         value: model.setting(setting.id),
