@@ -86,7 +86,8 @@ impl Projector {
         let (rebuilds, requests) = mpsc::unbounded_channel();
         let mut lanes = Lanes::new();
         for view in views {
-            let store = Store::new(view.name(), journal.clone(), nodes.news());
+            let news = nodes.news();
+            let store = Store::new(view.name(), journal.clone(), news, engine.walkers());
             let mut generation = None;
             if feeds_here {
                 generation =

@@ -10,13 +10,16 @@ use hansard_domain::journal::Journal;
 use hansard_domain::log::Position;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::lag;
 use crate::view::ViewError;
 
 /// How long a reader waits where nothing else was said.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long somebody waits who would walk through many rows, while others do.
+const TURN: Duration = Duration::from_secs(5);
 
 /// The tables of one view, to be queried. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +33,8 @@ struct Shared {
     view: &'static str,
     journal: Arc<Journal>,
     serving: ArcSwapOption<AnyPool>,
+    /// For those who walk through many rows.
+    walkers: Arc<Semaphore>,
     generation: AtomicU64,
     applied: watch::Sender<Position>,
     /// The furthest position that a reader has waited for.
@@ -61,6 +66,8 @@ pub struct Reading {
     /// Events that were committed before the reader asked and are not in the tables; 0 unless the
     /// view could not catch up in two seconds.
     pub lag: u64,
+    /// Given back after the connection.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 enum Source {
@@ -71,12 +78,19 @@ enum Source {
 }
 
 impl Store {
-    pub(crate) fn new(view: &'static str, journal: Arc<Journal>, news: Arc<Notify>) -> Self {
+    /// `walkers` may walk through many rows at a time.
+    pub(crate) fn new(
+        view: &'static str,
+        journal: Arc<Journal>,
+        news: Arc<Notify>,
+        walkers: usize,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 view,
                 journal,
                 serving: ArcSwapOption::empty(),
+                walkers: Arc::new(Semaphore::new(walkers)),
                 generation: AtomicU64::new(0),
                 applied: watch::Sender::new(Position::START),
                 wanted: watch::Sender::new(Position::START),
@@ -113,6 +127,21 @@ impl Store {
             .await
     }
 
+    /// The same for what may walk through many rows, because no index leads to what is asked for: half
+    /// of the view's readers do so at a time, so that whoever asks for a page always finds one. Fails
+    /// with [`ViewError::Busy`] after five seconds of waiting for the others.
+    pub async fn walk(&self) -> Result<Reading, ViewError> {
+        let turn = self.shared.walkers.clone().acquire_owned();
+        let Ok(Ok(turn)) = tokio::time::timeout(TURN, turn).await else {
+            return Err(ViewError::Busy);
+        };
+        let reading = self.moment().await?;
+        Ok(Reading {
+            _turn: Some(turn),
+            ..reading
+        })
+    }
+
     async fn connect(
         &self,
         open: impl AsyncFn(&AnyPool) -> Result<Source, sqlx::Error>,
@@ -129,7 +158,12 @@ impl Store {
             match open(&pool).await {
                 Ok(connection) => {
                     lag::note(lag);
-                    return Ok(Reading { connection, lag });
+                    let _turn = None;
+                    return Ok(Reading {
+                        connection,
+                        lag,
+                        _turn,
+                    });
                 }
                 // Another generation took over in between.
                 Err(sqlx::Error::PoolClosed) if !self.serves(&pool) => {}
@@ -289,5 +323,76 @@ impl DerefMut for Reading {
             Source::Statements(connection) => connection,
             Source::Moment(transaction) => transaction,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::messages::MessagesView;
+    use crate::sql::{self, Dialect};
+    use crate::testing::{ON, Served, on_both_engines};
+
+    /// Never ends, and gives no row meanwhile.
+    const ENDLESS: &str = "WITH RECURSIVE number(n) AS ( \
+        SELECT 1 UNION ALL SELECT n % 1000 + 1 FROM number) SELECT count(*) FROM number";
+
+    async fn answers(store: &Store) {
+        let mut reading = store.read().await.unwrap();
+        let one = sql::query("SELECT 1").fetch_one(&mut reading).await;
+        assert_eq!(one.unwrap().len(), 1);
+    }
+
+    async fn a_statement_that_takes_too_long_is_ended() {
+        let served = Served::empty(MessagesView).await;
+        let mut reading = served.store.read().await.unwrap();
+        let ended = sql::query(ENDLESS).fetch_all(&mut reading).await;
+        let error = ViewError::from(ended.err().unwrap());
+        assert!(matches!(error, ViewError::TooLong), "{error}");
+        let ended = sql::query(ENDLESS).fetch_optional(&mut reading).await;
+        assert!(matches!(ended.err().unwrap().into(), ViewError::TooLong));
+        let one = sql::query("SELECT 1").fetch_one(&mut reading).await;
+        assert_eq!(one.unwrap().len(), 1, "the connection goes on");
+        drop(reading);
+        answers(&served.store).await;
+    }
+
+    async fn those_who_walk_leave_readers_to_the_others() {
+        let served = Served::empty(MessagesView).await;
+        let store = &served.store;
+        let mut walking = Vec::new();
+        for _ in 0..store.shared.walkers.available_permits() {
+            walking.push(store.walk().await.unwrap());
+        }
+        let refused = store.walk().await.err().unwrap();
+        assert!(matches!(refused, ViewError::Busy), "{refused}");
+        answers(store).await;
+        walking.pop();
+        store.walk().await.unwrap();
+    }
+
+    on_both_engines!(
+        a_statement_that_takes_too_long_is_ended,
+        those_who_walk_leave_readers_to_the_others,
+    );
+
+    #[tokio::test]
+    async fn a_statement_that_nobody_waits_for_gives_its_reader_back() {
+        let test = async {
+            let served = Served::empty(MessagesView).await;
+            let mut readings = Vec::new();
+            for _ in 0..crate::engine::sqlite::READERS {
+                readings.push(served.store.moment().await.unwrap());
+            }
+            for mut reading in readings {
+                let begun = sql::query(ENDLESS).fetch_all(&mut reading);
+                assert!(begun.boxed().now_or_never().is_none());
+            }
+            answers(&served.store).await;
+        };
+        ON.scope(Dialect::Sqlite, test).await;
     }
 }

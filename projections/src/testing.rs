@@ -213,7 +213,7 @@ pub(crate) use on_both_engines;
 pub async fn place(dialect: Dialect) -> AnyConnection {
     static DATABASE: OnceCell<Engine> = OnceCell::const_new();
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    sqlx::any::install_default_drivers();
+    crate::engine::install_drivers();
     if dialect == Dialect::Sqlite {
         return AnyConnection::connect("sqlite::memory:").await.unwrap();
     }
@@ -287,7 +287,7 @@ impl Served {
         let engine = Engine::open(&location).await.unwrap();
         let (log, vault) = (MemoryLog::new(), MemoryVault::new());
         let journal = Journal::open(Arc::new(log), Arc::new(vault)).await.unwrap();
-        let store = Store::new(view.name(), journal, Arc::default());
+        let store = Store::new(view.name(), journal, Arc::default(), engine.walkers());
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let generation = Generation::create(&engine, Arc::new(view), number)
             .await

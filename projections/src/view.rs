@@ -11,6 +11,7 @@ use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteError;
 use tokio::sync::watch;
 
+use crate::engine::TIME;
 use crate::sql::Dialect;
 
 /// A set of tables made from the log alone. Its folder holds its schema, what events do to it, and
@@ -87,6 +88,15 @@ pub enum ViewError {
     Row(String),
     #[error("a fold of events panicked; what the server wrote to its log then says where")]
     Panicked,
+    /// A query took longer than [`TIME`].
+    #[error(
+        "the query takes more than {} seconds; ask for less, or for a shorter time",
+        TIME.as_secs()
+    )]
+    TooLong,
+    /// As many as may at a time walk through many rows.
+    #[error("too many ask the view for what takes long; ask again later, or for less")]
+    Busy,
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
@@ -140,6 +150,25 @@ fn refusal(error: &(dyn DatabaseError + 'static)) -> Option<String> {
     let code = error.code()?;
     if error.try_downcast_ref::<SqliteError>().is_some() {
         let primary = code.parse::<i32>().ok()? & 0xff;
+/// Whether a statement was interrupted because its time was over.
+fn took_too_long(error: &(dyn DatabaseError + 'static)) -> bool {
+    let Some(code) = error.code() else {
+        return false;
+    };
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        code.parse::<i32>()
+            .is_ok_and(|code| code & 0xff == INTERRUPTED)
+    } else {
+        code == QUERY_CANCELED
+    }
+}
+
+/// SQLite's primary code for what was interrupted.
+const INTERRUPTED: i32 = 9;
+
+/// PostgreSQL's code for what was canceled.
+const QUERY_CANCELED: &str = "57014";
+
         let refused = REFUSED_BY_SQLITE.contains(&primary);
         return refused.then(|| error.message().to_owned());
     }
@@ -171,6 +200,9 @@ impl From<sqlx::Error> for ViewError {
             _ => Self::Unavailable(error.to_string()),
         }
     }
+            if took_too_long(error) {
+                return Self::TooLong;
+            }
 }
 
 impl From<serde_json::Error> for ViewError {

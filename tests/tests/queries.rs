@@ -97,6 +97,53 @@ async fn a_query_has_so_many_conditions_and_expressions() {
 }
 
 #[tokio::test]
+async fn a_condition_on_messages_is_met_by_what_is_equal_to_it() {
+    let world = World::start().await;
+    let room = &world.channel;
+    let joe = world.server.user("joe").await;
+    let joe = joe.user_id();
+    let sent = world.mary.say(room, "@joe look").await;
+    let found = async |asked: Value| {
+        let query = query_string(&[("roomId", room.clone()), ("query", asked.to_string())]);
+        world.mary.get(&format!("channels.messages{query}")).await
+    };
+    for asked in [
+        json!({ "mentions._id": joe }),
+        json!({ "mentions._id": { "$in": ["nobody", joe] } }),
+    ] {
+        let answer = found(asked).await.expect_ok();
+        assert_eq!(answer["total"], 1);
+        assert_eq!(answer["messages"][0]["_id"], sent["_id"]);
+    }
+    for asked in [
+        json!({ "mentions._id": format!("x|{joe}|y") }),
+        json!({ "mentions._id": "|".repeat(8_000) }),
+        json!({ "t": "x|uj|y" }),
+    ] {
+        let answer = found(asked.clone()).await.expect_ok();
+        assert_eq!(answer["total"], 0, "{asked}");
+    }
+    let many = json!({ "mentions._id": { "$in": vec![joe; 20] } });
+    assert_eq!(found(many).await.expect_error(400), "error-invalid-query");
+    let members = async |status: &[&str]| {
+        let status = status.iter().map(|status| ("status[]", *status));
+        let query: Vec<_> = [("roomId", room.as_str())]
+            .into_iter()
+            .chain(status)
+            .collect();
+        let path = format!("channels.members{}", query_string(&query));
+        world.mary.get(&path).await.expect_ok()["total"].clone()
+    };
+    let all = members(&[]).await;
+    let any = ["online", "away", "busy", "offline"];
+    assert_eq!(members(&any).await, all);
+    assert_eq!(members(&["x,online,away,busy,offline,y"]).await, 0);
+    for status in any {
+        assert_eq!(members(&[&format!("x,{status},y")]).await, 0, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn queries_that_many_ask_at_once_are_all_answered() {
     let world = World::start().await;
     // Such an expression makes the automaton grow with every letter.

@@ -316,6 +316,11 @@ impl From<ViewError> for Failure {
                 tracing::error!(%error, "a view does not answer");
                 Self::unavailable("The view is unavailable, try again [error-unavailable]")
             }
+            ViewError::TooLong => Self::refused(
+                "error-query-too-expensive",
+                "The query takes too long; ask for less, or for a shorter time",
+            ),
+            ViewError::Busy => Self::busy(),
             ViewError::Elsewhere => {
                 Self::unavailable("Another node feeds the views, ask that one [error-another-node]")
             }

@@ -27,6 +27,7 @@ use std::sync::LazyLock;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use self::message::HIDEABLE_MESSAGES;
 use crate::free;
 use crate::limit::{self, Limit, OutOfBounds};
 

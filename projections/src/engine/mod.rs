@@ -3,10 +3,12 @@
 
 pub mod postgres;
 pub mod sqlite;
+mod timed;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+use std::time::Duration;
 
 use sqlx::{AnyConnection, AnyPool};
 
@@ -14,6 +16,24 @@ use self::postgres::Database;
 use self::sqlite::Files;
 use crate::sql::Dialect;
 use crate::view::ViewError;
+
+/// How long one statement of a query may take.
+pub const TIME: Duration = Duration::from_secs(5);
+
+/// Connects `Any` to the databases that views are kept in. Does nothing when it was done before.
+pub(crate) fn install_drivers() {
+    static DRIVERS: Once = Once::new();
+    DRIVERS.call_once(|| {
+        let drivers = &[
+            sqlx::sqlite::any::DRIVER,
+            timed::DRIVER,
+            sqlx::postgres::any::DRIVER,
+        ];
+        if let Err(error) = sqlx::any::install_drivers(drivers) {
+            tracing::error!(%error, "views can't be connected to");
+        }
+    });
+}
 
 /// Where views are kept.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,8 +104,7 @@ pub enum Engine {
 
 impl Engine {
     pub async fn open(location: &Location) -> Result<Self, ViewError> {
-        static DRIVERS: Once = Once::new();
-        DRIVERS.call_once(sqlx::any::install_default_drivers);
+        install_drivers();
         Ok(match location {
             Location::Directory(directory) => Self::Sqlite(Files::at(directory)?),
             Location::Postgres(url) => Self::Postgres(Database::open(url).await?),
@@ -134,6 +153,15 @@ impl Engine {
             Self::Sqlite(files) => files.readers(namespace),
             Self::Postgres(database) => database.readers(namespace),
         }
+    }
+
+    /// How many of those of a view may be taken by what walks through many rows: half of them.
+    pub(crate) fn walkers(&self) -> usize {
+        let readers = match self {
+            Self::Sqlite(_) => sqlite::READERS,
+            Self::Postgres(database) => database.reader_count(),
+        };
+        (readers as usize / 2).max(1)
     }
 
     /// Takes tables that a building connection has filled into use: complete and, once the catalog

@@ -32,7 +32,7 @@ use sqlx::{
     AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Row,
 };
 
-use crate::engine::{Namespace, Purpose};
+use crate::engine::{Namespace, Purpose, TIME};
 use crate::sql;
 use crate::view::ViewError;
 
@@ -215,6 +215,11 @@ impl Database {
             .execute(sqlx::raw_sql(AssertSqlSafe(settings(schema, purpose))))
             .await?;
         Ok(connection)
+    }
+
+    /// How many connections answer a view's queries at most.
+    pub fn reader_count(&self) -> u32 {
+        self.shared.readers
     }
 
     pub fn readers(&self, namespace: &Namespace) -> Result<AnyPool, ViewError> {
@@ -481,21 +486,22 @@ impl Shared {
 fn settings(schema: &str, purpose: Purpose) -> String {
     let own = match purpose {
         // What is lost by a crash of the server is made again from the log.
-        Purpose::Build => {
-            "SET synchronous_commit TO off; SET maintenance_work_mem TO '128MB'; \
+        Purpose::Build => "SET synchronous_commit TO off; SET maintenance_work_mem TO '128MB'; \
              SET idle_in_transaction_session_timeout TO '60s'"
-        }
-        Purpose::Feed => {
-            "SET synchronous_commit TO off; SET lock_timeout TO '10s'; \
+            .to_owned(),
+        Purpose::Feed => "SET synchronous_commit TO off; SET lock_timeout TO '10s'; \
              SET idle_in_transaction_session_timeout TO '10s'; \
              SET default_transaction_isolation TO 'read committed'"
-        }
+            .to_owned(),
         Purpose::Query => {
             // A plan that fits any question would walk all messages for a rare word, and look for
             // what is not asked for; making one costs less.
-            "SET default_transaction_read_only TO on; SET statement_timeout TO '30s'; \
-             SET default_transaction_isolation TO 'repeatable read'; \
-             SET plan_cache_mode TO force_custom_plan"
+            format!(
+                "SET default_transaction_read_only TO on; SET statement_timeout TO {}; \
+                 SET default_transaction_isolation TO 'repeatable read'; \
+                 SET plan_cache_mode TO force_custom_plan",
+                TIME.as_millis()
+            )
         }
     };
     format!(

@@ -9,12 +9,12 @@ use std::{fs, io};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Executor, Row};
 
-use crate::engine::{Namespace, Purpose};
+use crate::engine::{Namespace, Purpose, timed};
 use crate::sql;
 use crate::view::ViewError;
 
 /// Connections that queries of one view share; opened when they are first needed.
-const READERS: u32 = 4;
+pub const READERS: u32 = 4;
 
 /// A reader that nobody needs for so long is closed.
 const IDLE: Duration = Duration::from_mins(2);
@@ -273,8 +273,12 @@ impl Files {
         } else {
             "rw"
         };
+        let scheme = match purpose {
+            Purpose::Query => timed::SCHEME,
+            Purpose::Build | Purpose::Feed => "sqlite",
+        };
         let options: AnyConnectOptions =
-            format!("sqlite://{}?mode={mode}", escape(path)).parse()?;
+            format!("{scheme}://{}?mode={mode}", escape(path)).parse()?;
         Ok(options.disable_statement_logging())
     }
 }

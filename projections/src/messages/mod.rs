@@ -30,8 +30,8 @@ use sqlx::AnyConnection;
 
 pub use self::fold::{author, author_unlinked};
 pub use self::queries::{
-    Changed, Cursor, Deleted, Filter, Found, History, MOST_BYTES, MessageHead, Messages, Order,
-    Point, Replies, Since, Slice, ThreadKind, Unread,
+    Changed, Cursor, Deleted, Filter, Found, History, MOST_BYTES, MOST_MENTIONED, MessageHead,
+    Messages, Order, Point, Replies, Since, Slice, ThreadKind, Unread,
 };
 pub use self::remains::{Readable, readable_among, readable_by, readable_in};
 use crate::view::{View, ViewError};

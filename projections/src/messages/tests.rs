@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::queries::{History, Slice, history_page};
 use super::*;
-use crate::testing::{KEPT, Story, dump, on_both_engines, shredded, tables, told};
+use crate::testing::{KEPT, Served, Story, dump, on_both_engines, shredded, tables, told};
 
 const TABLES: &[&str] = &[
     "message", "author", "star", "mention", "named", "deleted", "total", "remains",
@@ -308,6 +308,69 @@ async fn a_message_that_was_just_recorded_is_shown_as_the_view_will_show_it() {
 async fn a_thread_counts_its_replies() {
     let mut story = two_people();
     wrote(&mut story, "m1", "mary", "hello");
+async fn conditions_are_met_by_what_is_equal_to_them() {
+    let mut story = two_people();
+    wrote(&mut story, "plain", "mary", "hello");
+    let mention = json!({ "_id": "joe", "type": "user" });
+    mentioned(&mut story, "for joe", "mary", "joe", mention.clone());
+    mentioned(&mut story, "also for joe", "joe", "joe", mention);
+    let came = Sent {
+        system: Some("uj".into()),
+        ..story.message("general", "joe")
+    };
+    story.wrote("came", came, "");
+    for id in ["plain", "for joe"] {
+        let (room, user) = (RoomId::new("general"), UserId::new("joe"));
+        story.on(id, MessageEvent::MessageStarred { room, user });
+    }
+    let mut served = Served::empty(MessagesView).await;
+    served.take(&story.entries).await;
+    let messages = Messages::new(served.store.clone());
+    let (room, joe) = (RoomId::new("general"), UserId::new("joe"));
+    let found = async |filter: Filter| {
+        let mut found = Vec::new();
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            let list = messages.list(&joe, &room, &filter, order, Slice::default());
+            let list = list.await.unwrap();
+            let listed: Vec<Value> = serde_json::from_str(&list.json).unwrap();
+            assert_eq!(list.total, listed.len() as u64);
+            let mut ids: Vec<_> = ids(&listed).into_iter().map(str::to_owned).collect();
+            if order == Order::NewestFirst {
+                ids.reverse();
+            }
+            found.push(ids);
+        }
+        assert_eq!(found[0], found[1]);
+        found.remove(0)
+    };
+    let mentions = |users: &[&str]| Filter {
+        mentions: users.iter().map(UserId::new).collect(),
+        ..Filter::default()
+    };
+    let all = ["for joe", "also for joe"];
+    assert_eq!(found(mentions(&["joe"])).await, all);
+    assert_eq!(found(mentions(&["mary", "nobody", "joe"])).await, all);
+    // What is not an id is none, whatever stands in it.
+    assert!(found(mentions(&["|joe|"])).await.is_empty());
+    assert!(found(mentions(&["x|joe|y"])).await.is_empty());
+    let starred = Filter {
+        starred: true,
+        ..Filter::default()
+    };
+    assert_eq!(found(starred).await, ["plain", "for joe"]);
+    let both = Filter {
+        starred: true,
+        ..mentions(&["joe"])
+    };
+    assert_eq!(found(both).await, ["for joe"]);
+    let of_kind = |kind: &str| Filter {
+        kind: Some(kind.to_owned()),
+        ..Filter::default()
+    };
+    assert_eq!(found(of_kind("uj")).await, ["came"]);
+    assert!(found(of_kind("x|uj|y")).await.is_empty());
+}
+
     replied(&mut story, "r1", "joe", "m1");
     replied(&mut story, "r2", "joe", "m1");
     let mut tables = told(&MessagesView, &story, TABLES).await;
@@ -622,6 +685,7 @@ on_both_engines!(
     a_thread_counts_its_replies,
     a_place_holder_is_no_reply_that_a_prune_could_take,
     an_edited_message_keeps_its_place_and_marks,
+    conditions_are_met_by_what_is_equal_to_them,
     a_deleted_message_leaves_its_id_or_a_place_holder,
     a_replay_after_shredding_gives_the_same_tables,
     what_can_still_be_read_is_known_until_a_prune_names_it,

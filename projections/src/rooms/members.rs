@@ -1,5 +1,6 @@
 //! Who is in a room.
 
+use hansard_domain::account::Presence;
 use hansard_domain::id::{RoleId, RoomId, Timestamp, UserId};
 use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
@@ -52,7 +53,14 @@ impl MemberOrder {
 const FILTERED: &str = " FROM member m JOIN account c ON c.id = m.account \
     WHERE m.room = $1 AND c.active = 1 \
     AND ($2 = '' OR c.username_folded LIKE $2 ESCAPE '\\' OR c.name_folded LIKE $2 ESCAPE '\\') \
-    AND ($3 = '' OR $3 LIKE '%,' || c.presence || ',%')";
+    AND ($3 = '' OR c.presence IN ($3, $4, $5, $6))";
+
+const PRESENCES: [Presence; 4] = [
+    Presence::Online,
+    Presence::Away,
+    Presence::Busy,
+    Presence::Offline,
+];
 
 const COLUMNS: &str = "SELECT c.id, c.username, c.name, c.nickname, c.presence, c.updated, m.roles";
 
@@ -66,33 +74,39 @@ pub async fn members(
     paging: Paging,
 ) -> Result<MemberPage, ViewError> {
     let filter = containing(filter);
-    let presences = match presences {
-        [] => String::new(),
-        presences => format!(",{},", presences.join(",")),
+    let among = PRESENCES.map(Presence::as_str).map(|known| {
+        presences
+            .iter()
+            .any(|asked| asked == known)
+            .then_some(known)
+    });
+    // Where none of those that are asked for is one, nobody is found.
+    let other = if presences.is_empty() { "" } else { "none" };
+    let first = among.into_iter().flatten().next().unwrap_or(other);
+    let bound = |sql: String| {
+        let query = sql::query(AssertSqlSafe(sql))
+            .bind(room.as_str().to_owned())
+            .bind(filter.clone());
+        // Naming one twice changes nothing.
+        among.into_iter().fold(query, |query, presence| {
+            query.bind(presence.unwrap_or(first))
+        })
     };
     // A page and its total are of one moment.
     let mut moment = tables.begin().await?;
-    let total = sql::query(AssertSqlSafe(format!("SELECT count(*){FILTERED}")))
-        .bind(room.as_str().to_owned())
-        .bind(filter.clone())
-        .bind(presences.clone())
+    let total = bound(format!("SELECT count(*){FILTERED}"))
         .fetch_one(&mut moment)
         .await?
         .try_get(0)?;
     let order = order.sql();
-    let members = sql::query(AssertSqlSafe(format!(
-        "{COLUMNS}{FILTERED}{order} LIMIT $4 OFFSET $5"
-    )))
-    .bind(room.as_str().to_owned())
-    .bind(filter)
-    .bind(presences)
-    .bind(paging.limit())
-    .bind(paging.offset)
-    .fetch_all(&mut moment)
-    .await?
-    .iter()
-    .map(Member::read)
-    .collect::<Result<_, _>>()?;
+    let members = bound(format!("{COLUMNS}{FILTERED}{order} LIMIT $7 OFFSET $8"))
+        .bind(paging.limit())
+        .bind(paging.offset)
+        .fetch_all(&mut moment)
+        .await?
+        .iter()
+        .map(Member::read)
+        .collect::<Result<_, _>>()?;
     moment.commit().await?;
     Ok(MemberPage { members, total })
 }

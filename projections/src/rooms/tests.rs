@@ -220,6 +220,10 @@ async fn members_are_found_by_name_and_presence() {
         found(&mut tables, "", &["away", "offline"]).await,
         ["ann", "mary"]
     );
+    for unknown in ["x,online,y", ",", ""] {
+        assert_eq!(found(&mut tables, "", &[unknown]).await, [""; 0]);
+    }
+    assert_eq!(found(&mut tables, "", &["x", "away"]).await, ["ann"]);
     let online: Vec<_> = online(&mut tables, &general).await.unwrap();
     assert_eq!(online.len(), 2);
 }

@@ -131,7 +131,7 @@ async fn a_replay_after_shredding_gives_the_same_tables() {
 
 #[tokio::test]
 async fn an_erased_word_is_in_no_byte_of_the_file() {
-    sqlx::any::install_default_drivers();
+    crate::engine::install_drivers();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("search.db");
     let url = format!("sqlite://{}?mode=rwc", path.display());

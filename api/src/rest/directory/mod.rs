@@ -121,7 +121,7 @@ async fn channels(
         descending,
         ..RoomFilter::default()
     };
-    let mut tables = app.views.rooms.read().await?;
+    let mut tables = app.views.rooms.walk().await?;
     let (all, _) = rooms::by_filter(&mut tables, &filter, Stretch::ALL).await?;
     let open: Vec<Room> = all
         .into_iter()
@@ -192,7 +192,7 @@ async fn users(
         offset: paging.offset,
         limit: paging.count,
     };
-    let mut tables = app.views.accounts.read().await?;
+    let mut tables = app.views.accounts.walk().await?;
     let (rows, total) = accounts::list(&mut tables, &filter, &page).await?;
     let shown = |row: &Row| {
         const SHOWN: [&str; 6] = ["_id", "username", "name", "nickname", "bio", "createdAt"];
@@ -274,7 +274,7 @@ async fn spot_users(
         limit: Some(SPOTLIGHT_USERS as u64),
         ..Page::default()
     };
-    let mut tables = app.views.accounts.read().await?;
+    let mut tables = app.views.accounts.walk().await?;
     let exact = accounts::by_username(&mut tables, text).await?;
     let exact = exact.filter(|row| row.active);
     let (others, _) = accounts::list(&mut tables, &filter, &page).await?;
@@ -304,7 +304,7 @@ async fn spot_rooms(
         name: Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         ..RoomFilter::default()
     };
-    let mut tables = app.views.rooms.read().await?;
+    let mut tables = app.views.rooms.walk().await?;
     let (all, _) = rooms::by_filter(&mut tables, &filter, Stretch::ALL).await?;
     let outside = all.iter().filter(|room| !room.archived).filter(|room| {
         let sight = model.sight(caller, &room.id, Purpose::Particulars);

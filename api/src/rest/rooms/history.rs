@@ -2,7 +2,8 @@
 
 use hansard_commands::authorization::sight::Purpose;
 use hansard_domain::id::{RoomId, Timestamp, UserId};
-use hansard_projections::messages::{Filter, Found, History, Order, Unread};
+use hansard_domain::setting::definitions::HIDEABLE_MESSAGES;
+use hansard_projections::messages::{Filter, Found, History, MOST_MENTIONED, Order, Unread};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -48,6 +49,11 @@ pub struct HistoryAnswer {
 const OTHERS_STARS: &str = "A star is shown to whoever set it: \"starred._id\" takes the id of the \
                             caller alone";
 
+/// What is said to those who ask for more mentions than are looked for.
+fn too_many() -> String {
+    format!("\"mentions._id\" takes at most {MOST_MENTIONED} ids")
+}
+
 /// A page of a room's history. 403 for whoever may not read it.
 pub async fn history(
     app: &App,
@@ -72,7 +78,7 @@ pub async fn history(
             inclusive: asked.inclusive.unwrap_or_default(),
             slice: paging.into(),
             threads: asked.show_thread_messages.unwrap_or(threads),
-            hidden: expanded(hidden.unwrap_or_default()),
+            hidden: expanded(&hidden.unwrap_or_default()),
         }
     };
     let found = app.views.messages.history(viewer, room, &history).await?;
@@ -118,13 +124,16 @@ fn unauthorized() -> Failure {
     Failure::forbidden_because("unauthorized")
 }
 
-/// `mute_unmute` hides both.
-fn expanded(kinds: Vec<String>) -> Vec<String> {
-    kinds
-        .into_iter()
-        .flat_map(|kind| match kind.as_str() {
+/// The kinds of system message that are hidden, each once. `mute_unmute` hides both; what can't be
+/// hidden is not looked for.
+fn expanded(kinds: &[String]) -> Vec<String> {
+    let hidden = HIDEABLE_MESSAGES
+        .iter()
+        .filter(|known| kinds.iter().any(|kind| kind == **known));
+    hidden
+        .flat_map(|kind| match *kind {
             "mute_unmute" => vec!["user-muted".to_owned(), "user-unmuted".to_owned()],
-            _ => vec![kind],
+            kind => vec![kind.to_owned()],
         })
         .collect()
 }
@@ -150,16 +159,19 @@ fn filter(query: &Map<String, Value>, viewer: &UserId) -> Result<Filter, Failure
             "_id" => filter.id = Some(text()?.into()),
             "u._id" => filter.sender = Some(text()?.into()),
             "tmid" => filter.thread = Some(text()?.into()),
-            "t" => filter.kinds = vec![text()?.to_owned()],
+            "t" => filter.kind = Some(text()?.to_owned()),
             "mentions._id" => {
                 filter.mentions = listed(wanted).ok_or_else(|| unknown_condition(name))?;
+                if filter.mentions.len() > MOST_MENTIONED {
+                    return Err(Failure::refused("error-invalid-query", &too_many()));
+                }
             }
             "starred._id" => {
                 let asked = listed(wanted).ok_or_else(|| unknown_condition(name))?;
                 if asked.iter().any(|id| id != viewer) {
                     return Err(Failure::refused("error-invalid-query", OTHERS_STARS));
                 }
-                filter.starred_by = asked;
+                filter.starred = true;
             }
             "pinned" if *wanted == Value::Bool(true) => filter.pinned = true,
             "ts" => (filter.oldest, filter.latest) = between(wanted)?,
@@ -191,13 +203,16 @@ pub fn between(condition: &Value) -> Result<(Option<Timestamp>, Option<Timestamp
     Ok((oldest, latest))
 }
 
+/// One id, or a list of some.
 fn listed(wanted: &Value) -> Option<Vec<UserId>> {
     let list = match wanted {
         Value::String(id) => return Some(vec![id.as_str().into()]),
         Value::Object(operators) => operators.get("$in")?.as_array()?,
         _ => return None,
     };
-    list.iter().map(|id| Some(id.as_str()?.into())).collect()
+    let ids = list.iter().map(|id| Some(id.as_str()?.into()));
+    ids.collect::<Option<Vec<_>>>()
+        .filter(|ids| !ids.is_empty())
 }
 
 pub fn unknown_condition(name: &str) -> Failure {

@@ -122,7 +122,7 @@ async fn paged(
             .count
             .map_or(0, |count| i64::try_from(count).unwrap_or(i64::MAX)),
     };
-    let mut reading = app.views.rooms.read().await?;
+    let mut reading = app.views.rooms.walk().await?;
     let (found, total) = rooms::by_filter(&mut reading, filter, stretch).await?;
     Ok((found, usize::try_from(total).unwrap_or_default()))
 }
@@ -137,7 +137,7 @@ async fn queried(
     paging: &Paging,
 ) -> Result<(Vec<Found>, usize), Failure> {
     let query = Query::read(query.clone(), MEMBERS).await?;
-    let mut reading = app.views.rooms.read().await?;
+    let mut reading = app.views.rooms.walk().await?;
     let (found, _) = rooms::by_filter(&mut reading, filter, Stretch::ALL).await?;
     drop(reading);
     let model = app.commands.model();

@@ -792,7 +792,7 @@ pub async fn members_of(
             .map_or(0, |count| i64::try_from(count).unwrap_or(i64::MAX)),
     };
     let filter = asked.filter.as_deref().unwrap_or_default();
-    let mut reading = app.views.rooms.read().await?;
+    let mut reading = app.views.rooms.walk().await?;
     let page = view::members(&mut reading, room, filter, &asked.status, order, stretch).await?;
     let members: Vec<_> = page.members.iter().map(view::Member::wire).collect();
     Ok(Members {
@@ -912,12 +912,13 @@ pub async fn online(
     let query = paging.query.clone().filter(|query| !query.is_empty());
     let query = query.ok_or_else(|| Failure::plain("Invalid query"))?;
     let query = Query::read(query, list::MEMBERS).await?;
-    let mut reading = app.views.rooms.read().await?;
     let rooms = RoomFilter {
         kind: Some(section.kind()),
         ..RoomFilter::default()
     };
+    let mut reading = app.views.rooms.walk().await?;
     let (mut rooms, _) = view::by_filter(&mut reading, &rooms, Stretch::ALL).await?;
+    drop(reading);
     // Before the query: whether a room passes tells of what is in it.
     let model = app.commands.model();
     rooms.retain(|room| model.sees(caller, &room.id, Purpose::Members));
@@ -928,6 +929,7 @@ pub async fn online(
         Section::Channels => Failure::plain("Channel does not exists"),
         Section::Groups => Failure::refused("error-not-allowed", "Not Allowed"),
     })?;
+    let mut reading = app.views.rooms.read().await?;
     let online = view::online(&mut reading, &found).await?;
     let online = online
         .iter()

@@ -223,7 +223,7 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
     };
     let page = page(&paging, privileged);
 
-    let mut tables = app.views.accounts.read().await?;
+    let mut tables = app.views.accounts.walk().await?;
     let (rows, total) = if let Some(query) = query {
         // A query may ask about anything: everybody is looked at.
         let everybody = Page {
@@ -345,7 +345,7 @@ async fn list_by_status(
             },
         }),
     };
-    let mut tables = app.views.accounts.read().await?;
+    let mut tables = app.views.accounts.walk().await?;
     let page = page(&paging, privileged);
     let (rows, total) = accounts::list(&mut tables, &filter, &page).await?;
     let users: Vec<_> = rows

@@ -95,7 +95,7 @@ async fn autocomplete(
         }),
         ..Filter::default()
     };
-    let mut tables = app.views.accounts.read().await?;
+    let mut tables = app.views.accounts.walk().await?;
     // Where nobody is left out afterwards but the exceptions, the first few will do.
     let few = SUGGESTED + selector.exceptions.len();
     let page = Page {

@@ -19,7 +19,7 @@ const SEARCH: Place = Place::group("Search");
 const SEARCH_PROVIDER: Place = Place::section("Search", "Default_provider");
 
 /// The kinds of system message that a room can hide, by their wire type.
-const SYSTEM_MESSAGES: &[&str] = &[
+pub const HIDEABLE_MESSAGES: &[&str] = &[
     "uj",
     "ujt",
     "ul",
@@ -94,7 +94,7 @@ pub(super) static DEFINITIONS: &[Definition] = &[
     MESSAGE.string("Message_DateFormat", "LL").public(),
     MESSAGE.string("Message_TimeAndDateFormat", "LLL").public(),
     MESSAGE.int("Message_QuoteChainLimit", 2).public(),
-    MESSAGE.multi_select("Hide_System_Messages", &[], SYSTEM_MESSAGES).public(),
+    MESSAGE.multi_select("Hide_System_Messages", &[], HIDEABLE_MESSAGES).public(),
     MESSAGE.int("DirectMesssage_maxUsers", 8).public(),
     MESSAGE.select("Message_ErasureType", "Delete", &["Keep", "Delete", "Unlink"]).public(),
     MESSAGE.string("Message_Code_highlight", "javascript,css,markdown,dockerfile,json,go,rust,clean,bash,plaintext,powershell,scss,shell,yaml,vim").public(),

@@ -304,7 +304,7 @@ mod tests {
 
     use super::super::changes::{UPDATED, UPDATED_NEWEST};
     use super::super::history::HISTORY;
-    use super::super::list::NEWEST;
+    use super::super::list::{NEWEST, NEWEST_MENTIONING};
     use super::super::threads::THREAD;
     use super::*;
     use crate::messages::MessagesView;
@@ -365,6 +365,19 @@ mod tests {
                 2,
                 "{name} is not looked up by {wanted}: {steps:#?}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_that_mention_somebody_are_looked_up_and_the_room_is_not_gone_through() {
+        let mut tables = tables_on(Dialect::Sqlite, &MessagesView, &[], 1).await;
+        let steps = plan(&mut tables, &NEWEST_MENTIONING).await;
+        for wanted in [
+            "SEARCH n USING PRIMARY KEY (room=? AND user_id=?)",
+            "SEARCH m USING PRIMARY KEY (room=? AND at=? AND position=?)",
+        ] {
+            let found = steps.iter().filter(|step| step.starts_with(wanted));
+            assert_eq!(found.count(), 2, "{wanted}: {steps:#?}");
         }
     }
 }

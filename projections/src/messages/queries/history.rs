@@ -42,7 +42,8 @@ pub struct History {
     pub slice: Slice,
     /// With the replies that show in their thread alone.
     pub threads: bool,
-    /// Kinds of system messages to leave out.
+    /// Kinds of system messages to leave out: few, and such as there are, because each message is
+    /// looked up among them.
     pub hidden: Vec<String>,
 }
 
@@ -63,6 +64,7 @@ impl Messages {
         history: &History,
     ) -> Result<Found, ViewError> {
         let mut reading = match history.slice.count {
+            _ if history.slice.is_deep() => self.store.walk().await?,
             Some(..=JOINED) => self.store.read().await?,
             // Read in parts.
             _ => self.store.moment().await?,
@@ -80,7 +82,7 @@ impl Messages {
         (after, before): (Timestamp, Timestamp),
         history: &History,
     ) -> Result<Unread, ViewError> {
-        let mut reading = self.store.moment().await?;
+        let mut reading = self.store.walk().await?;
         let row = sql::query(UNREAD)
             .bind(room.to_string())
             .bind(after.0)

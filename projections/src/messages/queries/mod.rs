@@ -36,7 +36,7 @@ pub use self::changes::{Changed, Cursor, Deleted, Point, Since};
 #[cfg(test)]
 pub(super) use self::history::page as history_page;
 pub use self::history::{History, Unread};
-pub use self::list::Filter;
+pub use self::list::{Filter, MOST_MENTIONED};
 pub use self::threads::{Replies, ThreadKind};
 use crate::rows::ByKey;
 use crate::sql::{self, Query};
@@ -58,6 +58,9 @@ const AMONG: ByKey = ByKey::new(concat!(
 /// A page ends where it has so many bytes, even if more was asked for: it is made whole in memory.
 pub const MOST_BYTES: usize = 32 << 20;
 
+/// So many messages are passed over in some ten milliseconds.
+const DEEP: u64 = 10_000;
+
 /// Which part of a list; `count` of `None` is all of it, as far as a page goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Slice {
@@ -69,6 +72,11 @@ impl Slice {
     fn limit(self) -> i64 {
         self.count
             .map_or(i64::MAX, |count| i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
+    /// So far on that the way there is walked, row by row.
+    fn is_deep(self) -> bool {
+        self.offset > DEEP
     }
 
     fn skip(self) -> i64 {

@@ -125,13 +125,18 @@ impl Messages {
         text: &str,
         slice: Slice,
     ) -> Result<Found, ViewError> {
-        let mut reading = self.store.moment().await?;
+        let all = *kind == ThreadKind::All && text.is_empty();
+        let mut reading = if all {
+            self.store.moment().await?
+        } else {
+            self.store.walk().await?
+        };
         let bound = |sql: &'static str| {
             sql::query(sql)
                 .bind(viewer.to_string())
                 .bind(room.to_string())
         };
-        if *kind == ThreadKind::All && text.is_empty() {
+        if all {
             let page = THREADS.find(&mut reading, slice, bound).await?;
             let all = sql::query(
                 "SELECT count(*) FROM message WHERE room = $1 AND last_reply IS NOT NULL",
@@ -184,7 +189,7 @@ impl Messages {
 
     /// How many threads there are in all rooms.
     pub async fn count_threads(&self) -> Result<u64, ViewError> {
-        let mut reading = self.store.read().await?;
+        let mut reading = self.store.walk().await?;
         let all = sql::query("SELECT count(*) FROM message WHERE last_reply IS NOT NULL");
         count(&mut reading, all).await
     }
