@@ -353,6 +353,9 @@ impl Feed {
                     gathered.clear();
                 }
                 Ok(()) = wanted.changed() => {}
+                // Only where nothing else is to be done, and so little at once that whoever comes to
+                // it hardly waits.
+                () = std::future::ready(()), if generation.unfinished() => generation.go_on().await?,
             }
         }
     }

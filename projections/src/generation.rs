@@ -62,6 +62,8 @@ pub struct Generation {
     reached: Place,
     /// The position in the checkpoint; behind `reached` by events that changed nothing.
     saved: Position,
+    /// Events may have left something to be done.
+    unfinished: bool,
     /// Something was erased, and may still stand somewhere.
     unscrubbed: bool,
     /// What was erased up to here is being scrubbed, by the engine's own mark.
@@ -116,6 +118,7 @@ impl Generation {
             finished: false,
             reached: Place::default(),
             saved: Position::START,
+            unfinished: false,
             unscrubbed: false,
             scrubbing: None,
             beside: None,
@@ -191,6 +194,8 @@ impl Generation {
             finished: true,
             reached: read,
             saved: position,
+            // Where the process ended before it was done, it still is to be.
+            unfinished: true,
             // Whether the process that erased something lived to scrub it is not known.
             unscrubbed: true,
             scrubbing: None,
@@ -226,6 +231,11 @@ impl Generation {
             Some(erasing) => scrubbed.min(Position(erasing.0 - 1)),
             None => scrubbed,
         }
+    }
+
+    /// Whether events may have left something to be done by [`Self::go_on`].
+    pub fn unfinished(&self) -> bool {
+        self.unfinished
     }
 
     /// How many events could not be taken in.
@@ -316,11 +326,43 @@ impl Generation {
         self.reached = last;
         self.saved = last.position;
         self.unscrubbed |= concerning.iter().any(|entry| erases(&entry.event));
+        let deferring = concerning
+            .iter()
+            .any(|entry| self.view.defers(&entry.event));
+        self.unfinished |= deferring;
         Ok(())
     }
 
-    /// Adds the indexes and makes what was built durable.
+    /// Does a part of what events have left to be done; [`Self::unfinished`] tells whether there is more.
+    pub async fn go_on(&mut self) -> Result<(), ViewError> {
+        let mut transaction = self.tables.begin().await?;
+        let gone_on = AssertUnwindSafe(self.view.go_on(&mut transaction))
+            .catch_unwind()
+            .await
+            .unwrap_or(Err(ViewError::Panicked));
+        match gone_on {
+            Ok(more) => {
+                keep_checkpoint(&mut transaction, self.term, self.saved).await?;
+                transaction.commit().await?;
+                self.unfinished = more;
+            }
+            // Trying again at once would help as little as another database would.
+            Err(error) if error.lies_in_an_event() => {
+                transaction.rollback().await?;
+                let view = self.view.name();
+                tracing::error!(view, %error, "a view can't do what events have left to be done");
+                self.unfinished = false;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Does what events have left to be done, adds the indexes and makes what was built durable.
     pub async fn finish(&mut self) -> Result<(), ViewError> {
+        while self.unfinished {
+            self.go_on().await?;
+        }
         self.tables
             .execute(sqlx::raw_sql(self.view.indexes()))
             .await?;
@@ -461,6 +503,28 @@ async fn move_checkpoint(
     .execute(tables)
     .await?;
     if moved.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(ViewError::Elsewhere)
+    }
+}
+
+/// Fails once another node feeds the tables.
+async fn keep_checkpoint(
+    tables: &mut AnyConnection,
+    term: Option<i64>,
+    at: Position,
+) -> Result<(), ViewError> {
+    let Some(term) = term else {
+        return Ok(());
+    };
+    let kept =
+        sql::query("UPDATE checkpoint SET position = position WHERE term = $1 AND position = $2")
+            .bind(term)
+            .bind(at.0 as i64)
+            .execute(tables)
+            .await?;
+    if kept.rows_affected() == 1 {
         Ok(())
     } else {
         Err(ViewError::Elsewhere)

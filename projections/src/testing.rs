@@ -251,6 +251,7 @@ pub async fn tables_on(
     for batch in entries.chunks(batch) {
         view.apply(&mut tables, batch).await.unwrap();
     }
+    while view.go_on(&mut tables).await.unwrap() {}
     tables
 }
 
@@ -305,9 +306,12 @@ impl Served {
         self.generation.finish().await.unwrap();
     }
 
-    /// Takes in events, as one batch.
+    /// Takes in events, as one batch, and does what they leave to be done.
     pub async fn take(&mut self, entries: &[Arc<Entry>]) {
         self.generation.apply(entries).await.unwrap();
+        while self.generation.unfinished() {
+            self.generation.go_on().await.unwrap();
+        }
     }
 }
 

@@ -59,6 +59,19 @@ pub trait View: Send + Sync + 'static {
         tables: &mut AnyConnection,
         entries: &[Arc<Entry>],
     ) -> Result<(), ViewError>;
+
+    /// Whether an event may leave something to be done by [`Self::go_on`].
+    fn defers(&self, _event: &Event) -> bool {
+        false
+    }
+
+    /// Does a part of what events have left to be done, so little that no reader has to wait for it;
+    /// answers whether there is more. It is called between batches, in a transaction of its own, until
+    /// nothing is left, and after a restart. What the tables hold then is the same wherever in
+    /// between batches came.
+    async fn go_on(&self, _tables: &mut AnyConnection) -> Result<bool, ViewError> {
+        Ok(false)
+    }
 }
 
 /// Why a view could not be written or read.
@@ -75,6 +88,15 @@ pub enum ViewError {
     /// It may work later.
     #[error("a view is unavailable: {0}")]
     Unavailable(String),
+    /// A query took longer than [`TIME`].
+    #[error(
+        "the query takes more than {} seconds; ask for less, or for a shorter time",
+        TIME.as_secs()
+    )]
+    TooLong,
+    /// As many as may at a time walk through many rows.
+    #[error("too many ask the view for what takes long; ask again later, or for less")]
+    Busy,
     /// The view has to be rebuilt.
     #[error(
         "it was made from what this log does not hold: an older copy of the log was put back, or \
@@ -88,15 +110,6 @@ pub enum ViewError {
     Row(String),
     #[error("a fold of events panicked; what the server wrote to its log then says where")]
     Panicked,
-    /// A query took longer than [`TIME`].
-    #[error(
-        "the query takes more than {} seconds; ask for less, or for a shorter time",
-        TIME.as_secs()
-    )]
-    TooLong,
-    /// As many as may at a time walk through many rows.
-    #[error("too many ask the view for what takes long; ask again later, or for less")]
-    Busy,
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
@@ -137,19 +150,6 @@ fn tells_of_damage(error: &(dyn DatabaseError + 'static)) -> bool {
     }
 }
 
-/// SQLite's primary codes for a value that it does not take: too big, against a constraint, of another
-/// type, out of range.
-const REFUSED_BY_SQLITE: [i32; 4] = [18, 19, 20, 25];
-
-/// PostgreSQL's classes of such codes: data exceptions, constraints, limits of what a row can hold.
-const REFUSED_BY_POSTGRES: [&str; 3] = ["22", "23", "54"];
-
-/// Why a database does not take a value, if that is what the error is about. What it says of the value
-/// itself is left out: it may be confidential.
-fn refusal(error: &(dyn DatabaseError + 'static)) -> Option<String> {
-    let code = error.code()?;
-    if error.try_downcast_ref::<SqliteError>().is_some() {
-        let primary = code.parse::<i32>().ok()? & 0xff;
 /// Whether a statement was interrupted because its time was over.
 fn took_too_long(error: &(dyn DatabaseError + 'static)) -> bool {
     let Some(code) = error.code() else {
@@ -169,6 +169,19 @@ const INTERRUPTED: i32 = 9;
 /// PostgreSQL's code for what was canceled.
 const QUERY_CANCELED: &str = "57014";
 
+/// SQLite's primary codes for a value that it does not take: too big, against a constraint, of another
+/// type, out of range.
+const REFUSED_BY_SQLITE: [i32; 4] = [18, 19, 20, 25];
+
+/// PostgreSQL's classes of such codes: data exceptions, constraints, limits of what a row can hold.
+const REFUSED_BY_POSTGRES: [&str; 3] = ["22", "23", "54"];
+
+/// Why a database does not take a value, if that is what the error is about. What it says of the value
+/// itself is left out: it may be confidential.
+fn refusal(error: &(dyn DatabaseError + 'static)) -> Option<String> {
+    let code = error.code()?;
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        let primary = code.parse::<i32>().ok()? & 0xff;
         let refused = REFUSED_BY_SQLITE.contains(&primary);
         return refused.then(|| error.message().to_owned());
     }
@@ -187,6 +200,9 @@ impl From<sqlx::Error> for ViewError {
                 SUSPICIONS.send_modify(|count| *count += 1);
                 return Self::Damaged(error.to_string());
             }
+            if took_too_long(error) {
+                return Self::TooLong;
+            }
             if let Some(refusal) = refusal(error) {
                 return Self::Row(refusal);
             }
@@ -200,9 +216,6 @@ impl From<sqlx::Error> for ViewError {
             _ => Self::Unavailable(error.to_string()),
         }
     }
-            if took_too_long(error) {
-                return Self::TooLong;
-            }
 }
 
 impl From<serde_json::Error> for ViewError {

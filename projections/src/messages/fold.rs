@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, Row as _};
 
 use super::MessageHead;
+use super::naming::{self, forget};
 use super::row::{READ, REWRITE, Row, WRITE};
 use super::unlink::unlink;
 use super::wire;
@@ -55,20 +56,26 @@ pub(super) async fn apply(
     tables: &mut AnyConnection,
     entries: &[Arc<Entry>],
 ) -> Result<(), ViewError> {
-    // A room that goes takes rows with it that nobody counted up, and whoever is unlinked is in rows
-    // that nobody named: it is done between two folds.
-    for part in entries.split_inclusive(|entry| deletes_room(entry) || unlinks(entry)) {
+    // A room that goes takes rows with it that nobody counted up, and whoever goes is in any number of
+    // rows: it is done between two folds.
+    for part in entries.split_inclusive(|entry| deletes_room(entry) || erasure(entry).is_some()) {
         let mut fold = Fold::load(tables, part).await?;
         for entry in part {
             fold.apply(entry)?;
         }
         fold.write(tables).await?;
-        match part.last() {
-            Some(last) if deletes_room(last) => delete_room(tables, last.stream.key()).await?,
-            Some(last) if unlinks(last) => {
-                unlink(tables, &UserId::new(last.stream.key()), last.at).await?;
-            }
-            _ => {}
+        let Some(last) = part.last() else {
+            continue;
+        };
+        if deletes_room(last) {
+            delete_room(tables, last.stream.key()).await?;
+        }
+        let user = UserId::new(last.stream.key());
+        match erasure(last) {
+            Some(MessageErasure::Unlink) => unlink(tables, &user, last.at).await?,
+            Some(MessageErasure::Delete) => forget(tables, &user, true, last.at).await?,
+            Some(MessageErasure::Keep) => forget(tables, &user, false, last.at).await?,
+            None => {}
         }
     }
     Ok(())
@@ -107,14 +114,12 @@ fn deletes_room(entry: &Entry) -> bool {
     matches!(entry.event, Event::Room(RoomEvent::RoomDeleted { .. }))
 }
 
-fn unlinks(entry: &Entry) -> bool {
-    matches!(
-        entry.event,
-        Event::Account(AccountEvent::UserDeleted {
-            messages: MessageErasure::Unlink,
-            ..
-        })
-    )
+/// What becomes of the messages of an account that is deleted.
+fn erasure(entry: &Entry) -> Option<MessageErasure> {
+    match &entry.event {
+        Event::Account(AccountEvent::UserDeleted { messages, .. }) => Some(*messages),
+        _ => None,
+    }
 }
 
 async fn delete_room(tables: &mut AnyConnection, room: &str) -> Result<(), ViewError> {
@@ -160,8 +165,8 @@ struct Fold {
     /// New messages in the order they were sent.
     sent: Vec<MessageId>,
     authors: BTreeMap<UserId, Name>,
-    /// Names that changed in this batch.
-    renamed: BTreeSet<UserId>,
+    /// Accounts whose profiles changed in this batch, with the names that stand in the table.
+    profiles: BTreeMap<UserId, Option<String>>,
     removed: Vec<Row>,
     deleted: BTreeMap<MessageId, Deleted>,
     /// `(user, message)` to whether the star stands.
@@ -216,25 +221,22 @@ impl Fold {
                 Event::Room(RoomEvent::ChannelPruned { pruned, .. }) => {
                     wanted.extend(pruned.iter().map(|pruned| pruned.message.as_str()));
                 }
-                Event::Account(
-                    AccountEvent::UserProfileChanged { .. } | AccountEvent::UserDeleted { .. },
-                ) => {
-                    fold.renamed.insert(UserId::new(entry.stream.key()));
+                Event::Account(AccountEvent::UserProfileChanged { .. }) => {
+                    let id = UserId::new(entry.stream.key());
+                    fold.profiles.insert(id, None);
                 }
                 _ => {}
             }
         }
-        let mut wanted: BTreeSet<String> = wanted
+        let wanted: BTreeSet<String> = wanted
             .into_iter()
             .filter(|id| !sent.contains(id))
             .map(str::to_owned)
             .collect();
-        if !fold.renamed.is_empty() {
-            let users: Vec<&UserId> = fold.renamed.iter().collect();
-            let named = ByKey::new("SELECT id FROM named WHERE user_id IN");
-            for row in named.fetch(tables, &users).await? {
-                wanted.insert(row.try_get(0)?);
-            }
+        let users: Vec<UserId> = fold.profiles.keys().cloned().collect();
+        for row in AUTHORS.fetch(tables, &users).await? {
+            let id = UserId::new(row.try_get::<String, _>(0)?);
+            fold.profiles.insert(id, Some(row.try_get(1)?));
         }
         fold.read(tables, &wanted.into_iter().collect::<Vec<_>>())
             .await?;
@@ -284,32 +286,12 @@ impl Fold {
             _ => return Ok(()),
         };
         let id = UserId::new(entry.stream.key());
-        let name = if unlinks(entry) {
+        let name = if erasure(entry) == Some(MessageErasure::Unlink) {
             Name::unlinked()?
         } else {
             Name::of(&id, profile)?
         };
-        if let AccountEvent::UserDeleted {
-            messages: MessageErasure::Delete,
-            ..
-        } = event
-        {
-            self.take_back_reactions(&id, entry.at)?;
-        }
         self.authors.insert(id, name);
-        Ok(())
-    }
-
-    /// Somebody goes with all that it said: also with what it said by reacting to others.
-    fn take_back_reactions(&mut self, user: &UserId, at: Timestamp) -> Result<(), ViewError> {
-        for slot in self.slots.values_mut() {
-            let given = slot.row.reactions.len();
-            slot.row.reactions.retain(|(_, by)| by != user);
-            if slot.row.reactions.len() < given {
-                slot.touch();
-                slot.row.change(at, |_| Ok(()))?;
-            }
-        }
         Ok(())
     }
 
@@ -594,7 +576,23 @@ impl Fold {
                 values.time(deleted.at);
                 values.position(deleted.position);
             })
-            .await
+            .await?;
+        let renamed = self.renamed();
+        if !renamed.is_empty() {
+            naming::begin(tables, &renamed).await?;
+            naming::go_on(tables).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever has another name now than the table has.
+    fn renamed(&self) -> Vec<UserId> {
+        let changed = |(id, before): &(&UserId, &Option<String>)| {
+            let now = self.authors.get(*id).map(|name| &name.wire);
+            now.is_some() && now != before.as_ref()
+        };
+        let renamed = self.profiles.iter().filter(changed);
+        renamed.map(|(id, _)| id.clone()).collect()
     }
 
     /// Threads that lost replies: which is the last one now, the rows that were written tell.
@@ -716,26 +714,21 @@ impl Fold {
             .await
     }
 
-    /// Writes the names of people into the rows that name any and are written anyway, and into those
-    /// that name somebody renamed.
+    /// Writes the names of people into the rows that name any and are written anyway.
     async fn name_people(&mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
         let naming_somebody: HashSet<&MessageId> = self.named.iter().map(|(_, id)| id).collect();
         let mut naming: Vec<MessageId> = Vec::new();
         let mut unknown = BTreeSet::new();
         for (id, slot) in &self.slots {
             // A plain message that was only sent names nobody, and is not looked into.
-            if slot.state == State::New
+            let plain = slot.state == State::New
                 && slot.row.changed.is_none()
-                && !naming_somebody.contains(id)
-            {
+                && !naming_somebody.contains(id);
+            if plain || slot.state == State::Stored {
                 continue;
             }
             let wire = hansard_domain::json::object(&slot.row.wire)?;
             let people = slot.row.people(&wire);
-            let renamed = people.iter().any(|user| self.renamed.contains(user));
-            if slot.state == State::Stored && !renamed {
-                continue;
-            }
             unknown.extend(
                 people
                     .into_iter()

@@ -9,6 +9,7 @@
 mod by_time_tests;
 mod fold;
 mod latest;
+mod naming;
 mod queries;
 mod remains;
 mod row;
@@ -20,7 +21,7 @@ mod wire;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hansard_domain::account::Author;
+use hansard_domain::account::{AccountEvent, Author};
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{MessageId, UserId};
 use hansard_domain::message::MessageEvent;
@@ -46,7 +47,7 @@ impl View for MessagesView {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn schema(&self) -> &'static str {
@@ -72,6 +73,17 @@ impl View for MessagesView {
         entries: &[Arc<Entry>],
     ) -> Result<(), ViewError> {
         fold::apply(tables, entries).await
+    }
+
+    fn defers(&self, event: &Event) -> bool {
+        matches!(
+            event,
+            Event::Account(AccountEvent::UserProfileChanged { .. })
+        )
+    }
+
+    async fn go_on(&self, tables: &mut AnyConnection) -> Result<bool, ViewError> {
+        naming::go_on(tables).await
     }
 }
 

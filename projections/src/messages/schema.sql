@@ -72,6 +72,16 @@ CREATE TABLE named (
     PRIMARY KEY (user_id, id)
 ) WITHOUT ROWID;
 
+-- Who took another name, while the messages that name it are written anew: up to which of their ids they
+-- are, in how many parts, and whether they shall be once more, from the beginning, because it took yet
+-- another name.
+CREATE TABLE renaming (
+    user_id text PRIMARY KEY,
+    reached text NOT NULL,
+    parts bigint NOT NULL,
+    again bigint NOT NULL
+) WITHOUT ROWID;
+
 CREATE INDEX named_message ON named (id);
 CREATE INDEX star_message ON star (position);
 CREATE INDEX mention_message ON mention (position);

@@ -8,10 +8,13 @@ use serde_json::{Value, json};
 
 use super::queries::{History, Slice, history_page};
 use super::*;
-use crate::testing::{KEPT, Served, Story, dump, on_both_engines, shredded, tables, told};
+use crate::sql::Dialect;
+use crate::testing::{
+    KEPT, Served, Story, dump, on_both_engines, shredded, tables, tables_on, told,
+};
 
 const TABLES: &[&str] = &[
-    "message", "author", "star", "mention", "named", "deleted", "total", "remains",
+    "message", "author", "star", "mention", "named", "renaming", "deleted", "total", "remains",
 ];
 
 fn two_people() -> Story {
@@ -305,9 +308,73 @@ async fn a_message_that_was_just_recorded_is_shown_as_the_view_will_show_it() {
     assert_eq!(recorded, shown);
 }
 
-async fn a_thread_counts_its_replies() {
+fn profile(username: &str, bio: &str) -> AccountEvent {
+    let profile = Profile {
+        username: username.into(),
+        bio: Some(bio.into()),
+        ..Profile::default()
+    };
+    AccountEvent::UserProfileChanged {
+        profile: Private::new(KeyId(1), profile),
+    }
+}
+
+/// How many rows have been written so far.
+async fn written(tables: &mut AnyConnection) -> usize {
+    let row = crate::sql::query("SELECT total_changes()")
+        .fetch_one(tables)
+        .await
+        .unwrap();
+    usize::try_from(sqlx::Row::get::<i64, _>(&row, 0)).unwrap()
+}
+
+#[tokio::test]
+async fn messages_are_written_anew_for_a_new_name_alone_and_few_at_once() {
+    let many = 5 * naming::PART + 7;
     let mut story = two_people();
-    wrote(&mut story, "m1", "mary", "hello");
+    story.account("joe", profile("joe", "before"));
+    for number in 0..many {
+        let mention = json!({ "_id": "joe", "type": "user" });
+        mentioned(&mut story, &format!("m{number}"), "mary", "joe", mention);
+    }
+    let mut tables = tables_on(Dialect::Sqlite, &MessagesView, &story.entries, 1_000).await;
+    let few = 10;
+    let told = story.entries.len();
+    story.account("joe", profile("joe", "after"));
+    story.account("joe", profile("joseph", "after"));
+    story.account("joe", profile("jojo", "after"));
+    let mut before = written(&mut tables).await;
+    for (events, most) in [
+        (told..told + 1, few),
+        (told + 1..told + 2, naming::PART + few),
+    ] {
+        let batch = &story.entries[events];
+        MessagesView.apply(&mut tables, batch).await.unwrap();
+        let now = written(&mut tables).await;
+        assert!(now - before <= most, "{} of {most}", now - before);
+        before = now;
+    }
+    // Yet another name comes in the middle.
+    assert!(MessagesView.go_on(&mut tables).await.unwrap());
+    let batch = &story.entries[told + 2..];
+    MessagesView.apply(&mut tables, batch).await.unwrap();
+    let mut parts = 0;
+    let mut more = true;
+    while more {
+        before = written(&mut tables).await;
+        more = MessagesView.go_on(&mut tables).await.unwrap();
+        assert!(written(&mut tables).await - before <= naming::PART + few);
+        parts += 1;
+    }
+    assert!(parts >= many / naming::PART);
+    let mut at_once = tables_on(Dialect::Sqlite, &MessagesView, &story.entries, 1_000).await;
+    let expected = dump(&mut at_once, TABLES).await;
+    assert_eq!(dump(&mut tables, TABLES).await, expected);
+    let everything = expected.join("\n");
+    assert!(everything.contains("jojo"));
+    assert!(!everything.contains("joseph"));
+}
+
 async fn conditions_are_met_by_what_is_equal_to_them() {
     let mut story = two_people();
     wrote(&mut story, "plain", "mary", "hello");
@@ -371,6 +438,9 @@ async fn conditions_are_met_by_what_is_equal_to_them() {
     assert!(found(of_kind("x|uj|y")).await.is_empty());
 }
 
+async fn a_thread_counts_its_replies() {
+    let mut story = two_people();
+    wrote(&mut story, "m1", "mary", "hello");
     replied(&mut story, "r1", "joe", "m1");
     replied(&mut story, "r2", "joe", "m1");
     let mut tables = told(&MessagesView, &story, TABLES).await;
@@ -682,10 +752,10 @@ on_both_engines!(
     names_in_what_others_said_are_those_of_today_and_go_with_the_account,
     who_goes_with_all_it_said_takes_back_its_reactions,
     a_message_that_was_just_recorded_is_shown_as_the_view_will_show_it,
+    conditions_are_met_by_what_is_equal_to_them,
     a_thread_counts_its_replies,
     a_place_holder_is_no_reply_that_a_prune_could_take,
     an_edited_message_keeps_its_place_and_marks,
-    conditions_are_met_by_what_is_equal_to_them,
     a_deleted_message_leaves_its_id_or_a_place_holder,
     a_replay_after_shredding_gives_the_same_tables,
     what_can_still_be_read_is_known_until_a_prune_names_it,

@@ -82,7 +82,10 @@ pub(super) async fn unlink(
 }
 
 /// Writes the names of those anew whom rows name now.
-async fn name_people(tables: &mut AnyConnection, rows: &mut [Row]) -> Result<(), ViewError> {
+pub(super) async fn name_people(
+    tables: &mut AnyConnection,
+    rows: &mut [Row],
+) -> Result<(), ViewError> {
     let mut people = BTreeSet::new();
     for row in &*rows {
         let wire = hansard_domain::json::object(&row.wire)?;
