@@ -1,5 +1,6 @@
 //! How often things may be asked for: everything is limited, each by its own measure.
 
+use futures::future::join_all;
 use hansard_tests::server::{Client, Options, Server};
 use reqwest::{Method, Response};
 use serde_json::json;
@@ -166,4 +167,24 @@ async fn the_limiter_follows_its_settings() {
     assert_eq!(statuses(&client, &[info]).await, [429]);
     set("API_Enable_Rate_Limiter", json!(false)).await;
     assert_eq!(statuses(&client, &[info, info]).await, [200, 200]);
+}
+
+#[tokio::test]
+async fn positions_that_nobody_wrote_keep_few_strangers_waiting_and_no_probe() {
+    let server = Server::start().await;
+    // Whether it waited in vain.
+    let waits = |path: &str| {
+        let asked = server.http().get(server.url(path));
+        let asked = asked.header("hansard-position", "99999999");
+        async move {
+            let answer = asked.send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            answer.headers().contains_key("hansard-lag")
+        }
+    };
+    let waited = join_all((0..200).map(|_| waits("/api/info"))).await;
+    let waited = waited.into_iter().filter(|waited| *waited).count();
+    assert!(waited < 100, "{waited} of 200 waited");
+    assert!(!waits("/health").await);
+    assert!(!waits("/ready").await);
 }

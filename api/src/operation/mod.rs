@@ -45,6 +45,8 @@ pub fn gather() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()
 }
 
+/// The path of [`health`].
+pub const HEALTH: &str = "/health";
 /// The path of [`ready`].
 pub const READY: &str = "/ready";
 

@@ -10,9 +10,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use hansard_domain::log::{Position, Role};
 use hansard_projections::lag;
+use tokio::sync::Semaphore;
 use tracing::Instrument;
 
-use super::caller::client_address;
+use super::caller::{client_address, session};
 use super::failure::Failure;
 use super::rate_limit::waiting::{self, Taker};
 use super::refused::AskedBy;
@@ -30,6 +31,10 @@ const LAG: HeaderName = HeaderName::from_static("hansard-lag");
 
 /// How long a request waits for what another node wrote.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many wait for it who are not logged in: anybody can name a position that nobody will write. Beyond
+/// that nobody waits.
+static STRANGERS: Semaphore = Semaphore::const_new(16);
 
 /// The longest id that is taken from a client: a UUID, a trace's id, a number.
 const MAX_REQUEST_ID: usize = 64;
@@ -76,7 +81,6 @@ where
     let id = RequestId::of(&request, app);
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
-    let seen = position(request.headers());
     let proxies = app.config.forwarded_count;
     let address = client_address(request.headers(), request.extensions(), proxies);
     let ending = request.extensions_mut().remove::<Ending>();
@@ -86,10 +90,13 @@ where
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let span = tracing::info_span!("request", id = id.as_str(), %method, route);
+    // Who asks how the server is doing is to hear of it now.
+    let probes = matches!(route, operation::HEALTH | operation::READY);
+    let seen = position(request.headers()).filter(|_| !probes);
 
     let answer = async {
         if let Some(seen) = seen {
-            heard(app, seen).await;
+            heard_for(app, request.headers(), seen).await;
         }
         next(request).await
     };
@@ -138,6 +145,16 @@ where
 pub fn position(headers: &HeaderMap) -> Option<Position> {
     let position = headers.get(POSITION)?.to_str().ok()?;
     position.parse().ok().map(Position)
+}
+
+/// Waits for what the client of a request has seen, if it may wait.
+async fn heard_for(app: &App, headers: &HeaderMap, seen: Position) {
+    let now = app.commands.clock().now();
+    if session(headers, &app.commands.model(), now).is_some() {
+        heard(app, seen).await;
+    } else if let Ok(_place) = STRANGERS.try_acquire() {
+        heard(app, seen).await;
+    }
 }
 
 /// Waits until this node has heard of a position, for at most two seconds.
