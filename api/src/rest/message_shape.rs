@@ -189,7 +189,7 @@ pub async fn project(found: Found, paging: &Paging) -> Result<Found, Failure> {
     let projected: serde_json::Result<Found> = if small {
         project()
     } else {
-        aside::work(project).await?
+        aside::work(&paging.client, project).await?
     };
     projected.map_err(unreadable)
 }

@@ -21,6 +21,7 @@ pub mod query;
 pub mod rate_limit;
 mod refused;
 pub mod time;
+mod turns;
 pub mod way;
 
 #[macro_use]

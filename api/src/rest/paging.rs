@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 
 use super::body::Params;
 use super::failure::Failure;
-use super::rate_limit::building::{Builder, Permit};
+use super::rate_limit::building::{Builder, Client, Permit};
 use crate::app::App;
 
 /// The most that a list gives when the workspace sets no sensible limit, and what it gives when
@@ -36,6 +36,8 @@ pub struct Paging {
     pub fields: Option<Fields>,
     /// The client's filter, unread.
     pub query: Option<Map<String, Value>>,
+    /// Who asks.
+    pub client: Client,
     /// To make a list that may be long.
     pub(super) permit: Option<Arc<Permit>>,
 }
@@ -95,7 +97,7 @@ impl FromRequestParts<App> for Paging {
                 .as_bool()
                 .unwrap_or(false),
         };
-        let mut paging = Self::read(asked, &limits)?;
+        let mut paging = Self::read(asked, &limits, Client::of(parts, app))?;
         if paging.count.is_none_or(|count| count > USUAL) {
             paging.whole(Builder::of(parts, app)).await?;
         }
@@ -111,7 +113,7 @@ struct Limits {
 }
 
 impl Paging {
-    fn read(asked: PagingParams, limits: &Limits) -> Result<Self, Failure> {
+    fn read(asked: PagingParams, limits: &Limits, client: Client) -> Result<Self, Failure> {
         let positive = |limit: Option<i64>, otherwise| match limit {
             Some(limit @ 1..) => limit as u64,
             _ => otherwise,
@@ -137,6 +139,7 @@ impl Paging {
                 .unwrap_or_default(),
             fields: asked.fields.as_deref().map(fields).transpose()?.flatten(),
             query: asked.query.as_deref().map(query).transpose()?,
+            client,
             permit: None,
         })
     }
@@ -251,7 +254,8 @@ mod tests {
             usual: Some(50),
             endless: false,
         };
-        Paging::read(lenient::read_query(encoded.as_bytes()).unwrap(), &limits).unwrap()
+        let asked = lenient::read_query(encoded.as_bytes()).unwrap();
+        Paging::read(asked, &limits, Client::Account("mary".into())).unwrap()
     }
 
     #[test]
@@ -270,7 +274,8 @@ mod tests {
             endless: true,
         };
         let asked = lenient::read_query(b"count=0").unwrap();
-        assert_eq!(Paging::read(asked, &limits).unwrap().count, None);
+        let paging = Paging::read(asked, &limits, Client::Account("mary".into()));
+        assert_eq!(paging.unwrap().count, None);
     }
 
     #[test]

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::aside;
 use super::failure::Failure;
+use super::rate_limit::building::Client;
+use super::turns::Turn;
 
 /// How large a compiled expression may be, and what it remembers of the texts it looks through, in
 /// bytes.
@@ -41,7 +42,7 @@ const MAX_TIME: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Query {
     condition: Condition,
-    turn: OwnedSemaphorePermit,
+    turn: Turn,
 }
 
 #[derive(Debug)]
@@ -65,10 +66,11 @@ impl Query {
     /// Reads a filter over members that `allowed` names (with what is inside them). Waits until it
     /// may be applied, so read it before what it is to be applied to.
     pub async fn read(
+        client: &Client,
         asked: Map<String, Value>,
         allowed: &'static [&'static str],
     ) -> Result<Self, Failure> {
-        let turn = aside::turn().await?;
+        let turn = aside::query(client).await?;
         let read = tokio::task::spawn_blocking(move || {
             let condition = Reading::of(allowed).object(&asked, 0)?;
             Ok(Self { condition, turn })
@@ -442,9 +444,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_query_that_takes_too_long_is_refused_and_gives_its_turn_back() {
-        let turns = aside::TURNS.available_permits();
+        let turns = aside::QUERIES.free();
         let asked = json!({ "name": { "$regex": "^M" } });
-        let query = || Query::read(asked.as_object().unwrap().clone(), ALLOWED);
+        let client = Client::Account("mary".into());
+        let query = || Query::read(&client, asked.as_object().unwrap().clone(), ALLOWED);
         let object = |name: &&str| json!({ "name": name }).as_object().unwrap().clone();
         let found = query()
             .await
@@ -466,6 +469,6 @@ mod tests {
             refused.unwrap_err().status(),
             axum::http::StatusCode::BAD_REQUEST
         );
-        assert_eq!(aside::TURNS.available_permits(), turns);
+        assert_eq!(aside::QUERIES.free(), turns);
     }
 }

@@ -136,7 +136,7 @@ async fn queried(
     query: &Map<String, Value>,
     paging: &Paging,
 ) -> Result<(Vec<Found>, usize), Failure> {
-    let query = Query::read(query.clone(), MEMBERS).await?;
+    let query = Query::read(&paging.client, query.clone(), MEMBERS).await?;
     let mut reading = app.views.rooms.walk().await?;
     let (found, _) = rooms::by_filter(&mut reading, filter, Stretch::ALL).await?;
     drop(reading);

@@ -911,7 +911,7 @@ pub async fn online(
 ) -> Result<Online, Failure> {
     let query = paging.query.clone().filter(|query| !query.is_empty());
     let query = query.ok_or_else(|| Failure::plain("Invalid query"))?;
-    let query = Query::read(query, list::MEMBERS).await?;
+    let query = Query::read(&paging.client, query, list::MEMBERS).await?;
     let rooms = RoomFilter {
         kind: Some(section.kind()),
         ..RoomFilter::default()

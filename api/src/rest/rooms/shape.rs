@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::rest::aside;
 use crate::rest::failure::Failure;
+use crate::rest::rate_limit::building::Client;
 
 /// A room.
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,6 +107,7 @@ pub async fn finished(
             .collect();
         last = app.views.messages.latest(viewer, &spoken).await?;
     }
+    let client = Client::Account(viewer.clone());
     let viewer = viewer.clone();
     let shown = move |room: &Found| {
         let mut wire = seen(&model, &viewer, room);
@@ -114,5 +116,5 @@ pub async fn finished(
         }
         wire
     };
-    aside::each(rooms, shown).await
+    aside::each(&client, rooms, shown).await
 }

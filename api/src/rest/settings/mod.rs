@@ -112,7 +112,9 @@ async fn page(
     let query = paging.query.as_ref().filter(|query| !query.is_empty());
     let ids = query.and_then(ids);
     let query = match query {
-        Some(query) if ids.is_none() => Some(Query::read(query.clone(), QUERIED).await?),
+        Some(query) if ids.is_none() => {
+            Some(Query::read(&paging.client, query.clone(), QUERIED).await?)
+        }
         _ => None,
     };
     let mut tables = app.views.configuration.read().await?;

@@ -218,7 +218,7 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
     let privileged = model.allows(&caller, FULL_INFO, None);
     let query = paging.query.clone().filter(|query| !query.is_empty());
     let query = match query {
-        Some(query) => Some(Query::read(query, QUERIED).await?),
+        Some(query) => Some(Query::read(&paging.client, query, QUERIED).await?),
         None => None,
     };
     let page = page(&paging, privileged);
@@ -252,7 +252,7 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
         }
         user
     };
-    let users = aside::each(rows, shown).await?;
+    let users = aside::each(&paging.client, rows, shown).await?;
     answer(Users {
         count: users.len(),
         offset: paging.offset,

@@ -17,6 +17,7 @@ use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::lenient;
 use crate::rest::query::Query;
+use crate::rest::rate_limit::building::Client;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(autocomplete))
@@ -79,7 +80,10 @@ async fn autocomplete(
     let selector: Selector = lenient::read(selector)?;
     let conditions = match selector.conditions {
         conditions if conditions.is_empty() => None,
-        conditions => Some(Query::read(conditions, QUERIED).await?),
+        conditions => {
+            let client = Client::Account(caller.user().clone());
+            Some(Query::read(&client, conditions, QUERIED).await?)
+        }
     };
     let model = app.commands.model();
     let outside = model.allows(&caller, "view-outside-room", None);
