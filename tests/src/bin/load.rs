@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
+use hansard_tests::fill;
 use hansard_tests::load::archive::ArchiveError;
 use hansard_tests::load::bench::{Bench, resident_memory};
 use hansard_tests::load::{
@@ -29,6 +30,25 @@ enum Command {
     Verify(Verify),
     /// Measure rates and latencies.
     Bench(Measure),
+    /// Fill the log of a stopped server with a workspace of any size.
+    Fill(Fill),
+}
+
+#[derive(Debug, Args)]
+struct Fill {
+    /// The data directory of a server that was started once and is stopped.
+    #[arg(long)]
+    data: PathBuf,
+    #[arg(long, default_value_t = 1_000_000)]
+    accounts: usize,
+    #[arg(long, default_value_t = 100_000)]
+    rooms: usize,
+    #[arg(long, default_value_t = 20_000_000)]
+    memberships: usize,
+    #[arg(long, default_value_t = 10_000_000)]
+    sent: usize,
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +150,7 @@ async fn main() -> ExitCode {
         Command::Play(play) => play.run().await,
         Command::Verify(verify) => verify.run().await,
         Command::Bench(bench) => bench.run().await,
+        Command::Fill(fill) => fill.run().await,
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -258,6 +279,30 @@ impl Measure {
             println!("a call failed: {failure}");
         }
         Ok(figures.first_failure.is_none())
+    }
+}
+
+impl Fill {
+    async fn run(self) -> Result<bool, Box<dyn Error>> {
+        let chat = self.source.chat()?;
+        let texts: Vec<&str> = chat.messages().collect();
+        let plan = fill::Plan {
+            accounts: self.accounts,
+            rooms: self.rooms,
+            memberships: self.memberships,
+            messages: self.sent,
+            seed: self.source.seed,
+        };
+        let started = Instant::now();
+        let filled = fill::fill(&self.data, plan, &texts).await?;
+        let seconds = started.elapsed().as_secs_f64();
+        println!(
+            "{} events, {} memberships in {seconds:.0} s, {:.0} events/s",
+            filled.events,
+            filled.memberships,
+            filled.events as f64 / seconds
+        );
+        Ok(true)
     }
 }
 
