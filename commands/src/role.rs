@@ -162,9 +162,7 @@ pub async fn delete(
 }
 
 fn is_in_use(model: &WriteModel, role: &RoleId) -> bool {
-    model
-        .accounts()
-        .any(|(_, account)| account.roles.contains(role))
+    model.holders(role.as_str()).next().is_some()
         || model
             .rooms()
             .any(|(_, room)| room.holders(role.as_str()).next().is_some())
@@ -198,6 +196,8 @@ pub async fn grant(
     commands
         .run(caller, move |decision| {
             let model = decision.model();
+            // First of all: who may not ask is not told who has a role.
+            require_access(model, decision.caller())?;
             let scope = scope_of(model, &role)?;
             if has(model, &user, &role, scope, room.as_ref()) {
                 return Err(CommandError::refused(
@@ -205,7 +205,6 @@ pub async fn grant(
                     "User already in role",
                 ));
             }
-            require_access(model, decision.caller())?;
             if role.as_str() == ADMIN {
                 model.require_or(
                     decision.caller(),

@@ -217,3 +217,35 @@ async fn who_does_not_take_its_answer_keeps_nothing_off_the_record_of_a_stop() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_has_a_role_is_not_told_by_whether_it_could_be_given() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let (mary, carol) = (server.user("mary").await, server.user("carol").await);
+    let board = mary.post("groups.create", json!({ "name": "board" })).await;
+    let board = board.expect_ok()["group"]["_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let ask = async |role: &str, name: &str, room: Option<&str>| {
+        let mut body = json!({ "roleName": role, "username": name });
+        if let Some(room) = room {
+            body["roomId"] = json!(room);
+        }
+        let refused = carol.post("roles.addUserToRole", body).await;
+        (refused.status, refused.body)
+    };
+    let owner = ask("owner", "mary", Some(&board)).await;
+    assert!(owner.0.is_client_error(), "{owner:?}");
+    assert_eq!(owner, ask("owner", "carol", Some(&board)).await);
+    assert_eq!(owner, ask("owner", "mary", Some("there-is-none")).await);
+    assert_eq!(owner, ask("admin", "carol", None).await);
+    let is_admin = ask("admin", hansard_tests::server::ADMIN, None).await;
+    assert_eq!(owner, is_admin);
+    eventually("each is on the record", async || {
+        let denied = admin.audit("outcome=denied&actor=@carol&limit=100").await;
+        times(&denied) >= 5
+    })
+    .await;
+}
