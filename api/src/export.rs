@@ -60,7 +60,7 @@ impl Export {
     pub async fn run(self, config: &Config) -> Result<(), Box<dyn Error>> {
         let workspace = Workspace::open_existing(config).await?;
         let journal = &workspace.journal;
-        let model = Snapshots::open(workspace.own.clone(), journal)
+        let model = Snapshots::open(workspace.snapshot.clone(), journal)
             .await?
             .restore(journal)
             .await?;

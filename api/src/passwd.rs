@@ -86,7 +86,7 @@ impl Passwd {
 
     async fn set(&self, workspace: &Workspace) -> Result<Recovered, Box<dyn Error>> {
         let journal = &workspace.journal;
-        let snapshots = Snapshots::open(workspace.own.clone(), journal).await?;
+        let snapshots = Snapshots::open(workspace.snapshot.clone(), journal).await?;
         let model = snapshots.restore(journal).await?;
         recovery::find(&model, &self.name)?;
         let new = if self.one_time {

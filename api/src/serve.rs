@@ -298,7 +298,7 @@ impl Running {
     ) -> Result<Self, Box<dyn Error>> {
         let journal = &workspace.journal;
         let state = workspace.own.clone();
-        let snapshots = Arc::new(Snapshots::open(state.clone(), journal).await?);
+        let snapshots = Arc::new(Snapshots::open(workspace.snapshot.clone(), journal).await?);
         let model = snapshots.restore(journal).await?;
         let (commands, committer) = Commands::start(
             journal.clone(),

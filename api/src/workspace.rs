@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use hansard_commands::bootstrap;
-use hansard_commands::state::StateStore;
+use hansard_commands::state::{SnapshotStore, StateStore};
 use hansard_domain::journal::{Journal, JournalError};
 use hansard_domain::log::{EventLog, LogError, Role};
 use hansard_domain::vault::{KeyVault, VaultError};
@@ -21,6 +21,7 @@ use hansard_infra::postgres::leader::Leadership;
 use hansard_infra::postgres::{self, Database};
 use hansard_infra::state::StateFiles;
 use hansard_infra::state::postgres::PostgresState;
+use hansard_infra::state::snapshot::SnapshotFile;
 use hansard_infra::vault::kafka::KafkaVault;
 use hansard_infra::vault::master_key::{MasterKey, MasterKeyError};
 use hansard_infra::vault::postgres::PostgresVault;
@@ -118,6 +119,8 @@ pub struct Workspace {
     pub journal: Arc<Journal>,
     /// What this node alone needs again: its snapshot, and how far it has taken in events.
     pub own: Arc<dyn StateStore>,
+    /// The write model's snapshot, this node's own.
+    pub snapshot: Arc<dyn SnapshotStore>,
     /// What whoever leads needs again.
     pub shared: Arc<dyn StateStore>,
     log: Log,
@@ -293,6 +296,7 @@ impl Workspace {
         }
         Ok(Self {
             journal,
+            snapshot: Arc::new(SnapshotFile::new(data.state())),
             data,
             own,
             shared: keys.shared,

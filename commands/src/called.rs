@@ -14,7 +14,7 @@ impl WriteModel {
     /// Whether a word is the id of an account or a room, there or gone, or the id that a conversation of
     /// two accounts has, or would have: whether they talk is not told.
     pub fn is_id(&self, word: &str) -> bool {
-        let account = |word: &str| self.accounts.contains_key(word);
+        let account = |word: &str| self.knows_account(word);
         let of_two = || {
             let mut places = 1..word.len().min(MAX_ID);
             places.any(|place| {
@@ -22,7 +22,7 @@ impl WriteModel {
                 both.is_some_and(|(one, other)| account(one) && account(other))
             })
         };
-        account(word) || self.rooms.contains_key(word) || of_two()
+        account(word) || self.knows_room(word) || of_two()
     }
 
     /// The account of an id, or, where the word is no id, of a username.
@@ -80,16 +80,17 @@ impl WriteModel {
 mod tests {
     use std::sync::Arc;
 
-    use hansard_domain::account::Account;
-    use hansard_domain::room::Room;
+    use hansard_domain::account::{Account, AccountEvent, MessageErasure};
+    use hansard_domain::log::{StreamId, Version};
+    use hansard_domain::room::{Room, RoomEvent};
+    use hansard_domain::vault::KeyId;
 
     use super::*;
     use crate::model::Versioned;
 
-    fn account(model: &mut WriteModel, id: &str, username: &str, deleted: bool) {
+    fn account(model: &mut WriteModel, id: &str, username: &str) {
         let mut account = Account {
             exists: true,
-            deleted,
             ..Account::default()
         };
         username.clone_into(&mut account.profile.username);
@@ -102,11 +103,10 @@ mod tests {
         model.accounts.insert(id, Arc::new(account));
     }
 
-    fn room(model: &mut WriteModel, id: &str, kind: RoomKind, name: &str, deleted: bool) {
+    fn room(model: &mut WriteModel, id: &str, kind: RoomKind, name: &str) {
         let mut room = Room {
             exists: true,
             kind,
-            deleted,
             ..Room::default()
         };
         name.clone_into(&mut room.details.name);
@@ -123,20 +123,24 @@ mod tests {
     /// earlier versions can have them, an account and a room that are called like each of these.
     fn workspace() -> WriteModel {
         let mut model = WriteModel::empty();
-        account(&mut model, "M1", "mary", false);
-        account(&mut model, "B1", "bob", false);
-        account(&mut model, "G1", "gone", true);
-        room(&mut model, "B1M1", RoomKind::Direct, "", false);
-        room(&mut model, "R1", RoomKind::Channel, "lobby", false);
-        room(&mut model, "R2", RoomKind::Channel, "attic", true);
+        account(&mut model, "M1", "mary");
+        account(&mut model, "B1", "bob");
+        account(&mut model, "G1", "gone");
+        room(&mut model, "B1M1", RoomKind::Direct, "");
+        room(&mut model, "R1", RoomKind::Channel, "lobby");
+        room(&mut model, "R2", RoomKind::Channel, "attic");
+        let (key, messages) = (KeyId(1), MessageErasure::default());
+        let gone = AccountEvent::UserDeleted { key, messages };
+        model.apply(&StreamId::new("account", "G1"), Version(2), &gone.into());
+        let gone = RoomEvent::RoomDeleted { key };
+        model.apply(&StreamId::new("room", "R2"), Version(2), &gone.into());
         for id in ["B1M1", "M1", "G1", "R1", "R2", "G1M1"] {
-            account(&mut model, &format!("account called {id}"), id, false);
+            account(&mut model, &format!("account called {id}"), id);
             room(
                 &mut model,
                 &format!("room called {id}"),
                 RoomKind::Channel,
                 id,
-                false,
             );
         }
         model

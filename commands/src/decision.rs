@@ -172,24 +172,12 @@ impl<'a> Decision<'a> {
     }
 
     pub fn account(&mut self, id: &UserId, command: AccountCommand) -> Result<(), CommandError> {
-        let current = self
-            .model()
-            .accounts
-            .get(id)
-            .map(Arc::as_ref)
-            .cloned()
-            .unwrap_or_default();
+        let current = self.model().any_account(id);
         self.execute::<Account>(id, current, command).map(drop)
     }
 
     pub fn room(&mut self, id: &RoomId, command: RoomCommand) -> Result<(), CommandError> {
-        let current = self
-            .model()
-            .rooms
-            .get(id)
-            .map(Arc::as_ref)
-            .cloned()
-            .unwrap_or_default();
+        let current = self.model().any_room(id);
         self.execute::<Room>(id, current, command).map(drop)
     }
 
@@ -375,7 +363,7 @@ impl<'a> Decision<'a> {
         name: &str,
         owner: &str,
     ) -> Result<(), CommandError> {
-        let held = self.claim_of(&claim_key(&self.tools.claims, namespace, name));
+        let held = self.claim_of(namespace, name);
         if held.owner.as_deref() != Some(owner) {
             return Ok(());
         }
@@ -390,18 +378,12 @@ impl<'a> Decision<'a> {
 
     /// Who holds a name.
     pub fn holder(&self, namespace: Namespace, name: &str) -> Option<String> {
-        self.claim_of(&claim_key(&self.tools.claims, namespace, name))
-            .state
-            .owner
+        self.claim_of(namespace, name).state.owner
     }
 
-    fn claim_of(&self, key: &str) -> Versioned<Claim> {
+    fn claim_of(&self, namespace: Namespace, name: &str) -> Versioned<Claim> {
         self.model()
-            .claims
-            .get(key)
-            .map(Arc::as_ref)
-            .cloned()
-            .unwrap_or_default()
+            .claim(&claim_key(&self.tools.claims, namespace, name))
     }
 
     fn change_claim(
@@ -411,8 +393,8 @@ impl<'a> Decision<'a> {
         command: ClaimCommand,
     ) -> Result<(), CommandError> {
         let key = claim_key(&self.tools.claims, namespace, name);
-        let current = self.claim_of(&key);
-        self.execute::<Claim>(&key, current, command)
+        let current = self.model().claim(&key);
+        self.execute::<Claim>(key, current, command)
             .map(drop)
             .map_err(|error| match error {
                 CommandError::Refused { .. } => CommandError::refused(

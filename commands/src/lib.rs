@@ -30,4 +30,5 @@ pub mod setting;
 pub mod shredder;
 pub mod snapshot;
 pub mod state;
+mod table;
 mod time;

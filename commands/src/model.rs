@@ -8,15 +8,17 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use cqrs_es::Aggregate;
 use hansard_domain::account::{Account, AccountEvent, MessageErasure, TokenHash};
-use hansard_domain::claim::Claim;
+use hansard_domain::claim::{Claim, ClaimEvent, ClaimKey};
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{DeliveryId, IntegrationId, MessageId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::integration::{
     Delivery, DeliveryEvent, DeliveryState, Integration, IntegrationEvent,
 };
 use hansard_domain::log::{Place, Position, StreamId, Version};
+use hansard_domain::members::{Members, RoomsOf};
 use hansard_domain::message::{Message, MessageEvent};
 use hansard_domain::node::NodeEvent;
 use hansard_domain::role::{Permission, Role};
@@ -24,12 +26,14 @@ use hansard_domain::room::{Room, RoomEvent, RoomKind};
 use hansard_domain::setting::Setting;
 use hansard_domain::setting::definitions::{Definition, definition};
 use hansard_domain::subscription::Subscription;
+use hansard_domain::vault::KeyId;
 use hansard_domain::workspace::WorkspaceEvent;
 use imbl::{HashMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::integration::referents::referents;
+use crate::table::Table;
 
 /// An aggregate, and the version its stream has.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -46,14 +50,40 @@ impl<A> Deref for Versioned<A> {
     }
 }
 
-/// Aggregates by their id.
-type Live<K, A> = HashMap<K, Arc<Versioned<A>>>;
+/// Aggregates by their id. A part of it is a record of the snapshot: some four thousand bytes.
+type Live<K, A> = Table<K, Arc<Versioned<A>>, 12>;
+
+/// The same where there are few.
+type Few<K, A> = HashMap<K, Arc<Versioned<A>>>;
 
 /// One receiver: an integration, and which of its URLs. Its deliveries are made one after the other.
 pub type Lane = (IntegrationId, u32);
 
 /// A delivery's turn in its lane: when it was queued, where its cause stands, and its id.
 pub type Turn = (Timestamp, Position, DeliveryId);
+
+/// What is known of an account that was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GoneAccount {
+    version: Version,
+    key: KeyId,
+    erasure: MessageErasure,
+}
+
+/// What is known of a room that was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GoneRoom {
+    version: Version,
+    key: KeyId,
+}
+
+/// Who holds a name, or that it was given back: a [`Claim`] in few bytes, as there are two for each
+/// account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    version: u32,
+    owner: Option<CompactString>,
+}
 
 /// See the module. Cloning costs some twenty reference counts.
 #[derive(Debug, Clone, Default)]
@@ -68,15 +98,17 @@ pub struct WriteModel {
     /// The address of the node that was elected last to write the log.
     pub(crate) writer: Option<String>,
     pub(crate) accounts: Live<UserId, Account>,
+    pub(crate) gone_accounts: Table<UserId, GoneAccount>,
     pub(crate) rooms: Live<RoomId, Room>,
+    pub(crate) gone_rooms: Table<RoomId, GoneRoom>,
     pub(crate) subscriptions: Live<(RoomId, UserId), Subscription>,
-    pub(crate) roles: Live<RoleId, Role>,
-    pub(crate) permissions: Live<String, Permission>,
-    pub(crate) settings: Live<String, Setting>,
-    pub(crate) integrations: Live<IntegrationId, Integration>,
-    pub(crate) claims: Live<String, Claim>,
+    pub(crate) roles: Few<RoleId, Role>,
+    pub(crate) permissions: Few<String, Permission>,
+    pub(crate) settings: Few<String, Setting>,
+    pub(crate) integrations: Few<IntegrationId, Integration>,
+    pub(crate) claims: Table<ClaimKey, Held>,
     /// Only those that are neither delivered nor dead.
-    pub(crate) deliveries: Live<DeliveryId, Delivery>,
+    pub(crate) deliveries: Few<DeliveryId, Delivery>,
     pub(crate) lanes: HashMap<Lane, OrdSet<Turn>>,
     /// The latest event that a delivery was queued for. They are queued in the order of the events.
     pub(crate) queued: Position,
@@ -84,13 +116,17 @@ pub struct WriteModel {
     pub(crate) saved: HashMap<IntegrationId, Position>,
     /// Where in the log a channel became a group, or a group a channel, last.
     pub(crate) turned: HashMap<RoomId, Position>,
-    usernames: HashMap<String, UserId>,
-    emails: HashMap<String, UserId>,
-    tokens: HashMap<TokenHash, UserId>,
-    room_names: HashMap<String, RoomId>,
+    usernames: Table<CompactString, UserId>,
+    emails: Table<CompactString, UserId>,
+    /// Who has a role of the workspace.
+    holders: HashMap<RoleId, Members>,
+    tokens: Table<TokenHash, UserId>,
+    room_names: Table<CompactString, RoomId>,
     /// Direct conversations by their participants, in order.
-    direct_rooms: HashMap<Vec<UserId>, RoomId>,
-    rooms_of: HashMap<UserId, OrdSet<RoomId>>,
+    direct_rooms: Table<Vec<UserId>, RoomId>,
+    rooms_of: Table<UserId, RoomsOf>,
+    /// The rooms that new accounts join.
+    default_rooms: OrdSet<RoomId>,
 }
 
 impl WriteModel {
@@ -160,7 +196,7 @@ impl WriteModel {
         self.accounts
             .get(id)
             .map(Deref::deref)
-            .filter(|account| account.exists && !account.deleted)
+            .filter(|account| account.exists)
     }
 
     /// All accounts that are there, in no order.
@@ -168,23 +204,40 @@ impl WriteModel {
         self.accounts
             .iter()
             .map(|(id, account)| (id, account.as_ref()))
-            .filter(|(_, account)| account.exists && !account.deleted)
+            .filter(|(_, account)| account.exists)
+    }
+
+    /// An account as a command finds it, whether it is there, was, or is to be.
+    pub(crate) fn any_account(&self, id: &UserId) -> Versioned<Account> {
+        if let Some(account) = self.accounts.get(id) {
+            return account.as_ref().clone();
+        }
+        let gone = self.gone_accounts.get(id).map(|gone| Versioned {
+            version: gone.version,
+            state: Account::gone(gone.key, gone.erasure),
+        });
+        gone.unwrap_or_default()
     }
 
     /// What becomes of the messages of an account that was deleted; `None` while it is there.
     pub fn erasure(&self, id: &UserId) -> Option<MessageErasure> {
-        let account = self.accounts.get(id).filter(|account| account.deleted);
-        account.map(|account| account.erasure)
+        self.gone_accounts.get(id).map(|gone| gone.erasure)
     }
 
     /// By username, whatever its case.
     pub fn user_by_name(&self, username: &str) -> Option<&UserId> {
-        self.usernames.get(&username.to_lowercase())
+        self.usernames.get(username.to_lowercase().as_str())
+    }
+
+    /// Who has a role of the workspace, in no order that means anything.
+    pub fn holders(&self, role: &str) -> impl Iterator<Item = UserId> {
+        let holders = self.holders.get(role).into_iter();
+        holders.flat_map(|holders| holders.iter().map(|(user, _)| user))
     }
 
     /// By email address, whatever its case.
     pub fn user_by_email(&self, address: &str) -> Option<&UserId> {
-        self.emails.get(&address.to_lowercase())
+        self.emails.get(address.to_lowercase().as_str())
     }
 
     /// Whose auth token or personal access token this is; whether it is still good is the
@@ -198,7 +251,30 @@ impl WriteModel {
         self.rooms
             .get(id)
             .map(Deref::deref)
-            .filter(|room| room.exists && !room.deleted)
+            .filter(|room| room.exists)
+    }
+
+    /// A room as a command finds it, whether it is there, was, or is to be.
+    pub(crate) fn any_room(&self, id: &RoomId) -> Versioned<Room> {
+        if let Some(room) = self.rooms.get(id) {
+            return room.as_ref().clone();
+        }
+        let gone = self.gone_rooms.get(id).map(|gone| Versioned {
+            version: gone.version,
+            state: Room::gone(gone.key),
+        });
+        gone.unwrap_or_default()
+    }
+
+    /// Who holds a name.
+    pub(crate) fn claim(&self, key: &ClaimKey) -> Versioned<Claim> {
+        let held = self.claims.get(key).map(|held| Versioned {
+            version: Version(held.version.into()),
+            state: Claim {
+                owner: held.owner.as_ref().map(ToString::to_string),
+            },
+        });
+        held.unwrap_or_default()
     }
 
     /// All rooms that are there, in no order.
@@ -206,17 +282,27 @@ impl WriteModel {
         self.rooms
             .iter()
             .map(|(id, room)| (id, room.as_ref()))
-            .filter(|(_, room)| room.exists && !room.deleted)
+            .filter(|(_, room)| room.exists)
+    }
+
+    /// Whether there is an account of this id, or was.
+    pub(crate) fn knows_account(&self, id: &str) -> bool {
+        self.accounts.contains_key(id) || self.gone_accounts.contains_key(id)
+    }
+
+    /// Whether there is a room of this id, or was.
+    pub(crate) fn knows_room(&self, id: &str) -> bool {
+        self.rooms.contains_key(id) || self.gone_rooms.contains_key(id)
     }
 
     /// Whether there was such a room that was deleted.
     pub fn room_is_gone(&self, id: &RoomId) -> bool {
-        self.rooms.get(id).is_some_and(|room| room.deleted)
+        self.gone_rooms.contains_key(id)
     }
 
     /// By name, whatever its case; direct conversations have none.
     pub fn room_by_name(&self, name: &str) -> Option<&RoomId> {
-        self.room_names.get(&name.to_lowercase())
+        self.room_names.get(name.to_lowercase().as_str())
     }
 
     /// The direct conversation between exactly these.
@@ -227,16 +313,20 @@ impl WriteModel {
         self.direct_rooms.get(&participants)
     }
 
-    /// The rooms a user is a member of.
-    pub fn rooms_of(&self, user: &UserId) -> impl Iterator<Item = &RoomId> {
-        self.rooms_of.get(user).into_iter().flatten()
+    /// The rooms a user is a member of, in no order that means anything.
+    pub fn rooms_of(&self, user: &UserId) -> impl Iterator<Item = RoomId> {
+        self.rooms_of.get(user).into_iter().flat_map(RoomsOf::iter)
     }
 
     /// Whether two users are members of the same room.
     pub fn share_a_room(&self, one: &UserId, other: &UserId) -> bool {
-        self.rooms_of(one)
-            .filter_map(|room| self.room(room))
-            .any(|room| room.is_member(other))
+        let rooms = self.rooms_of.get(one).zip(self.rooms_of.get(other));
+        rooms.is_some_and(|(one, other)| one.shares(other))
+    }
+
+    /// The rooms that new accounts join, in the order of their ids.
+    pub(crate) fn default_rooms(&self) -> impl Iterator<Item = &RoomId> {
+        self.default_rooms.iter()
     }
 
     /// What a member keeps about a room; the default if it never said anything.
@@ -351,45 +441,52 @@ impl WriteModel {
             Event::Subscription(event) => {
                 if let Some((room, user)) = stream.key().split_once('/') {
                     let key = (RoomId::new(room), UserId::new(user));
-                    advance(&mut self.subscriptions, key, version, event.clone());
+                    advance(
+                        self.subscriptions.get_or_default(key),
+                        version,
+                        event.clone(),
+                    );
                 }
             }
             Event::Role(event) => {
                 advance(
-                    &mut self.roles,
-                    RoleId::new(stream.key()),
+                    self.roles.entry(RoleId::new(stream.key())).or_default(),
                     version,
                     event.clone(),
                 );
             }
             Event::Permission(event) => {
                 advance(
-                    &mut self.permissions,
-                    stream.key().to_owned(),
+                    self.permissions.entry(stream.key().to_owned()).or_default(),
                     version,
                     event.clone(),
                 );
             }
             Event::Setting(event) => {
                 advance(
-                    &mut self.settings,
-                    stream.key().to_owned(),
+                    self.settings.entry(stream.key().to_owned()).or_default(),
                     version,
                     event.clone(),
                 );
             }
             Event::Integration(event) => {
                 let id = IntegrationId::new(stream.key());
-                advance(&mut self.integrations, id.clone(), version, event.clone());
-                self.refer(&id);
-            }
-            Event::Claim(event) => {
                 advance(
-                    &mut self.claims,
-                    stream.key().to_owned(),
+                    self.integrations.entry(id.clone()).or_default(),
                     version,
                     event.clone(),
                 );
+                self.refer(&id);
+            }
+            Event::Claim(event) => {
+                if let Some(key) = ClaimKey::parse(stream.key()) {
+                    let owner = match event {
+                        ClaimEvent::NameClaimed { owner } => Some(owner.as_str().into()),
+                        ClaimEvent::NameReleased {} => None,
+                    };
+                    let version = u32::try_from(version.0).unwrap_or(u32::MAX);
+                    self.claims.insert(key, Held { version, owner });
+                }
             }
             Event::Workspace(WorkspaceEvent::WorkspaceFounded { id, .. }) => {
                 self.workspace_id = Some(id.clone());
@@ -491,7 +588,7 @@ impl WriteModel {
         }
     }
 
-    pub(crate) fn index_delivery(&mut self, id: &DeliveryId, delivery: &Delivery) {
+    fn index_delivery(&mut self, id: &DeliveryId, delivery: &Delivery) {
         if let Some((lane, turn)) = turn(id, delivery) {
             self.lanes.entry(lane).or_default().insert(turn);
         }
@@ -511,15 +608,32 @@ impl WriteModel {
             AccountEvent::PersonalAccessTokenRemoved { hash } => {
                 self.tokens.remove(hash);
             }
+            AccountEvent::RoleGranted { role } => self.hold(role, &id),
+            AccountEvent::RoleRevoked { role } => self.let_go(role, &id),
+            AccountEvent::UserDeleted { key, messages } => {
+                if let Some(account) = self.accounts.remove(&id) {
+                    self.unindex_account(&id, &account);
+                }
+                let gone = GoneAccount {
+                    version,
+                    key: *key,
+                    erasure: *messages,
+                };
+                self.gone_accounts.insert(id, gone);
+                return;
+            }
             AccountEvent::UserRegistered { .. }
             | AccountEvent::UserProfileChanged { .. }
-            | AccountEvent::SessionsEnded { .. }
-            | AccountEvent::UserDeleted { .. } => {
+            | AccountEvent::SessionsEnded { .. } => {
                 // The indexes are taken back for what was, and set for what is.
                 if let Some(account) = self.accounts.get(&id).cloned() {
-                    self.unindex_account(&account);
+                    self.unindex_account(&id, &account);
                 }
-                advance(&mut self.accounts, id.clone(), version, event.clone());
+                advance(
+                    self.accounts.get_or_default(id.clone()),
+                    version,
+                    event.clone(),
+                );
                 if let Some(account) = self.accounts.get(&id).cloned() {
                     self.index_account(&id, &account);
                 }
@@ -527,14 +641,28 @@ impl WriteModel {
             }
             _ => {}
         }
-        advance(&mut self.accounts, id, version, event.clone());
+        advance(self.accounts.get_or_default(id), version, event.clone());
     }
 
-    fn unindex_account(&mut self, account: &Account) {
+    fn hold(&mut self, role: &RoleId, user: &UserId) {
+        let holders = self.holders.entry(role.clone()).or_default();
+        holders.insert(user, Timestamp::default());
+    }
+
+    fn let_go(&mut self, role: &RoleId, user: &UserId) {
+        if let Some(holders) = self.holders.get_mut(role) {
+            holders.remove(user);
+        }
+    }
+
+    fn unindex_account(&mut self, id: &UserId, account: &Account) {
+        for role in &account.roles {
+            self.let_go(role, id);
+        }
         self.usernames
-            .remove(&account.profile.username.to_lowercase());
+            .remove(account.profile.username.to_lowercase().as_str());
         for email in &account.profile.emails {
-            self.emails.remove(&email.address.to_lowercase());
+            self.emails.remove(email.address.to_lowercase().as_str());
         }
         let tokens = account
             .personal_access_tokens
@@ -546,15 +674,16 @@ impl WriteModel {
     }
 
     pub(crate) fn index_account(&mut self, id: &UserId, account: &Account) {
-        if account.deleted {
-            return;
+        for role in &account.roles {
+            self.hold(role, id);
         }
         if !account.profile.username.is_empty() {
             self.usernames
-                .insert(account.profile.username.to_lowercase(), id.clone());
+                .insert(account.profile.username.to_lowercase().into(), id.clone());
         }
         for email in &account.profile.emails {
-            self.emails.insert(email.address.to_lowercase(), id.clone());
+            self.emails
+                .insert(email.address.to_lowercase().into(), id.clone());
         }
         let tokens = account
             .personal_access_tokens
@@ -575,44 +704,82 @@ impl WriteModel {
                 if let Some(room) = self.rooms.get(&id).cloned() {
                     self.unindex_name(&id, &room);
                 }
-                advance(&mut self.rooms, id.clone(), version, event.clone());
+                advance(
+                    self.rooms.get_or_default(id.clone()),
+                    version,
+                    event.clone(),
+                );
                 if let Some(room) = self.rooms.get(&id).cloned() {
                     self.index_name(&id, &room);
                 }
                 return;
             }
-            RoomEvent::RoomCreated { .. } | RoomEvent::RoomDeleted { .. } => {
-                if let Some(room) = self.rooms.get(&id).cloned() {
-                    self.unindex_room(&id, &room);
-                }
-                advance(&mut self.rooms, id.clone(), version, event.clone());
+            RoomEvent::RoomCreated { .. } => {
+                advance(
+                    self.rooms.get_or_default(id.clone()),
+                    version,
+                    event.clone(),
+                );
                 if let Some(room) = self.rooms.get(&id).cloned() {
                     self.index_room(&id, &room);
                 }
+                return;
+            }
+            RoomEvent::RoomDeleted { key } => {
+                if let Some(room) = self.rooms.remove(&id) {
+                    self.unindex_room(&id, &room);
+                }
+                self.gone_rooms.insert(id, GoneRoom { version, key: *key });
                 return;
             }
             // It holds thousands of message ids and changes nothing here but the version.
             RoomEvent::ChannelPruned { .. } => {
                 if let Some(room) = self.rooms.get_mut(&id) {
                     Arc::make_mut(room).version = version;
+                } else if let Some(gone) = self.gone_rooms.get_mut(&id) {
+                    gone.version = version;
                 }
+                return;
+            }
+            RoomEvent::RoomSwitchesChanged { .. }
+            | RoomEvent::RoomTypeChanged { .. }
+            | RoomEvent::RoomArchived {}
+            | RoomEvent::RoomUnarchived {} => {
+                advance(
+                    self.rooms.get_or_default(id.clone()),
+                    version,
+                    event.clone(),
+                );
+                self.index_default(&id);
                 return;
             }
             _ => {}
         }
-        advance(&mut self.rooms, id, version, event.clone());
+        advance(self.rooms.get_or_default(id), version, event.clone());
+    }
+
+    /// Notes whether new accounts join a room.
+    fn index_default(&mut self, id: &RoomId) {
+        let joined = self.room(id).is_some_and(|room| {
+            room.switches.default && room.kind != RoomKind::Direct && !room.archived
+        });
+        if joined {
+            self.default_rooms.insert(id.clone());
+        } else {
+            self.default_rooms.remove(id);
+        }
     }
 
     fn enter(&mut self, room: &RoomId, user: &UserId) {
-        self.rooms_of
-            .entry(user.clone())
-            .or_default()
-            .insert(room.clone());
+        self.rooms_of.get_or_default(user.clone()).insert(room);
     }
 
     fn exit(&mut self, room: &RoomId, user: &UserId) {
         if let Some(rooms) = self.rooms_of.get_mut(user) {
             rooms.remove(room);
+            if rooms.is_empty() {
+                self.rooms_of.remove(user);
+            }
         }
         // Whoever comes back starts anew; the stream goes on where it was.
         let key = (room.clone(), user.clone());
@@ -623,40 +790,60 @@ impl WriteModel {
 
     fn unindex_name(&mut self, id: &RoomId, room: &Room) {
         let name = room.details.name.to_lowercase();
-        if self.room_names.get(&name) == Some(id) {
-            self.room_names.remove(&name);
+        if self.room_names.get(name.as_str()) == Some(id) {
+            self.room_names.remove(name.as_str());
         }
     }
 
     fn index_name(&mut self, id: &RoomId, room: &Room) {
         if room.kind != RoomKind::Direct && !room.details.name.is_empty() {
             self.room_names
-                .insert(room.details.name.to_lowercase(), id.clone());
+                .insert(room.details.name.to_lowercase().into(), id.clone());
         }
     }
 
     fn unindex_room(&mut self, id: &RoomId, room: &Room) {
         self.unindex_name(id, room);
+        self.default_rooms.remove(id);
         if room.kind == RoomKind::Direct {
             self.direct_rooms.remove(&room.participants);
         }
-        for user in room.members.keys() {
-            self.exit(id, user);
+        for (user, _) in room.members.iter() {
+            self.exit(id, &user);
         }
     }
 
     pub(crate) fn index_room(&mut self, id: &RoomId, room: &Room) {
-        if room.deleted {
-            return;
+        self.index_room_alone(id, room);
+        for (user, _) in room.members.iter() {
+            self.enter(id, &user);
         }
+    }
+
+    /// Everything about a room but who is in it.
+    fn index_room_alone(&mut self, id: &RoomId, room: &Room) {
         if room.kind == RoomKind::Direct {
             let mut participants = room.participants.clone();
             participants.sort_unstable();
             self.direct_rooms.insert(participants, id.clone());
         }
         self.index_name(id, room);
-        for user in room.members.keys() {
-            self.enter(id, user);
+        self.index_default(id);
+    }
+
+    /// Makes the indexes of a model that was put together from its aggregates.
+    pub(crate) fn index_all(&mut self) {
+        for (id, account) in self.accounts.clone().iter() {
+            self.index_account(id, account);
+        }
+        let rooms = self.rooms.clone();
+        for (id, room) in rooms.iter() {
+            self.index_room_alone(id, room);
+        }
+        let members = rooms.iter().map(|(id, room)| (id, &room.members));
+        self.rooms_of = RoomsOf::collect(members).into_iter().collect();
+        for (id, delivery) in self.deliveries.clone().iter() {
+            self.index_delivery(id, delivery);
         }
     }
 }
@@ -689,12 +876,8 @@ fn turn(id: &DeliveryId, delivery: &Delivery) -> Option<(Lane, Turn)> {
     Some((lane, (delivery.queued, cause.position, id.clone())))
 }
 
-fn advance<K, A>(live: &mut Live<K, A>, key: K, version: Version, event: A::Event)
-where
-    K: Clone + Eq + std::hash::Hash,
-    A: Aggregate + Clone,
-{
-    let aggregate = Arc::make_mut(live.entry(key).or_default());
+fn advance<A: Aggregate + Clone>(live: &mut Arc<Versioned<A>>, version: Version, event: A::Event) {
+    let aggregate = Arc::make_mut(live);
     aggregate.version = version;
     aggregate.state.apply(event);
 }
@@ -816,6 +999,6 @@ mod tests {
         assert!(model.subscription(&room, &user).favourite);
         assert_eq!(model.room_by_name("Lobby"), Some(&room));
         assert_eq!(model.room_by_name("general"), None);
-        assert!(model.rooms_of(&user).any(|of| *of == room));
+        assert!(model.rooms_of(&user).any(|of| of == room));
     }
 }

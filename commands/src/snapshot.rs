@@ -1,147 +1,65 @@
 //! The write model's snapshot: what makes a start quick however long the log is.
 //!
-//! It is sealed under a key of the vault, for it holds what the log holds sealed. A snapshot that is
-//! missing, damaged or of another version is no harm: the model is made from the whole log.
+//! It stands in records, each sealed under a key of the vault, for it holds what the log holds sealed.
+//! Once there is one, a save writes the records that have changed: what a snapshot costs is in proportion
+//! to what happened since the last. A snapshot that is missing, damaged or of another version is no
+//! harm: the model is made from the whole log.
+
+mod records;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use hansard_domain::account::Account;
-use hansard_domain::claim::Claim;
-use hansard_domain::id::{DeliveryId, IntegrationId, RoleId, RoomId, Timestamp, UserId};
-use hansard_domain::integration::{Delivery, Integration};
+use futures::{StreamExt, TryStreamExt, stream};
 use hansard_domain::journal::{Journal, JournalError};
 use hansard_domain::keyring::Keyring;
-use hansard_domain::log::{Place, Position};
-use hansard_domain::role::{Permission, Role};
-use hansard_domain::room::Room;
-use hansard_domain::seal::{decrypt, encrypt};
-use hansard_domain::setting::Setting;
-use hansard_domain::subscription::Subscription;
-use hansard_domain::vault::{DataKey, KeyId};
-use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
+use hansard_domain::vault::DataKey;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::records::{
+    HEAD, Head, Numbers, OF_TABLES, OF_USERS, Page, Restoring, Saved, Unfit, Writer,
+};
 use crate::bus::Commands;
-use crate::model::{RoomTimes, Versioned, WriteModel};
-use crate::state::{StateError, StateStore};
+use crate::model::WriteModel;
+use crate::state::{Records, SnapshotStore, StateError};
 
-/// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 10;
-
-/// The snapshot is replaced when the log has grown by so many events since, looked at this often.
+/// The snapshot is brought up to date when the log has grown by so many events since, looked at this
+/// often.
 const WORTH_SAVING: u64 = 20_000;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
+/// The name of its key.
 const NAME: &str = "snapshot";
 
-/// Associated data of the snapshot's ciphertext.
-const CONTEXT: &[u8] = b"hansard snapshot";
-
-type Rows<K, A> = Vec<(K, Arc<Versioned<A>>)>;
-
-#[derive(Serialize, Deserialize)]
-struct Snapshot {
-    version: u32,
-    place: Place,
-    /// The highest number of a key that the log names up to here, or a higher one.
-    highest_key: KeyId,
-    newest: Timestamp,
-    room_times: RoomTimes,
-    workspace_id: Option<String>,
-    writer: Option<String>,
-    accounts: Rows<UserId, Account>,
-    rooms: Rows<RoomId, Room>,
-    subscriptions: Rows<(RoomId, UserId), Subscription>,
-    roles: Rows<RoleId, Role>,
-    permissions: Rows<String, Permission>,
-    settings: Rows<String, Setting>,
-    integrations: Rows<IntegrationId, Integration>,
-    claims: Rows<String, Claim>,
-    deliveries: Rows<DeliveryId, Delivery>,
-    queued: Position,
-    saved: Vec<(IntegrationId, Position)>,
-    turned: Vec<(RoomId, Position)>,
-}
-
-fn rows<K: Clone, A>(live: &imbl::HashMap<K, Arc<Versioned<A>>>) -> Rows<K, A> {
-    live.iter()
-        .map(|(id, aggregate)| (id.clone(), aggregate.clone()))
-        .collect()
-}
-
-impl Snapshot {
-    fn of(model: &WriteModel, highest_key: KeyId) -> Self {
-        Self {
-            version: VERSION,
-            place: model.place,
-            highest_key,
-            newest: model.newest,
-            room_times: model.room_times.clone(),
-            workspace_id: model.workspace_id.clone(),
-            writer: model.writer.clone(),
-            accounts: rows(&model.accounts),
-            rooms: rows(&model.rooms),
-            subscriptions: rows(&model.subscriptions),
-            roles: rows(&model.roles),
-            permissions: rows(&model.permissions),
-            settings: rows(&model.settings),
-            integrations: rows(&model.integrations),
-            claims: rows(&model.claims),
-            deliveries: rows(&model.deliveries),
-            queued: model.queued,
-            saved: model.saved.clone().into_iter().collect(),
-            turned: model.turned.clone().into_iter().collect(),
-        }
-    }
-
-    fn restore(self) -> WriteModel {
-        // Defaults first, so that what a newer version of Hansard adds to them is there.
-        let mut model = WriteModel::empty();
-        model.place = self.place;
-        model.newest = self.newest;
-        model.room_times = self.room_times;
-        model.workspace_id = self.workspace_id;
-        model.writer = self.writer;
-        model.accounts = self.accounts.into_iter().collect();
-        model.rooms = self.rooms.into_iter().collect();
-        model.subscriptions = self.subscriptions.into_iter().collect();
-        model.roles.extend(self.roles);
-        model.permissions.extend(self.permissions);
-        model.settings = self.settings.into_iter().collect();
-        model.integrations = self.integrations.into_iter().collect();
-        model.claims = self.claims.into_iter().collect();
-        model.deliveries = self.deliveries.into_iter().collect();
-        model.queued = self.queued;
-        model.saved = self.saved.into_iter().collect();
-        model.turned = self.turned.into_iter().collect();
-        for (id, account) in &model.accounts.clone() {
-            model.index_account(id, account);
-        }
-        for (id, room) in &model.rooms.clone() {
-            model.index_room(id, room);
-        }
-        for (id, delivery) in &model.deliveries.clone() {
-            model.index_delivery(id, delivery);
-        }
-        model
-    }
-}
+/// Batches of records that wait to be written, and that are read at a time.
+const WAITING: usize = 4;
 
 /// Saves and restores the snapshot. Cheap to clone; all clones write one after the other.
 #[derive(Clone)]
 pub struct Snapshots {
-    store: Arc<dyn StateStore>,
+    store: Arc<dyn SnapshotStore>,
     keys: Arc<Keyring>,
     key: DataKey,
-    /// Of the snapshot that was saved last. Held while one is written.
-    saved: Arc<Mutex<Position>>,
+    /// What is in the store, if it is known. Held while it is written.
+    saved: Arc<Mutex<Option<Saved>>>,
+}
+
+/// Why there is no model to be had from a snapshot.
+enum NotRestored {
+    NoneThere,
+    Unreadable(StateError),
+    Unfit(Unfit),
+    AnotherLog,
+    /// What is about to be asked of the log fails as well.
+    Journal(JournalError),
 }
 
 impl Snapshots {
-    pub async fn open(store: Arc<dyn StateStore>, journal: &Journal) -> Result<Self, JournalError> {
+    pub async fn open(
+        store: Arc<dyn SnapshotStore>,
+        journal: &Journal,
+    ) -> Result<Self, JournalError> {
         let key = journal.keys().secret(NAME).await?;
         Ok(Self {
             store,
@@ -154,16 +72,30 @@ impl Snapshots {
     /// The write model as the journal's head has it: the snapshot and the log's tail. What is minted
     /// afterwards has numbers above all that the log names.
     pub async fn restore(&self, journal: &Journal) -> Result<WriteModel, JournalError> {
-        let mut model = self.load().await.unwrap_or_else(WriteModel::empty);
-        let ahead = model.position() > journal.head();
-        if ahead || !journal.has(model.place).await? {
-            tracing::warn!("the snapshot is not of this log; left aside");
-            model = WriteModel::empty();
-            // The log may have grown beyond it by the next start.
-            if let Err(error) = self.store.save(NAME, Vec::new()).await {
-                tracing::warn!(%error, "a snapshot that is not this log's could not be deleted");
+        let mut saved = self.saved.lock().await;
+        *saved = None;
+        let mut model = match self.load(journal).await {
+            Ok((model, head, same)) => {
+                // Where users have other numbers than in the store, all of it is to be written anew.
+                *saved = same.then(|| Saved {
+                    model: Arc::new(model.clone()),
+                    head,
+                });
+                model
             }
-        }
+            Err(NotRestored::Journal(error)) => return Err(error),
+            Err(reason) => {
+                let stale = matches!(reason, NotRestored::AnotherLog);
+                reason.tell();
+                // The log may have grown beyond it by the next start.
+                if stale && let Err(error) = self.store.replace(true, stream::empty().boxed()).await
+                {
+                    tracing::warn!(%error, "a snapshot that is not this log's could not be deleted");
+                }
+                WriteModel::empty()
+            }
+        };
+        drop(saved);
         let mut batches = journal.all(model.position());
         while let Some(batch) = batches.next().await {
             model.advance(&batch?);
@@ -171,32 +103,68 @@ impl Snapshots {
         Ok(model)
     }
 
-    async fn load(&self) -> Option<WriteModel> {
-        let sealed = match self.store.load(NAME).await {
-            Ok(sealed) => String::from_utf8(sealed?).ok()?,
-            Err(error) => {
-                tracing::warn!(%error, "the write model is made from the whole log");
-                return None;
-            }
-        };
-        let key = self.key.clone();
-        let snapshot = tokio::task::spawn_blocking(move || {
-            let plain = decrypt(&key, &sealed, CONTEXT)?;
-            hansard_domain::json::from_slice::<Snapshot>(&plain).ok()
-        });
-        let snapshot = snapshot
-            .await
-            .ok()
-            .flatten()
-            .filter(|found| found.version == VERSION);
-        if snapshot.is_none() {
-            tracing::warn!(
-                "the snapshot can't be used; the write model is made from the whole log"
-            );
+    /// The model that was saved, its head, and whether users have the numbers that they have there.
+    async fn load(&self, journal: &Journal) -> Result<(WriteModel, Head, bool), NotRestored> {
+        let sealed = self.store.record(HEAD).await?;
+        let head = Head::read(&self.key, &sealed.ok_or(NotRestored::NoneThere)?)?;
+        let ahead = head.place.position > journal.head();
+        if ahead
+            || !journal
+                .has(head.place)
+                .await
+                .map_err(NotRestored::Journal)?
+        {
+            return Err(NotRestored::AnotherLog);
         }
-        let snapshot = snapshot?;
-        self.keys.named(&[snapshot.highest_key]);
-        Some(snapshot.restore())
+        self.keys.named(&[head.highest_key]);
+
+        let ids: Vec<Records> = self.store.records(OF_USERS).try_collect().await?;
+        let numbers = Numbers::read(&head, &self.key, ids.concat())?;
+        let same = numbers.are_the_same();
+
+        let shared = Arc::new((head, numbers, self.key.clone()));
+        let pages = self.store.records(OF_TABLES).map(|records| {
+            let shared = shared.clone();
+            async move {
+                let records = records?;
+                let read = move || {
+                    let (head, numbers, key) = shared.as_ref();
+                    Page::read(head, numbers, key, records)
+                };
+                let page = tokio::task::spawn_blocking(read).await;
+                page.unwrap_or(Err(Unfit::TORN)).map_err(NotRestored::from)
+            }
+        });
+        let mut pages = pages.buffer_unordered(WAITING);
+        let mut restoring = Restoring::of(&shared.0);
+        while let Some(page) = pages.next().await {
+            restoring.take(page?);
+        }
+        drop(pages);
+        let head = shared.0.clone();
+        let finish = tokio::task::spawn_blocking(move || {
+            let model = restoring.finish(&head)?;
+            Ok::<_, Unfit>((model, head))
+        });
+        let (model, head) = finish.await.unwrap_or(Err(Unfit::TORN))?;
+        Ok((model, head, same))
+    }
+
+    /// What the records but the head hold, opened: to see that what was erased is not in them.
+    pub async fn reveal(&self) -> Result<Vec<Vec<u8>>, StateError> {
+        let unfit = |error: Unfit| failed("read", error);
+        let sealed = self.store.record(HEAD).await?.unwrap_or_default();
+        let head = Head::read(&self.key, &sealed).map_err(unfit)?;
+        let records: Vec<Records> = self
+            .store
+            .records(HEAD + 1..OF_TABLES.end)
+            .try_collect()
+            .await?;
+        let mut revealed = Vec::new();
+        for (number, sealed) in records.concat() {
+            revealed.push(head.reveal(&self.key, number, &sealed).map_err(unfit)?);
+        }
+        Ok(revealed)
     }
 
     /// Keeps the snapshot near the head until it is told to stop, then saves it a last time.
@@ -222,38 +190,91 @@ impl Snapshots {
         }
     }
 
-    /// Replaces the snapshot, unless the one that is there is of the same position or a later one.
+    /// Brings the snapshot up to a state, unless it is of the same position or a later one. What it held
+    /// before and does not hold now is gone when this returns.
     pub async fn save(&self, model: &Arc<WriteModel>) -> Result<(), StateError> {
         // On a task of its own: whoever gives up waiting must not leave a writer behind that others
         // don't wait for.
         let (snapshots, model) = (self.clone(), model.clone());
         let saving = tokio::spawn(async move { snapshots.write(model).await });
-        saving.await.unwrap_or_else(|error| Err(failed(error)))
+        saving
+            .await
+            .unwrap_or_else(|error| Err(failed("written", error)))
     }
 
     async fn write(&self, model: Arc<WriteModel>) -> Result<(), StateError> {
-        let mut saved = self.saved.lock().await;
-        let position = model.position();
-        if position <= *saved {
+        let mut saved = self.saved.clone().lock_owned().await;
+        let position = |saved: &Saved| saved.model.position();
+        if saved
+            .as_ref()
+            .is_some_and(|saved| model.position() <= position(saved))
+        {
             return Ok(());
         }
+        // Until it is known to have been written, nothing is known.
+        let before = saved.take();
+        let anew = before.is_none();
+        let (sender, mut receiver) = mpsc::channel(WAITING);
         let (key, highest_key) = (self.key.clone(), self.keys.highest());
-        let sealed = tokio::task::spawn_blocking(move || {
-            let snapshot = Snapshot::of(&model, highest_key);
-            let plain = serde_json::to_vec(&snapshot).map_err(failed)?;
-            encrypt(&key, &plain, CONTEXT).ok_or_else(|| failed("it can't be encrypted"))
+        let writing = tokio::task::spawn_blocking(move || {
+            let hand_on = |records| {
+                sender
+                    .blocking_send(Ok(records))
+                    .map_err(|_| Unfit::GIVEN_UP)
+            };
+            let written = Writer::new(&key, before.as_ref(), hand_on).write(
+                &model,
+                highest_key,
+                before.as_ref(),
+            );
+            match written {
+                Ok(head) => Ok(Saved { model, head }),
+                Err(error) => {
+                    // Half of it must not be taken for the whole.
+                    let _ = sender.blocking_send(Err(failed("written", &error)));
+                    Err(failed("written", error))
+                }
+            }
         });
-        let sealed = sealed.await.map_err(failed)??;
-        self.store.save(NAME, sealed.into_bytes()).await?;
-        *saved = position;
+        let records = stream::poll_fn(move |context| receiver.poll_recv(context));
+        self.store.replace(anew, records.boxed()).await?;
+        *saved = Some(writing.await.map_err(|error| failed("written", error))??);
         Ok(())
     }
 }
 
-fn failed(reason: impl std::fmt::Display) -> StateError {
+impl NotRestored {
+    /// Says why the start takes longer.
+    fn tell(self) {
+        const INSTEAD: &str = "the write model is made from the whole log";
+        match self {
+            Self::NoneThere => {}
+            Self::Unreadable(error) => tracing::warn!(%error, "{INSTEAD}"),
+            Self::Unfit(error) => tracing::warn!("the snapshot can't be used: {error}; {INSTEAD}"),
+            Self::AnotherLog => {
+                tracing::warn!("the snapshot is not of this log; left aside; {INSTEAD}")
+            }
+            Self::Journal(_) => {}
+        }
+    }
+}
+
+impl From<StateError> for NotRestored {
+    fn from(error: StateError) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<Unfit> for NotRestored {
+    fn from(error: Unfit) -> Self {
+        Self::Unfit(error)
+    }
+}
+
+fn failed(what: &'static str, reason: impl std::fmt::Display) -> StateError {
     StateError {
         name: NAME.to_owned(),
-        what: "written",
+        what,
         reason: reason.to_string(),
     }
 }

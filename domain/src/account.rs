@@ -5,12 +5,13 @@
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
-use imbl::OrdMap;
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{RoleId, Timestamp, UserId};
 use crate::network::Network;
+use crate::role::Roles;
 use crate::seal::{Confidential, Part, Private};
 use crate::vault::KeyId;
 
@@ -370,11 +371,10 @@ pub struct Account {
     pub password_change_required: bool,
     pub preferences: Map<String, Value>,
     pub presence: Presence,
-    /// In the order that they were given in.
-    pub roles: Vec<RoleId>,
-    pub sessions: OrdMap<TokenHash, Session>,
+    pub roles: Roles,
+    pub sessions: LiteMap<TokenHash, Session>,
     /// By name.
-    pub personal_access_tokens: OrdMap<String, PersonalAccessToken>,
+    pub personal_access_tokens: LiteMap<String, PersonalAccessToken>,
     /// Wrong passwords since the right one was last given from the same network, newest last; at most
     /// [`FAILURES_KEPT`].
     pub failed_logins: Vec<FailedLogin>,
@@ -399,7 +399,18 @@ pub const NETWORKS_KEPT: usize = 16;
 impl Account {
     /// Whether it holds a role in the whole workspace.
     pub fn has_role(&self, role: &str) -> bool {
-        self.roles.iter().any(|held| held.as_str() == role)
+        self.roles.contains(role)
+    }
+
+    /// What is left of an account that was deleted.
+    pub fn gone(key: KeyId, erasure: MessageErasure) -> Self {
+        Self {
+            key,
+            exists: true,
+            deleted: true,
+            erasure,
+            ..Self::default()
+        }
     }
 
     fn private<T>(&self, value: T) -> Private<T> {
@@ -620,7 +631,7 @@ impl Aggregate for Account {
                 self.kind = kind;
                 self.active = active;
                 self.reason = reason.and_then(Private::into_value);
-                self.roles = roles;
+                self.roles = roles.into_iter().collect();
                 self.password_change_required = password_change_required;
                 self.profile = profile.into_value().unwrap_or_default();
                 self.password = password.and_then(Private::into_value);
@@ -644,22 +655,12 @@ impl Aggregate for Account {
                 self.reason = None;
             }
             AccountEvent::UserDeactivated { .. } => self.active = false,
-            AccountEvent::UserDeleted { messages, .. } => {
-                *self = Self {
-                    key: self.key,
-                    exists: true,
-                    deleted: true,
-                    erasure: messages,
-                    ..Self::default()
-                };
-            }
+            AccountEvent::UserDeleted { messages, .. } => *self = Self::gone(self.key, messages),
             AccountEvent::RoleGranted { role } => {
-                if !self.roles.contains(&role) {
-                    self.roles.push(role);
-                }
+                self.roles.insert(role);
             }
             AccountEvent::RoleRevoked { role } => {
-                self.roles.retain(|held| *held != role);
+                self.roles.remove(&role);
             }
             AccountEvent::UserLoggedIn {
                 method,
@@ -1245,7 +1246,10 @@ mod tests {
 
         let given = vec![registered(), personal_created("ci", "old")];
         let mary = after([given, regenerated].concat());
-        assert_eq!(mary.personal_access_tokens["ci"].hash, token("new"));
+        assert_eq!(
+            mary.personal_access_tokens[&"ci".to_owned()].hash,
+            token("new")
+        );
     }
 
     #[tokio::test]

@@ -3,6 +3,8 @@
 //! A claim is a stream named after a keyed hash of the name, so that no name stands in the log. It is
 //! appended in the same commit as what takes the name.
 
+use std::fmt;
+
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,7 @@ use crate::seal::{Confidential, Part};
 use crate::vault::DataKey;
 
 /// What a name is claimed for; the same name can be a username and a room's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Namespace {
     Username,
     Email,
@@ -33,10 +35,35 @@ impl Namespace {
 pub const CLAIMS: &str = "claims";
 
 /// The key of a name's stream, `username-<hash>`: a [keyed hash](keyed) of the name in lower case.
-pub fn claim_key(secret: &DataKey, namespace: Namespace, name: &str) -> String {
-    let namespace = namespace.as_str();
-    let hash = keyed::hex(secret, namespace, &name.to_lowercase());
-    format!("{namespace}-{hash}")
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ClaimKey {
+    namespace: Namespace,
+    hash: [u8; 16],
+}
+
+impl ClaimKey {
+    /// Reads a key as it stands in the name of a stream; `None` for what is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (namespace, hash) = text.split_once('-')?;
+        let namespace = [Namespace::Username, Namespace::Email, Namespace::Room]
+            .into_iter()
+            .find(|known| known.as_str() == namespace)?;
+        let hash = u128::from_str_radix(hash, 16).ok()?.to_be_bytes();
+        Some(Self { namespace, hash })
+    }
+}
+
+impl fmt::Display for ClaimKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hash = u128::from_be_bytes(self.hash);
+        write!(f, "{}-{hash:032x}", self.namespace.as_str())
+    }
+}
+
+/// The key that a name has in this workspace.
+pub fn claim_key(secret: &DataKey, namespace: Namespace, name: &str) -> ClaimKey {
+    let hash = keyed::hash(secret, namespace.as_str(), &name.to_lowercase());
+    ClaimKey { namespace, hash }
 }
 
 /// Whether two names are one to whoever claims them: they may differ in the case of their letters.
@@ -177,6 +204,19 @@ mod tests {
             key,
             claim_key(&DataKey([4; 32]), Namespace::Username, "mary")
         );
-        assert!(!key.contains("mary"));
+        assert!(!key.to_string().contains("mary"));
+    }
+
+    #[test]
+    fn a_claim_key_reads_what_it_writes() {
+        for namespace in [Namespace::Username, Namespace::Email, Namespace::Room] {
+            for secret in 0..20 {
+                let key = claim_key(&DataKey([secret; 32]), namespace, "mary");
+                assert_eq!(ClaimKey::parse(&key.to_string()), Some(key));
+            }
+        }
+        for text in ["", "username", "username-xyz", "other-00"] {
+            assert_eq!(ClaimKey::parse(text), None, "{text}");
+        }
     }
 }

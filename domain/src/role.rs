@@ -3,6 +3,8 @@
 //! The default roles and grants stand in [`permission`](crate::permission); the log holds what a
 //! workspace changed of them.
 
+use std::sync::Arc;
+
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,55 @@ use serde::{Deserialize, Serialize};
 use crate::id::RoleId;
 use crate::permission::{DEFAULT_GRANTS, DEFAULT_ROLES, RoleScope};
 use crate::seal::{Confidential, Part};
+
+/// The roles that somebody has: mostly one or two, in the order that they were given in.
+/// Cheap to clone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Roles(Arc<[RoleId]>);
+
+impl Roles {
+    pub fn contains(&self, role: impl AsRef<str>) -> bool {
+        self.0.iter().any(|held| held.as_str() == role.as_ref())
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, RoleId> {
+        self.0.iter()
+    }
+
+    pub fn insert(&mut self, role: RoleId) {
+        if !self.contains(&role) {
+            *self = self.iter().cloned().chain([role]).collect();
+        }
+    }
+
+    pub fn remove(&mut self, role: &RoleId) {
+        *self = self.iter().filter(|held| *held != role).cloned().collect();
+    }
+}
+
+impl FromIterator<RoleId> for Roles {
+    fn from_iter<I: IntoIterator<Item = RoleId>>(roles: I) -> Self {
+        Self(roles.into_iter().collect())
+    }
+}
+
+impl<'a> IntoIterator for &'a Roles {
+    type Item = &'a RoleId;
+    type IntoIter = std::slice::Iter<'a, RoleId>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
 
 /// What a role is, beside its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

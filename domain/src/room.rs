@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::id::{MessageId, RoleId, RoomId, Timestamp, UserId};
+use crate::members::Members;
 use crate::seal::{Confidential, Part, Private};
 use crate::vault::KeyId;
 
@@ -107,15 +108,6 @@ pub struct RetentionOverride {
     pub exclude_pinned: bool,
     pub files_only: bool,
     pub ignore_threads: bool,
-}
-
-/// A member, as the room knows it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Membership {
-    pub since: Timestamp,
-    /// owner, moderator, leader.
-    pub roles: OrdSet<RoleId>,
 }
 
 /// How somebody came into a room.
@@ -389,7 +381,9 @@ pub struct Room {
     pub once_on: OnceOn,
     pub parent: Option<Parent>,
     pub archived: bool,
-    pub members: OrdMap<UserId, Membership>,
+    pub members: Members,
+    /// The members that have roles here (owner, moderator, leader), and which.
+    pub roles: OrdMap<UserId, OrdSet<RoleId>>,
     /// Who may not speak here, in the room or not: nobody gets its voice back by leaving.
     pub muted: OrdSet<UserId>,
     /// Who may speak although the room is read-only.
@@ -403,21 +397,39 @@ pub struct Room {
 const OWNER: &str = "owner";
 
 impl Room {
+    /// What is left of a room that was deleted.
+    pub fn gone(key: KeyId) -> Self {
+        Self {
+            key,
+            exists: true,
+            deleted: true,
+            ..Self::default()
+        }
+    }
+
+    /// All of it but the members.
+    pub fn without_members(&self) -> Self {
+        Self {
+            members: Members::default(),
+            ..self.clone()
+        }
+    }
+
     pub fn is_member(&self, user: &UserId) -> bool {
-        self.members.contains_key(user)
+        self.members.contains(user)
     }
 
     pub fn has_role(&self, user: &UserId, role: &str) -> bool {
-        self.members
+        self.roles
             .get(user)
-            .is_some_and(|member| member.roles.contains(role))
+            .is_some_and(|roles| roles.contains(role))
     }
 
     /// Those who have a role here, in the order of their ids.
     pub fn holders<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a UserId> {
-        self.members
+        self.roles
             .iter()
-            .filter(move |(_, member)| member.roles.contains(role))
+            .filter(move |(_, roles)| roles.contains(role))
             .map(|(id, _)| id)
     }
 
@@ -566,18 +578,9 @@ impl Room {
         Ok(Some(event))
     }
 
-    fn enter(&mut self, user: UserId, since: Timestamp) {
-        self.members.insert(
-            user,
-            Membership {
-                since,
-                roles: OrdSet::new(),
-            },
-        );
-    }
-
     fn exit(&mut self, user: &UserId) {
         self.members.remove(user);
+        self.roles.remove(user);
         self.unmuted.remove(user);
     }
 }
@@ -621,15 +624,13 @@ impl Aggregate for Room {
                 self.parent = parent;
                 self.details = details.into_value().unwrap_or_default();
                 for user in creator.iter().chain(&members) {
-                    self.enter(user.clone(), at);
+                    self.members.insert(user, at);
                 }
                 if kind == RoomKind::Direct {
-                    self.participants = self.members.keys().cloned().collect();
-                } else if let Some(owner) = creator
-                    .as_ref()
-                    .and_then(|creator| self.members.get_mut(creator))
-                {
-                    owner.roles.insert(OWNER.into());
+                    self.participants = self.members.sorted();
+                } else if let Some(creator) = &creator {
+                    let owner = OrdSet::unit(OWNER.into());
+                    self.roles.insert(creator.clone(), owner);
                 }
                 self.creator = creator;
             }
@@ -650,7 +651,10 @@ impl Aggregate for Room {
                 self.switches = switches;
             }
             RoomEvent::RetentionOverridden { retention } => self.retention = retention,
-            RoomEvent::MemberJoined { user, at, .. } => self.enter(user, at),
+            RoomEvent::MemberJoined { user, at, .. } => {
+                self.roles.remove(&user);
+                self.members.insert(&user, at);
+            }
             // The server removes accounts that are deleted.
             RoomEvent::MemberRemoved { user, by: None } => {
                 self.exit(&user);
@@ -670,26 +674,22 @@ impl Aggregate for Room {
                 }
             }
             RoomEvent::RoomRoleGranted { user, role } => {
-                if let Some(member) = self.members.get_mut(&user) {
-                    member.roles.insert(role);
+                if self.members.contains(&user) {
+                    self.roles.entry(user).or_default().insert(role);
                 }
             }
             RoomEvent::RoomRoleRevoked { user, role } => {
-                if let Some(member) = self.members.get_mut(&user) {
-                    member.roles.remove(&role);
+                if let Some(roles) = self.roles.get_mut(&user) {
+                    roles.remove(&role);
+                    if roles.is_empty() {
+                        self.roles.remove(&user);
+                    }
                 }
             }
             RoomEvent::RoomArchived {} => self.archived = true,
             RoomEvent::RoomUnarchived {} => self.archived = false,
             RoomEvent::ChannelPruned { .. } => {}
-            RoomEvent::RoomDeleted { .. } => {
-                *self = Self {
-                    key: self.key,
-                    exists: true,
-                    deleted: true,
-                    ..Self::default()
-                };
-            }
+            RoomEvent::RoomDeleted { .. } => *self = Self::gone(self.key),
         }
     }
 }

@@ -272,8 +272,18 @@ pub fn encrypt_part(
     })
 }
 
-/// Encrypts under a data key: base64 of nonce and AES-256-GCM ciphertext.
+/// Encrypts under a data key: base64 of what [`encrypt_bytes`] makes.
 pub fn encrypt(key: &DataKey, plain: &[u8], context: &[u8]) -> Option<String> {
+    Some(BASE64.encode(encrypt_bytes(key, plain, context)?))
+}
+
+/// Reverses [`encrypt`]; `None` where key, context or ciphertext are not those of then.
+pub fn decrypt(key: &DataKey, sealed: &str, context: &[u8]) -> Option<Vec<u8>> {
+    decrypt_bytes(key, &BASE64.decode(sealed).ok()?, context)
+}
+
+/// Encrypts under a data key: nonce and AES-256-GCM ciphertext.
+pub fn encrypt_bytes(key: &DataKey, plain: &[u8], context: &[u8]) -> Option<Vec<u8>> {
     let nonce: [u8; NONCE] = rand::rng().random();
     let cipher = Aes256Gcm::new(&key.0.into());
     let payload = Payload {
@@ -284,12 +294,11 @@ pub fn encrypt(key: &DataKey, plain: &[u8], context: &[u8]) -> Option<String> {
     let mut whole = Vec::with_capacity(NONCE + sealed.len());
     whole.extend_from_slice(&nonce);
     whole.extend_from_slice(&sealed);
-    Some(BASE64.encode(whole))
+    Some(whole)
 }
 
-/// Reverses [`encrypt`]; `None` where key, context or ciphertext are not those of then.
-pub fn decrypt(key: &DataKey, sealed: &str, context: &[u8]) -> Option<Vec<u8>> {
-    let whole = BASE64.decode(sealed).ok()?;
+/// Reverses [`encrypt_bytes`]; `None` where key, context or ciphertext are not those of then.
+pub fn decrypt_bytes(key: &DataKey, whole: &[u8], context: &[u8]) -> Option<Vec<u8>> {
     let (nonce, sealed) = whole.split_first_chunk::<NONCE>()?;
     let cipher = Aes256Gcm::new(&key.0.into());
     cipher

@@ -1,6 +1,7 @@
-//! The write side's small state as files: the snapshot, the cursors of policies.
+//! The write side's small state as files: the snapshot, and the cursors of policies.
 
 pub mod postgres;
+pub mod snapshot;
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};

@@ -20,7 +20,6 @@ use hansard_commands::model::WriteModel;
 use hansard_commands::policy::{self, Policy};
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
-use hansard_commands::state::{StateError, StateStore};
 use hansard_domain::account::{
     AccountCommand, AccountKind, PasswordHash, Presence, Profile, Registration,
 };
@@ -34,6 +33,7 @@ use hansard_domain::message::{Content, MessageCommand, MessageEvent, Sent};
 use hansard_domain::vault::KeyId;
 use hansard_infra::log::memory::MemoryLog;
 use hansard_infra::vault::memory::MemoryVault;
+use hansard_tests::shelf::Shelf;
 use tokio_util::sync::CancellationToken;
 
 struct Bench {
@@ -178,22 +178,6 @@ struct Hand(AtomicI64);
 impl Clock for Hand {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::Relaxed))
-    }
-}
-
-/// State in memory.
-#[derive(Default)]
-struct Shelf(Mutex<HashMap<String, Vec<u8>>>);
-
-#[async_trait]
-impl StateStore for Shelf {
-    async fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(self.0.lock().unwrap().get(name).cloned())
-    }
-
-    async fn save(&self, name: &str, content: Vec<u8>) -> Result<(), StateError> {
-        self.0.lock().unwrap().insert(name.to_owned(), content);
-        Ok(())
     }
 }
 
@@ -650,13 +634,14 @@ async fn whose_session_ended_a_moment_ago_changes_nothing_any_more() {
 async fn a_snapshot_and_the_tail_make_the_same_model_as_the_whole_log() {
     let bench = Bench::new().await;
     bench.register("mary").await.unwrap();
-    let shelf: Arc<dyn StateStore> = Arc::new(Shelf::default());
+    let shelf = Arc::new(Shelf::default());
     let snapshots = Snapshots::open(shelf.clone(), bench.commands.journal())
         .await
         .unwrap();
     snapshots.save(&bench.commands.model()).await.unwrap();
-    let sealed = shelf.load("snapshot").await.unwrap().unwrap();
-    assert!(!String::from_utf8_lossy(&sealed).contains("mary"));
+    for sealed in shelf.snapshot().values() {
+        assert!(!String::from_utf8_lossy(sealed).contains("mary"));
+    }
     bench.register("paul").await.unwrap();
 
     let restored = snapshots.restore(bench.commands.journal()).await.unwrap();
@@ -671,6 +656,85 @@ async fn a_snapshot_and_the_tail_make_the_same_model_as_the_whole_log() {
     assert_eq!(restored.position(), bench.commands.model().position());
     assert_eq!(names(&restored), names(&bench.commands.model()));
     assert!(restored.user_by_name("mary").is_some());
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_not_whole_is_left_aside() {
+    let bench = Bench::new().await;
+    let shelf = Arc::new(Shelf::default());
+    let open = async || {
+        let snapshots = Snapshots::open(shelf.clone(), bench.commands.journal());
+        snapshots.await.unwrap()
+    };
+    let snapshots = open().await;
+    bench.register("mary").await.unwrap();
+    snapshots.save(&bench.commands.model()).await.unwrap();
+    let before = shelf.snapshot();
+    bench.register("paul").await.unwrap();
+    snapshots.save(&bench.commands.model()).await.unwrap();
+    let whole = shelf.snapshot();
+    let journal = bench.commands.journal();
+    let head = journal.head();
+
+    // A record that is missing, one of an earlier save, one that is another, one that is damaged.
+    let mut broken = Vec::new();
+    for number in whole.keys() {
+        let mut records = whole.clone();
+        records.remove(number);
+        broken.push(records);
+        if let Some(earlier) = before.get(number)
+            && *earlier != whole[number]
+        {
+            let mut records = whole.clone();
+            records.insert(*number, earlier.clone());
+            broken.push(records);
+        }
+        for other in whole.keys().filter(|other| *other != number) {
+            let mut records = whole.clone();
+            records.insert(*number, whole[other].clone());
+            broken.push(records);
+        }
+        let mut records = whole.clone();
+        records
+            .entry(*number)
+            .and_modify(|content| content[20] ^= 1);
+        broken.push(records);
+    }
+    assert!(broken.len() > 20);
+    for (case, records) in broken.into_iter().enumerate() {
+        shelf.set_snapshot(records);
+        let restored = open().await.restore(journal).await.unwrap();
+        assert_eq!(restored.position(), head, "{case}");
+        for name in ["mary", "paul"] {
+            assert!(restored.user_by_name(name).is_some(), "{case}: {name}");
+        }
+        assert_eq!(restored.accounts().count(), 2, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_save_writes_what_has_changed() {
+    let bench = Bench::new().await;
+    let shelf = Arc::new(Shelf::default());
+    let journal = bench.commands.journal();
+    let snapshots = Snapshots::open(shelf.clone(), journal).await.unwrap();
+    for number in 0..200 {
+        let name: &'static str = Box::leak(format!("user-{number}").into_boxed_str());
+        bench.register(name).await.unwrap();
+    }
+    snapshots.save(&bench.commands.model()).await.unwrap();
+    bench.register("mary").await.unwrap();
+    snapshots.save(&bench.commands.model()).await.unwrap();
+    snapshots.save(&bench.commands.model()).await.unwrap();
+    let saves = shelf.saves();
+    assert_eq!(saves.len(), 2, "what is saved is not saved again");
+    assert!(saves[0].len() > 20, "{saves:?}");
+    // The head, and at most two parts of each table where one was split, and the names.
+    assert!(saves[1].len() <= 6, "{saves:?}");
+    let restored = Snapshots::open(shelf.clone(), journal).await.unwrap();
+    let restored = restored.restore(journal).await.unwrap();
+    assert!(restored.user_by_name("mary").is_some());
+    assert_eq!(restored.accounts().count(), 201);
 }
 
 #[tokio::test]
@@ -697,7 +761,7 @@ async fn a_policy_goes_on_from_its_cursor_and_repeats_what_failed() {
     let bench = Bench::new().await;
     bench.register("mary").await.unwrap();
     let counter = Arc::new(Counter(Mutex::default()));
-    let shelf: Arc<dyn StateStore> = Arc::new(Shelf::default());
+    let shelf = Arc::new(Shelf::default());
     for round in 0..2 {
         let stop = CancellationToken::new();
         let running = policy::start(
@@ -744,7 +808,7 @@ async fn the_shredder_makes_a_deleted_message_unreadable() {
         })
         .await
         .unwrap();
-    let shelf: Arc<dyn StateStore> = Arc::new(Shelf::default());
+    let shelf = Arc::new(Shelf::default());
     let snapshots = Arc::new(
         Snapshots::open(shelf.clone(), bench.commands.journal())
             .await

@@ -1,8 +1,7 @@
 //! The eraser when it is killed between a deletion and the end of its erasure, and what comes late.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use hansard_commands::account::delete as account;
@@ -14,7 +13,6 @@ use hansard_commands::policy::{self, Policy, RunningPolicy};
 use hansard_commands::room;
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
-use hansard_commands::state::{StateError, StateStore};
 use hansard_domain::account::{
     AccountCommand, AccountEvent, AccountKind, MessageErasure, Profile, Registration,
 };
@@ -30,25 +28,11 @@ use hansard_infra::log::memory::MemoryLog;
 use hansard_infra::vault::memory::MemoryVault;
 use hansard_projections::messages::{self, MessagesView};
 use hansard_projections::{Projector, Store, View};
+use hansard_tests::shelf::Shelf;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-#[derive(Default)]
-struct Shelf(Mutex<HashMap<String, Vec<u8>>>);
-
-#[async_trait]
-impl StateStore for Shelf {
-    async fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(self.0.lock().unwrap().get(name).cloned())
-    }
-
-    async fn save(&self, name: &str, content: Vec<u8>) -> Result<(), StateError> {
-        self.0.lock().unwrap().insert(name.to_owned(), content);
-        Ok(())
-    }
-}
 
 struct Views(Store);
 

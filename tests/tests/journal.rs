@@ -2,17 +2,14 @@
 //! from what was read ahead, from snapshots; and nothing is recorded any more that is sealed under
 //! its keys.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use futures::StreamExt;
 use hansard_commands::bus::Commands;
 use hansard_commands::caller::Caller;
 use hansard_commands::policy::Policy;
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
-use hansard_commands::state::{StateError, StateStore};
 use hansard_domain::account::{
     AccountCommand, AccountEvent, AccountKind, MessageErasure, Profile, Registration,
 };
@@ -22,13 +19,14 @@ use hansard_domain::journal::{Batch, Context, Draft, Journal, Proposal};
 use hansard_domain::log::{Actor, Position, Role, StreamId, Version};
 use hansard_domain::message::{Content, MessageEvent, Sent};
 use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomEvent};
-use hansard_domain::seal::{Fault, Private, decrypt};
+use hansard_domain::seal::{Fault, Private};
 use hansard_domain::setting::SettingCommand;
-use hansard_domain::vault::{KeyId, KeyVault};
+use hansard_domain::vault::KeyId;
 use hansard_infra::log::memory::MemoryLog;
 use hansard_infra::vault::master_key::MasterKey;
 use hansard_infra::vault::memory::MemoryVault;
 use hansard_infra::vault::sqlite::SqliteVault;
+use hansard_tests::shelf::Shelf;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -204,21 +202,6 @@ async fn nothing_is_sealed_under_a_key_after_its_erasure_is_on_the_record() {
     assert_eq!(texts(&follow(&journal, 0, 2).await), 0);
 }
 
-#[derive(Default)]
-struct Shelf(Mutex<HashMap<String, Vec<u8>>>);
-
-#[async_trait]
-impl StateStore for Shelf {
-    async fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(self.0.lock().unwrap().get(name).cloned())
-    }
-
-    async fn save(&self, name: &str, content: Vec<u8>) -> Result<(), StateError> {
-        self.0.lock().unwrap().insert(name.to_owned(), content);
-        Ok(())
-    }
-}
-
 struct World {
     log: MemoryLog,
     journal: Arc<Journal>,
@@ -290,11 +273,8 @@ impl World {
     }
 
     async fn saved(&self) -> String {
-        let sealed = self.shelf.load("snapshot").await.unwrap().unwrap();
-        let key = self.vault.secret("snapshot").await.unwrap();
-        let sealed = String::from_utf8(sealed).unwrap();
-        let plain = decrypt(&key, &sealed, b"hansard snapshot").unwrap();
-        String::from_utf8(plain).unwrap()
+        let records = self.snapshots.reveal().await.unwrap();
+        String::from_utf8_lossy(&records.concat()).into_owned()
     }
 }
 
@@ -326,7 +306,9 @@ async fn an_older_snapshot_does_not_replace_a_newer_one() {
     world.name_site().await;
     world.snapshots.save(&world.commands.model()).await.unwrap();
     world.snapshots.save(&older).await.unwrap();
-    assert!(world.saved().await.contains("Town hall"));
+    let restored = world.snapshots.restore(&world.journal).await.unwrap();
+    assert_eq!(restored.text("Site_Name"), "Town hall");
+    assert_eq!(world.shelf.saves().len(), 1);
 }
 
 #[tokio::test]

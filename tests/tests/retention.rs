@@ -1,8 +1,7 @@
 //! Retention policies on a clock of our own: when they are enforced, and on what.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +12,6 @@ use hansard_commands::prune::DeletedMessages;
 use hansard_commands::retention::{Retention, SETTLE};
 use hansard_commands::room::MessageIndex;
 use hansard_commands::snapshot::Snapshots;
-use hansard_commands::state::{StateError, StateStore};
 use hansard_domain::id::{Clock, MessageId, RandomIds, RoomId, Timestamp, UserId};
 use hansard_domain::journal::Journal;
 use hansard_domain::message::{Content, MessageCommand, Sent};
@@ -26,6 +24,7 @@ use hansard_infra::vault::memory::MemoryVault;
 use hansard_projections::messages::{Filter, Messages, MessagesView, Order, Slice};
 use hansard_projections::retention::{Retention as RetentionView, deleted};
 use hansard_projections::{Projector, Store, View};
+use hansard_tests::shelf::Shelf;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -40,21 +39,6 @@ struct HandClock(AtomicI64);
 impl Clock for HandClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.0.load(Ordering::SeqCst))
-    }
-}
-
-#[derive(Default)]
-struct Shelf(Mutex<HashMap<String, Vec<u8>>>);
-
-#[async_trait]
-impl StateStore for Shelf {
-    async fn load(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(self.0.lock().unwrap().get(name).cloned())
-    }
-
-    async fn save(&self, name: &str, content: Vec<u8>) -> Result<(), StateError> {
-        self.0.lock().unwrap().insert(name.to_owned(), content);
-        Ok(())
     }
 }
 

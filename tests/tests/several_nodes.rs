@@ -13,7 +13,6 @@ use hansard_commands::error::CommandError;
 use hansard_commands::role;
 use hansard_commands::room;
 use hansard_commands::snapshot::Snapshots;
-use hansard_commands::state::{StateError, StateStore};
 use hansard_domain::account::{AccountCommand, AccountKind, Profile, Registration};
 use hansard_domain::claim::Namespace;
 use hansard_domain::event::Event;
@@ -25,22 +24,9 @@ use hansard_domain::log::{
 use hansard_domain::node::NodeEvent;
 use hansard_infra::log::memory::MemoryLog;
 use hansard_infra::vault::memory::MemoryVault;
+use hansard_tests::shelf::Shelf;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-
-/// Keeps nothing: every node begins with the whole log.
-struct Nothing;
-
-#[async_trait]
-impl StateStore for Nothing {
-    async fn load(&self, _: &str) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(None)
-    }
-
-    async fn save(&self, _: &str, _: Vec<u8>) -> Result<(), StateError> {
-        Ok(())
-    }
-}
 
 /// A node, on a log that it shares.
 async fn node(log: &MemoryLog, vault: &MemoryVault, address: Option<&str>) -> Commands {
@@ -58,7 +44,9 @@ async fn node_by(
     clock: Arc<dyn Clock>,
 ) -> Commands {
     let journal = Journal::open(log, Arc::new(vault.clone())).await.unwrap();
-    let snapshots = Snapshots::open(Arc::new(Nothing), &journal).await.unwrap();
+    let snapshots = Snapshots::open(Arc::new(Shelf::default()), &journal)
+        .await
+        .unwrap();
     let model = snapshots.restore(&journal).await.unwrap();
     let ids = Arc::new(RandomIds);
     let address = address.map(str::to_owned);

@@ -129,13 +129,14 @@ async fn erase(
 
 /// The rooms that go with the account.
 fn doomed(model: &WriteModel, user: &UserId, farewell: &Farewell) -> Vec<RoomId> {
-    let of_two = |id: &&RoomId| {
+    let of_two = |id: &RoomId| {
         model
             .room(id)
             .is_some_and(|room| room.kind == RoomKind::Direct && room.participants.len() <= 2)
     };
     let mut rooms = farewell.remove.clone();
-    rooms.extend(model.rooms_of(user).filter(of_two).cloned());
+    rooms.extend(model.rooms_of(user).filter(of_two));
+    rooms.sort_unstable();
     rooms
 }
 
@@ -158,7 +159,8 @@ fn leave_rooms(
         }
         decision.room(room, RoomCommand::Delete)?;
     }
-    let rooms: Vec<RoomId> = decision.model().rooms_of(user).cloned().collect();
+    let mut rooms: Vec<RoomId> = decision.model().rooms_of(user).collect();
+    rooms.sort_unstable();
     for room in rooms {
         let (user, by) = (user.clone(), None);
         decision.room(&room, RoomCommand::Remove { user, by })?;

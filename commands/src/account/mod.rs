@@ -36,11 +36,9 @@ pub(crate) fn existing<'m>(
 
 /// Whether nobody else has the role `admin` and is active.
 pub(crate) fn is_last_admin(model: &WriteModel, user: &UserId) -> bool {
-    let admin = |account: &Account| account.has_role(ADMIN) && account.active;
-    model.account(user).is_some_and(|account| admin(account))
-        && !model
-            .accounts()
-            .any(|(id, account)| id != user && admin(account))
+    let active = |user: &UserId| model.account(user).is_some_and(|account| account.active);
+    let mut holders = model.holders(ADMIN).filter(active);
+    holders.next().as_ref() == Some(user) && holders.next().is_none()
 }
 
 /// Refuses roles that are none of the workspace's.

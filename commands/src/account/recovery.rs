@@ -53,9 +53,8 @@ pub fn find(model: &WriteModel, name: &str) -> Result<UserId, RecoveryError> {
         .or_else(|| model.user_by_email(name));
     found.cloned().ok_or_else(|| {
         let mut administrators: Vec<_> = model
-            .accounts()
-            .filter(|(_, account)| account.has_role(ADMIN))
-            .map(|(_, account)| account.profile.username.as_str())
+            .holders(ADMIN)
+            .filter_map(|user| Some(model.account(&user)?.profile.username.as_str()))
             .collect();
         administrators.sort_unstable();
         RecoveryError::Unknown {

@@ -17,15 +17,12 @@ pub(super) fn join_defaults(
     decision: &mut Decision<'_>,
     user: &UserId,
 ) -> Result<(), CommandError> {
-    let mut rooms: Vec<RoomId> = decision
-        .model()
-        .rooms()
-        .filter(|(_, room)| room.switches.default && room.kind != RoomKind::Direct)
-        .filter(|(_, room)| !room.archived && !room.is_member(user))
-        .map(|(id, _)| id.clone())
-        .collect();
-    rooms.sort_unstable();
+    let rooms: Vec<RoomId> = decision.model().default_rooms().cloned().collect();
     for room in rooms {
+        let known = decision.model().room(&room);
+        if known.is_none_or(|room| room.is_member(user)) {
+            continue;
+        }
         let at = decision.now();
         decision.room(
             &room,
@@ -53,13 +50,15 @@ impl Farewell {
     /// Of the rooms a user is in; direct conversations don't count.
     pub fn of(model: &WriteModel, user: &UserId) -> Self {
         let mut farewell = Self::default();
-        for id in model.rooms_of(user) {
-            let Some(room) = model.room(id).filter(|room| room.kind != RoomKind::Direct) else {
+        let mut rooms: Vec<_> = model.rooms_of(user).collect();
+        rooms.sort_unstable();
+        for id in rooms {
+            let Some(room) = model.room(&id).filter(|room| room.kind != RoomKind::Direct) else {
                 continue;
             };
             if !room.has_role(user, OWNER) {
                 if room.kind == RoomKind::Group && room.members.len() == 1 {
-                    farewell.remove.push(id.clone());
+                    farewell.remove.push(id);
                 }
                 continue;
             }
@@ -69,12 +68,12 @@ impl Farewell {
             let heir = room
                 .members
                 .iter()
-                .filter(|(member, _)| *member != user)
+                .filter(|(member, _)| member != user)
                 .filter(|(member, _)| model.account(member).is_some_and(|member| member.active))
-                .min_by_key(|(_, membership)| membership.since);
+                .min_by(|(one, since), (other, then)| (since, one).cmp(&(then, other)));
             match heir {
-                Some((heir, _)) => farewell.hand_over.push((id.clone(), heir.clone())),
-                None if room.kind == RoomKind::Group => farewell.remove.push(id.clone()),
+                Some((heir, _)) => farewell.hand_over.push((id, heir)),
+                None if room.kind == RoomKind::Group => farewell.remove.push(id),
                 None => {}
             }
         }

@@ -87,10 +87,13 @@ pub async fn deactivate_idle(
             let span = i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(DAY);
             let limit = Timestamp(decision.now().0.saturating_sub(span));
             let mut idle: Vec<UserId> = model
-                .accounts()
-                .filter(|(_, account)| account.active && account.roles.contains(&role))
-                .filter(|(_, account)| account.last_login.unwrap_or(account.created) <= limit)
-                .map(|(id, _)| id.clone())
+                .holders(role.as_str())
+                .filter(|user| {
+                    let account = model.account(user).filter(|account| account.active);
+                    account.is_some_and(|account| {
+                        account.last_login.unwrap_or(account.created) <= limit
+                    })
+                })
                 .collect();
             idle.sort_unstable();
             let mut count = 0;

@@ -25,9 +25,9 @@ impl WriteModel {
         let Some(account) = self.account(user).filter(|account| account.active) else {
             return false;
         };
-        let member = room.and_then(|room| self.room(room)?.members.get(user));
+        let here = room.and_then(|room| self.room(room)?.roles.get(user));
         grant.roles.iter().any(|role| {
-            account.roles.contains(role) || member.is_some_and(|member| member.roles.contains(role))
+            account.roles.contains(role) || here.is_some_and(|roles| roles.contains(role))
         })
     }
 

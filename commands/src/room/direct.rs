@@ -147,7 +147,7 @@ fn fresh_id(decision: &Decision<'_>, participants: &[UserId]) -> RoomId {
     let mut ids: Vec<_> = participants.iter().map(UserId::as_str).collect();
     ids.sort_unstable();
     match RoomId::parse(&ids.concat()) {
-        Ok(id) if ids.len() == 2 && !decision.model().rooms.contains_key(&id) => id,
+        Ok(id) if ids.len() == 2 && !decision.model().knows_room(id.as_str()) => id,
         _ => RoomId::new(decision.id()),
     }
 }

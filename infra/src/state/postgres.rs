@@ -7,8 +7,8 @@ use hansard_commands::state::{StateError, StateStore};
 
 use crate::postgres::{Database, advice, within};
 
-/// How long a snapshot may take on its way; it can have many megabytes.
-const LIMIT: Duration = Duration::from_secs(25);
+/// How long a state may take on its way.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Clone)]

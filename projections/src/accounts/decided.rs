@@ -17,7 +17,7 @@ impl User {
             kind: account.kind,
             active: account.active,
             status: Some(account.presence),
-            roles: account.roles.clone(),
+            roles: account.roles.iter().cloned().collect(),
             preferences: account.preferences.clone(),
             has_password: account.password.is_some(),
             password_change_required: account.password_change_required,

@@ -873,21 +873,16 @@ pub async fn roles(
     wanted: &RoomRef,
 ) -> Result<Roles, Failure> {
     let found = section.find_live(app, caller, wanted)?;
-    let holders = found
-        .room
-        .members
-        .iter()
-        .filter(|(_, member)| !member.roles.is_empty());
-    let mut holders: Vec<_> = holders.collect();
-    holders.sort_by(|(_, one), (_, other)| one.roles.cmp(&other.roles));
+    let mut holders: Vec<_> = found.room.roles.iter().collect();
+    holders.sort_by(|(_, one), (_, other)| one.cmp(other));
     let roles = holders
         .into_iter()
-        .map(|(user, member)| {
+        .map(|(user, roles)| {
             json!({
                 "_id": format!("{}/{user}", found.id),
                 "rid": found.id,
                 "u": person(app, user),
-                "roles": member.roles,
+                "roles": roles,
             })
         })
         .collect();
