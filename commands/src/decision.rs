@@ -376,6 +376,17 @@ impl<'a> Decision<'a> {
         )
     }
 
+    /// Gives back whatever an owner holds, where the names are not known any more. It looks through all names
+    /// that are held.
+    pub fn release_all(&mut self, owner: &str) -> Result<(), CommandError> {
+        for key in self.model().claims_of(owner) {
+            let current = self.model().claim(&key);
+            let owner = owner.to_owned();
+            self.execute::<Claim>(key, current, ClaimCommand::Release { owner })?;
+        }
+        Ok(())
+    }
+
     /// Who holds a name.
     pub fn holder(&self, namespace: Namespace, name: &str) -> Option<String> {
         self.claim_of(namespace, name).state.owner

@@ -161,6 +161,7 @@ impl From<AccountError> for CommandError {
             AccountError::Exists => Self::refused("error-user-exists", reason),
             AccountError::Missing => Self::refused("error-invalid-user", "Invalid user"),
             AccountError::Inactive => Self::refused("error-user-is-not-activated", reason),
+            AccountError::Lost => Self::refused("error-user-lost", reason),
             AccountError::HasRole(_) => Self::refused("error-user-already-in-role", reason),
             AccountError::LacksRole(_) => Self::refused("error-user-not-in-role", reason),
             AccountError::TokenExists => Self::refused(

@@ -277,6 +277,15 @@ impl WriteModel {
         held.unwrap_or_default()
     }
 
+    /// The names that somebody holds, in their order.
+    pub(crate) fn claims_of(&self, owner: &str) -> Vec<ClaimKey> {
+        let held = self.claims.iter();
+        let held = held.filter(|(_, held)| held.owner.as_deref() == Some(owner));
+        let mut keys: Vec<_> = held.map(|(key, _)| key.clone()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// All rooms that are there, in no order.
     pub fn rooms(&self) -> impl Iterator<Item = (&RoomId, &Versioned<Room>)> {
         self.rooms

@@ -342,6 +342,10 @@ pub enum AccountError {
     Missing,
     #[error("the account is not active")]
     Inactive,
+    #[error(
+        "nobody can tell whose account it is: its key is gone. Delete it, or put the vault back that has the key"
+    )]
+    Lost,
     #[error("the user has the role {0} already")]
     HasRole(RoleId),
     #[error("the user does not have the role {0}")]
@@ -358,8 +362,14 @@ pub struct Account {
     pub created: Timestamp,
     pub kind: AccountKind,
     pub exists: bool,
+    /// Whether it may do anything. Never so while it is lost.
     pub active: bool,
     pub deleted: bool,
+    /// Nobody can tell whose it is: the key of what it says of itself is gone, and with it the person, who was
+    /// erased after the copy of the log that was put back, or whose key the vault that was put back does not
+    /// have yet.
+    #[serde(default)]
+    pub lost: bool,
     /// Why it asked to be let in, until it is.
     #[serde(default)]
     pub reason: Option<String>,
@@ -508,6 +518,7 @@ impl Account {
             C::ChoosePresence(presence) if presence == self.presence => return Ok(vec![]),
             C::ChoosePresence(presence) => E::UserPresenceChosen { presence },
             C::Activate if self.active => return Ok(vec![]),
+            C::Activate if self.lost => return Err(AccountError::Lost),
             C::Activate => E::UserActivated {},
             C::Deactivate(_) if !self.active => return Ok(vec![]),
             C::Deactivate(reason) => {
@@ -629,11 +640,13 @@ impl Aggregate for Account {
                 self.created = at;
                 self.exists = true;
                 self.kind = kind;
-                self.active = active;
+                let profile = profile.into_value();
+                self.lost = profile.is_none();
+                self.active = active && !self.lost;
                 self.reason = reason.and_then(Private::into_value);
                 self.roles = roles.into_iter().collect();
                 self.password_change_required = password_change_required;
-                self.profile = profile.into_value().unwrap_or_default();
+                self.profile = profile.unwrap_or_default();
                 self.password = password.and_then(Private::into_value);
             }
             AccountEvent::UserProfileChanged { profile } => {
@@ -651,7 +664,7 @@ impl Aggregate for Account {
             }
             AccountEvent::UserPresenceChosen { presence } => self.presence = presence,
             AccountEvent::UserActivated {} => {
-                self.active = true;
+                self.active = !self.lost;
                 self.reason = None;
             }
             AccountEvent::UserDeactivated { .. } => self.active = false,

@@ -296,3 +296,57 @@ async fn what_a_webhook_is_owed_comes_though_its_cursor_is_lost_in_a_crash() {
         .find(|text| !text.starts_with("owed ") && *text != "!bot hears");
     assert_eq!(foreign, None);
 }
+
+#[tokio::test]
+async fn who_was_erased_after_the_copy_of_the_log_is_let_in_no_more_and_can_be_deleted_again() {
+    let mut server = Server::start().await;
+    let admin = server.admin().await;
+    let eve = server.user("eve").await;
+    let board = json!({ "name": "board", "members": ["eve"] });
+    let board = admin.post("groups.create", board).await.expect_ok();
+    let board = board["group"]["_id"].as_str().unwrap().to_owned();
+    let yard = admin.channel("yard").await;
+    server.stop().await;
+    let backup = server.data().join("../log.backup");
+    fs::copy(server.data().join("log.db"), &backup).unwrap();
+
+    server.launch();
+    server.ready().await;
+    let admin = server.admin().await;
+    let delete = json!({ "userId": eve.user_id() });
+    admin.post("users.delete", delete.clone()).await.expect_ok();
+    let delete_yard = json!({ "roomId": yard });
+    admin
+        .post("channels.delete", delete_yard.clone())
+        .await
+        .expect_ok();
+    server.stop().await;
+    let restored = Restored {
+        server,
+        room: yard,
+        backup,
+        joe: eve.user_id().to_owned(),
+    };
+    restored.put_back();
+    let mut server = restored.server;
+    server.launch();
+    server.ready().await;
+
+    let admin = server.admin().await;
+    admin.say(&board, "not for eve").await;
+    let eve = server.client(eve.user_id(), eve.token());
+    let history = eve.get(&format!("groups.history?roomId={board}")).await;
+    assert_eq!(history.status.as_u16(), 401, "{:?}", history.body);
+    let output = server.output();
+    assert!(output.contains("the keys of accounts are gone"), "{output}");
+    assert!(output.contains(eve.user_id()), "{output}");
+    let active = json!({ "userId": eve.user_id(), "activeStatus": true });
+    let refused = admin.post("users.setActiveStatus", active).await;
+    assert_eq!(refused.expect_error(400), "error-user-lost");
+
+    // What was deleted can be deleted again, and what it was called is free.
+    admin.post("users.delete", delete).await.expect_ok();
+    admin.post("channels.delete", delete_yard).await.expect_ok();
+    server.user("eve").await;
+    admin.channel("yard").await;
+}

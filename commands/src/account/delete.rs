@@ -111,7 +111,11 @@ async fn erase(
         let farewell = check(decision.model(), decision.caller(), &user, confirmed)?;
         farewell.hand_over(decision)?;
         leave_rooms(decision, &user, &farewell)?;
-        let profile = existing(decision.model(), &user)?.profile.clone();
+        let account = existing(decision.model(), &user)?;
+        let (profile, lost) = (account.profile.clone(), account.lost);
+        if lost {
+            decision.release_all(user.as_str())?;
+        }
         decision.release(Namespace::Username, &profile.username, user.as_str())?;
         for email in &profile.emails {
             decision.release(Namespace::Email, &email.address, user.as_str())?;

@@ -108,10 +108,13 @@ pub async fn delete(
             "error-not-allowed",
             "Not allowed",
         )?;
-        let name = found.details.name.clone();
+        let (name, kind) = (found.details.name.clone(), found.kind);
         decision.room(&room, RoomCommand::Delete)?;
         if !name.is_empty() {
             decision.release(Namespace::Room, &name, room.as_str())?;
+        } else if kind != RoomKind::Direct {
+            // What it was called was sealed under a key that is gone.
+            decision.release_all(room.as_str())?;
         }
         Ok(())
     });
