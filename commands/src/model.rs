@@ -281,7 +281,7 @@ impl WriteModel {
     pub(crate) fn claims_of(&self, owner: &str) -> Vec<ClaimKey> {
         let held = self.claims.iter();
         let held = held.filter(|(_, held)| held.owner.as_deref() == Some(owner));
-        let mut keys: Vec<_> = held.map(|(key, _)| key.clone()).collect();
+        let mut keys: Vec<_> = held.map(|(key, _)| *key).collect();
         keys.sort_unstable();
         keys
     }
@@ -851,7 +851,7 @@ impl WriteModel {
         }
         let members = rooms.iter().map(|(id, room)| (id, &room.members));
         self.rooms_of = RoomsOf::collect(members).into_iter().collect();
-        for (id, delivery) in self.deliveries.clone().iter() {
+        for (id, delivery) in &self.deliveries.clone() {
             self.index_delivery(id, delivery);
         }
     }

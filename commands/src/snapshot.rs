@@ -252,7 +252,7 @@ impl NotRestored {
             Self::Unreadable(error) => tracing::warn!(%error, "{INSTEAD}"),
             Self::Unfit(error) => tracing::warn!("the snapshot can't be used: {error}; {INSTEAD}"),
             Self::AnotherLog => {
-                tracing::warn!("the snapshot is not of this log; left aside; {INSTEAD}")
+                tracing::warn!("the snapshot is not of this log; left aside; {INSTEAD}");
             }
             Self::Journal(_) => {}
         }

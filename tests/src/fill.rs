@@ -461,7 +461,7 @@ fn stride(from: usize, accounts: usize) -> usize {
         }
         one
     };
-    (from.max(1)..)
+    (from.max(1)..=usize::MAX)
         .find(|step| common(*step, accounts) == 1)
         .unwrap_or(1)
 }

@@ -256,7 +256,7 @@ impl<'a, F: FnMut(Records) -> Result<(), Unfit>> Writer<'a, F> {
                 id.clone(),
                 subscription.clone()
             )),
-            claims: parts!(Claims, claims, |key, held| (key.clone(), held.clone())),
+            claims: parts!(Claims, claims, |key, held| (*key, held.clone())),
         };
         let plain = [&VERSION.to_le_bytes()[..], &pack(&head)?].concat();
         let sealed = encrypt_bytes(self.secret, &plain, HEAD_CONTEXT).ok_or(Unfit::NOT_SEALED)?;
@@ -365,11 +365,11 @@ impl Head {
 
 /// What a record holds, read.
 enum Read {
-    Accounts(Vec<(UserId, Arc<Versioned<Account>>)>),
+    Accounts(Rows<UserId, Account>),
     GoneAccounts(Vec<(UserId, GoneAccount)>),
-    Rooms(Vec<(RoomId, Arc<Versioned<Room>>)>),
+    Rooms(Rows<RoomId, Room>),
     GoneRooms(Vec<(RoomId, GoneRoom)>),
-    Subscriptions(Vec<((RoomId, UserId), Arc<Versioned<Subscription>>)>),
+    Subscriptions(Rows<(RoomId, UserId), Subscription>),
     Claims(Vec<(ClaimKey, Held)>),
 }
 
@@ -427,10 +427,7 @@ impl Page {
     }
 }
 
-fn rooms(
-    rows: Vec<RoomRow>,
-    numbers: &Numbers,
-) -> Result<Vec<(RoomId, Arc<Versioned<Room>>)>, Unfit> {
+fn rooms(rows: Vec<RoomRow>, numbers: &Numbers) -> Result<Rows<RoomId, Room>, Unfit> {
     let rows = rows
         .into_iter()
         .map(|RoomRow(id, version, mut state, members)| {
@@ -504,8 +501,8 @@ impl Restoring {
         model.place = head.place;
         model.newest = head.newest;
         model.room_times = head.room_times.clone();
-        model.workspace_id = head.workspace_id.clone();
-        model.writer = head.writer.clone();
+        model.workspace_id.clone_from(&head.workspace_id);
+        model.writer.clone_from(&head.writer);
         model.roles.extend(head.roles.clone());
         model.permissions.extend(head.permissions.clone());
         model.settings = head.settings.iter().cloned().collect();
@@ -626,8 +623,8 @@ mod tests {
     fn event(random: &mut StdRng) -> (StreamId, Event) {
         let (user, room) = (random.random_range(0..300), random.random_range(0..60));
         let (user, room) = (
-            UserId::new(&format!("u{user}")),
-            RoomId::new(&format!("r{room}")),
+            UserId::new(format!("u{user}")),
+            RoomId::new(format!("r{room}")),
         );
         let (of_user, of_room) = (
             StreamId::new("account", &user),
@@ -641,7 +638,7 @@ mod tests {
                 how: Registration::SelfService,
                 kind: AccountKind::User,
                 roles: vec!["user".into()],
-                active: number % 3 != 0,
+                active: !number.is_multiple_of(3),
                 reason: None,
                 password_change_required: false,
                 profile: Private::new(
@@ -666,7 +663,7 @@ mod tests {
                 creator: Some(user.clone()),
                 members: Vec::new(),
                 switches: RoomSwitches {
-                    default: number % 7 == 0,
+                    default: number.is_multiple_of(7),
                     ..RoomSwitches::default()
                 },
                 parent: None,
@@ -687,7 +684,7 @@ mod tests {
             8 => in_room(RoomEvent::MemberLeft { user: user.clone() }),
             9 => in_room(RoomEvent::RoomDeleted { key: KeyId(2) }),
             10 => (
-                StreamId::new(Subscription::TYPE, &Subscription::key(&room, &user)),
+                StreamId::new(Subscription::TYPE, Subscription::key(&room, &user)),
                 SubscriptionEvent::RoomFavourited {}.into(),
             ),
             _ => (

@@ -874,7 +874,7 @@ pub async fn roles(
 ) -> Result<Roles, Failure> {
     let found = section.find_live(app, caller, wanted)?;
     let mut holders: Vec<_> = found.room.roles.iter().collect();
-    holders.sort_by(|(_, one), (_, other)| one.cmp(other));
+    holders.sort_by_key(|(_, roles)| *roles);
     let roles = holders
         .into_iter()
         .map(|(user, roles)| {
