@@ -316,6 +316,8 @@ impl Feed {
         let mut gathered = Vec::new();
         let gathering = tokio::time::sleep(GATHER);
         tokio::pin!(gathering);
+        let resting = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(resting);
         loop {
             let waited_for = wanted.borrow_and_update().0 > generation.position().0;
             if gathered.len() >= ENOUGH || (waited_for && !gathered.is_empty()) {
@@ -353,9 +355,14 @@ impl Feed {
                     gathered.clear();
                 }
                 Ok(()) = wanted.changed() => {}
-                // Only where nothing else is to be done, and so little at once that whoever comes to
-                // it hardly waits.
-                () = std::future::ready(()), if generation.unfinished() => generation.go_on().await?,
+                // Only where nothing else is to be done, and so little at once that whoever comes
+                // meanwhile hardly waits. It rests as long as it took, so that half of those who come
+                // don't wait at all.
+                () = &mut resting, if generation.unfinished() => {
+                    let begun = Instant::now();
+                    generation.go_on().await?;
+                    resting.as_mut().reset(Instant::now() + begun.elapsed());
+                }
             }
         }
     }

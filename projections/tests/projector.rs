@@ -37,6 +37,10 @@ struct Sayings {
     batches: AtomicUsize,
     /// A permit is needed for each batch, while there are such.
     gate: Option<Semaphore>,
+    /// What is said leaves something to be done, without end.
+    leaves: bool,
+    /// How often it went on with that.
+    parts: AtomicUsize,
 }
 
 impl Default for Sayings {
@@ -47,6 +51,8 @@ impl Default for Sayings {
             faulty: AtomicBool::new(false),
             batches: AtomicUsize::new(0),
             gate: None,
+            leaves: false,
+            parts: AtomicUsize::new(0),
         }
     }
 }
@@ -167,6 +173,15 @@ impl View for Sayings {
             return Err(ViewError::Unavailable("told to fail".to_owned()));
         }
         Ok(())
+    }
+
+    fn defers(&self, _event: &Event) -> bool {
+        self.leaves
+    }
+
+    async fn go_on(&self, _tables: &mut AnyConnection) -> Result<bool, ViewError> {
+        self.parts.fetch_add(1, Ordering::SeqCst);
+        Ok(self.leaves)
     }
 }
 
@@ -959,6 +974,44 @@ async fn views_can_be_built_as_they_were() {
     assert_eq!(world.rebuilt().await["tally"], ["1, 2"]);
 }
 
+async fn what_events_leave_to_be_done_keeps_nobody_waiting_and_goes_on_after_a_restart() {
+    let world = World::new().await;
+    let leaving = || {
+        Arc::new(Sayings {
+            leaves: true,
+            ..Sayings::default()
+        })
+    };
+    let further = async |view: &Sayings| {
+        let before = view.parts.load(Ordering::SeqCst);
+        let goes_on = async {
+            while view.parts.load(Ordering::SeqCst) < before + 3 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), goes_on)
+            .await
+            .unwrap();
+    };
+    let view = leaving();
+    let running = world.start(view.clone()).await;
+    running.ready().await;
+    for count in 1..=5 {
+        world.say(&format!("m{count}"), "hello").await;
+        assert_eq!(running.said().await, count);
+        further(&view).await;
+    }
+    running.stop().await;
+
+    // Without an event.
+    let view = leaving();
+    let running = world.start(view.clone()).await;
+    running.ready().await;
+    further(&view).await;
+    assert_eq!(running.said().await, 5);
+    running.stop().await;
+}
+
 on_both_engines!(
     a_reader_sees_what_was_committed_before_it_asked,
     a_batch_that_fails_leaves_nothing_and_is_applied_again,
@@ -976,4 +1029,5 @@ on_both_engines!(
     a_reader_in_the_way_delays_scrubbing_and_nothing_else,
     a_rebuild_that_read_an_erased_message_scrubs_it_too,
     views_can_be_built_as_they_were,
+    what_events_leave_to_be_done_keeps_nobody_waiting_and_goes_on_after_a_restart,
 );

@@ -3,8 +3,9 @@
 //!
 //! A person may be named by any number of messages. So those that name somebody who took another name
 //! are written anew in parts: one with the event, and the others between events, each in a transaction of
-//! its own. The table `renaming` says how far that is; until its end, messages may show the name of
-//! before. Whatever is written meanwhile has the names of today.
+//! its own, and each so small that hardly anybody waits for it, however long the messages are. The table
+//! `renaming` says how far that is; until its end, messages may show the name of before. Whatever is
+//! written meanwhile has the names of today.
 
 use hansard_domain::id::{Timestamp, UserId};
 use sqlx::{AnyConnection, Row as _};
@@ -15,8 +16,12 @@ use crate::rows::Insert;
 use crate::sql;
 use crate::view::ViewError;
 
-/// How many messages are written anew at once.
+/// How many messages are written anew at once, at most.
 pub(super) const PART: usize = 100;
+
+/// How many bytes of messages are enough for a part: the one that reaches them is its last. A mebibyte is
+/// read, parsed and written in some 50 ms.
+pub(super) const ENOUGH: usize = 1 << 20;
 
 const BEGIN: Insert = Insert::into("renaming", &["user_id", "reached", "parts", "again"])
     .on_conflict("ON CONFLICT (user_id) DO UPDATE SET again = 1");
@@ -24,7 +29,19 @@ const BEGIN: Insert = Insert::into("renaming", &["user_id", "reached", "parts", 
 /// Whoever had the fewest parts comes first: one who takes name after name keeps nobody waiting.
 const NEXT: &str = "SELECT user_id, reached, again FROM renaming ORDER BY parts, user_id LIMIT 1";
 
-const NAMING: &str = "SELECT id FROM named WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+/// The ids of a part, one found after the other until it is full, and then that of the first message
+/// after it, or none where there is no more. Of the messages themselves it reads their lengths alone, and
+/// of those after the part not even these.
+const NAMING: &str = "WITH RECURSIVE part (id, before, bytes) AS ( \
+         SELECT min(id), 0, 0 FROM named WHERE user_id = $1 AND id > $2 \
+     UNION ALL \
+         SELECT (SELECT min(id) FROM named WHERE user_id = $1 AND id > part.id), \
+             part.before + 1, \
+             part.bytes + coalesce(( \
+                 SELECT octet_length(wire) + coalesce(octet_length(reactions), 0) \
+                 FROM message WHERE message.id = part.id), 0) \
+         FROM part WHERE part.id IS NOT NULL AND part.before < $3 AND part.bytes < $4) \
+     SELECT id FROM part ORDER BY before";
 
 const REACHED: &str = "UPDATE renaming SET reached = $2, parts = parts + 1 WHERE user_id = $1";
 const AGAIN: &str =
@@ -88,8 +105,8 @@ pub(super) async fn forget(
     Ok(())
 }
 
-/// Writes the messages anew that name somebody and whose ids come after one, [`PART`] of them; answers the
-/// last of their ids where there may be more.
+/// Writes the next messages anew that name somebody and whose ids come after one: [`PART`] of them, or
+/// [`ENOUGH`]. Answers the last of their ids where there are more.
 async fn rename(
     tables: &mut AnyConnection,
     user: &UserId,
@@ -100,10 +117,13 @@ async fn rename(
         .bind(user.to_string())
         .bind(reached.to_owned())
         .bind(PART as i64)
+        .bind(ENOUGH as i64)
         .fetch_all(&mut *tables)
         .await?;
     let ids = found.iter().map(|row| row.try_get(0));
-    let ids: Vec<String> = ids.collect::<Result<_, _>>()?;
+    let mut ids: Vec<Option<String>> = ids.collect::<Result<_, _>>()?;
+    let more = ids.pop().flatten().is_some();
+    let ids: Vec<String> = ids.into_iter().flatten().collect();
     let mut rows = Vec::with_capacity(ids.len());
     for row in READ.fetch(tables, &ids).await? {
         let mut row = Row::read(&row)?;
@@ -113,5 +133,5 @@ async fn rename(
     name_people(tables, &mut rows).await?;
     REWRITE.write(tables, &rows, Row::bind).await?;
     let last = ids.into_iter().next_back();
-    Ok(last.filter(|_| found.len() == PART))
+    Ok(last.filter(|_| more))
 }

@@ -375,6 +375,51 @@ async fn messages_are_written_anew_for_a_new_name_alone_and_few_at_once() {
     assert!(!everything.contains("joseph"));
 }
 
+/// How many messages name somebody so.
+async fn called(tables: &mut AnyConnection, name: &str) -> usize {
+    let row = crate::sql::query("SELECT count(*) FROM message WHERE wire LIKE $1")
+        .bind(format!("%\"{name}\"%"))
+        .fetch_one(tables)
+        .await
+        .unwrap();
+    usize::try_from(sqlx::Row::get::<i64, _>(&row, 0)).unwrap()
+}
+
+async fn long_messages_are_written_anew_few_at_once() {
+    let (short, long, endless) = (5, naming::ENOUGH / 2, 2 * naming::ENOUGH);
+    let parts: [&[usize]; 5] = [
+        &[long, long],
+        &[short, long, short, long],
+        &[endless],
+        &[short, endless],
+        &[short, short],
+    ];
+    let mut story = two_people();
+    for (number, length) in parts.concat().into_iter().enumerate() {
+        let id = format!("m{number:02}");
+        wrote(&mut story, &id, "mary", &"x".repeat(length));
+        reacted(&mut story, &id, "joe", ":smile:");
+    }
+    let before = story.entries.len();
+    story.account("joe", profile("joseph", "a bio"));
+    let (before, renamed) = story.entries.split_at(before);
+    let mut parted = tables(&MessagesView, before, 1_000).await;
+    assert_eq!(called(&mut parted, "joseph").await, 0);
+    MessagesView.apply(&mut parted, renamed).await.unwrap();
+    let mut written = 0;
+    for (number, part) in parts.into_iter().enumerate() {
+        let now = called(&mut parted, "joseph").await;
+        assert_eq!(now - written, part.len(), "part {number}");
+        written = now;
+        let more = MessagesView.go_on(&mut parted).await.unwrap();
+        assert_eq!(more, number + 2 < parts.len(), "part {number}");
+    }
+    assert_eq!(called(&mut parted, "joe").await, 0);
+    let mut at_once = tables(&MessagesView, &story.entries, 1_000).await;
+    let expected = dump(&mut at_once, TABLES).await;
+    assert!(dump(&mut parted, TABLES).await == expected);
+}
+
 async fn conditions_are_met_by_what_is_equal_to_them() {
     let mut story = two_people();
     wrote(&mut story, "plain", "mary", "hello");
@@ -752,6 +797,7 @@ on_both_engines!(
     names_in_what_others_said_are_those_of_today_and_go_with_the_account,
     who_goes_with_all_it_said_takes_back_its_reactions,
     a_message_that_was_just_recorded_is_shown_as_the_view_will_show_it,
+    long_messages_are_written_anew_few_at_once,
     conditions_are_met_by_what_is_equal_to_them,
     a_thread_counts_its_replies,
     a_place_holder_is_no_reply_that_a_prune_could_take,
