@@ -51,6 +51,9 @@ pub enum CommandError {
     /// More is waiting than can be taken; nothing was done.
     #[error("the server is busy; try again in a second")]
     Busy,
+    /// As many requests of one account wait as may; nothing was done.
+    #[error("too many requests of this account are waiting; wait for the answers of some")]
+    TooManyAtOnce,
     /// The log or the vault does not answer; whether the command was recorded is not known.
     #[error(transparent)]
     Unavailable(#[from] JournalError),

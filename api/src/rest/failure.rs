@@ -286,6 +286,7 @@ impl From<CommandError> for Failure {
             CommandError::Conflict(_) => Self::unavailable(&format!("{error} [error-conflict]")),
             CommandError::Follower => Self::elsewhere(),
             CommandError::Busy | CommandError::OutOfKeys => Self::busy(),
+            CommandError::TooManyAtOnce => Self::too_many_at_once(),
             CommandError::TooMuch => Self::refused("error-too-much", &error.to_string()),
             // What the log says of itself is for the operator; the committer has logged it.
             CommandError::Unavailable(_) | CommandError::State(_) => {

@@ -11,7 +11,7 @@
 //!
 //! Names that nobody has are blocked as accounts are. Blocked attempts are answered without a look at
 //! the password. An attempt under way counts until it is known how it ended, so that many at once are no
-//! more than one after the other.
+//! more than one after the other. [`WAITING`] of an account wait for that at most.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -35,6 +35,7 @@ use tokio::sync::{Notify, watch};
 
 use super::login::LoginError;
 use crate::bus::Commands;
+use crate::error::CommandError;
 use crate::model::WriteModel;
 
 /// How many networks and names failures are remembered of, and how many failures in all; those that
@@ -50,6 +51,9 @@ const LATELY: Duration = Duration::from_mins(10);
 
 /// The longest that is looked back at a start.
 const LONG_AGO: Duration = Duration::from_hours(24);
+
+/// How many attempts at an account, or at a name that nobody has, wait for others to end.
+const WAITING: i64 = 4;
 
 /// How long an attempt waits for those before it to be counted, and counting for a journal that failed.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -72,7 +76,9 @@ struct Memory {
     by_network: Failures<Network>,
     by_unknown_name: Failures<u64>,
     /// How many attempts are under way.
-    under_way: HashMap<Subject, i64>,
+    under_way: Counts,
+    /// How many wait until it is known how those end.
+    waiting: Counts,
     /// How far in the journal failures are counted.
     followed: Position,
     /// What was counted beyond that, at once when it was recorded.
@@ -88,6 +94,29 @@ enum Subject {
     /// One that it is known in.
     AccountAt(UserId, Network),
     UnknownName(u64),
+}
+
+/// How many there are of each, none of them 0.
+#[derive(Default)]
+struct Counts(HashMap<Subject, i64>);
+
+impl Counts {
+    fn of(&self, subject: &Subject) -> i64 {
+        self.0.get(subject).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, subject: &Subject) {
+        *self.0.entry(subject.clone()).or_default() += 1;
+    }
+
+    fn remove(&mut self, subject: &Subject) {
+        if let Some(count) = self.0.get_mut(subject) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(subject);
+            }
+        }
+    }
 }
 
 /// Whose password is tried.
@@ -108,15 +137,22 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         let mut memory = self.failed.memory.lock();
         for subject in &self.subjects {
-            if let Some(count) = memory.under_way.get_mut(subject) {
-                *count -= 1;
-                if *count == 0 {
-                    memory.under_way.remove(subject);
-                }
-            }
+            memory.under_way.remove(subject);
         }
         drop(memory);
         self.failed.ended.notify_waiters();
+    }
+}
+
+/// An attempt that waits until this is dropped.
+struct Waiting<'a> {
+    failed: &'a FailedLogins,
+    at: Subject,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.failed.memory.lock().waiting.remove(&self.at);
     }
 }
 
@@ -224,8 +260,8 @@ fn window(model: &WriteModel, by: &str) -> Duration {
 /// Whether an attempt may be made now.
 enum Verdict {
     LetIn(Vec<Subject>),
-    /// So many are under way that it depends on how they end.
-    Wait,
+    /// So many are under way that it depends on how they end. It waits with those at the same.
+    Wait(Subject),
     Blocked(LoginError),
 }
 
@@ -322,12 +358,14 @@ impl FailedLogins {
     }
 
     /// Lets an attempt in, once it is known how as many of those under way end as matter for it.
+    /// [`CommandError::TooManyAtOnce`] where too many wait for that already.
     pub(super) async fn admit(
         &self,
         commands: &Commands,
         tried: Tried<'_>,
         from: Option<Network>,
     ) -> Result<Attempt<'_>, LoginError> {
+        let mut waiting = None;
         loop {
             // Before the look, so that no end is missed.
             let ended = self.ended.notified();
@@ -342,9 +380,23 @@ impl FailedLogins {
                     });
                 }
                 Verdict::Blocked(error) => return Err(error),
-                Verdict::Wait => ended.await,
+                Verdict::Wait(at) => {
+                    if waiting.is_none() {
+                        waiting = Some(self.wait(at)?);
+                    }
+                    ended.await;
+                }
             }
         }
+    }
+
+    fn wait(&self, at: Subject) -> Result<Waiting<'_>, CommandError> {
+        let mut memory = self.memory.lock();
+        if memory.waiting.of(&at) >= WAITING {
+            return Err(CommandError::TooManyAtOnce);
+        }
+        memory.waiting.add(&at);
+        Ok(Waiting { failed: self, at })
     }
 
     /// Reads the model under the lock: an attempt that ended before has its outcome in that model.
@@ -360,8 +412,7 @@ impl FailedLogins {
         let mut subjects = Vec::new();
         let mut waits = false;
         let mut check = |subject: Subject, failed: i64, limit: &Limit| {
-            let under_way = memory.under_way.get(&subject).copied().unwrap_or(0);
-            waits |= failed + under_way >= limit.attempts;
+            waits |= failed + memory.under_way.of(&subject) >= limit.attempts;
             subjects.push(subject);
             failed < limit.attempts
         };
@@ -376,16 +427,24 @@ impl FailedLogins {
                 });
             }
         }
+        let at = match tried {
+            Tried::Account(user) => of_account(model, user, from),
+            Tried::Name(name) => Subject::UnknownName(self.hash(name)),
+        };
         if let Some(limit) = Limit::of(model, "User", "by_User", now) {
-            let (subject, failed) = match tried {
-                Tried::Account(user) => of_account(model, user, from, limit.window),
+            let failed = match tried {
+                Tried::Account(user) => {
+                    let account = model.account(user);
+                    account.map_or(0, |account| {
+                        account.failures_between(limit.window, from) as i64
+                    })
+                }
                 Tried::Name(name) => {
                     let name = self.hash(name);
-                    let failed = memory.by_unknown_name.count_between(name, limit.window);
-                    (Subject::UnknownName(name), failed)
+                    memory.by_unknown_name.count_between(name, limit.window)
                 }
             };
-            if !check(subject, failed, &limit) {
+            if !check(at.clone(), failed, &limit) {
                 return Verdict::Blocked(LoginError::Refused {
                     code: "error-login-blocked-for-user",
                     reason: "Login has been temporarily blocked For User",
@@ -393,10 +452,10 @@ impl FailedLogins {
             }
         }
         if waits {
-            return Verdict::Wait;
+            return Verdict::Wait(at);
         }
         for subject in &subjects {
-            *memory.under_way.entry(subject.clone()).or_default() += 1;
+            memory.under_way.add(subject);
         }
         Verdict::LetIn(subjects)
     }
@@ -422,21 +481,12 @@ impl Memory {
     }
 }
 
-fn of_account(
-    model: &WriteModel,
-    user: &UserId,
-    from: Option<Network>,
-    window: (Timestamp, Timestamp),
-) -> (Subject, i64) {
-    let Some(account) = model.account(user) else {
-        return (Subject::Account(user.clone()), 0);
-    };
-    let known = from.filter(|network| account.known_networks.contains(network));
-    let subject = match known {
+fn of_account(model: &WriteModel, user: &UserId, from: Option<Network>) -> Subject {
+    let account = model.account(user);
+    match from.filter(|network| account.is_some_and(|account| account.knows(Some(*network)))) {
         Some(network) => Subject::AccountAt(user.clone(), network),
         None => Subject::Account(user.clone()),
-    };
-    (subject, account.failures_between(window, from) as i64)
+    }
 }
 
 /// Whether the workspace counts nothing from a network.
@@ -517,12 +567,43 @@ mod tests {
             });
         }
         let verdict = attempt(&failed, "x", "192.0.2.1", 10);
-        assert!(matches!(verdict, Verdict::Wait));
+        assert!(matches!(verdict, Verdict::Wait(_)));
         let elsewhere = attempt(&failed, "y", "192.0.2.1", 10);
         assert!(matches!(elsewhere, Verdict::LetIn(_)));
         let_in.pop();
         let verdict = attempt(&failed, "x", "192.0.2.1", 10);
         assert!(matches!(verdict, Verdict::LetIn(_)));
+    }
+
+    #[test]
+    fn few_attempts_at_one_wait_for_others_to_end() {
+        let failed = FailedLogins::default();
+        let let_in = |name: &str| {
+            let mut subjects = Vec::new();
+            for at in 0..10 {
+                match attempt(&failed, name, "192.0.2.1", at) {
+                    Verdict::LetIn(of) => subjects.extend(of),
+                    _ => panic!("attempt {at} at {name} is let in"),
+                }
+            }
+            let failed = &failed;
+            Attempt { failed, subjects }
+        };
+        let wait = |name: &str| match attempt(&failed, name, "192.0.2.1", 10) {
+            Verdict::Wait(at) => failed.wait(at),
+            _ => panic!("the attempt at {name} has to wait"),
+        };
+        let under_way = [let_in("x"), let_in("y")];
+        let mut waiting: Vec<_> = (0..WAITING).map(|_| wait("x").unwrap()).collect();
+        assert!(matches!(wait("x"), Err(CommandError::TooManyAtOnce)));
+        assert!(wait("y").is_ok());
+        // Who goes leaves its place to another.
+        waiting.pop();
+        waiting.push(wait("x").unwrap());
+        assert!(wait("x").is_err());
+        drop((under_way, waiting));
+        let memory = failed.memory.lock();
+        assert!(memory.waiting.0.is_empty() && memory.under_way.0.is_empty());
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! Whose password is hashed next.
 //!
 //! A hash takes a core for some 50 ms, and whoever reaches the server may ask for one. So a few are
-//! computed at a time, and those who wait stand in lines: one for each account that is logged in, and one
-//! for each [site](Network::site) where nobody is yet. Lines have their turns one after the other,
-//! however long they are. Ahead of all others are accounts that are logged in, and networks that the
-//! account they log in to was logged in to from before: strangers keep nobody out who was here already.
+//! computed at a time, and those who wait stand in lines. An account has one line for all its sessions,
+//! and one for each [site](Network::site) that it was logged in to from before and is logged in to from
+//! again; these are known. Whoever else comes is a stranger, and has a line with all of its site. Lines
+//! have their turns one after the other, however long they are.
 //!
-//! So many wait altogether, [`PLACES`]. Where all places are taken, a newcomer takes the last one of the
-//! longest line; it is refused where its own would be as long.
+//! While both wait, every second turn is a known line's, and every second one a stranger's: strangers
+//! keep nobody out who was here already, and who has an account, as everybody may, keeps no strangers
+//! out.
+//!
+//! So many wait altogether, [`PLACES`], half of them known and half of them strangers where both come.
+//! Where all places are taken, a newcomer takes the last one of the longest line; it is refused where its
+//! own would be as long. Of a known line [`OF_ACCOUNT`] wait at most.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,50 +28,57 @@ use crate::error::CommandError;
 /// How many wait for each that is hashed at a time: three seconds' work or so.
 const PLACES: usize = 64;
 
+/// How many wait in a line of one account: somebody waits for one answer, or for a few.
+const OF_ACCOUNT: usize = 4;
+
 /// Who has a password hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker {
-    of: Line,
-    /// It comes before all who are not.
-    known: bool,
-}
+pub struct Asker(Line);
 
 /// Who waits in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Line {
     Server,
+    /// Who is logged in.
     Account(UserId),
-    Site(Option<Network>),
+    /// Who logs in to an account from where it was logged in to before.
+    Home(UserId, Option<Network>),
+    Strangers(Option<Network>),
+}
+
+impl Line {
+    fn is_known(&self) -> bool {
+        !matches!(self, Self::Strangers(_))
+    }
+
+    fn is_of_account(&self) -> bool {
+        matches!(self, Self::Account(_) | Self::Home(..))
+    }
 }
 
 impl Asker {
     /// The server itself.
     pub fn server() -> Self {
-        Self {
-            of: Line::Server,
-            known: true,
-        }
+        Self(Line::Server)
     }
 
     /// Whoever asks for a command.
     pub fn of(caller: &Caller) -> Self {
         match &caller.user {
             _ if caller.is_trusted() => Self::server(),
-            Some(user) => Self {
-                of: Line::Account(user.clone()),
-                known: true,
-            },
-            None => Self::at(caller.network(), false),
+            Some(user) => Self(Line::Account(user.clone())),
+            None => Self::stranger(caller.network()),
         }
     }
 
-    /// Somebody who is not logged in; `known` says whether the account was logged in to from there
-    /// before.
-    pub fn at(network: Option<Network>, known: bool) -> Self {
-        Self {
-            of: Line::Site(network.map(Network::site)),
-            known,
-        }
+    /// Whoever logs in to an account from where it was logged in to before.
+    pub fn at_home(user: UserId, network: Option<Network>) -> Self {
+        Self(Line::Home(user, network.map(Network::site)))
+    }
+
+    /// Whoever else is not logged in.
+    pub fn stranger(network: Option<Network>) -> Self {
+        Self(Line::Strangers(network.map(Network::site)))
     }
 }
 
@@ -83,6 +95,8 @@ struct Waiting {
     free: usize,
     known: Lines,
     strangers: Lines,
+    /// The next turn is a stranger's, if any waits.
+    strangers_next: bool,
 }
 
 /// Lines in the order of their turns; none is empty.
@@ -156,34 +170,67 @@ impl Waiting {
         self.known.len() + self.strangers.len()
     }
 
-    /// Who is to have the turn that somebody gives back; nobody, if nobody waits.
-    fn next(&mut self) -> Option<Place> {
+    fn forget_those_who_went(&mut self) {
         self.known.forget_those_who_went();
         self.strangers.forget_those_who_went();
-        let next = self.known.next().or_else(|| self.strangers.next());
+    }
+
+    /// Who is to have the turn that somebody gives back; nobody, if nobody waits.
+    fn next(&mut self) -> Option<Place> {
+        self.forget_those_who_went();
+        let stranger = (self.strangers_next || self.known.len() == 0) && self.strangers.len() > 0;
+        self.strangers_next = !stranger;
+        let next = if stranger {
+            self.strangers.next()
+        } else {
+            self.known.next()
+        };
         if next.is_none() {
             self.free += 1;
         }
         next
     }
 
-    /// Whether there is a place for one more.
-    fn make_room(&mut self, for_whom: &Asker, places: usize) -> bool {
-        if self.len() < places {
-            return true;
+    /// A place at the end of a line.
+    fn join(&mut self, line: Line, places: usize) -> Result<oneshot::Receiver<Turn>, CommandError> {
+        if line.is_of_account() && self.known.len_of(&line) >= OF_ACCOUNT {
+            self.forget_those_who_went();
+            if self.known.len_of(&line) >= OF_ACCOUNT {
+                return Err(CommandError::TooManyAtOnce);
+            }
         }
-        self.known.forget_those_who_went();
-        self.strangers.forget_those_who_went();
-        if self.len() < places {
-            return true;
+        if !self.make_room(&line, places) {
+            return Err(CommandError::Busy);
         }
-        if for_whom.known {
-            let own = self.known.len_of(&for_whom.of);
-            self.strangers.shorten(0) || self.known.shorten(own + 1)
+        let (place, turn) = oneshot::channel();
+        let lines = if line.is_known() {
+            &mut self.known
         } else {
-            let own = self.strangers.len_of(&for_whom.of);
-            self.strangers.shorten(own + 1)
+            &mut self.strangers
+        };
+        lines.join(line, place);
+        Ok(turn)
+    }
+
+    /// Whether there is a place for one more.
+    fn make_room(&mut self, of: &Line, places: usize) -> bool {
+        if self.len() < places {
+            return true;
         }
+        self.forget_those_who_went();
+        if self.len() < places {
+            return true;
+        }
+        let (own, others) = if of.is_known() {
+            (&mut self.known, &mut self.strangers)
+        } else {
+            (&mut self.strangers, &mut self.known)
+        };
+        if others.len() > places / 2 {
+            return others.shorten(0);
+        }
+        let length = own.len_of(of);
+        own.shorten(length + 1)
     }
 }
 
@@ -197,12 +244,13 @@ impl Hashing {
                 free: at_a_time,
                 known: Lines::default(),
                 strangers: Lines::default(),
+                strangers_next: false,
             }),
         })
     }
 
     /// Waits for a turn. [`CommandError::Busy`] where too many wait already, or where others need the
-    /// place more.
+    /// place more; [`CommandError::TooManyAtOnce`] where too many of the account do.
     pub async fn turn(self: &Arc<Self>, asker: Asker) -> Result<Turn, CommandError> {
         let turn = {
             let mut waiting = self.waiting.lock();
@@ -210,17 +258,7 @@ impl Hashing {
                 waiting.free -= 1;
                 return Ok(Turn(self.clone()));
             }
-            if !waiting.make_room(&asker, self.places) {
-                return Err(CommandError::Busy);
-            }
-            let (place, turn) = oneshot::channel();
-            let lines = if asker.known {
-                &mut waiting.known
-            } else {
-                &mut waiting.strangers
-            };
-            lines.join(asker.of, place);
-            turn
+            waiting.join(asker.0, self.places)?
         };
         turn.await.map_err(|_| CommandError::Busy)
     }
@@ -237,11 +275,15 @@ mod tests {
     type Entering<'a> = Pin<Box<dyn Future<Output = Result<Turn, CommandError>> + 'a>>;
 
     fn stranger(network: &str) -> Asker {
-        Asker::at(Network::parse(network), false)
+        Asker::stranger(Network::parse(network))
     }
 
-    fn known(network: &str) -> Asker {
-        Asker::at(Network::parse(network), true)
+    fn at_home(user: &str, network: &str) -> Asker {
+        Asker::at_home(UserId::new(user), Network::parse(network))
+    }
+
+    fn logged_in(user: &str) -> Asker {
+        Asker::of(&Caller::user(UserId::new(user), "users.updateOwnBasicInfo"))
     }
 
     /// Comes, and waits if it can't be had at once.
@@ -289,16 +331,98 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_was_here_before_comes_before_strangers() {
+    async fn strangers_have_every_second_turn_and_who_was_here_before_the_others() {
         let hashing = Hashing::new(1);
         let turn = hashing.turn(stranger("192.0.2.9")).await.unwrap();
-        let caller = Caller::user(UserId::new("mary"), "users.updateOwnBasicInfo");
-        let waiting = vec![
-            ("stranger", come(&hashing, stranger("192.0.2.1"))),
-            ("at home", come(&hashing, known("192.0.2.1"))),
-            ("logged in", come(&hashing, Asker::of(&caller))),
-        ];
-        assert_eq!(order(turn, waiting), ["at home", "logged in", "stranger"]);
+        let mut waiting = Vec::new();
+        for site in 1..=3 {
+            waiting.push((
+                "stranger",
+                come(&hashing, stranger(&format!("192.0.2.{site}"))),
+            ));
+        }
+        for _ in 0..3 {
+            waiting.push(("mary", come(&hashing, logged_in("mary"))));
+        }
+        waiting.push(("mary at home", come(&hashing, at_home("mary", "192.0.2.1"))));
+        waiting.push(("john at home", come(&hashing, at_home("john", "192.0.2.1"))));
+        assert_eq!(
+            order(turn, waiting),
+            [
+                "mary",
+                "stranger",
+                "mary at home",
+                "stranger",
+                "john at home",
+                "stranger",
+                "mary",
+                "mary",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn who_comes_again_and_again_does_not_keep_others_waiting() {
+        let hashing = Hashing::new(1);
+        let mut turn = hashing.turn(logged_in("mary")).await.unwrap();
+        let mut stranger = come(&hashing, stranger("192.0.2.1"));
+        for time in 0.. {
+            let again = come(&hashing, logged_in("mary"));
+            drop(turn);
+            if (&mut stranger).now_or_never().is_some() {
+                assert!(time < 2, "it is not its turn before {time}");
+                break;
+            }
+            turn = again.await.unwrap();
+            assert!(time < 2, "it never is a stranger's turn");
+        }
+    }
+
+    #[tokio::test]
+    async fn few_of_an_account_wait() {
+        let hashing = Hashing::new(1);
+        let turn = hashing.turn(logged_in("mary")).await.unwrap();
+        let all: [fn(&str) -> Asker; 2] = [logged_in, |user| at_home(user, "192.0.2.1")];
+        for asker in all {
+            let mut few: Vec<_> = (0..OF_ACCOUNT)
+                .map(|_| come(&hashing, asker("mary")))
+                .collect();
+            let more = hashing.turn(asker("mary")).await;
+            assert!(matches!(more, Err(CommandError::TooManyAtOnce)));
+            let other = come(&hashing, asker("john"));
+            // Who goes leaves its place to another.
+            few.pop();
+            few.push(come(&hashing, asker("mary")));
+            drop((few, other));
+        }
+        drop(turn);
+    }
+
+    #[tokio::test]
+    async fn neither_accounts_nor_strangers_take_more_than_half_of_the_places_from_the_others() {
+        let hashing = Hashing::new(1);
+        let turn = hashing.turn(stranger("192.0.2.9")).await.unwrap();
+        let accounts: Vec<_> = (0..PLACES).map(|number| number.to_string()).collect();
+        let sites: Vec<_> = (0..PLACES)
+            .map(|number| format!("192.0.2.{number}"))
+            .collect();
+        let known: Vec<_> = accounts
+            .iter()
+            .map(|user| come(&hashing, logged_in(user)))
+            .collect();
+        let mut strangers = Vec::new();
+        for site in &sites[..PLACES / 2] {
+            strangers.push(come(&hashing, stranger(site)));
+        }
+        for site in &sites[PLACES / 2..] {
+            let more = hashing.turn(stranger(site)).await;
+            assert!(matches!(more, Err(CommandError::Busy)), "{site}");
+        }
+        let more = hashing.turn(logged_in("another")).await;
+        assert!(matches!(more, Err(CommandError::Busy)));
+        assert_eq!(hashing.waiting.lock().known.len(), PLACES / 2);
+        assert_eq!(hashing.waiting.lock().strangers.len(), PLACES / 2);
+        drop((turn, known, strangers));
     }
 
     #[tokio::test]
@@ -319,7 +443,7 @@ mod tests {
             matches!(last, Err(CommandError::Busy)),
             "another needs its place"
         );
-        let at_home = come(&hashing, known("192.0.2.1"));
+        let at_home = come(&hashing, at_home("mary", "192.0.2.1"));
         let last = many.pop().unwrap().await;
         assert!(matches!(last, Err(CommandError::Busy)));
         assert_eq!(hashing.waiting.lock().len(), PLACES);

@@ -88,7 +88,11 @@ pub async fn with_password(
         let hash = account.and_then(|account| account.password.clone());
         (hash, account.is_some_and(|account| account.knows(network)))
     };
-    let right = password::verify(Asker::at(network, known), secret, hash.clone()).await?;
+    let asker = match &user {
+        Some(user) if known => Asker::at_home(user.clone(), network),
+        _ => Asker::stranger(network),
+    };
+    let right = password::verify(asker, secret, hash.clone()).await?;
     let Some(user) = user.as_ref().filter(|_| right) else {
         record_failure(commands, failed, caller, whose, None).await?;
         return Err(LoginError::Unauthorized);
