@@ -139,6 +139,47 @@ async fn each_webhook_is_counted_for_itself() {
 }
 
 #[tokio::test]
+async fn what_asks_for_a_password_is_counted_by_account_wherever_it_comes_from() {
+    let mut options = Options {
+        rate_limited: true,
+        ..Options::default()
+    };
+    let proxied = ("HANSARD_FORWARDED_COUNT".to_owned(), "1".to_owned());
+    options.environment.push(proxied);
+    let server = Server::start_with(options.setting(CALLS, "4")).await;
+    let admin = server.admin().await;
+    let (mary, john) = (admin.member("mary").await, admin.member("john").await);
+    let ask = async |client: &Client, operation: &str, network: u8| {
+        let asked = client
+            .request(Method::POST, &format!("/api/v1/{operation}"))
+            .header("X-Forwarded-For", format!("2001:db8:7:{network:x}::1"))
+            .json(&json!({}));
+        asked.send().await.unwrap()
+    };
+    for operation in [
+        "users.update",
+        "users.updateOwnBasicInfo",
+        "users.deleteOwnAccount",
+    ] {
+        for network in 1..=4 {
+            let answer = ask(&mary, operation, network).await;
+            assert_eq!(answer.status(), 400, "{operation} from {network}");
+            let remaining = (4 - network).to_string();
+            assert_eq!(answer.headers()["x-ratelimit-remaining"], *remaining);
+        }
+        let refused = ask(&mary, operation, 5).await;
+        assert_eq!(refused.status(), 429, "{operation}");
+        assert!(refused.headers().contains_key("retry-after"));
+        let other = ask(&john, operation, 5).await;
+        assert_eq!(other.status(), 400, "{operation} of somebody else");
+    }
+    for network in 1..=5 {
+        let answer = ask(&mary, "users.setStatus", network).await;
+        assert_ne!(answer.status(), 429, "what asks for none is not");
+    }
+}
+
+#[tokio::test]
 async fn the_limiter_follows_its_settings() {
     let server = server(&[(CALLS, "1"), ("Rate_Limiter_Limit_RegisterUser", "2")]).await;
     let client = server.anonymous();

@@ -2,8 +2,10 @@
 //!
 //! Everybody is counted by address (an IPv6 address by its /64 network), in windows that begin with a
 //! first call and are over when their time has passed; what comes beyond the limit is refused until
-//! then, before anything of it is read. Holders of `api-bypass-rate-limit` are not counted, except on
-//! webhooks, where nobody is logged in.
+//! then, before anything of it is read. What may ask for the password of who is logged in
+//! ([`ASK_FOR_PASSWORDS`]) is counted by account as well, with the same limit: it takes a core's time,
+//! and one account may come from thousands of networks. Holders of `api-bypass-rate-limit` are not
+//! counted, except on webhooks, where nobody is logged in.
 //!
 //! | what | counted | calls | by default |
 //! | --- | --- | --- | --- |
@@ -38,7 +40,7 @@ use hansard_domain::id::{IntegrationId, Timestamp};
 use percent_encoding::percent_decode_str;
 
 use self::building::Building;
-use self::windows::{Counted, Limit, Windows};
+use self::windows::{Counted, Limit, Who, Windows};
 use super::caller::{client_address, session};
 use super::exchange::method_label;
 use super::failure::Failure;
@@ -51,6 +53,13 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// The settings of Rocket.Chat's limiter.
 const CALLS: &str = "API_Enable_Rate_Limiter_Limit_Calls_Default";
 const MILLIS: &str = "API_Enable_Rate_Limiter_Limit_Time_Default";
+
+/// What may ask for the password of who is logged in, or hash a new one of it.
+const ASK_FOR_PASSWORDS: [&str; 3] = [
+    "/api/v1/users.update",
+    "/api/v1/users.updateOwnBasicInfo",
+    "/api/v1/users.deleteOwnAccount",
+];
 
 /// Counts calls, and lets large answers be made in turn. Cheap to clone.
 #[derive(Clone)]
@@ -118,10 +127,13 @@ fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Count
     if limit.calls <= 0 || limit.millis <= 0 {
         return None;
     }
-    let exempt = class.bypassed
-        && session(request.headers(), &model, now)
-            .is_some_and(|(user, _)| model.permitted(&user, "api-bypass-rate-limit", None));
-    if exempt {
+    let user = if class.bypassed {
+        session(request.headers(), &model, now).map(|(user, _)| user)
+    } else {
+        None
+    };
+    let exempt = |user| model.permitted(user, "api-bypass-rate-limit", None);
+    if user.as_ref().is_some_and(exempt) {
         return None;
     }
     let address = client_address(
@@ -137,7 +149,16 @@ fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Count
         method => method,
     };
     let what = limiter.digests.hash_one((class.what, class.calls, method));
-    let counted = limiter.windows.count((address.into(), what), limit, now);
+    let count = |who| limiter.windows.count((who, what), limit, now);
+    let mut counted = count(Who::Network(address.into()));
+    // What the address may not do any more takes nothing of what the account may do elsewhere.
+    if let Some(user) = user.filter(|_| counted.allowed && ASK_FOR_PASSWORDS.contains(&class.what))
+    {
+        let by_account = count(Who::Account(limiter.digests.hash_one(user)));
+        if !by_account.allowed || by_account.remaining < counted.remaining {
+            counted = by_account;
+        }
+    }
     Some((limit, counted))
 }
 

@@ -15,8 +15,16 @@ const MEMORY: u64 = 32 << 20;
 /// What a window takes, in bytes: its entry in the cache, the count itself, and what the allocator adds.
 const WINDOW: u32 = 320;
 
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Who {
+    Network(Network),
+    /// A digest of its id.
+    Account(u64),
+}
+
 /// Who asks, and a digest of what for.
-pub type Key = (Network, u64);
+pub type Key = (Who, u64);
 
 /// The calls counted so far. Cheap to clone.
 #[derive(Clone)]
@@ -97,8 +105,12 @@ mod tests {
         millis: 1000,
     };
 
+    fn from(address: IpAddr) -> Who {
+        Who::Network(address.into())
+    }
+
     fn key(last: u8) -> Key {
-        (IpAddr::from([127, 0, 0, last]).into(), 7)
+        (from(IpAddr::from([127, 0, 0, last])), 7)
     }
 
     #[test]
@@ -133,6 +145,7 @@ mod tests {
         assert!(!call(key(1)));
         assert!(call(key(2)));
         assert!(call((key(1).0, 8)));
+        assert!(call((Who::Account(7), 7)) && call((Who::Account(8), 7)));
     }
 
     #[test]
@@ -143,7 +156,7 @@ mod tests {
         }
         for network in 0..300_000_u64 {
             let address = Ipv6Addr::from(u128::from(network) << 64);
-            windows.count((IpAddr::from(address).into(), 7), LIMIT, Timestamp(0));
+            windows.count((from(address.into()), 7), LIMIT, Timestamp(0));
             if network % 1000 == 0 {
                 assert!(!windows.count(key(1), LIMIT, Timestamp(0)).allowed);
             }
