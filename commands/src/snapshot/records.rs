@@ -30,7 +30,7 @@ use crate::state::Records;
 use crate::table::{HashKeys, Table};
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 11;
+const VERSION: u32 = 12;
 
 /// Ids of users in one record.
 const IDS: usize = 4_096;
@@ -92,7 +92,7 @@ impl Kind {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Parts {
     keys: HashKeys,
-    saves: Vec<u32>,
+    saves: Vec<u64>,
 }
 
 type Rows<K, A> = Vec<(K, Arc<Versioned<A>>)>;
@@ -103,9 +103,8 @@ pub(super) struct Head {
     pub place: Place,
     /// The highest number of a key that the log names up to here, or a higher one.
     pub highest_key: KeyId,
-    /// A random number of the saves that build on one another, and the number of this one in them.
-    series: u64,
-    save: u32,
+    /// A random number for this save. One that was counted could come twice, where an older file is put back.
+    save: u64,
     newest: Timestamp,
     room_times: RoomTimes,
     workspace_id: Option<String>,
@@ -120,7 +119,7 @@ pub(super) struct Head {
     turned: Vec<(RoomId, Position)>,
     /// So many ids of users there are, and which save each record of them is of.
     user_count: usize,
-    users: Vec<u32>,
+    users: Vec<u64>,
     accounts: Parts,
     gone_accounts: Parts,
     rooms: Parts,
@@ -161,8 +160,8 @@ fn unpack<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unfit> {
     rmp_serde::from_slice(bytes).map_err(|_| Unfit("a record can't be read"))
 }
 
-fn key_of_save(secret: &DataKey, series: u64, save: u32) -> DataKey {
-    keyed::derive(secret, "snapshot", &format!("{series}/{save}"))
+fn key_of_save(secret: &DataKey, save: u64) -> DataKey {
+    keyed::derive(secret, "snapshot", &save.to_string())
 }
 
 /// What a record is bound to besides its save: its number.
@@ -180,8 +179,7 @@ pub(super) struct Saved {
 pub(super) struct Writer<'a, F> {
     secret: &'a DataKey,
     key: DataKey,
-    series: u64,
-    save: u32,
+    save: u64,
     /// Takes the records on.
     hand_on: F,
     waiting: Records,
@@ -189,15 +187,11 @@ pub(super) struct Writer<'a, F> {
 }
 
 impl<'a, F: FnMut(Records) -> Result<(), Unfit>> Writer<'a, F> {
-    pub fn new(secret: &'a DataKey, before: Option<&Saved>, hand_on: F) -> Self {
-        let (series, save) = before.map_or_else(
-            || (rand::random(), 1),
-            |before| (before.head.series, before.head.save + 1),
-        );
+    pub fn new(secret: &'a DataKey, hand_on: F) -> Self {
+        let save = rand::random();
         Self {
             secret,
-            key: key_of_save(secret, series, save),
-            series,
+            key: key_of_save(secret, save),
             save,
             hand_on,
             waiting: Records::new(),
@@ -224,7 +218,6 @@ impl<'a, F: FnMut(Records) -> Result<(), Unfit>> Writer<'a, F> {
         let head = Head {
             place: model.place,
             highest_key,
-            series: self.series,
             save: self.save,
             newest: model.newest,
             room_times: model.room_times.clone(),
@@ -265,7 +258,7 @@ impl<'a, F: FnMut(Records) -> Result<(), Unfit>> Writer<'a, F> {
         Ok(head)
     }
 
-    fn users(&mut self, count: usize, before: Option<&Head>) -> Result<Vec<u32>, Unfit> {
+    fn users(&mut self, count: usize, before: Option<&Head>) -> Result<Vec<u64>, Unfit> {
         let mut saves = before.map_or_else(Vec::new, |before| before.users.clone());
         let known = before.map_or(0, |before| before.user_count);
         // The last record that there was may have room for more.
@@ -357,7 +350,7 @@ impl Head {
             Kind::Subscriptions => &self.subscriptions.saves,
             Kind::Claims => &self.claims.saves,
         };
-        let key = key_of_save(secret, self.series, *saves.get(place).ok_or(Unfit::TORN)?);
+        let key = key_of_save(secret, *saves.get(place).ok_or(Unfit::TORN)?);
         let plain = decrypt_bytes(&key, sealed, &context(number)).ok_or(Unfit::TORN)?;
         Ok((kind, place, plain))
     }
@@ -549,7 +542,7 @@ mod tests {
         if before.is_none() {
             store.clear();
         }
-        let writer = Writer::new(&SECRET, before, |records| {
+        let writer = Writer::new(&SECRET, |records| {
             store.extend(records);
             Ok(())
         });
@@ -774,5 +767,38 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn records_of_another_save_on_the_same_one_are_not_taken() {
+        let mut random = StdRng::seed_from_u64(1);
+        let mut model = WriteModel::empty();
+        let mut go_on = |model: &mut WriteModel, steps: u32| {
+            for step in 0..steps {
+                let (stream, event) = event(&mut random);
+                if can_happen(model, &stream, &event) {
+                    model.apply(&stream, Version(step.into()), &event);
+                }
+            }
+        };
+        go_on(&mut model, 500);
+        let mut store = Store::new();
+        let saved = save(&mut store, &model, None);
+        let both = [model.clone(), model].map(|mut model| {
+            go_on(&mut model, 200);
+            let mut store = store.clone();
+            save(&mut store, &model, Some(&saved));
+            store
+        });
+        let mut tried = 0;
+        for (number, sealed) in &both[0] {
+            if *number != HEAD && both[1].get(number).is_some_and(|other| other != sealed) {
+                let mut mixed = both[1].clone();
+                mixed.insert(*number, sealed.clone());
+                assert!(restore(&mixed).is_err(), "record {number}");
+                tried += 1;
+            }
+        }
+        assert!(tried > 5);
     }
 }
