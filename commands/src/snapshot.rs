@@ -5,9 +5,11 @@
 //! to what happened since the last. A snapshot that is missing, damaged or of another version is no
 //! harm: the model is made from the whole log.
 
+mod lost;
 mod records;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -17,6 +19,7 @@ use hansard_domain::vault::DataKey;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::lost::Lost;
 use self::records::{
     HEAD, Head, Numbers, OF_TABLES, OF_USERS, Page, Restoring, Saved, Unfit, Writer,
 };
@@ -43,6 +46,8 @@ pub struct Snapshots {
     key: DataKey,
     /// What is in the store, if it is known. Held while it is written.
     saved: Arc<Mutex<Option<Saved>>>,
+    /// Whether what was restored is all that the log says. If not, nothing is saved.
+    whole: Arc<AtomicBool>,
 }
 
 /// Why there is no model to be had from a snapshot.
@@ -66,6 +71,7 @@ impl Snapshots {
             keys: journal.keys().clone(),
             key,
             saved: Arc::default(),
+            whole: Arc::new(AtomicBool::new(true)),
         })
     }
 
@@ -96,9 +102,20 @@ impl Snapshots {
             }
         };
         drop(saved);
+        let mut lost = Lost::default();
         let mut batches = journal.all(model.position());
         while let Some(batch) = batches.next().await {
-            model.advance(&batch?);
+            let batch = batch?;
+            batch.iter().for_each(|entry| lost.look(entry));
+            model.advance(&batch);
+        }
+        self.whole.store(lost.count() == 0, Ordering::Relaxed);
+        if lost.count() > 0 {
+            tracing::warn!(
+                lost = lost.count(),
+                "accounts, rooms, integrations or settings can't be read, as the vault has not got their keys; \
+                 no snapshot is kept meanwhile, so that all of it is there once the vault has them again"
+            );
         }
         Ok(model)
     }
@@ -204,6 +221,11 @@ impl Snapshots {
 
     async fn write(&self, model: Arc<WriteModel>) -> Result<(), StateError> {
         let mut saved = self.saved.clone().lock_owned().await;
+        if !self.whole.load(Ordering::Relaxed) {
+            // Nothing of what was there before stays either: it may hold what is to be erased.
+            saved.take();
+            return self.store.replace(true, stream::empty().boxed()).await;
+        }
         let position = |saved: &Saved| saved.model.position();
         if saved
             .as_ref()
@@ -222,11 +244,7 @@ impl Snapshots {
                     .blocking_send(Ok(records))
                     .map_err(|_| Unfit::GIVEN_UP)
             };
-            let written = Writer::new(&key, before.as_ref(), hand_on).write(
-                &model,
-                highest_key,
-                before.as_ref(),
-            );
+            let written = Writer::new(&key, hand_on).write(&model, highest_key, before.as_ref());
             match written {
                 Ok(head) => Ok(Saved { model, head }),
                 Err(error) => {

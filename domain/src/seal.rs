@@ -161,6 +161,9 @@ pub trait Part {
     /// Why it can't be read, if that is not because it was shredded.
     fn fault(&self) -> Option<Fault>;
 
+    /// Whether it is open.
+    fn is_readable(&self) -> bool;
+
     /// Makes the part a shredded one, whatever it was: its key is gone, or is about to be deleted.
     fn erase(&mut self);
 
@@ -234,6 +237,10 @@ impl<T: Serialize + DeserializeOwned> Part for Private<T> {
                 },
             },
         };
+    }
+
+    fn is_readable(&self) -> bool {
+        self.value().is_some()
     }
 
     fn fault(&self) -> Option<Fault> {

@@ -77,3 +77,42 @@ async fn a_log_goes_on_beside_an_older_vault_that_was_put_back() {
     let forged = admin.get_path(audit).await.expect_ok();
     assert_eq!(forged["entries"], json!([]));
 }
+
+#[tokio::test]
+async fn once_the_right_vault_is_back_all_is_there_again() {
+    let mut server = Server::start().await;
+    let older = server.data().join("../vault.older");
+    let newer = server.data().join("../vault.newer");
+    let vault = server.data().join("vault.db");
+    assert!(server.stop().await.success());
+    fs::copy(&vault, &older).unwrap();
+    server.launch();
+    server.ready().await;
+    // More than the keys that the older one has ahead of need: these are not those of the backup.
+    let eve = server.user("eve").await;
+    let site = json!({ "value": "Town hall" });
+    let admin = server.admin().await;
+    admin.post("settings/Site_Name", site).await.expect_ok();
+    assert!(server.stop().await.success());
+    fs::copy(&vault, &newer).unwrap();
+
+    // It can't be read, and what can't is not kept.
+    fs::remove_dir_all(server.data().join("state")).unwrap();
+    fs::copy(&older, &vault).unwrap();
+    server.launch();
+    server.ready().await;
+    let eve = server.client(eve.user_id(), eve.token());
+    assert_eq!(eve.get("me").await.status.as_u16(), 401);
+    let output = server.output();
+    assert!(output.contains("no snapshot is kept meanwhile"), "{output}");
+    assert!(server.stop().await.success());
+
+    fs::copy(&newer, &vault).unwrap();
+    server.launch();
+    server.ready().await;
+    let eve = server.client(eve.user_id(), eve.token());
+    assert_eq!(eve.get("me").await.expect_ok()["username"], "eve");
+    let admin = server.admin().await;
+    let site = admin.get("settings/Site_Name").await.expect_ok();
+    assert_eq!(site["value"], "Town hall");
+}
