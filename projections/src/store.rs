@@ -12,6 +12,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::engine::PATIENTLY;
 use crate::lag;
 use crate::view::ViewError;
 
@@ -35,6 +36,8 @@ struct Shared {
     serving: ArcSwapOption<AnyPool>,
     /// For those who walk through many rows.
     walkers: Arc<Semaphore>,
+    /// One at a time does the server's own work.
+    patient: Arc<Semaphore>,
     generation: AtomicU64,
     applied: watch::Sender<Position>,
     /// The furthest position that a reader has waited for.
@@ -91,6 +94,7 @@ impl Store {
                 journal,
                 serving: ArcSwapOption::empty(),
                 walkers: Arc::new(Semaphore::new(walkers)),
+                patient: Arc::new(Semaphore::new(1)),
                 generation: AtomicU64::new(0),
                 applied: watch::Sender::new(Position::START),
                 wanted: watch::Sender::new(Position::START),
@@ -136,6 +140,19 @@ impl Store {
             return Err(ViewError::Busy);
         };
         let reading = self.moment().await?;
+        Ok(Reading {
+            _turn: Some(turn),
+            ..reading
+        })
+    }
+
+    /// The same for the server's own work, whose statements may take as long as they need: no room is so large
+    /// that nothing can be erased or pruned in it. One at a time; the others wait.
+    pub async fn patient(&self) -> Result<Reading, ViewError> {
+        let turn = self.shared.patient.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| ViewError::Busy)?;
+        let mut reading = self.moment().await?;
+        sqlx::raw_sql(PATIENTLY).execute(&mut *reading).await?;
         Ok(Reading {
             _turn: Some(turn),
             ..reading
@@ -328,10 +345,13 @@ impl DerefMut for Reading {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use futures::FutureExt as _;
     use sqlx::Row as _;
 
     use super::*;
+    use crate::engine::TIME;
     use crate::messages::MessagesView;
     use crate::sql::{self, Dialect};
     use crate::testing::{ON, Served, on_both_engines};
@@ -374,8 +394,33 @@ mod tests {
         store.walk().await.unwrap();
     }
 
+    async fn the_server_s_own_work_takes_as_long_as_it_needs() {
+        let served = Served::empty(MessagesView).await;
+        let mut reading = served.store.patient().await.unwrap();
+        let (mut rows, mut took) = (1_000_000_i64, Duration::ZERO);
+        while took < TIME * 5 / 4 {
+            let begun = Instant::now();
+            let counted = sql::query(
+                "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < $1) \
+                 SELECT count(*) FROM number",
+            );
+            let counted = counted.bind(rows).fetch_one(&mut reading).await;
+            assert_eq!(counted.unwrap().get::<i64, _>(0), rows);
+            took = begun.elapsed();
+            rows *= 2;
+        }
+        drop(reading);
+        // Whoever has the connection next has not.
+        for _ in 0..3 {
+            let mut reading = served.store.read().await.unwrap();
+            let ended = sql::query(ENDLESS).fetch_all(&mut reading).await;
+            assert!(matches!(ended.err().unwrap().into(), ViewError::TooLong));
+        }
+    }
+
     on_both_engines!(
         a_statement_that_takes_too_long_is_ended,
+        the_server_s_own_work_takes_as_long_as_it_needs,
         those_who_walk_leave_readers_to_the_others,
     );
 

@@ -113,7 +113,8 @@ pub async fn by_username(
     Ok(found.into_iter().find(same))
 }
 
-const ALL: &str = "SELECT document FROM account ORDER BY username";
+const ALL: &str = "SELECT document FROM account ORDER BY username \
+    /* walks account: everybody is asked for */";
 
 /// Everybody, by username.
 pub async fn all(tables: &mut AnyConnection) -> Result<Vec<User>, ViewError> {
@@ -132,7 +133,8 @@ pub async fn count_by_role(tables: &mut AnyConnection, role: &RoleId) -> Result<
     Ok(row.try_get::<i64, _>("total")? as u64)
 }
 
-const CHOSEN: &str = "FROM account
+const CHOSEN: &str =
+    "FROM account /* walks account: a text is looked for anywhere in five columns */
     WHERE ($1 < 0 OR active = $1)
       AND ($2 = '' OR kind = $2)
       AND ($3 = '' OR EXISTS (

@@ -1,6 +1,8 @@
 //! Where generations of views are kept: in [SQLite](sqlite) files of one directory, or in
 //! [PostgreSQL](postgres), where several nodes share them. All that is an engine's own stands here.
 
+#[cfg(test)]
+mod plans;
 pub mod postgres;
 pub mod sqlite;
 mod timed;
@@ -18,7 +20,11 @@ use crate::sql::Dialect;
 use crate::view::ViewError;
 
 /// How long one statement of a query may take.
-pub const TIME: Duration = Duration::from_secs(5);
+pub const TIME: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
+
+/// The statement that lets those after it in a transaction take as long as they need. It is PostgreSQL's; a
+/// [timed](timed) connection to SQLite knows it by its text.
+pub const PATIENTLY: &str = "SET LOCAL statement_timeout = 0";
 
 /// Connects `Any` to the databases that views are kept in. Does nothing when it was done before.
 pub(crate) fn install_drivers() {

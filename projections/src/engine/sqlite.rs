@@ -13,8 +13,9 @@ use crate::engine::{Namespace, Purpose, timed};
 use crate::sql;
 use crate::view::ViewError;
 
-/// Connections that queries of one view share; opened when they are first needed.
-pub const READERS: u32 = 4;
+/// Connections that queries of one view share; opened when they are first needed. Two may be walked with, and
+/// one is there for the server's own work at most.
+pub const READERS: u32 = 5;
 
 /// A reader that nobody needs for so long is closed.
 const IDLE: Duration = Duration::from_mins(2);

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -26,7 +26,7 @@ use sqlx_core::column::ColumnIndex;
 use sqlx_core::transaction::TransactionManager;
 use sqlx_core::url::Url;
 
-use super::TIME;
+use super::{PATIENTLY, TIME};
 
 /// What URLs of such connections begin with, instead of `sqlite`.
 pub const SCHEME: &str = "sqlite-timed";
@@ -46,6 +46,18 @@ pub struct TimedSqlite;
 pub struct Timed {
     connection: SqliteConnection,
     time: Arc<Time>,
+    #[cfg(test)]
+    options: SqliteConnectOptions,
+}
+
+impl Timed {
+    /// Tests look at the plan of what they ask.
+    #[cfg_attr(not(test), allow(clippy::unused_self))]
+    fn look_at(&self, statement: &SqlStr) {
+        #[cfg(test)]
+        super::plans::check(&self.options, statement.as_str());
+        let _ = statement;
+    }
 }
 
 /// The time that the statement has which is going on.
@@ -54,6 +66,8 @@ struct Time {
     since: Instant,
     /// In milliseconds since then.
     until: AtomicU64,
+    /// Whether the statements of the transaction have time without end.
+    patient: AtomicBool,
 }
 
 impl Time {
@@ -67,7 +81,11 @@ impl Time {
 
     /// Begins the time of a statement.
     fn begin(self: &Arc<Self>) -> Running {
-        let time = u64::try_from(TIME.as_millis()).unwrap_or(u64::MAX);
+        let time = if self.patient.load(Ordering::Relaxed) {
+            u64::MAX
+        } else {
+            u64::try_from(TIME.as_millis()).unwrap_or(u64::MAX)
+        };
         self.until
             .store(self.now().saturating_add(time), Ordering::Relaxed);
         Running(Some(self.clone()))
@@ -134,12 +152,18 @@ impl ConnectOptions for Options {
         let time = Arc::new(Time {
             since: Instant::now(),
             until: AtomicU64::new(u64::MAX),
+            patient: AtomicBool::new(false),
         });
         let asked = time.clone();
         let mut handle = connection.lock_handle().await?;
         handle.set_progress_handler(STEPS, move || !asked.is_over());
         drop(handle);
-        Ok(Timed { connection, time })
+        Ok(Timed {
+            connection,
+            time,
+            #[cfg(test)]
+            options: self.0.clone(),
+        })
     }
 
     fn log_statements(self, level: LevelFilter) -> Self {
@@ -186,14 +210,17 @@ impl AnyConnectionBackend for Timed {
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        self.time.patient.store(false, Ordering::Relaxed);
         AnyConnectionBackend::commit(&mut self.connection)
     }
 
     fn rollback(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        self.time.patient.store(false, Ordering::Relaxed);
         AnyConnectionBackend::rollback(&mut self.connection)
     }
 
     fn start_rollback(&mut self) {
+        self.time.patient.store(false, Ordering::Relaxed);
         AnyConnectionBackend::start_rollback(&mut self.connection);
     }
 
@@ -219,6 +246,11 @@ impl AnyConnectionBackend for Timed {
         persistent: bool,
         arguments: Option<AnyArguments>,
     ) -> BoxStream<'_, Result<Either<AnyQueryResult, AnyRow>, Error>> {
+        if query.as_str() == PATIENTLY {
+            self.time.patient.store(true, Ordering::Relaxed);
+            return Box::pin(stream::empty());
+        }
+        self.look_at(&query);
         let running = self.time.begin();
         let connection = &mut self.connection;
         let rows = AnyConnectionBackend::fetch_many(connection, query, persistent, arguments);
@@ -231,6 +263,7 @@ impl AnyConnectionBackend for Timed {
         persistent: bool,
         arguments: Option<AnyArguments>,
     ) -> BoxFuture<'_, Result<Option<AnyRow>, Error>> {
+        self.look_at(&query);
         let running = self.time.begin();
         let connection = &mut self.connection;
         let row = AnyConnectionBackend::fetch_optional(connection, query, persistent, arguments);

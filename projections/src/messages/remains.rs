@@ -36,7 +36,9 @@ pub async fn readable_by(
 ) -> Result<Vec<Readable>, ViewError> {
     let found = sql::query(
         "SELECT room, id, key_id FROM message WHERE sender = $1 \
-         UNION ALL SELECT room, id, key_id FROM remains WHERE sender = $1",
+         UNION ALL SELECT room, id, key_id FROM remains WHERE sender = $1 \
+         /* walks message: the server's own work, when an account goes with what it said */ \
+         /* walks remains: likewise */",
     );
     let rows = found.bind(sender.to_string()).fetch_all(tables).await?;
     rows.iter().map(readable).collect()

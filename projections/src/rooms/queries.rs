@@ -133,6 +133,7 @@ impl RoomOrder {
 
 /// A filter that is not asked for lets everything through.
 const FILTERED: &str = " FROM room r JOIN activity a ON a.room = r.id \
+    /* walks r: a text is looked for anywhere in two columns, or all rooms are asked for */ \
     WHERE ($1 = '' OR r.kind = $1) \
     AND ($2 = '' OR r.id IN (SELECT m.room FROM member m WHERE m.account = $2)) \
     AND ($3 = '' OR r.name_folded LIKE $3 ESCAPE '\\' OR r.fname_folded LIKE $3 ESCAPE '\\') \

@@ -37,7 +37,7 @@ pub async fn counted(tables: &mut AnyConnection) -> Result<Counted, ViewError> {
     let mut counted = Counted::default();
     let rooms = sql::query(
         "SELECT kind, discussion, CAST(sum(messages) AS bigint) FROM room \
-         GROUP BY kind, discussion",
+         GROUP BY kind, discussion /* walks room: a row of three columns a room, for statistics */",
     )
     .fetch_all(&mut *tables)
     .await?;
@@ -52,7 +52,7 @@ pub async fn counted(tables: &mut AnyConnection) -> Result<Counted, ViewError> {
         };
         *total += messages;
     }
-    for row in &sql::query("SELECT what, at FROM newest")
+    for row in &sql::query("SELECT what, at FROM newest /* walks newest: it has two rows */")
         .fetch_all(tables)
         .await?
     {

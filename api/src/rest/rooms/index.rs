@@ -29,7 +29,7 @@ impl MessageIndex for Index {
         criteria: &PruneCriteria,
         most: u64,
     ) -> Result<Vec<Pruned>, CommandError> {
-        drop(caught_up(self.messages.store()).await?);
+        is_caught_up(self.messages.store()).await?;
         let found = self.messages.matching(room, criteria, most).await;
         found.map_err(unavailable)
     }
@@ -65,9 +65,17 @@ impl DeletedMessages for Index {
     }
 }
 
-/// A reading that holds everything that was committed.
-async fn caught_up(store: &Store) -> Result<Reading, CommandError> {
+async fn is_caught_up(store: &Store) -> Result<(), CommandError> {
     let reading = store.read().await.map_err(unavailable)?;
+    if reading.lag > 0 {
+        return Err(CommandError::Busy);
+    }
+    Ok(())
+}
+
+/// A reading for as long as it takes, that holds everything that was committed.
+async fn caught_up(store: &Store) -> Result<Reading, CommandError> {
+    let reading = store.patient().await.map_err(unavailable)?;
     if reading.lag > 0 {
         return Err(CommandError::Busy);
     }

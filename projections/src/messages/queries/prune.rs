@@ -27,7 +27,7 @@ impl Messages {
         criteria: &PruneCriteria,
         most: u64,
     ) -> Result<Vec<Pruned>, ViewError> {
-        let mut reading = self.store.walk().await?;
+        let mut reading = self.store.patient().await?;
         let limit = match criteria.limit {
             0 => most,
             limit => limit.min(most),
