@@ -219,11 +219,14 @@ async fn sync_messages(
     )?;
     let wanted = asked.read()?;
     let room = RoomId::new(room);
+    // Before it is asked who may see it: what somebody may see can change while it waits.
+    if let Asked::Since(_) = wanted {
+        paging.whole(builder).await?;
+    }
     require_readable(&app, &caller, &room, not_allowed("Not allowed"))?;
     let messages = &app.views.messages;
     let (updated, deleted, cursor) = match wanted {
         Asked::Since(since) => {
-            paging.whole(builder).await?;
             let all = messages.since(caller.user(), &room, since).await?;
             let cursor = all.until.map(|until| SyncCursor {
                 next: Some(text(until)),

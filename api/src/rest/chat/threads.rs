@@ -194,9 +194,10 @@ async fn sync_threads(
     )?;
     let since = since(asked.updated_since.as_deref())?;
     let room = RoomId::new(room);
+    // Before it is asked who may see it: what somebody may see can change while it waits.
+    paging.whole(builder).await?;
     require_readable(&app, &caller, &room, not_allowed("Not Allowed"))?;
     let messages = &app.views.messages;
-    paging.whole(builder).await?;
     let since = messages.threads_since(caller.user(), &room, since).await?;
     Ok(Written::new().json("threads", &changes(since, &paging).await?))
 }
@@ -229,9 +230,9 @@ async fn sync_thread(
     require_threads(&app)?;
     let tmid = required_tmid(asked.tmid.as_deref())?;
     let since = since(asked.updated_since.as_deref())?;
+    paging.whole(builder).await?;
     let parent = parent(&app, &caller, tmid).await?;
     let messages = &app.views.messages;
-    paging.whole(builder).await?;
     let since = messages.thread_since(caller.user(), &parent, since).await?;
     Ok(Written::new().json("messages", &changes(since, &paging).await?))
 }
