@@ -71,6 +71,8 @@ impl Interner {
 
     /// So many texts have numbers: those from 0 to below it.
     pub fn count(&self) -> usize {
+        // One that is being added is counted before it is there.
+        let _alone = self.adding.lock();
         self.texts.count()
     }
 
