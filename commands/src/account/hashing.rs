@@ -28,8 +28,9 @@ use crate::error::CommandError;
 /// How many wait for each that is hashed at a time: three seconds' work or so.
 const PLACES: usize = 64;
 
-/// How many wait in a line of one account: somebody waits for one answer, or for a few.
-const OF_ACCOUNT: usize = 4;
+/// How many wait in a line of one account: somebody waits for one answer, or for a few; a program that makes
+/// accounts may ask for a dozen at a time.
+const OF_ACCOUNT: usize = 16;
 
 /// Who has a password hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
