@@ -154,20 +154,11 @@ impl<K: Clone + Eq + Hash, V: Clone, const SIZE: usize> Table<K, V, SIZE> {
     where
         V: Default,
     {
-        self.grow();
-        let hash = self.hasher.hash_one(&key);
-        let place = place(hash, self.parts.len()).unwrap_or_default();
-        let part = Arc::make_mut(&mut self.parts[place]);
-        let hasher = &self.hasher;
-        let entry = part.entry(
-            hash,
-            |(known, _)| *known == key,
-            |(known, _)| hasher.hash_one(known),
-        );
+        let (entry, len) = self.entry(&key);
         let entry = match entry {
             Entry::Occupied(entry) => entry,
             Entry::Vacant(entry) => {
-                self.len += 1;
+                *len += 1;
                 entry.insert((key, V::default()))
             }
         };
@@ -176,24 +167,31 @@ impl<K: Clone + Eq + Hash, V: Clone, const SIZE: usize> Table<K, V, SIZE> {
 
     /// Answers what stood there before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.grow();
-        let hash = self.hasher.hash_one(&key);
-        let place = place(hash, self.parts.len()).unwrap_or_default();
-        let part = Arc::make_mut(&mut self.parts[place]);
-        let hasher = &self.hasher;
-        let entry = part.entry(
-            hash,
-            |(known, _)| *known == key,
-            |(known, _)| hasher.hash_one(known),
-        );
+        let (entry, len) = self.entry(&key);
         match entry {
             Entry::Occupied(entry) => Some(std::mem::replace(&mut entry.into_mut().1, value)),
             Entry::Vacant(entry) => {
                 entry.insert((key, value));
-                self.len += 1;
+                *len += 1;
                 None
             }
         }
+    }
+
+    /// Where a key stands, or is to stand, in a part of this table's own; and the number of entries, for
+    /// whoever adds one.
+    fn entry(&mut self, key: &K) -> (Entry<'_, (K, V)>, &mut usize) {
+        self.grow();
+        let hasher = self.hasher;
+        let hash = hasher.hash_one(key);
+        let place = place(hash, self.parts.len()).unwrap_or_default();
+        let part = Arc::make_mut(&mut self.parts[place]);
+        let entry = part.entry(
+            hash,
+            |(known, _)| known == key,
+            |(known, _)| hasher.hash_one(known),
+        );
+        (entry, &mut self.len)
     }
 
     /// Answers what stood there.
