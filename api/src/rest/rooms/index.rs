@@ -66,16 +66,17 @@ impl DeletedMessages for Index {
 }
 
 async fn is_caught_up(store: &Store) -> Result<(), CommandError> {
-    let reading = store.read().await.map_err(unavailable)?;
-    if reading.lag > 0 {
-        return Err(CommandError::Busy);
-    }
-    Ok(())
+    whole(store.read().await).map(drop)
 }
 
 /// A reading for as long as it takes, that holds everything that was committed.
 async fn caught_up(store: &Store) -> Result<Reading, CommandError> {
-    let reading = store.patient().await.map_err(unavailable)?;
+    whole(store.patient().await)
+}
+
+/// Refuses a reading that lacks something.
+fn whole(reading: Result<Reading, ViewError>) -> Result<Reading, CommandError> {
+    let reading = reading.map_err(unavailable)?;
     if reading.lag > 0 {
         return Err(CommandError::Busy);
     }
