@@ -12,7 +12,6 @@ use hansard_commands::account::password;
 use hansard_commands::bootstrap::{self, Administrator, BootstrapError, Founding};
 use hansard_commands::bus::Commands;
 use hansard_commands::error::CommandError;
-use hansard_commands::model::WriteModel;
 use hansard_commands::policy::{self, RunningPolicy};
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
@@ -279,28 +278,6 @@ fn overwritten() -> Vec<(String, String)> {
         .collect()
 }
 
-/// So many ids the log names at most.
-const NAMED: usize = 20;
-
-/// Tells of accounts that nobody can be let into: their keys are gone.
-fn tell_lost(model: &WriteModel) {
-    let lost = model.accounts().filter(|(_, account)| account.lost);
-    let mut lost: Vec<_> = lost.map(|(id, _)| id.as_str()).collect();
-    if lost.is_empty() {
-        return;
-    }
-    let count = lost.len();
-    lost.sort_unstable();
-    lost.truncate(NAMED);
-    tracing::warn!(
-        count,
-        ids = lost.join(" "),
-        "the keys of accounts are gone, so they are not active. If the accounts were erased after the copy of \
-         the log that was put back, delete them again (users.delete, by userId); if an older vault was put \
-         back, put the newer one back"
-    );
-}
-
 /// The write side at work.
 struct Running {
     commands: Commands,
@@ -323,7 +300,6 @@ impl Running {
         let state = workspace.own.clone();
         let snapshots = Arc::new(Snapshots::open(workspace.snapshot.clone(), journal).await?);
         let model = snapshots.restore(journal).await?;
-        tell_lost(&model);
         let (commands, committer) = Commands::start(
             journal.clone(),
             model,

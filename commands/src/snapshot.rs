@@ -109,14 +109,8 @@ impl Snapshots {
             batch.iter().for_each(|entry| lost.look(entry));
             model.advance(&batch);
         }
-        self.whole.store(lost.count() == 0, Ordering::Relaxed);
-        if lost.count() > 0 {
-            tracing::warn!(
-                lost = lost.count(),
-                "accounts, rooms, integrations or settings can't be read, as the vault has not got their keys; \
-                 no snapshot is kept meanwhile, so that all of it is there once the vault has them again"
-            );
-        }
+        lost.tell();
+        self.whole.store(lost.is_empty(), Ordering::Relaxed);
         Ok(model)
     }
 

@@ -338,7 +338,10 @@ async fn who_was_erased_after_the_copy_of_the_log_is_let_in_no_more_and_can_be_d
     let history = eve.get(&format!("groups.history?roomId={board}")).await;
     assert_eq!(history.status.as_u16(), 401, "{:?}", history.body);
     let output = server.output();
-    assert!(output.contains("the keys of accounts are gone"), "{output}");
+    assert!(
+        output.contains("the vault has not got the keys"),
+        "{output}"
+    );
     assert!(output.contains(eve.user_id()), "{output}");
     let active = json!({ "userId": eve.user_id(), "activeStatus": true });
     let refused = admin.post("users.setActiveStatus", active).await;

@@ -12,6 +12,9 @@ use hansard_domain::log::StreamId;
 use hansard_domain::room::RoomEvent;
 use hansard_domain::seal::Confidential;
 
+/// So many streams the server's log names.
+const NAMED: usize = 20;
+
 /// The streams whose last word can't be read, as far as the log was read.
 #[derive(Debug, Default)]
 pub(super) struct Lost(HashSet<StreamId>);
@@ -42,9 +45,26 @@ impl Lost {
         }
     }
 
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.0.len()
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Tells the operator what is lost, and what to do about it.
+    pub fn tell(&self) {
+        if self.is_empty() {
+            return;
+        }
+        let mut names: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        names.sort_unstable();
+        names.truncate(NAMED);
+        tracing::warn!(
+            count = self.0.len(),
+            names = names.join(" "),
+            "the vault has not got the keys of accounts, rooms, integrations or settings: these accounts are not \
+             active, these settings have their defaults, and no snapshot is kept meanwhile. If an older vault \
+             was put back, put the newer one back; if it is the log that is older, what was erased since is to \
+             be deleted again (accounts by users.delete with their userId)"
+        );
     }
 }
 
