@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import sys
+import time
 import traceback
 
 import requests
@@ -221,6 +222,7 @@ class Walk:
         refused(lambda: self.mary.chat_update(self.channel, self.hello, "mine"), DENIED)
         refused(lambda: self.mary.chat_delete(self.channel, self.hello), DENIED)
         before = now()
+        time.sleep(0.002)  # What comes after a time is at least a millisecond later.
         gone = self.mary.chat_delete(self.channel, own["_id"])
         equal(gone["_id"], own["_id"], "chat.delete", gone)
         got = refused(lambda: self.mary.chat_get_message(own["_id"]), 400)

@@ -187,7 +187,7 @@ fn read(kind: Kind, text: &str) -> Value {
 }
 
 fn set(decision: &mut Decision<'_>, id: &str, value: Value) -> Result<(), CommandError> {
-    if decision.model().setting(id) == value {
+    if decision.model().is_set_to(id, &value) {
         return Ok(());
     }
     let key = decision.fresh_key()?;

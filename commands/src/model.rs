@@ -416,6 +416,25 @@ impl WriteModel {
             .unwrap_or_default()
     }
 
+    /// Whether a setting has a value, as far as that is known.
+    pub fn is_set_to(&self, id: &str, value: &Value) -> bool {
+        !self.is_lost(id) && self.setting(id) == *value
+    }
+
+    /// Whether it is not known what the workspace set a setting to.
+    pub fn is_lost(&self, id: &str) -> bool {
+        self.settings.get(id).is_some_and(|setting| setting.lost)
+    }
+
+    /// The settings of which it is not known what the workspace set them to, by their ids: the vault
+    /// has not got their keys.
+    pub fn lost_settings(&self) -> Vec<&str> {
+        let lost = self.settings.iter().filter(|(_, setting)| setting.lost);
+        let mut ids: Vec<_> = lost.map(|(id, _)| id.as_str()).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// What the workspace set, if it did.
     pub fn changed_setting(&self, id: &str) -> Option<&Value> {
         self.settings

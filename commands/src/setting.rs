@@ -36,6 +36,35 @@ pub async fn change(
     Ok(())
 }
 
+/// The code of a refusal of what a setting decides whose value nobody can read.
+const LOST: &str = "error-setting-lost";
+
+/// Refuses what `setting` decides while it is not known what the workspace set it to.
+pub(crate) fn require_known(model: &WriteModel, setting: &str) -> Result<(), CommandError> {
+    if model.is_lost(setting) {
+        return Err(CommandError::refused(
+            LOST,
+            format!(
+                "Not known what {setting} is set to: the vault has not got its key. Put the newer vault \
+                 back, or set it again"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses what a stranger may do only as the workspace's settings say while any of them is not known.
+pub(crate) fn require_all_known(model: &WriteModel) -> Result<(), CommandError> {
+    if model.lost_settings().is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::refused(
+        LOST,
+        "Closed while settings of this workspace can't be read; its administrators find in the server's \
+         output what to do",
+    ))
+}
+
 fn unknown() -> CommandError {
     CommandError::refused("error-invalid-setting", "Invalid setting")
 }
@@ -46,7 +75,7 @@ fn set(
     value: Value,
 ) -> Result<(), CommandError> {
     definition.validate(&value)?;
-    if decision.model().setting(definition.id) == value {
+    if decision.model().is_set_to(definition.id, &value) {
         return Ok(());
     }
     let key = decision.fresh_key()?;

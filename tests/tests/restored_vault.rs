@@ -116,3 +116,60 @@ async fn once_the_right_vault_is_back_all_is_there_again() {
     let site = admin.get("settings/Site_Name").await.expect_ok();
     assert_eq!(site["value"], "Town hall");
 }
+
+#[tokio::test]
+async fn a_setting_that_nobody_can_read_is_not_taken_for_its_default() {
+    let mut server = Server::start().await;
+    let older = server.data().join("../vault.older");
+    let vault = server.data().join("vault.db");
+    server.stop().await;
+    fs::copy(&vault, &older).unwrap();
+    server.launch();
+    server.ready().await;
+    // More than the keys that the older one has ahead of need.
+    server.user("eve").await;
+    let admin = server.admin().await;
+    let set = async |admin: &Client, id: &str, value: Value| {
+        let path = format!("settings/{id}");
+        let changed = admin.post(&path, json!({ "value": value })).await;
+        changed.expect_ok();
+    };
+    let (form, erasure) = ("Accounts_RegistrationForm", "Message_ErasureType");
+    set(&admin, form, json!("Disabled")).await;
+    set(&admin, erasure, json!("Keep")).await;
+    server.stop().await;
+
+    fs::copy(&older, &vault).unwrap();
+    fs::remove_dir_all(server.data().join("state")).unwrap();
+    server.launch();
+    server.ready().await;
+    let output = server.output();
+    assert!(output.contains("retention stands still"), "{output}");
+    for id in [form, erasure] {
+        assert!(output.contains(id), "{id} is not named: {output}");
+    }
+
+    let nobody = server.anonymous();
+    let mallory = json!({
+        "username": "mallory", "name": "Mallory", "email": "mallory@example.org",
+        "pass": "correct horse battery staple",
+    });
+    let register = async || nobody.post("users.register", mallory.clone()).await;
+    assert_eq!(register().await.expect_error(400), "error-setting-lost");
+
+    let admin = server.admin().await;
+    let joe = server.user("joe").await;
+    let delete = async || {
+        admin
+            .post("users.delete", json!({ "userId": joe.user_id() }))
+            .await
+    };
+    assert_eq!(delete().await.expect_error(400), "error-setting-lost");
+
+    // What it has by default is set like any other value.
+    set(&admin, erasure, json!("Delete")).await;
+    delete().await.expect_ok();
+    assert_eq!(register().await.expect_error(400), "error-setting-lost");
+    set(&admin, form, json!("Public")).await;
+    register().await.expect_ok();
+}

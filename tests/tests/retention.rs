@@ -19,6 +19,7 @@ use hansard_domain::room::{
     PruneCriteria, Pruned, RetentionOverride, RoomCommand, RoomDetails, RoomKind, RoomSwitches,
 };
 use hansard_domain::setting::SettingCommand;
+use hansard_domain::vault::{KeyId, KeyVault};
 use hansard_infra::log::memory::MemoryLog;
 use hansard_infra::vault::memory::MemoryVault;
 use hansard_projections::messages::{Filter, Messages, MessagesView, Order, Slice};
@@ -72,6 +73,8 @@ struct World {
     operator: Caller,
     commands: Commands,
     index: Arc<Index>,
+    log: Arc<MemoryLog>,
+    vault: MemoryVault,
     state: Arc<Shelf>,
     retention: Retention,
     _views: TempDir,
@@ -82,8 +85,15 @@ impl World {
     async fn new() -> Self {
         let noon = Timestamp::parse("2026-03-01T12:00:00Z").unwrap();
         let clock = Arc::new(HandClock(AtomicI64::new(noon.0)));
-        let log = Arc::new(MemoryLog::new());
-        let journal = Journal::open(log, Arc::new(MemoryVault::new()))
+        let world = Self::on(clock, Arc::new(MemoryLog::new()), MemoryVault::new()).await;
+        world.room("c", RoomKind::Channel).await;
+        world.room("p", RoomKind::Group).await;
+        world
+    }
+
+    /// All that is not the log or the vault is made of these.
+    async fn on(clock: Arc<HandClock>, log: Arc<MemoryLog>, vault: MemoryVault) -> Self {
+        let journal = Journal::open(log.clone(), Arc::new(vault.clone()))
             .await
             .unwrap();
         let state = Arc::new(Shelf::default());
@@ -104,18 +114,17 @@ impl World {
             retention: projector.store("retention").unwrap(),
         });
         let retention = Self::load(&commands, &index, &state).await;
-        let world = Self {
+        Self {
             clock,
             operator: Caller::system("test"),
             commands,
             index,
+            log,
+            vault,
             state,
             retention,
             _views: views,
-        };
-        world.room("c", RoomKind::Channel).await;
-        world.room("p", RoomKind::Group).await;
-        world
+        }
     }
 
     async fn load(commands: &Commands, index: &Arc<Index>, state: &Arc<Shelf>) -> Retention {
@@ -159,12 +168,14 @@ impl World {
         create.await.unwrap();
     }
 
-    async fn set(&self, id: &'static str, value: Value) {
+    /// Answers the key of a first change.
+    async fn set(&self, id: &'static str, value: Value) -> KeyId {
         let change = self.commands.run(&self.operator, move |decision| {
             let (key, value) = (decision.fresh_key()?, value.clone());
-            decision.setting(id, SettingCommand::Change { key, value })
+            decision.setting(id, SettingCommand::Change { key, value })?;
+            Ok(key)
         });
-        change.await.unwrap();
+        change.await.unwrap().answer
     }
 
     /// Messages of channels go after an hour; it is looked every half hour.
@@ -310,6 +321,29 @@ async fn a_run_that_was_missed_is_made_up_for_after_a_restart() {
     world.pass(3 * HOUR);
     world.restart().await;
     assert_eq!(world.turn().await, Some(1));
+}
+
+#[tokio::test]
+async fn nothing_is_pruned_while_it_is_not_known_what_is_to_be_kept() {
+    let mut world = World::new().await;
+    world.say("c", "one").await;
+    world.switch_on().await;
+    let files_only = "RetentionPolicy_FilesOnly";
+    let key = world.set(files_only, json!(true)).await;
+    // An older vault is put back, without what was made from the log.
+    world.vault.shred(&[key]).await.unwrap();
+    let mut world = World::on(world.clock, world.log, world.vault).await;
+    for _ in 0..3 {
+        world.pass(HOUR);
+        assert_eq!(world.turn().await, None);
+    }
+    assert_eq!(world.retention.status().next_run, None);
+    assert_eq!(world.left("c").await, ["one"]);
+
+    // Its default is an answer, too, but somebody has to give it.
+    world.set(files_only, json!(false)).await;
+    assert_eq!(world.settle().await, Some(1));
+    assert!(world.left("c").await.is_empty());
 }
 
 #[tokio::test]

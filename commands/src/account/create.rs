@@ -18,6 +18,7 @@ use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
 use crate::model::WriteModel;
+use crate::setting;
 
 /// An account as an administrator wants it.
 #[derive(Debug, Clone, Default)]
@@ -253,6 +254,7 @@ fn check_application(model: &WriteModel, application: &Application) -> Result<()
     if !application.custom_fields.is_empty() {
         names::check_custom_fields(model, &application.custom_fields)?;
     }
+    setting::require_all_known(model)?;
     match model.text("Accounts_RegistrationForm").as_str() {
         "Disabled" => {
             return Err(CommandError::refused(

@@ -22,6 +22,7 @@ use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
 use crate::model::WriteModel;
+use crate::setting;
 
 /// Refuses who may not delete accounts.
 pub fn check_may_delete(model: &WriteModel, caller: &Caller) -> Result<(), CommandError> {
@@ -120,6 +121,7 @@ async fn erase(
         for email in &profile.emails {
             decision.release(Namespace::Email, &email.address, user.as_str())?;
         }
+        setting::require_known(decision.model(), "Message_ErasureType")?;
         let messages = match decision.model().text("Message_ErasureType").as_str() {
             "Delete" => MessageErasure::Delete,
             "Unlink" => MessageErasure::Unlink,

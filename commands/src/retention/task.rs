@@ -63,7 +63,7 @@ struct LastRun {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     pub last_run: Option<Timestamp>,
-    /// `None` while retention is switched off.
+    /// `None` while retention is switched off, or settings can't be read.
     pub next_run: Option<Timestamp>,
 }
 
@@ -76,6 +76,8 @@ pub struct Retention {
     last: Option<LastRun>,
     /// Settings that have not been enforced yet, and since when they stand.
     changed: Option<(String, Timestamp)>,
+    /// Whether it stands still because settings can't be read.
+    held: bool,
 }
 
 /// Retention at work.
@@ -118,6 +120,7 @@ impl Retention {
             state,
             last,
             changed: None,
+            held: false,
         }
     }
 
@@ -146,7 +149,7 @@ impl Retention {
 
     pub fn status(&self) -> Status {
         let now = self.commands.clock().now();
-        let schedule = Schedule::of(&self.commands.model());
+        let schedule = Schedule::of(&self.commands.model()).filter(|_| !self.held);
         let last_run = self.last.as_ref().map(|last| last.at);
         let next_run = schedule.and_then(|schedule| match (&self.changed, &self.last) {
             (Some((_, since)), _) => Some(since.plus(SETTLE)),
@@ -160,6 +163,9 @@ impl Retention {
     pub async fn turn(&mut self) -> Result<Option<u64>, CommandError> {
         let now = self.commands.clock().now();
         let model = self.commands.model();
+        if self.is_held(&model) {
+            return Ok(None);
+        }
         let Some(schedule) = Schedule::of(&model) else {
             self.changed = None;
             // Switched on again it is to run at once.
@@ -202,6 +208,22 @@ impl Retention {
         Ok(Some(pruned))
     }
 
+    /// Whether it must not prune: what the workspace wants to keep is not known, and what is pruned by a
+    /// default is gone for good.
+    fn is_held(&mut self, model: &WriteModel) -> bool {
+        let lost = model.lost_settings();
+        let held = !lost.is_empty();
+        if held && !self.held {
+            tracing::error!(
+                settings = lost.join(" "),
+                "retention stands still: the vault has not got the keys of these settings. Put the newer \
+                 vault back, or set each of them again"
+            );
+        }
+        self.held = held;
+        held
+    }
+
     async fn enforce(&self, model: &WriteModel, now: Timestamp) -> Result<u64, CommandError> {
         let caller = Caller::policy(NAME, None);
         let messages = Messages {
@@ -216,11 +238,10 @@ impl Retention {
         for (room, policy) in rooms {
             // A setting may have changed since, or the room may be gone: what holds now counts.
             let model = self.commands.model();
-            if model
+            let holds = model
                 .room(&room)
-                .and_then(|found| RoomPolicy::of(&model, found))
-                != Some(policy)
-            {
+                .and_then(|found| RoomPolicy::of(&model, found));
+            if holds != Some(policy) || !model.lost_settings().is_empty() {
                 continue;
             }
             let criteria = policy.criteria(now);

@@ -61,7 +61,8 @@ impl Lost {
             count = self.0.len(),
             names = names.join(" "),
             "the vault has not got the keys of accounts, rooms, integrations or settings: these accounts are not \
-             active, these settings have their defaults, and no snapshot is kept meanwhile. If an older vault \
+             active; while settings are among them nobody registers and retention stands still, until the last \
+             of them is set again; no snapshot is kept meanwhile. If an older vault \
              was put back, put the newer one back; if it is the log that is older, what was erased since is to \
              be deleted again (accounts by users.delete with their userId)"
         );

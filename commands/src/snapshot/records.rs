@@ -30,7 +30,7 @@ use crate::state::Records;
 use crate::table::{HashKeys, Table};
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 12;
+const VERSION: u32 = 13;
 
 /// Ids of users in one record.
 const IDS: usize = 4_096;

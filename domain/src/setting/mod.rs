@@ -22,7 +22,8 @@ pub enum SettingEvent {
 
 #[derive(Debug, Clone)]
 pub enum SettingCommand {
-    /// The value must have been validated against the definition; `key` seals a first change.
+    /// The value must have been validated against the definition; `key` seals a first change, and
+    /// one of a value that is lost.
     Change { key: KeyId, value: Value },
 }
 
@@ -31,6 +32,9 @@ pub enum SettingCommand {
 pub struct Setting {
     pub key: Option<KeyId>,
     pub value: Option<Value>,
+    /// What it was changed to can't be read: the key is not in the vault. It is not known what the
+    /// workspace wants, which is not its default.
+    pub lost: bool,
 }
 
 impl DomainEvent for SettingEvent {
@@ -64,7 +68,8 @@ impl Aggregate for Setting {
         sink: &EventSink<Self>,
     ) -> Result<(), Self::Error> {
         if self.value.as_ref() != Some(&value) {
-            let value = Private::new(self.key.unwrap_or(key), value);
+            let first = self.key.filter(|_| !self.lost);
+            let value = Private::new(first.unwrap_or(key), value);
             sink.write(SettingEvent::SettingChanged { value }, self)
                 .await;
         }
@@ -74,6 +79,7 @@ impl Aggregate for Setting {
     fn apply(&mut self, SettingEvent::SettingChanged { value }: SettingEvent) {
         self.key = Some(value.key());
         self.value = value.into_value();
+        self.lost = self.value.is_none();
     }
 }
 
