@@ -325,7 +325,7 @@ async fn a_run_that_was_missed_is_made_up_for_after_a_restart() {
 
 #[tokio::test]
 async fn nothing_is_pruned_while_it_is_not_known_what_is_to_be_kept() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     world.say("c", "one").await;
     world.switch_on().await;
     let files_only = "RetentionPolicy_FilesOnly";

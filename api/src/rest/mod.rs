@@ -19,6 +19,7 @@ pub mod message_shape;
 pub mod paging;
 pub mod query;
 pub mod rate_limit;
+mod recheck;
 mod refused;
 pub mod time;
 mod turns;

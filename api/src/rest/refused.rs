@@ -24,6 +24,11 @@ impl AskedBy {
         let _ = self.0.set(asking.clone());
     }
 
+    /// The one who asks; `None` where nobody was interested.
+    pub fn asking(&self) -> Option<&Asking> {
+        self.0.get().map(AsRef::as_ref)
+    }
+
     /// Whose session it is, where it is one.
     pub fn user(&self) -> Option<&UserId> {
         self.0.get()?.user.as_ref()
@@ -41,7 +46,7 @@ where
     let Some(Refusal { permission, room }) = response.extensions().get().cloned() else {
         return response;
     };
-    let Some(asking) = asked_by.as_ref().and_then(|asked_by| asked_by.0.get()) else {
+    let Some(asking) = asked_by.as_ref().and_then(AskedBy::asking) else {
         return response;
     };
     match app.commands.refuse(asking, permission, room).await {

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt as _;
 
-use super::{cors, exchange, forward, rate_limit, refused};
+use super::{cors, exchange, forward, rate_limit, recheck, refused};
 use crate::app::App;
 
 /// The layer of everything that is served.
@@ -19,7 +19,8 @@ pub async fn pass(State(app): State<App>, request: Request, next: Next) -> Respo
         DefaultBodyLimit::max(app.config.body_limit).apply(&mut request);
         next.run(request)
     };
-    let recorded = |request| refused::record(&app, request, handle);
+    let still_allowed = |request| recheck::ask_again(&app, request, handle);
+    let recorded = |request| refused::record(&app, request, still_allowed);
     let counted = |request| rate_limit::limit(&app, request, recorded);
     let handed_on = |request| forward::hand_on(&app, request, counted);
     let few = |request| rate_limit::crowd::limit(&app, request, handed_on);

@@ -9,6 +9,7 @@ mod telling;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use comparing::{Forms, compare};
 use hansard_tests::document;
@@ -165,4 +166,55 @@ async fn a_prune_is_answered_although_a_view_keeps_its_files() {
         Some(0),
         "{history}"
     );
+}
+
+#[tokio::test]
+async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let (bob, carol) = (server.user("bob").await, server.user("carol").await);
+    let members = json!({ "name": "board", "members": ["bob", "carol"] });
+    let board = admin.post("groups.create", members).await.expect_ok();
+    let board = board["group"]["_id"].as_str().unwrap().to_owned();
+    let head = admin.say(&board, "first").await["_id"].clone();
+    let head = head.as_str().unwrap();
+    let reply = json!({ "message": { "rid": board, "tmid": head, "msg": "a reply" } });
+    admin.post("chat.sendMessage", reply).await.expect_ok();
+    let looks = [
+        format!("groups.history?roomId={board}"),
+        format!("groups.history?roomId={board}&offset=1"),
+        format!("groups.messages?roomId={board}&offset=1"),
+        format!("chat.search?roomId={board}&searchText=after"),
+        format!("chat.syncMessages?roomId={board}&lastUpdate=2020-01-01T00:00:00.000Z"),
+        format!("chat.getThreadMessages?tmid={head}"),
+        format!("rooms.info?roomId={board}"),
+        format!("groups.members?roomId={board}"),
+    ];
+    all_shown(&admin).await;
+    for client in [&bob, &carol] {
+        for look in &looks {
+            client.get(look).await.expect_ok();
+        }
+    }
+
+    let held = Held::all(&server.data().join("views")).await;
+    // From here on every look waits for what was just said.
+    admin.say(&board, "before").await;
+    let waiting: Vec<_> = [&bob, &carol]
+        .into_iter()
+        .flat_map(|client| looks.iter().map(move |look| (client.clone(), look.clone())))
+        .map(|(client, look)| tokio::spawn(async move { (client.get(&look).await, look) }))
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let kick = json!({ "roomId": board, "userId": bob.user_id() });
+    admin.post("groups.kick", kick).await.expect_ok();
+    carol.post("logout", json!({})).await.expect_ok();
+    admin.say(&board, "said after that").await;
+    held.release().await;
+    for look in waiting {
+        let (answer, look) = look.await.unwrap();
+        let status = answer.status.as_u16();
+        assert!([400, 401, 403].contains(&status), "{look}: {answer:?}");
+        assert!(!answer.body.to_string().contains("after that"), "{look}");
+    }
 }
