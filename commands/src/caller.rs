@@ -1,7 +1,5 @@
 //! Who asks for a command, and from where.
 
-use std::sync::Arc;
-
 use compact_str::CompactString;
 use hansard_domain::account::TokenHash;
 use hansard_domain::event::Origin;
@@ -10,7 +8,6 @@ use hansard_domain::log::Actor;
 use hansard_domain::network::Network;
 use uuid::Uuid;
 
-use crate::authorization::sight::Seen;
 use crate::error::CommandError;
 
 /// The one who asks. Rights are those of `user`; the record names `actor`.
@@ -27,8 +24,6 @@ pub struct Caller {
     pub correlation: Option<CompactString>,
     /// The event a policy reacts to.
     pub causation: Option<Uuid>,
-    /// What it is let see, where that is asked again before it is answered.
-    pub seen: Option<Arc<Seen>>,
 }
 
 impl Caller {
@@ -42,7 +37,6 @@ impl Caller {
             action: action.into(),
             correlation: None,
             causation: None,
-            seen: None,
         }
     }
 

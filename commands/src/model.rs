@@ -32,6 +32,7 @@ use imbl::{HashMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::authorization::withdrawn::changes_rules;
 use crate::integration::referents::referents;
 use crate::table::Table;
 
@@ -92,6 +93,8 @@ pub struct WriteModel {
     /// The time of the newest event.
     pub(crate) newest: Timestamp,
     pub(crate) room_times: RoomTimes,
+    /// How often the rules changed of who sees what, since the process began.
+    pub(crate) rules: u64,
     /// The messages that decisions of the batch under way have changed; none outside of one.
     changed_messages: HashMap<MessageId, Arc<Versioned<Message>>>,
     pub(crate) workspace_id: Option<String>,
@@ -327,6 +330,15 @@ impl WriteModel {
         self.rooms_of.get(user).into_iter().flat_map(RoomsOf::iter)
     }
 
+    /// Whether a user is in another model in all rooms that it is in here.
+    pub(crate) fn rooms_remain(&self, other: &Self, user: &UserId) -> bool {
+        let here = self.rooms_of.get(user);
+        here.is_none_or(|here| {
+            let there = other.rooms_of.get(user);
+            there.map_or(here.is_empty(), |there| here.is_within(there))
+        })
+    }
+
     /// Whether two users are members of the same room.
     pub fn share_a_room(&self, one: &UserId, other: &UserId) -> bool {
         let rooms = self.rooms_of.get(one).zip(self.rooms_of.get(other));
@@ -463,6 +475,7 @@ impl WriteModel {
 
     /// Takes in an event that was recorded, or is about to be.
     pub(crate) fn apply(&mut self, stream: &StreamId, version: Version, event: &Event) {
+        self.rules += u64::from(changes_rules(event));
         match event {
             Event::Account(event) => self.apply_account(UserId::new(stream.key()), version, event),
             Event::Room(event) => self.apply_room(RoomId::new(stream.key()), version, event),

@@ -10,11 +10,13 @@ mod records;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use hansard_domain::event::Event;
 use hansard_domain::journal::{Journal, JournalError};
 use hansard_domain::keyring::Keyring;
+use hansard_domain::log::Position;
 use hansard_domain::vault::DataKey;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +34,9 @@ use crate::state::{Records, SnapshotStore, StateError};
 const WORTH_SAVING: u64 = 20_000;
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
+/// A start that takes long tells so often how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
 /// The name of its key.
 const NAME: &str = "snapshot";
 
@@ -48,6 +53,36 @@ pub struct Snapshots {
     saved: Arc<Mutex<Option<Saved>>>,
     /// Whether what was restored is all that the log says. If not, nothing is saved.
     whole: Arc<AtomicBool>,
+}
+
+/// How far a start has come that reads much of the log.
+struct Progress {
+    from: Position,
+    head: Position,
+    told: Instant,
+}
+
+impl Progress {
+    fn new(from: Position, head: Position) -> Self {
+        let told = Instant::now();
+        Self { from, head, told }
+    }
+
+    /// Tells the operator now and then.
+    fn tell(&mut self, at: Position) {
+        if self.told.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        let (read, all) = (at.0 - self.from.0, self.head.0.max(at.0) - self.from.0);
+        let percent = read * 100 / all.max(1);
+        tracing::info!(
+            events = read,
+            of = all,
+            percent,
+            "reading what the snapshot lacks from the log"
+        );
+    }
 }
 
 /// Why there is no model to be had from a snapshot.
@@ -103,11 +138,16 @@ impl Snapshots {
         };
         drop(saved);
         let mut lost = Lost::default();
-        let mut batches = journal.all(model.position());
+        let mut progress = Progress::new(model.position(), journal.head());
+        // Of messages the model holds when they were said, of looks nothing.
+        let mut batches = journal.all_sparsely(model.position(), |event| {
+            !matches!(event, Event::Message(_) | Event::Audit(_))
+        });
         while let Some(batch) = batches.next().await {
             let batch = batch?;
             batch.iter().for_each(|entry| lost.look(entry));
             model.advance(&batch);
+            progress.tell(model.position());
         }
         lost.tell();
         self.whole.store(lost.is_empty(), Ordering::Relaxed);
@@ -180,7 +220,11 @@ impl Snapshots {
 
     /// Keeps the snapshot near the head until it is told to stop, then saves it a last time.
     pub async fn keep(&self, commands: Commands, stop: CancellationToken) {
-        let mut saved = commands.model().position();
+        // A start that read much of the log is to be the last one that does.
+        let mut saved = match self.saved.lock().await.as_ref() {
+            Some(saved) => saved.model.position(),
+            None => Position::START,
+        };
         while stop
             .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
             .await

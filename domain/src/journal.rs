@@ -50,6 +50,8 @@ pub enum JournalError {
     Seal(#[from] SealError),
     #[error("an event could not be written as JSON: {0}")]
     Unwritable(String),
+    #[error("events could not be opened: {0}")]
+    Unopened(String),
 }
 
 /// Events for one stream, which must be at `expected`; their ids make a retry recognizable.
@@ -277,7 +279,7 @@ impl Journal {
             if page.is_empty() {
                 break;
             }
-            self.publish(open(&self.keys, page).await?);
+            self.publish(open(&self.keys, page, Opened::Whole).await?);
         }
         Ok(())
     }
@@ -288,7 +290,7 @@ impl Journal {
         let mut found = Vec::new();
         let mut pages = self.log.all(self.head());
         while let Some(page) = pages.next().await {
-            let page = open(&self.keys, page?).await?;
+            let page = open(&self.keys, page?, Opened::Whole).await?;
             found.push(batch(&page));
             self.publish(page);
         }
@@ -352,28 +354,49 @@ impl Journal {
 
     /// All entries after a position, to the head; read and opened a few pages ahead.
     pub fn all(&self, after: Position) -> Batches {
-        let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
-        let mut pages = self.log.all(after);
+        self.all_opened(after, Opened::Whole)
+    }
+
+    /// The same for a reader that looks neither at origins nor at the parts of events that are not
+    /// `interesting`: these stay sealed, which saves most of the work.
+    pub fn all_sparsely(&self, after: Position, interesting: fn(&Event) -> bool) -> Batches {
+        self.all_opened(after, Opened::PartsOf(interesting))
+    }
+
+    fn all_opened(&self, after: Position, opened: Opened) -> Batches {
+        let (sender, receiver) = mpsc::channel(1);
+        let pages = self.log.all(after);
         let keys = self.keys.clone();
+        let mut batches = pages
+            .map(move |page| {
+                let keys = keys.clone();
+                async move {
+                    let page = page?;
+                    // On a task of its own, so that pages are opened beside each other.
+                    let opening = tokio::spawn(async move {
+                        let seen = keys.erasures();
+                        let page = open(&keys, page, opened).await?;
+                        Ok((seen, batch(&page)))
+                    });
+                    opening
+                        .await
+                        .unwrap_or_else(|error| Err(JournalError::Unopened(error.to_string())))
+                }
+            })
+            .buffered(PAGES_AHEAD);
         tokio::spawn(async move {
-            while let Some(page) = pages.next().await {
-                let seen = keys.erasures();
-                let batch = match page {
-                    Ok(page) => open(&keys, page).await.map(|page| batch(&page)),
-                    Err(error) => Err(error.into()),
-                };
+            while let Some(batch) = batches.next().await {
                 let failed = batch.is_err();
-                if sender.send((seen, batch)).await.is_err() || failed {
+                if sender.send(batch).await.is_err() || failed {
                     return;
                 }
             }
         });
         let keys = self.keys.clone();
         futures::stream::unfold((receiver, keys), |(mut receiver, keys)| async {
-            let (seen, batch) = receiver.recv().await?;
-            let batch = match batch {
-                Ok(batch) if keys.erasures() != seen => rest_of(&keys, &batch).await,
-                batch => batch,
+            let batch = match receiver.recv().await? {
+                Ok((seen, batch)) if keys.erasures() != seen => rest_of(&keys, &batch).await,
+                batch => batch.map(|(_, batch)| batch),
             };
             Some((batch, (receiver, keys)))
         })
@@ -400,7 +423,7 @@ impl Journal {
         let mut entries = Vec::new();
         let mut pages = self.log.stream(stream, after);
         while let Some(page) = pages.next().await {
-            let page = open(&self.keys, page?).await?;
+            let page = open(&self.keys, page?, Opened::Whole).await?;
             entries.extend(page.into_iter().map(|published| published.entry));
         }
         Ok(entries)
@@ -614,9 +637,33 @@ fn batch(published: &[Published]) -> Batch {
         .collect()
 }
 
+/// What is opened of entries that are read.
+#[derive(Clone, Copy)]
+enum Opened {
+    /// All parts, and origins.
+    Whole,
+    /// The parts of these events, and no origins.
+    PartsOf(fn(&Event) -> bool),
+}
+
+impl Opened {
+    /// Calls `visit` with each part that is to be opened.
+    fn parts(self, entry: &mut Entry, visit: &mut dyn FnMut(&mut dyn Part)) {
+        match self {
+            Self::Whole => entry.parts(visit),
+            Self::PartsOf(interesting) if interesting(&entry.event) => entry.event.parts(visit),
+            Self::PartsOf(_) => {}
+        }
+    }
+}
+
 /// Parses stored events and opens their parts, with one look into the vault for all. What they say is
 /// erased stays closed, whether its key is gone already or not.
-async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Vec<Published>, JournalError> {
+async fn open(
+    keys: &Keyring,
+    stored: Vec<StoredEvent>,
+    opened: Opened,
+) -> Result<Vec<Published>, JournalError> {
     let mut weights: Vec<Weight> = stored
         .iter()
         .map(|stored| Weight {
@@ -629,19 +676,19 @@ async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Vec<Published>
         .map(parse)
         .collect::<Result<Vec<_>, LogError>>()?;
     let mut erased: HashSet<KeyId> = HashSet::new();
+    let mut wanted: Vec<KeyId> = Vec::new();
     for ((entry, _), weight) in entries.iter_mut().zip(&mut weights) {
         entry.parts(&mut |part| weight.keys.push(part.key()));
+        opened.parts(entry, &mut |part| wanted.push(part.key()));
         erased.extend(entry.event.erases());
     }
-    let ids: Vec<KeyId> = weights
-        .iter()
-        .flat_map(|weight| &weight.keys)
-        .chain(&erased)
-        .copied()
-        .collect();
-    keys.named(&ids);
+    for weight in &weights {
+        keys.named(&weight.keys);
+    }
+    wanted.extend(&erased);
+    keys.named(&wanted);
     let seen = keys.erasures();
-    let mut found = keys.load(&ids).await?;
+    let mut found = keys.load(&wanted).await?;
     let doomed: Vec<KeyId> = erased
         .into_iter()
         .filter(|key| found.remove(key).is_some())
@@ -650,7 +697,7 @@ async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Vec<Published>
         keys.doom(doomed);
     }
     for (entry, written) in &mut entries {
-        unseal(entry, written, &found);
+        unseal(entry, written, &found, opened);
         if let Some(fault) = entry.fault {
             let (position, why) = (entry.position, fault.as_str());
             tracing::warn!(%position, why, "a part of an event can't be read under its key");
@@ -668,13 +715,17 @@ async fn open(keys: &Keyring, stored: Vec<StoredEvent>) -> Result<Vec<Published>
 }
 
 /// Opens the parts of an event that was read, and its origin, with the keys that are there.
-fn unseal(entry: &mut Entry, written: &Written, keys: &HashMap<KeyId, DataKey>) {
-    let mut bound = Bound::Id;
-    entry.parts(&mut |part| {
+fn unseal(entry: &mut Entry, written: &Written, keys: &HashMap<KeyId, DataKey>, opened: Opened) {
+    let (mut bound, mut any) = (Bound::Id, false);
+    opened.parts(entry, &mut |part| {
+        any = true;
         if let Some((_, Bound::Event)) = part.sealed() {
             bound = Bound::Event;
         }
     });
+    if !any {
+        return;
+    }
     let beside = (bound == Bound::Event).then(|| {
         Beside::new(&Said {
             stream: &entry.stream,
@@ -704,7 +755,8 @@ fn unseal(entry: &mut Entry, written: &Written, keys: &HashMap<KeyId, DataKey>) 
         part.open(keys.get(&part.key()), context);
         fault = fault.or(part.fault());
     });
-    if let Some(origin) = &mut entry.origin {
+    let origin = entry.origin.as_mut();
+    if let Some(origin) = origin.filter(|_| matches!(opened, Opened::Whole)) {
         let context = match (origin.sealed(), &beside) {
             (Some((_, Bound::Event)), Some(beside)) => Some(beside.origin()),
             _ => None,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::server::eventually;
 
@@ -36,6 +37,8 @@ struct State {
     answer: String,
     /// Answers with the names that it is told.
     greets: bool,
+    /// Answers nothing until it is told to go on.
+    held: watch::Sender<bool>,
 }
 
 impl Receiver {
@@ -82,6 +85,7 @@ impl Receiver {
         };
         let mut body = vec![0; header("content-length").parse().unwrap()];
         socket.read_exact(&mut body).await.unwrap();
+        let mut held = self.state.lock().unwrap().held.subscribe();
         let (silent, status, answer) = {
             let mut state = self.state.lock().unwrap();
             state.received.push(Received {
@@ -108,6 +112,7 @@ impl Receiver {
             let _ = socket.read_u8().await;
             return;
         }
+        let _ = held.wait_for(|held| !held).await;
         let answer = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n\
              content-length: {}\r\n\r\n{answer}",
@@ -122,6 +127,11 @@ impl Receiver {
 
     pub fn keep_silent(&self) {
         self.state.lock().unwrap().silent = true;
+    }
+
+    /// Keeps back every answer until this is called with `false`.
+    pub fn hold(&self, held: bool) {
+        self.state.lock().unwrap().held.send_replace(held);
     }
 
     pub fn answer(&self, answer: &Value) {

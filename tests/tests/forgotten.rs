@@ -96,6 +96,17 @@ async fn whoever_is_erased_is_found_in_no_file_and_in_no_event() {
     }
     let direct = hers(&her, "im.create", json!({ "username": "joe" })).await;
     let direct = direct.expect_ok()["room"]["_id"].take();
+    // Somebody looks at what she did, as one does before one erases somebody.
+    let whose = [
+        format!("actor={USERNAME}"),
+        format!("target=@{USERNAME}"),
+        format!("origin={ADDRESS}"),
+    ];
+    for whose in whose {
+        let path = format!("/api/hansard/v1/audit?{whose}");
+        let found = admin.get_path(&path).await.expect_ok();
+        assert_ne!(found["entries"], json!([]), "{whose}");
+    }
     let to_joe = json!({ "message": { "rid": direct, "msg": TEXT } });
     hers(&her, "chat.sendMessage", to_joe).await.expect_ok();
 

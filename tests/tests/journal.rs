@@ -15,10 +15,10 @@ use hansard_domain::account::{
 };
 use hansard_domain::event::{Entry, Event, Origin};
 use hansard_domain::id::{RandomIds, SystemClock, Timestamp, UserId};
-use hansard_domain::journal::{Batch, Context, Draft, Journal, Proposal};
+use hansard_domain::journal::{Batch, Batches, Context, Draft, Journal, Proposal};
 use hansard_domain::log::{Actor, Position, Role, StreamId, Version};
 use hansard_domain::message::{Content, MessageEvent, Sent};
-use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomEvent};
+use hansard_domain::room::{PruneCriteria, PruneReason, Pruned, RoomDetails, RoomEvent};
 use hansard_domain::seal::{Fault, Private};
 use hansard_domain::setting::SettingCommand;
 use hansard_domain::vault::KeyId;
@@ -156,6 +156,49 @@ async fn what_is_erased_is_gone_for_those_who_follow_before_its_key_is_shredded(
         .collect()
         .await;
     assert_eq!(texts(all.iter().flat_map(|batch| batch.iter())), 1);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_interested_in_few_events_is_not_shown_what_the_others_say() {
+    let (journal, _) = journal().await;
+    let (said, created) = (journal.keys().fresh(), journal.keys().fresh());
+    let (said, created) = (said.unwrap(), created.unwrap());
+    let details = RoomDetails {
+        name: SECRET.to_owned(),
+        ..RoomDetails::default()
+    };
+    let room = RoomEvent::RoomRenamed {
+        details: Private::new(created, details),
+    };
+    for mut proposal in [
+        proposal("message-m1", 0, sent(said)),
+        proposal("room-attic", 0, room),
+    ] {
+        let origin = Origin {
+            address: "192.0.2.1".to_owned(),
+            user_agent: SECRET.to_owned(),
+        };
+        let key = journal.keys().fresh().unwrap();
+        proposal.context.origin = Some(Private::new(key, origin));
+        let recorded = journal.append(None, vec![proposal]).await;
+        recorded.unwrap().remove(0).unwrap();
+    }
+    let shown = async |batches: Batches| {
+        let batches: Vec<Batch> = batches.map(|batch| batch.unwrap()).collect().await;
+        let entries: Vec<_> = batches.iter().flat_map(|batch| batch.iter()).collect();
+        let names = entries.iter().filter(|entry| match &entry.event {
+            Event::Room(RoomEvent::RoomRenamed { details }) => details.value().is_some(),
+            _ => false,
+        });
+        let origins = entries.iter().filter_map(|entry| entry.origin.as_ref());
+        let origins = origins.filter(|origin| origin.value().is_some());
+        let faults = entries.iter().filter(|entry| entry.fault.is_some());
+        let (names, origins, faults) = (names.count(), origins.count(), faults.count());
+        (texts(entries.iter().copied()), names, origins, faults)
+    };
+    assert_eq!(shown(journal.all(Position::START)).await, (1, 1, 2, 0));
+    let sparse = journal.all_sparsely(Position::START, |event| !matches!(event, Event::Message(_)));
+    assert_eq!(shown(sparse).await, (0, 1, 0, 0));
 }
 
 #[tokio::test]

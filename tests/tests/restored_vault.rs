@@ -137,6 +137,8 @@ async fn a_setting_that_nobody_can_read_is_not_taken_for_its_default() {
     let (form, erasure) = ("Accounts_RegistrationForm", "Message_ErasureType");
     set(&admin, form, json!("Disabled")).await;
     set(&admin, erasure, json!("Keep")).await;
+    let history = "Message_KeepHistory";
+    set(&admin, history, json!(true)).await;
     server.stop().await;
 
     fs::copy(&older, &vault).unwrap();
@@ -145,7 +147,7 @@ async fn a_setting_that_nobody_can_read_is_not_taken_for_its_default() {
     server.ready().await;
     let output = server.output();
     assert!(output.contains("retention stands still"), "{output}");
-    for id in [form, erasure] {
+    for id in [form, erasure, history] {
         assert!(output.contains(id), "{id} is not named: {output}");
     }
 
@@ -165,6 +167,13 @@ async fn a_setting_that_nobody_can_read_is_not_taken_for_its_default() {
             .await
     };
     assert_eq!(delete().await.expect_error(400), "error-setting-lost");
+
+    let said = admin.say("GENERAL", "to be kept").await;
+    let deletion = json!({ "roomId": "GENERAL", "msgId": said["_id"] });
+    let forget = async || admin.post("chat.delete", deletion.clone()).await;
+    assert_eq!(forget().await.expect_error(400), "error-setting-lost");
+    set(&admin, history, json!(true)).await;
+    forget().await.expect_ok();
 
     // What it has by default is set like any other value.
     set(&admin, erasure, json!("Delete")).await;

@@ -257,6 +257,40 @@ async fn a_deleted_room_is_told_to_those_who_were_in_it() {
     assert_eq!(told[0]["_id"].take(), json!(room));
     let told = joe.get(since).await.expect_ok();
     assert_eq!(told["remove"], json!([]));
+
+    // Nor to those who were put out of it before.
+    let Secret { room, .. } = secret(&owner).await;
+    let kick = json!({ "roomId": room, "userId": mary.user_id() });
+    owner.post("groups.kick", kick).await.expect_ok();
+    let before = mary.get(since).await.expect_ok();
+    owner
+        .post("groups.delete", json!({ "roomId": room }))
+        .await
+        .expect_ok();
+    let after = mary.get(since).await.expect_ok();
+    assert_eq!(after["remove"], before["remove"]);
+}
+
+#[tokio::test]
+async fn whom_one_ignores_in_a_broadcast_room_tells_nothing_of_its_members() {
+    let server = Server::start().await;
+    let owner = server.user("owner").await;
+    let [joe, mary, eve] = ["joe", "mary", "eve"].map(|name| server.user(name));
+    let (joe, mary, eve) = (joe.await, mary.await, eve.await);
+    let group = json!({
+        "name": "news", "members": ["joe", "mary"], "extraData": { "broadcast": true },
+    });
+    let made = owner.post("groups.create", group).await.expect_ok();
+    let room = made["group"]["_id"].as_str().unwrap();
+    let members = joe.get(&format!("groups.members?roomId={room}")).await;
+    members.expect_error(403);
+    let ignore = async |whom: &str| {
+        let path = format!("chat.ignoreUser?rid={room}&userId={whom}&ignore=true");
+        joe.get(&path).await.status.as_u16()
+    };
+    assert_eq!(ignore(mary.user_id()).await, 200);
+    assert_eq!(ignore(eve.user_id()).await, 200);
+    assert_eq!(ignore("nobody").await, 400);
 }
 
 #[tokio::test]

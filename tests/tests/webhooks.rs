@@ -213,6 +213,60 @@ async fn an_answer_is_posted_once_and_sets_nothing_off() {
 }
 
 #[tokio::test]
+async fn an_answer_counts_for_what_the_webhook_is_when_it_comes() {
+    let server = Server::start_with(open_to_this_machine()).await;
+    let admin = server.admin().await;
+    let mary = admin.member("mary").await;
+    let receiver = Receiver::start().await;
+    receiver.answer(&json!({ "text": "the last word" }));
+    let impersonating = json!({ "impersonateUser": true });
+    let made = outgoing(&admin, &receiver.url(), impersonating).await;
+    let update = async |changes: Value| {
+        let mut asked = json!({
+            "integrationId": made["_id"], "type": "webhook-outgoing", "name": "out",
+            "enabled": true, "event": "sendMessage", "username": "rocket.cat",
+            "channel": "#general", "scriptEnabled": false, "urls": [receiver.url()],
+            "impersonateUser": true, "token": made["token"],
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            asked[name] = value.clone();
+        }
+        let request = admin.request(Method::PUT, "/api/v1/integrations.update");
+        admin.answer(request.json(&asked)).await.expect_ok();
+    };
+    let answers = async || {
+        let history = admin.get("channels.history?roomId=GENERAL").await;
+        let history = history.expect_ok();
+        let messages = history["messages"].as_array().unwrap().iter();
+        let answers = messages.filter(|message| message["msg"] == "the last word");
+        let by = answers.map(|message| message["u"]["username"].as_str().unwrap().to_owned());
+        by.collect::<Vec<_>>()
+    };
+    let mut done = 0;
+    for (changes, expected) in [
+        (json!({}), vec!["mary"]),
+        (
+            json!({ "impersonateUser": false }),
+            vec!["rocket.cat", "mary"],
+        ),
+        (json!({ "enabled": false }), vec!["rocket.cat", "mary"]),
+    ] {
+        update(json!({})).await;
+        receiver.hold(true);
+        mary.say("GENERAL", "what do you say").await;
+        done += 1;
+        receiver.has(done).await;
+        update(changes.clone()).await;
+        receiver.hold(false);
+        eventually("the delivery is done", async || {
+            deliveries(&admin, "delivered").await.len() == done
+        })
+        .await;
+        assert_eq!(answers().await, expected, "{changes}");
+    }
+}
+
+#[tokio::test]
 async fn this_machine_is_not_reached_unless_the_workspace_allows_it() {
     let server = Server::start().await;
     let admin = server.admin().await;

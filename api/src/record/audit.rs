@@ -172,7 +172,7 @@ async fn look(
 ) -> Result<Response, Failure> {
     require(&app, &caller, PERMISSION)?;
     let filter = query.filter(&app).await?;
-    let asked = serde_json::to_string(&query).unwrap_or_default();
+    let asked = query.as_recorded(&filter);
     match query.format.as_deref() {
         None | Some("json") => {
             let page = page(&app, &query, &filter).await?;
@@ -237,6 +237,19 @@ impl AuditQuery {
             filter.before = Some(filter.before.map_or(before, |given| given.min(before)));
         }
         Ok(filter)
+    }
+
+    /// What is recorded of a look, which stays when people are erased: ids instead of names, and not from
+    /// which address.
+    fn as_recorded(&self, filter: &AuditFilter) -> String {
+        let recorded = Self {
+            actor: filter.actor.clone(),
+            target: filter.target.clone(),
+            room: filter.room.clone(),
+            origin: self.origin.as_ref().map(|_| "an address".to_owned()),
+            ..self.clone()
+        };
+        serde_json::to_string(&recorded).unwrap_or_default()
     }
 
     fn order(&self) -> Result<Order, Failure> {

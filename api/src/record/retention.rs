@@ -98,7 +98,7 @@ async fn show(
         let rooms = rooms(&model, only.as_ref(), totals);
         (rooms, Schedule::of(&model))
     };
-    let asked = query.room.unwrap_or_default();
+    let asked = only.map_or_else(String::new, |room| room.to_string());
     inspected(&app, &caller, "retention", asked, rooms.len() as u64).await?;
     let status = app.retention.borrow().clone();
     answer(RetentionAnswer {

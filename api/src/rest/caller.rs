@@ -129,8 +129,6 @@ async fn asking(parts: &Parts, app: &App) -> Result<Arc<Asking>, Failure> {
             .get()
             .map(|id: &RequestId| id.as_str().into()),
         causation: None,
-        // What changes something is decided on what holds then.
-        seen: parts.method.is_safe().then(Arc::default),
     });
     if let Some(asked_by) = parts.extensions.get::<AskedBy>() {
         asked_by.tell(&asking);

@@ -230,6 +230,11 @@ impl Failure {
         }
     }
 
+    /// 503: the caller lost rights each time that it was about to be answered.
+    pub fn rights_changed() -> Self {
+        Self::unavailable("Your rights change all the time, try again [error-too-busy]")
+    }
+
     /// 503: more clients are connected than the server serves at a time.
     pub fn crowded() -> Self {
         Self::unavailable("The server has too many connections, try again [error-too-busy]")

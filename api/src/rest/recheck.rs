@@ -1,44 +1,57 @@
-//! Asks once more, before a look is answered, whether it is still allowed.
+//! A look is answered by what its caller may see when it is answered.
 //!
-//! A look is asked for, waits for a view, for its turn and for its rows, and is answered seconds later. Who
-//! was logged out or put out of a room meanwhile does not get what came after that.
+//! It is asked who may see what, then a view is waited for, a turn, many rows: seconds, in which the caller
+//! may be logged out, put out of a room, lose a role. Where it lost anything, it is asked once more.
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hansard_commands::account::token;
 use hansard_commands::caller::Caller as Asking;
+use hansard_commands::model::WriteModel;
 
 use super::failure::Failure;
 use super::refused::AskedBy;
 use crate::app::App;
 
-/// Refuses what was allowed when it was asked, and is not any more.
+/// How often a look is begun at most: whoever loses something each time asks again itself.
+const TIMES: usize = 3;
+
+/// Marks an answer to what was asked as a look and did something, so that it is not asked again.
+#[derive(Debug, Clone, Copy)]
+pub struct Done;
+
+/// Has a look answered again whose caller has lost rights since it began.
 pub async fn ask_again<N, F>(app: &App, request: Request, next: N) -> Response
 where
-    N: FnOnce(Request) -> F,
+    N: Fn(Request) -> F,
     F: Future<Output = Response>,
 {
+    if !request.method().is_safe() {
+        return next(request).await;
+    }
     let asked_by = request.extensions().get::<AskedBy>().cloned();
-    let looks = request.method().is_safe();
-    let response = next(request).await;
-    if !looks || !response.status().is_success() {
-        return response;
-    }
-    let asking = asked_by.as_ref().and_then(AskedBy::asking);
-    match asking.and_then(|asking| failure(app, asking)) {
-        Some(failure) => failure.into_response(),
-        None => response,
-    }
-}
-
-fn failure(app: &App, asking: &Asking) -> Option<Failure> {
-    let model = app.commands.model();
-    if let Some(token) = &asking.token {
-        let holder = token::holder(&model, token, app.commands.clock().now());
-        if holder.is_none() {
-            return Some(Failure::not_logged_in());
+    // What only looks has no body to speak of.
+    let (parts, body) = request.into_parts();
+    let mut body = Some(body);
+    for _ in 0..TIMES {
+        let before = app.commands.model();
+        let body = body.take().unwrap_or_else(Body::empty);
+        let response = next(Request::from_parts(parts.clone(), body)).await;
+        if !response.status().is_success() || response.extensions().get::<Done>().is_some() {
+            return response;
+        }
+        let asking = asked_by.as_ref().and_then(AskedBy::asking);
+        if asking.is_none_or(|asking| still_may(app, &before, asking)) {
+            return response;
         }
     }
-    let refusal = || Failure::forbidden_because("Not allowed");
-    (!model.still_sees(asking)).then(refusal)
+    Failure::rights_changed().into_response()
+}
+
+fn still_may(app: &App, before: &WriteModel, asking: &Asking) -> bool {
+    let model = app.commands.model();
+    let now = app.commands.clock().now();
+    let ended = |token| token::holder(&model, token, now).is_none();
+    !asking.token.as_ref().is_some_and(ended) && !model.has_withdrawn(before, asking.user.as_ref())
 }

@@ -17,7 +17,7 @@ use crate::app::App;
 pub async fn pass(State(app): State<App>, request: Request, next: Next) -> Response {
     let handle = |mut request| {
         DefaultBodyLimit::max(app.config.body_limit).apply(&mut request);
-        next.run(request)
+        next.clone().run(request)
     };
     let still_allowed = |request| recheck::ask_again(&app, request, handle);
     let recorded = |request| refused::record(&app, request, still_allowed);

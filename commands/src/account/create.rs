@@ -230,12 +230,14 @@ pub async fn register(
             username: application.username.trim().to_owned(),
             name: text(Some(&application.name)),
             emails: emails(Some(&application.email.to_lowercase()), false),
-            custom_fields: application.custom_fields.into_inner(),
+            custom_fields: application.custom_fields.clone().into_inner(),
             ..Profile::default()
         },
     };
     commands
         .run(caller, move |decision| {
+            // The password's hash took its time: registration may be closed by now.
+            check_application(decision.model(), &application)?;
             let id = UserId::new(decision.id());
             enter(decision, &id, entry.clone())?;
             decision.account_after(&id)

@@ -52,7 +52,7 @@ pub async fn delete(
             ));
         }
     }
-    erase(commands, caller, user, confirmed).await
+    erase(commands, caller, user, confirmed, check_may_delete).await
 }
 
 /// Deletes the caller's own account; `digest` is the hexadecimal SHA-256 of its password.
@@ -64,9 +64,7 @@ pub async fn delete_own(
     confirmed: bool,
 ) -> Result<Option<Position>, CommandError> {
     let user = caller.user_id()?.clone();
-    if !commands.model().flag("Accounts_AllowDeleteOwnAccount") {
-        return Err(CommandError::refused("error-not-allowed", "Not allowed"));
-    }
+    check_own(&commands.model(), caller)?;
     let secret = Secret::of_digest(digest).unwrap_or_else(|| Secret::of(digest));
     if !login::confirm(commands, failed, caller, secret).await? {
         return Err(CommandError::refused(
@@ -74,7 +72,14 @@ pub async fn delete_own(
             "Invalid password",
         ));
     }
-    erase(commands, caller, user, confirmed).await
+    erase(commands, caller, user, confirmed, check_own).await
+}
+
+fn check_own(model: &WriteModel, _: &Caller) -> Result<(), CommandError> {
+    if model.flag("Accounts_AllowDeleteOwnAccount") {
+        return Ok(());
+    }
+    Err(CommandError::refused("error-not-allowed", "Not allowed"))
 }
 
 fn check(
@@ -107,8 +112,10 @@ async fn erase(
     caller: &Caller,
     user: UserId,
     confirmed: bool,
+    may: fn(&WriteModel, &Caller) -> Result<(), CommandError>,
 ) -> Result<Option<Position>, CommandError> {
     let done = commands.run(caller, move |decision| {
+        may(decision.model(), decision.caller())?;
         let farewell = check(decision.model(), decision.caller(), &user, confirmed)?;
         farewell.hand_over(decision)?;
         leave_rooms(decision, &user, &farewell)?;

@@ -180,7 +180,8 @@ fn check_may_log_in(model: &WriteModel, user: &UserId) -> Result<(), LoginError>
     }
     let verified = account.profile.emails.iter().any(|email| email.verified);
     let exempt = verified || account.has_role(super::ADMIN);
-    if model.flag("Accounts_EmailVerification") && !exempt {
+    let verification = "Accounts_EmailVerification";
+    if (model.flag(verification) || model.is_lost(verification)) && !exempt {
         return Err(LoginError::Refused {
             code: "error-invalid-email",
             reason: "Invalid email __email__",
@@ -242,20 +243,32 @@ pub async fn resume(
             Some((user, session, account))
         })
     };
-    let Some((user, session, account)) = found else {
-        return Err(LoginError::Refused {
-            code: "403",
-            reason: "You've been logged out by the server. Please log in again.",
-        });
+    let ended = LoginError::Refused {
+        code: "403",
+        reason: "You've been logged out by the server. Please log in again.",
     };
-    let account = if let Some(session) = session {
-        let expires = session.expires;
+    let Some((user, session, account)) = found else {
+        return Err(ended);
+    };
+    let account = if session.is_some() {
         let id = user.clone();
         let opening = move |decision: &mut Decision<'_>| {
+            // It may have ended since: it is not to begin anew.
+            let (model, now) = (decision.model(), decision.now());
+            let held = token::holder(model, &hash, now).filter(|holder| *holder == id);
+            let account = held.and_then(|holder| model.account(&holder));
+            let Some(session) = account.and_then(|account| account.sessions.get(&hash)) else {
+                return Ok(None);
+            };
+            let expires = session.expires;
             open(decision, &id, LoginMethod::Resume, hash.clone(), expires)?;
-            decision.account_after(&id)
+            decision.account_after(&id).map(Some)
         };
-        commands.run(&as_user(caller, &user), opening).await?
+        let Done { answer, batch } = commands.run(&as_user(caller, &user), opening).await?;
+        let Some(answer) = answer else {
+            return Err(ended);
+        };
+        Done { answer, batch }
     } else {
         Done {
             answer: account,

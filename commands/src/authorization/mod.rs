@@ -4,6 +4,7 @@
 //! are not asked. What somebody sees of a room is a question of its own: [`sight`].
 
 pub mod sight;
+pub(crate) mod withdrawn;
 
 use hansard_domain::id::{RoomId, UserId};
 

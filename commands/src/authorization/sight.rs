@@ -6,7 +6,6 @@
 
 use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::{Room, RoomKind};
-use parking_lot::Mutex;
 
 use crate::caller::Caller;
 use crate::model::{Versioned, WriteModel};
@@ -74,36 +73,14 @@ pub struct Sight<'a> {
     pub right: Right,
 }
 
-/// The rooms that somebody was let see while it was answered, and for what.
-///
-/// An answer may take seconds: it waits for a view, for its turn, for its rows. Whoever was put out of a
-/// room meanwhile is not answered with what was said there after that.
-#[derive(Debug, Default)]
-pub struct Seen(Mutex<Vec<(RoomId, Purpose)>>);
-
 impl WriteModel {
-    /// Whether the caller still sees all that it was let see.
-    pub fn still_sees(&self, caller: &Caller) -> bool {
-        let Some(seen) = &caller.seen else {
-            return true;
-        };
-        let seen = seen.0.lock();
-        let user = caller.user.as_ref();
-        let mut rooms = seen.iter();
-        rooms.all(|(room, purpose)| self.sight_of(user, room, *purpose).is_some())
-    }
-
     /// The room, if the caller sees it for this purpose.
     pub fn sight(&self, caller: &Caller, room: &RoomId, purpose: Purpose) -> Option<Sight<'_>> {
         if caller.is_trusted() {
             let right = Right::Server;
             return self.room(room).map(|room| Sight { room, right });
         }
-        let sight = self.sight_of(caller.user.as_ref(), room, purpose)?;
-        if let Some(seen) = &caller.seen {
-            seen.0.lock().push((room.clone(), purpose));
-        }
-        Some(sight)
+        self.sight_of(caller.user.as_ref(), room, purpose)
     }
 
     /// Whether the caller sees a room for this purpose.

@@ -22,12 +22,11 @@ const JSON: [&str; 4] = [
     "application/x-javascript",
 ];
 
-/// Posts an answer that says something. A refusal is the receiver's fault, and no reason to call it
-/// again: it is logged. Answers why the answer was held back, where the integration is to be saved anew.
+/// Posts an answer that says something, as the integration is by now. A refusal is the receiver's fault,
+/// and no reason to call it again: it is logged. Answers why the answer was held back, where the
+/// integration is to be saved anew.
 pub async fn post_answer(
     commands: &Commands,
-    model: &WriteModel,
-    integration: &Integration,
     id: &DeliveryId,
     delivery: &Delivery,
     response: &WebhookResponse,
@@ -35,12 +34,17 @@ pub async fn post_answer(
     let (Some(answer), Some(cause)) = (read(response), &delivery.cause) else {
         return Ok(None);
     };
-    let user = poster(model, integration, cause);
-    let Some(address) = destination(model, integration, cause, &user, &answer) else {
+    // The receiver took its time.
+    let model = commands.model();
+    let Some(integration) = model.integration(&cause.integration) else {
+        return Ok(None);
+    };
+    let user = poster(&model, integration, cause);
+    let Some(address) = destination(&model, integration, cause, &user, &answer) else {
         tracing::warn!(delivery = %id, "a webhook's answer has no room to be posted in");
         return Ok(None);
     };
-    if address.is_gone(model) {
+    if address.is_gone(&model) {
         return Ok(Some(HeldBack::DestinationGone));
     }
     let caller = as_integration(&cause.integration, &user);

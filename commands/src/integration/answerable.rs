@@ -138,6 +138,19 @@ fn check(
             "Invalid integration",
         ));
     };
+    if !integration.enabled {
+        return Err(CommandError::refused(
+            "error-integration-disabled",
+            "The integration is disabled",
+        ));
+    }
+    let impersonates = integration.details.impersonate_user;
+    if *poster != integration.user && !impersonates {
+        return Err(CommandError::refused(
+            "error-not-allowed",
+            "The integration does not post as somebody else",
+        ));
+    }
     let maker = &integration.created_by;
     match reach(model, integration).map_err(refused)? {
         Reach::All => Ok(()),

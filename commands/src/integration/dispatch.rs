@@ -222,9 +222,8 @@ impl Attempt {
         let outcome = outcome(&sent);
         let answer_held_back = match (&outcome, &sent) {
             (Outcome::Delivered { .. }, Ok(response)) => {
-                let (commands, model) = (self.commands(), &self.model);
                 let (id, delivery) = (&self.id, &self.delivery);
-                post_answer(commands, model, integration, id, delivery, response).await?
+                post_answer(self.commands(), id, delivery, response).await?
             }
             _ => None,
         };

@@ -9,6 +9,7 @@ use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::WriteModel;
+use crate::setting;
 
 /// With it one deletes whatever anybody said, whenever.
 const FORCE: &str = "force-delete-message";
@@ -73,6 +74,9 @@ pub async fn delete(
                     asking.clone()
                 };
                 may_delete(model, &by, &message, decision.now())?;
+                for setting in ["Message_KeepHistory", "Message_ShowDeletedStatus"] {
+                    setting::require_known(model, setting)?;
+                }
                 let command = MessageCommand::Delete {
                     keep_history: model.flag("Message_KeepHistory"),
                     show_deleted: has_replies || model.flag("Message_ShowDeletedStatus"),

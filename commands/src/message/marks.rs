@@ -300,9 +300,16 @@ pub async fn ignore_user(
     let user = caller.user_id()?.clone();
     commands
         .run(caller, move |decision| {
-            let found = decision.model().room(&room);
-            let both = found.is_some_and(|room| room.is_member(&user) && room.is_member(&other));
-            if !both {
+            let (model, caller) = (decision.model(), decision.caller());
+            // Who may not know the members ignores whom it likes.
+            let ignorable = match model.room(&room) {
+                Some(found) if !model.sees(caller, &room, Purpose::Members) => {
+                    found.is_member(&user) && model.account(&other).is_some()
+                }
+                Some(found) => found.is_member(&user) && found.is_member(&other),
+                None => false,
+            };
+            if !ignorable {
                 return Err(CommandError::refused(
                     "error-invalid-subscription",
                     "Invalid subscription",

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use hansard_tests::fill;
 use hansard_tests::load::archive::ArchiveError;
 use hansard_tests::load::bench::{Bench, resident_memory};
+use hansard_tests::load::survey::survey;
 use hansard_tests::load::{
     Administrator, Chat, Connection, Manifest, Order, Player, Scope, verify,
 };
@@ -30,6 +31,8 @@ enum Command {
     Verify(Verify),
     /// Measure rates and latencies.
     Bench(Measure),
+    /// Measure what depends on the size of a workspace: lists, looking for people, making accounts.
+    Survey(Measure),
     /// Fill the log of a stopped server with a workspace of any size.
     Fill(Fill),
 }
@@ -150,6 +153,7 @@ async fn main() -> ExitCode {
         Command::Play(play) => play.run().await,
         Command::Verify(verify) => verify.run().await,
         Command::Bench(bench) => bench.run().await,
+        Command::Survey(measure) => measure.survey().await,
         Command::Fill(fill) => fill.run().await,
     };
     match outcome {
@@ -239,20 +243,36 @@ async fn check(
 }
 
 impl Measure {
-    async fn run(self) -> Result<bool, Box<dyn Error>> {
-        let chat = self.source.chat()?;
-        let texts: Vec<&str> = chat.messages().collect();
-        if texts.is_empty() {
-            return Err("there is nothing to send: --messages has to be 1 or more".into());
-        }
-        let bench = Bench {
+    fn bench(&self) -> Result<Bench, Box<dyn Error>> {
+        Ok(Bench {
             connection: self.target.connection()?,
             administrator: self.target.administrator(),
             connections: self.target.connections,
             time: Duration::from_secs(self.seconds),
             messages: self.sends,
             rooms: self.rooms,
-        };
+        })
+    }
+
+    async fn survey(self) -> Result<bool, Box<dyn Error>> {
+        let (table, failure) = survey(&self.bench()?).await?;
+        println!(
+            "{} connections, at most {} s each\n\n{table}",
+            self.target.connections, self.seconds
+        );
+        if let Some(failure) = &failure {
+            println!("a call failed: {failure}");
+        }
+        Ok(failure.is_none())
+    }
+
+    async fn run(self) -> Result<bool, Box<dyn Error>> {
+        let chat = self.source.chat()?;
+        let texts: Vec<&str> = chat.messages().collect();
+        if texts.is_empty() {
+            return Err("there is nothing to send: --messages has to be 1 or more".into());
+        }
+        let bench = self.bench()?;
         let before = self.pid.and_then(resident_memory);
         let figures = bench.run(&texts).await?;
         println!(

@@ -162,7 +162,7 @@ impl Bench {
     }
 
     /// Calls `ask` with worker and turn on every connection until the time or the turns are over.
-    async fn measure(
+    pub(super) async fn measure(
         &self,
         what: &str,
         turns: u64,

@@ -23,6 +23,7 @@ pub mod record;
 pub mod report;
 pub mod rest;
 pub mod seeded;
+pub mod survey;
 pub mod usernames;
 pub mod verify;
 pub mod words;

@@ -326,6 +326,39 @@ pub async fn channels(client: &mut Client, admin: &Credentials) -> Result<Vec<Ro
     Ok(channels)
 }
 
+/// Usernames, in their order.
+pub async fn usernames(
+    client: &mut Client,
+    admin: &Credentials,
+    count: usize,
+) -> Result<Vec<String>, ClientError> {
+    #[derive(Deserialize)]
+    struct Body {
+        users: Vec<Author>,
+    }
+    let sort = escaped(&json!({"username": 1}).to_string());
+    let path = format!("users.list?count={count}&sort={sort}");
+    let users = get(client, Some(admin), path).await?.read::<Body>()?.users;
+    Ok(users.into_iter().map(|user| user.username).collect())
+}
+
+/// A look of which only its success counts: `path` with parameters, not escaped yet.
+pub async fn look(
+    client: &mut Client,
+    user: &Credentials,
+    path: &str,
+    parameters: &[(&str, &str)],
+) -> Result<(), ClientError> {
+    let parameters = parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={}", escaped(value)));
+    let parameters = parameters.collect::<Vec<_>>().join("&");
+    get(client, Some(user), format!("{path}?{parameters}"))
+        .await?
+        .read::<serde::de::IgnoredAny>()
+        .map(drop)
+}
+
 /// The cheapest thing the server answers: the yardstick for the rest.
 pub async fn info(client: &mut Client) -> Result<(), ClientError> {
     let call = Call {

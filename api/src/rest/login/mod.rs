@@ -1,8 +1,8 @@
 //! `login`, `logout`, `me`.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use hansard_commands::account::login::{self, LoginError, Name};
 use hansard_commands::account::password::Secret;
 use hansard_commands::account::token::Opened;
@@ -16,6 +16,7 @@ use super::answer::{Answer, Success, answer};
 use super::body::Body;
 use super::caller::{Caller, LoggedIn, MaybeCaller};
 use super::failure::Failure;
+use super::recheck::Done;
 use super::users::{User, row};
 use super::{decided, lenient};
 use crate::app::App;
@@ -182,7 +183,8 @@ async fn leave(app: &App, caller: &Caller) -> Result<Response, Failure> {
         status: "success",
         data,
     };
-    Ok(Json(logged_out).into_response())
+    // The session that asked is not there any more, as it should be.
+    Ok((Extension(Done), Json(logged_out)).into_response())
 }
 
 /// End the session of the caller.

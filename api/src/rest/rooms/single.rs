@@ -1,6 +1,6 @@
 //! `rooms.*` about one room or a caller's own.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use axum::extract::State;
 use hansard_commands::authorization::sight::{ADMINISTRATION, Purpose};
@@ -115,11 +115,12 @@ async fn get(
     drop(reading);
     let left = match since {
         Some(since) => left_since(&app, &caller, since).await?,
-        None => HashSet::new(),
+        None => HashMap::new(),
     };
+    // What became of a room after one was put out of it is not told.
     let remove = removed
         .into_iter()
-        .filter(|(room, _)| left.contains(room))
+        .filter(|(room, at)| left.get(room).is_some_and(|left| left >= at))
         .map(|(room, at)| json!({ "_id": room, "_deletedAt": at.iso() }))
         .collect();
     answer(RoomChanges {
@@ -128,17 +129,17 @@ async fn get(
     })
 }
 
-/// The rooms that the caller ceased to be in after a time, those that were deleted among them.
+/// The rooms that the caller ceased to be in after a time, those that were deleted among them, and when.
 async fn left_since(
     app: &App,
     caller: &Caller,
     since: Timestamp,
-) -> Result<HashSet<RoomId>, Failure> {
+) -> Result<HashMap<RoomId, Timestamp>, Failure> {
     let mut reading = app.views.subscriptions.read().await?;
     let ended = subscriptions::removed_since(&mut reading, caller.user(), since).await?;
-    let room = |(id, _): &(String, Timestamp)| {
+    let room = |(id, at): &(String, Timestamp)| {
         let (room, _) = id.split_once('/')?;
-        Some(RoomId::new(room))
+        Some((RoomId::new(room), *at))
     };
     Ok(ended.iter().filter_map(room).collect())
 }

@@ -1,0 +1,81 @@
+//! Rights that are taken away while something is under way that was asked for with them.
+//!
+//! What a look shows is in `stalled_views`.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use hansard_tests::server::{Options, Server};
+use serde_json::json;
+
+#[tokio::test]
+async fn nobody_registers_after_registration_was_closed() {
+    let server =
+        Server::start_with(Options::default().setting("Accounts_RegistrationForm", "Public")).await;
+    let admin = server.admin().await;
+    let crowd = (0..12).map(|number| {
+        let application = json!({
+            "username": format!("late{number}"), "name": "Late", "pass": "correct horse battery staple",
+            "email": format!("late{number}@example.org"),
+        });
+        let nobody = server.anonymous();
+        async move { nobody.post("users.register", application).await }
+    });
+    let close = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let closed = json!({ "value": "Disabled" });
+        let path = "settings/Accounts_RegistrationForm";
+        admin.post(path, closed).await.expect_ok();
+    };
+    tokio::join!(join_all(crowd), close);
+    let path = "/api/hansard/v1/events?limit=1000&types=UserRegistered,SettingChanged";
+    let events = admin.get_path(path).await.expect_ok();
+    let events = events["events"].as_array().unwrap();
+    let registered = |event: &&serde_json::Value| {
+        event["type"] == "UserRegistered" && event["payload"].to_string().contains("late")
+    };
+    let closed = events
+        .iter()
+        .filter(|event| event["type"] == "SettingChanged");
+    let closed = closed.last().unwrap()["position"].as_u64().unwrap();
+    let late = events.iter().filter(registered);
+    let late = late.filter(|event| event["position"].as_u64().unwrap() > closed);
+    assert_eq!(late.count(), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_ended_is_not_gone_on_with() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    for round in 0..6 {
+        let token = json!({ "userId": mary.user_id() });
+        let session = admin.post("users.createToken", token).await.expect_ok();
+        let token = session["data"]["authToken"].as_str().unwrap();
+        let held = server.client(mary.user_id(), token);
+        let resuming = (0..6).map(|_| async {
+            let mut ended = 0;
+            // Until the server has said so a few times.
+            while ended < 3 {
+                let resume = json!({ "resume": token });
+                let answer = server.anonymous().post("login", resume).await;
+                ended += u32::from(!answer.status.is_success());
+            }
+        });
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            match round % 3 {
+                0 => held.post("logout", json!({})).await.expect_ok(),
+                1 => held.get("logout").await.expect_ok(),
+                _ => {
+                    let whose = json!({ "userId": mary.user_id() });
+                    admin.post("users.logout", whose).await.expect_ok()
+                }
+            };
+        };
+        let all = async { tokio::join!(join_all(resuming), end) };
+        let done = tokio::time::timeout(Duration::from_secs(30), all).await;
+        assert!(done.is_ok(), "round {round}: the session lives on");
+        assert_eq!(held.get("me").await.status.as_u16(), 401, "round {round}");
+    }
+}
