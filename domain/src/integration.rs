@@ -426,6 +426,8 @@ pub enum Abandonment {
     IntegrationRemoved,
     /// The integration has no such URL any more.
     UrlRemoved,
+    /// The integration was changed since, and does not watch such things any more.
+    Unwatched,
     /// What it was to carry has been erased in the meantime.
     Erased,
     /// Too many deliveries of the integration were waiting.
@@ -439,6 +441,7 @@ impl Abandonment {
         match self {
             Self::IntegrationRemoved => "integrationRemoved",
             Self::UrlRemoved => "urlRemoved",
+            Self::Unwatched => "unwatched",
             Self::Erased => "erased",
             Self::Overflow => "overflow",
             Self::HeldBack => "heldBack",

@@ -212,6 +212,73 @@ async fn an_answer_is_posted_once_and_sets_nothing_off() {
     assert_eq!(said, ["pong", "again", "pong", "ping"]);
 }
 
+/// Changes an outgoing webhook on messages in #general.
+async fn change(admin: &Client, made: &Value, receiver: &Receiver, changes: &[Value]) {
+    let mut asked = json!({
+        "integrationId": made["_id"], "type": "webhook-outgoing", "name": "out", "enabled": true,
+        "event": "sendMessage", "username": "rocket.cat", "channel": "#general",
+        "scriptEnabled": false, "urls": [receiver.url()], "token": made["token"],
+        "impersonateUser": false,
+    });
+    for (name, value) in changes
+        .iter()
+        .flat_map(|changes| changes.as_object().unwrap())
+    {
+        asked[name] = value.clone();
+    }
+    let request = admin.request(Method::PUT, "/api/v1/integrations.update");
+    admin.answer(request.json(&asked)).await.expect_ok();
+}
+
+#[tokio::test]
+async fn what_was_said_where_a_webhook_does_not_listen_any_more_is_told_to_nobody() {
+    let server = Server::start_with(open_to_this_machine()).await;
+    let admin = server.admin().await;
+    admin.channel("attic").await;
+    let (before, after) = (Receiver::start().await, Receiver::start().await);
+    before.fail(1000);
+    let made = outgoing(&admin, &before.url(), json!({})).await;
+    admin.say("GENERAL", "not for others").await;
+    before.has(1).await;
+    let elsewhere = json!({ "channel": "#attic" });
+    change(&admin, &made, &after, &[elsewhere]).await;
+    let abandoned = at_last("the delivery is given up", async || {
+        let dead = deliveries(&admin, "dead").await;
+        dead.first().cloned()
+    })
+    .await;
+    assert_eq!(abandoned["abandoned"], "unwatched", "{abandoned}");
+    assert_eq!(after.texts(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_receiver_answers_elsewhere_only_where_the_webhook_may_choose() {
+    let server = Server::start_with(open_to_this_machine()).await;
+    let admin = server.admin().await;
+    let attic = admin.channel("attic").await;
+    let mary = admin.member("mary").await;
+    let receiver = Receiver::start().await;
+    receiver.answer(&json!({ "text": "psst", "channel": "#attic" }));
+    let made = outgoing(&admin, &receiver.url(), json!({})).await;
+    let chooses = "overrideDestinationChannelEnabled";
+    let choices = [
+        (json!({ chooses: false }), 0),
+        (json!({ chooses: true, "impersonateUser": true }), 0),
+        (json!({ chooses: true }), 1),
+    ];
+    for (done, (changes, expected)) in (1..).zip(choices) {
+        change(&admin, &made, &receiver, std::slice::from_ref(&changes)).await;
+        mary.say("GENERAL", "what do you say").await;
+        eventually("the delivery is done", async || {
+            deliveries(&admin, "delivered").await.len() == done
+        })
+        .await;
+        let said = admin.texts(&attic).await;
+        let answers = said.iter().filter(|text| *text == "psst").count();
+        assert_eq!(answers, expected, "{changes}: {said:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_counts_for_what_the_webhook_is_when_it_comes() {
     let server = Server::start_with(open_to_this_machine()).await;
@@ -222,17 +289,8 @@ async fn an_answer_counts_for_what_the_webhook_is_when_it_comes() {
     let impersonating = json!({ "impersonateUser": true });
     let made = outgoing(&admin, &receiver.url(), impersonating).await;
     let update = async |changes: Value| {
-        let mut asked = json!({
-            "integrationId": made["_id"], "type": "webhook-outgoing", "name": "out",
-            "enabled": true, "event": "sendMessage", "username": "rocket.cat",
-            "channel": "#general", "scriptEnabled": false, "urls": [receiver.url()],
-            "impersonateUser": true, "token": made["token"],
-        });
-        for (name, value) in changes.as_object().unwrap() {
-            asked[name] = value.clone();
-        }
-        let request = admin.request(Method::PUT, "/api/v1/integrations.update");
-        admin.answer(request.json(&asked)).await.expect_ok();
+        let impersonating = json!({ "impersonateUser": true });
+        change(&admin, &made, &receiver, &[impersonating, changes]).await;
     };
     let answers = async || {
         let history = admin.get("channels.history?roomId=GENERAL").await;
@@ -242,19 +300,18 @@ async fn an_answer_counts_for_what_the_webhook_is_when_it_comes() {
         let by = answers.map(|message| message["u"]["username"].as_str().unwrap().to_owned());
         by.collect::<Vec<_>>()
     };
-    let mut done = 0;
-    for (changes, expected) in [
+    let changes = [
         (json!({}), vec!["mary"]),
         (
             json!({ "impersonateUser": false }),
             vec!["rocket.cat", "mary"],
         ),
         (json!({ "enabled": false }), vec!["rocket.cat", "mary"]),
-    ] {
+    ];
+    for (done, (changes, expected)) in (1..).zip(changes) {
         update(json!({})).await;
         receiver.hold(true);
         mary.say("GENERAL", "what do you say").await;
-        done += 1;
         receiver.has(done).await;
         update(changes.clone()).await;
         receiver.hold(false);

@@ -58,7 +58,7 @@ struct ShownDelivery {
     /// When it is tried next.
     due: Option<String>,
     updated: String,
-    /// Why it was given up without an attempt: `integrationRemoved`, `urlRemoved`, `erased`,
+    /// Why it was given up without an attempt: `integrationRemoved`, `urlRemoved`, `unwatched`, `erased`,
     /// `overflow` or `heldBack`.
     abandoned: Option<String>,
     /// The status of the last answer.

@@ -101,7 +101,8 @@ fn poster(model: &WriteModel, integration: &Integration, cause: &Cause) -> UserI
     impersonated.unwrap_or(&integration.user).clone()
 }
 
-/// The channel the answer names, that of the integration, or where it all began.
+/// The channel the answer names, that of the integration, or where it all began. An answer names one where
+/// the integration may choose, and never for somebody whose name it borrows.
 fn destination(
     model: &WriteModel,
     integration: &Integration,
@@ -113,11 +114,12 @@ fn destination(
         let room = cause.room.as_ref()?;
         Some(Address::Named(room.as_str().to_owned()))
     };
-    if let Some(named) = destinations(answer).into_iter().next() {
+    let details = &integration.details;
+    let chooses = details.override_destination_channel_enabled && *user == integration.user;
+    if let Some(named) = destinations(answer).into_iter().next().filter(|_| chooses) {
         let known = resolve(model, user, &named).is_some();
         return Some(Address::Named(named)).filter(|_| known).or_else(began);
     }
-    let details = &integration.details;
     if details.target_room.is_empty() {
         return began();
     }

@@ -27,6 +27,7 @@ use super::payload::payload;
 use super::retry;
 use super::sender::{SendError, WebhookRequest, WebhookResponse, WebhookSender};
 use super::signature;
+use super::trigger::still_watches;
 use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
@@ -202,7 +203,11 @@ impl Attempt {
         let Some(url) = integration.details.urls.get(cause.url as usize) else {
             return self.abandon(Abandonment::UrlRemoved).await;
         };
-        // It may have waited for long.
+        // It may have waited for long. What the integration is now is not owed what was said to others.
+        let changed = self.model.saved(&cause.integration) > Some(cause.position);
+        if changed && !still_watches(&self.model, integration, cause) {
+            return self.abandon(Abandonment::Unwatched).await;
+        }
         if may_hear(&self.model, integration, cause.trigger, cause.room.as_ref()).is_err() {
             return self.abandon(Abandonment::HeldBack).await;
         }

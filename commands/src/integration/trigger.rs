@@ -6,7 +6,9 @@
 use hansard_domain::account::AccountEvent;
 use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{IntegrationId, MessageId, RoomId, UserId};
-use hansard_domain::integration::{Direction, Integration, IntegrationDetails, Referent, Trigger};
+use hansard_domain::integration::{
+    Cause, Direction, Integration, IntegrationDetails, Referent, Trigger,
+};
 use hansard_domain::log::Actor;
 use hansard_domain::message::MessageEvent;
 use hansard_domain::room::{self, RoomEvent, RoomKind};
@@ -160,6 +162,15 @@ pub fn set_off<'a>(
         .collect();
     found.sort_unstable_by_key(|(id, _)| *id);
     found
+}
+
+/// Whether an outgoing integration that something set off still watches such things, and their place.
+pub fn still_watches(model: &WriteModel, integration: &Integration, cause: &Cause) -> bool {
+    let place = || Place::of(model, cause.room.as_ref()?);
+    integration.trigger == Some(cause.trigger)
+        && (!uses_channels(cause.trigger)
+            || place()
+                .is_some_and(|place| watches(&integration.details, &place, cause.user.as_ref())))
 }
 
 /// Where something happened.
