@@ -34,10 +34,10 @@ async fn nobody_registers_after_registration_was_closed() {
     let registered = |event: &&serde_json::Value| {
         event["type"] == "UserRegistered" && event["payload"].to_string().contains("late")
     };
-    let closed = events
+    let mut closed = events
         .iter()
         .filter(|event| event["type"] == "SettingChanged");
-    let closed = closed.last().unwrap()["position"].as_u64().unwrap();
+    let closed = closed.next_back().unwrap()["position"].as_u64().unwrap();
     let late = events.iter().filter(registered);
     let late = late.filter(|event| event["position"].as_u64().unwrap() > closed);
     assert_eq!(late.count(), 0);
