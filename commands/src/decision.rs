@@ -486,7 +486,8 @@ impl<'a> Decision<'a> {
         for event in &events {
             version = version.next();
             if concerns_model(event) {
-                self.change().apply(&stream, version, event);
+                let at = self.now();
+                self.change().take_in(&stream, version, event, at);
             }
         }
         let ids = &self.tools.ids;
@@ -568,10 +569,15 @@ impl<'a> Decision<'a> {
     }
 }
 
-/// Whether an event changes the write model; see [`WriteModel::apply`].
+/// Whether an event changes the write model; see [`WriteModel::take_in`].
 fn concerns_model(event: &Event) -> bool {
     match event {
-        Event::Message(event) => matches!(event, MessageEvent::MessageSent { .. }),
+        Event::Message(event) => matches!(
+            event,
+            MessageEvent::MessageSent { .. }
+                | MessageEvent::MessageDeleted { .. }
+                | MessageEvent::ThreadUnfollowed { .. }
+        ),
         Event::Audit(_) => false,
         _ => true,
     }

@@ -26,6 +26,7 @@ mod refusals;
 pub mod retention;
 pub mod role;
 pub mod room;
+mod room_times;
 pub mod setting;
 pub mod shredder;
 pub mod snapshot;

@@ -19,7 +19,7 @@ use hansard_domain::integration::{
 };
 use hansard_domain::log::{Place, Position, StreamId, Version};
 use hansard_domain::members::{Members, RoomsOf};
-use hansard_domain::message::{Message, MessageEvent};
+use hansard_domain::message::Message;
 use hansard_domain::node::NodeEvent;
 use hansard_domain::role::{Permission, Role};
 use hansard_domain::room::{Room, RoomEvent, RoomKind};
@@ -34,6 +34,7 @@ use serde_json::Value;
 
 use crate::authorization::withdrawn::changes_rules;
 use crate::integration::referents::referents;
+use crate::room_times::RoomTimes;
 use crate::table::Table;
 
 /// An aggregate, and the version its stream has.
@@ -181,7 +182,12 @@ impl WriteModel {
 
     /// The time of the last message of a room, if it is not before the newest event.
     pub(crate) fn room_time(&self, room: &RoomId) -> Option<Timestamp> {
-        self.room_times.last.get(room).copied()
+        self.room_times.said(room)
+    }
+
+    /// When something last happened in a room that there is to read, or a later time.
+    pub(crate) fn stirred(&self, room: &RoomId) -> Timestamp {
+        self.room_times.stirred(room)
     }
 
     /// The id the workspace was founded with; `None` before that.
@@ -473,9 +479,16 @@ impl WriteModel {
         self.setting(id).as_str().unwrap_or_default().to_owned()
     }
 
-    /// Takes in an event that was recorded, or is about to be.
-    pub(crate) fn apply(&mut self, stream: &StreamId, version: Version, event: &Event) {
+    /// Takes in an event that was recorded at a time, or is about to be.
+    pub(crate) fn take_in(
+        &mut self,
+        stream: &StreamId,
+        version: Version,
+        event: &Event,
+        at: Timestamp,
+    ) {
         self.rules += u64::from(changes_rules(event));
+        self.room_times.note(stream, event, at, self.newest);
         match event {
             Event::Account(event) => self.apply_account(UserId::new(stream.key()), version, event),
             Event::Room(event) => self.apply_room(RoomId::new(stream.key()), version, event),
@@ -538,9 +551,6 @@ impl WriteModel {
             Event::Node(NodeEvent::WriterElected { address }) => {
                 self.writer = Some(address.clone());
             }
-            Event::Message(MessageEvent::MessageSent { sent, .. }) => {
-                self.room_times.note(&sent.room, sent.at, self.newest);
-            }
             Event::Message(_) | Event::Audit(_) => {}
         }
     }
@@ -559,10 +569,16 @@ impl WriteModel {
         }
     }
 
+    /// Takes in an event, whenever that was.
+    #[cfg(test)]
+    pub(crate) fn apply(&mut self, stream: &StreamId, version: Version, event: &Event) {
+        self.take_in(stream, version, event, Timestamp::default());
+    }
+
     /// Takes in what was recorded.
     pub(crate) fn advance(&mut self, entries: &[Arc<Entry>]) {
         for entry in entries {
-            self.apply(&entry.stream, entry.version, &entry.event);
+            self.take_in(&entry.stream, entry.version, &entry.event, entry.at);
             self.place(entry);
         }
         if let Some(last) = entries.last() {
@@ -885,28 +901,6 @@ impl WriteModel {
         self.rooms_of = RoomsOf::collect(members).into_iter().collect();
         for (id, delivery) in &self.deliveries.clone() {
             self.index_delivery(id, delivery);
-        }
-    }
-}
-
-/// The times of the rooms that are not behind the newest event: where something is said now, or more
-/// than one message a millisecond. The time of any other room is past, whatever is said there next.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct RoomTimes {
-    last: HashMap<RoomId, Timestamp>,
-    /// Those that are past are dropped when there are so many in all.
-    full: usize,
-}
-
-impl RoomTimes {
-    const FEW: usize = 256;
-
-    fn note(&mut self, room: &RoomId, at: Timestamp, newest: Timestamp) {
-        let known = self.last.entry(room.clone()).or_insert(at);
-        *known = at.max(*known);
-        if self.last.len() > self.full.max(Self::FEW) {
-            self.last.retain(|_, last| *last >= newest);
-            self.full = self.last.len() * 2;
         }
     }
 }

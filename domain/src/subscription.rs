@@ -64,9 +64,20 @@ pub enum SubscriptionCommand {
     Open,
     Hide,
     Favour(bool),
-    Read { at: Timestamp, threads: bool },
-    MarkUnread { from: Timestamp },
-    Ignore { user: UserId, ignore: bool },
+    /// `stirred` is when something last happened in the room that there is to read, or a later time.
+    /// Both are times of the log.
+    Read {
+        at: Timestamp,
+        threads: bool,
+        stirred: Timestamp,
+    },
+    MarkUnread {
+        from: Timestamp,
+    },
+    Ignore {
+        user: UserId,
+        ignore: bool,
+    },
     ChangeNotifications(Map<String, Value>),
 }
 
@@ -74,7 +85,10 @@ pub enum SubscriptionCommand {
 pub struct Subscription {
     pub hidden: bool,
     pub favourite: bool,
+    /// Up to when everything is read, but for threads; 0 since the room was hidden or marked unread.
     pub read: Timestamp,
+    /// The same with threads.
+    pub threads_read: Timestamp,
     pub ignored: OrdSet<UserId>,
     pub notifications: Map<String, Value>,
 }
@@ -83,6 +97,15 @@ impl Subscription {
     /// The key of a subscription's stream: `<room>/<user>`.
     pub fn key(room: &RoomId, user: &UserId) -> String {
         format!("{room}/{user}")
+    }
+
+    /// Up to when everything is read, in threads too if asked.
+    fn read_with(&self, threads: bool) -> Timestamp {
+        if threads {
+            self.threads_read
+        } else {
+            self.read
+        }
     }
 
     fn decide(
@@ -99,7 +122,11 @@ impl Subscription {
             C::Favour(favour) if favour == self.favourite => return Ok(None),
             C::Favour(true) => E::RoomFavourited {},
             C::Favour(false) => E::RoomUnfavourited {},
-            C::Read { at, threads } => E::RoomRead { at, threads },
+            // At the very time of a mark, something may have happened before it or after.
+            C::Read {
+                threads, stirred, ..
+            } if stirred < self.read_with(threads) => return Ok(None),
+            C::Read { at, threads, .. } => E::RoomRead { at, threads },
             C::MarkUnread { from } => E::RoomMarkedUnread { from },
             C::Ignore { user, ignore } if self.ignored.contains(&user) == ignore => {
                 return Ok(None);
@@ -144,12 +171,21 @@ impl Aggregate for Subscription {
     fn apply(&mut self, event: SubscriptionEvent) {
         match event {
             SubscriptionEvent::RoomOpened {} => self.hidden = false,
-            SubscriptionEvent::RoomHidden {} => self.hidden = true,
+            // Reading shows a room again, whether something happened in it or not.
+            SubscriptionEvent::RoomHidden {} => {
+                self.hidden = true;
+                (self.read, self.threads_read) = Default::default();
+            }
             SubscriptionEvent::RoomFavourited {} => self.favourite = true,
             SubscriptionEvent::RoomUnfavourited {} => self.favourite = false,
-            SubscriptionEvent::RoomRead { at, .. } => self.read = at,
-            SubscriptionEvent::RoomMarkedUnread { from } => {
-                self.read = Timestamp(from.0.saturating_sub(1));
+            SubscriptionEvent::RoomRead { at, threads } => {
+                self.read = at;
+                if threads {
+                    self.threads_read = at;
+                }
+            }
+            SubscriptionEvent::RoomMarkedUnread { .. } => {
+                (self.read, self.threads_read) = Default::default();
             }
             SubscriptionEvent::UserIgnored { user } => {
                 self.ignored.insert(user);
@@ -266,33 +302,58 @@ mod tests {
             .then_expect_events(vec![]);
     }
 
-    #[tokio::test]
-    async fn reading_is_recorded_each_time() {
-        let read = |at| SubscriptionEvent::RoomRead {
+    fn read(at: i64, threads: bool) -> SubscriptionEvent {
+        SubscriptionEvent::RoomRead {
             at: Timestamp(at),
-            threads: true,
-        };
-        subscription()
-            .given(vec![read(5)])
-            .when_async(SubscriptionCommand::Read {
-                at: Timestamp(6),
-                threads: true,
-            })
-            .await
-            .then_expect_events(vec![read(6)]);
+            threads,
+        }
     }
 
-    #[test]
-    fn a_message_marked_unread_is_the_first_unread_one() {
-        let mut subscription = Subscription::default();
-        subscription.apply(SubscriptionEvent::RoomRead {
-            at: Timestamp(50),
-            threads: false,
-        });
-        subscription.apply(SubscriptionEvent::RoomMarkedUnread {
-            from: Timestamp(40),
-        });
-        assert_eq!(subscription.read, Timestamp(39));
+    /// Whether reading at 90 is recorded, where something happened last at a time.
+    async fn is_recorded(given: Vec<SubscriptionEvent>, threads: bool, stirred: i64) -> bool {
+        let command = SubscriptionCommand::Read {
+            at: Timestamp(90),
+            threads,
+            stirred: Timestamp(stirred),
+        };
+        let outcome = subscription().given(given).when_async(command).await;
+        let events = outcome.inspect_result().unwrap();
+        assert!(events.is_empty() || events == [read(90, threads)]);
+        !events.is_empty()
+    }
+
+    #[tokio::test]
+    async fn reading_is_recorded_where_something_happened_since() {
+        assert!(is_recorded(vec![], false, 0).await, "nothing was read yet");
+        for (stirred, recorded) in [(49, false), (50, true), (51, true)] {
+            let given = vec![read(20, false), read(50, false)];
+            assert_eq!(is_recorded(given, false, stirred).await, recorded);
+        }
+    }
+
+    #[tokio::test]
+    async fn threads_that_were_left_unread_are_read_when_asked() {
+        assert!(is_recorded(vec![read(50, false)], true, 40).await);
+        let given = || vec![read(30, true), read(50, false)];
+        assert!(is_recorded(given(), true, 40).await, "said in a thread");
+        assert!(!is_recorded(given(), true, 29).await);
+        assert!(!is_recorded(vec![read(50, true)], false, 40).await);
+    }
+
+    #[tokio::test]
+    async fn a_room_that_was_hidden_or_marked_unread_can_be_read_again() {
+        for since in [
+            SubscriptionEvent::RoomHidden {},
+            SubscriptionEvent::RoomMarkedUnread {
+                from: Timestamp(20),
+            },
+        ] {
+            for threads in [true, false] {
+                assert!(is_recorded(vec![read(50, true), since.clone()], threads, 10).await);
+            }
+            let given = vec![read(50, true), since, read(60, true)];
+            assert!(!is_recorded(given, true, 10).await);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Rooms and subscriptions, as a client sees them over HTTP.
 
 use hansard_tests::server::{Client, Server, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_channel_is_made_joined_and_left() {
@@ -170,6 +170,114 @@ async fn what_is_said_is_unread_until_it_is_read() {
     let listed = mary.get("im.list").await.expect_ok();
     assert_eq!(listed["ims"][0]["lastMessage"]["msg"], "two");
     assert_eq!(listed["ims"][0]["msgs"], 2);
+}
+
+/// What a member sees of a room, but for what each event about it changes.
+async fn attention(client: &Client, room: &str) -> Value {
+    let own = format!("subscriptions.getOne?roomId={room}");
+    let own = client.get(&own).await.expect_ok()["subscription"].take();
+    json!([own["open"], own["alert"], own["unread"], own["tunread"]])
+}
+
+#[tokio::test]
+async fn reading_again_is_no_event_where_nothing_has_happened_and_always_leaves_all_read() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let room = admin.channel("talk").await;
+    mary.post("channels.join", json!({ "roomId": room }))
+        .await
+        .expect_ok();
+    let read = async |threads: bool| {
+        let asked = json!({ "rid": room, "readThreads": threads });
+        mary.post("subscriptions.read", asked).await.expect_ok();
+    };
+    let seen = async || {
+        let own = format!("subscriptions.getOne?roomId={room}");
+        let own = mary.get(&own).await.expect_ok()["subscription"].take();
+        (own["ls"].clone(), own["_updatedAt"].clone())
+    };
+    let all_read = json!([true, false, 0, null]);
+
+    // Who came into a room has yet to read it.
+    assert_eq!(attention(&mary, &room).await[1], true);
+    read(false).await;
+    assert_eq!(attention(&mary, &room).await, all_read);
+    let before = seen().await;
+    for _ in 0..3 {
+        read(false).await;
+    }
+    assert_eq!(seen().await, before, "nothing has happened");
+    read(true).await;
+    let with_threads = seen().await;
+    assert_ne!(with_threads, before, "threads were not read yet");
+    read(false).await;
+    read(true).await;
+    assert_eq!(seen().await, with_threads);
+
+    // Each of these calls for attention again, until the room is read.
+    let thread = mary.say(&room, "a thread").await;
+    let (head, at) = (&thread["_id"], &thread["ts"]);
+    let reply = json!({ "message": { "rid": room, "msg": "a reply", "tmid": head } });
+    let of_room = json!({ "roomId": room });
+    let said = admin.say(&room, "hello").await["_id"].take();
+    let unread = json!({ "firstUnreadMessage": { "_id": said } });
+    for (who, operation, asked) in [
+        (
+            &admin,
+            "chat.postMessage",
+            json!({ "roomId": room, "text": "hello @mary" }),
+        ),
+        (
+            &admin,
+            "channels.rename",
+            json!({ "roomId": room, "name": "lobby" }),
+        ),
+        (&mary, "subscriptions.unread", unread),
+        (&mary, "channels.close", of_room.clone()),
+        (&admin, "channels.archive", of_room.clone()),
+        (&admin, "channels.unarchive", of_room),
+    ] {
+        let again = operation != "channels.unarchive";
+        who.post(operation, asked).await.expect_ok();
+        let called = attention(&mary, &room).await;
+        assert_eq!(called != all_read, again, "{operation}: {called}");
+        read(false).await;
+        assert_eq!(attention(&mary, &room).await, all_read, "{operation}");
+    }
+
+    // A thread stays unread until it is read with the room, or left, or gone.
+    admin
+        .post("chat.sendMessage", reply.clone())
+        .await
+        .expect_ok();
+    read(false).await;
+    read(false).await;
+    let in_thread = json!([true, true, 0, [head]]);
+    assert_eq!(attention(&mary, &room).await, in_thread);
+    read(true).await;
+    assert_eq!(attention(&mary, &room).await, all_read);
+    for (who, operation, asked) in [
+        (&mary, "chat.unfollowMessage", json!({ "mid": head })),
+        (
+            &admin,
+            "rooms.cleanHistory",
+            json!({ "roomId": room, "oldest": at, "latest": at, "inclusive": true }),
+        ),
+    ] {
+        mary.post("chat.followMessage", json!({ "mid": head }))
+            .await
+            .expect_ok();
+        admin
+            .post("chat.sendMessage", reply.clone())
+            .await
+            .expect_ok();
+        read(false).await;
+        assert_eq!(attention(&mary, &room).await, in_thread);
+        who.post(operation, asked).await.expect_ok();
+        read(false).await;
+        assert_eq!(attention(&mary, &room).await, all_read, "{operation}");
+    }
 }
 
 #[tokio::test]

@@ -54,7 +54,8 @@ pub async fn favour(
     .await
 }
 
-/// Everything that has been said is read, in threads too if asked.
+/// Everything that has been said is read, in threads too if asked. Nothing is recorded where nothing has
+/// happened since the mark that is there.
 pub async fn read(
     commands: &Commands,
     caller: &Caller,
@@ -62,10 +63,12 @@ pub async fn read(
     threads: bool,
 ) -> Result<(), CommandError> {
     let missing = || CommandError::plain("error-invalid-subscription");
+    let read_in = room.clone();
     of_member(commands, caller, room, missing, move |decision| {
         SubscriptionCommand::Read {
             at: decision.now(),
             threads,
+            stirred: decision.model().stirred(&read_in),
         }
     })
     .await

@@ -25,12 +25,13 @@ use hansard_domain::vault::{DataKey, KeyId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::model::{GoneAccount, GoneRoom, Held, RoomTimes, Versioned, WriteModel};
+use crate::model::{GoneAccount, GoneRoom, Held, Versioned, WriteModel};
+use crate::room_times::RoomTimes;
 use crate::state::Records;
 use crate::table::{HashKeys, Table};
 
 /// Changes with the shape of any aggregate; a snapshot of another number is not read.
-const VERSION: u32 = 13;
+const VERSION: u32 = 14;
 
 /// Ids of users in one record.
 const IDS: usize = 4_096;

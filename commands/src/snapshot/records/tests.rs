@@ -86,6 +86,7 @@ fn told(model: &WriteModel) -> impl PartialEq + std::fmt::Debug {
         (accounts, rooms, names, room_names),
         (all(&model.gone_accounts), all(&model.gone_rooms)),
         (all(&model.subscriptions), all(&model.claims)),
+        model.room_times.clone(),
         (holders, defaults, model.newest, model.place),
         (model.settings.clone(), model.roles.clone()),
     )
@@ -211,8 +212,9 @@ fn a_random_story_is_restored_from_saves_of_what_changed() {
             }
             let version = versions.entry(stream.clone()).or_default();
             *version += 1;
-            model.apply(&stream, Version(*version), &event);
-            model.newest = Timestamp(step.into());
+            let at = Timestamp(step.into());
+            model.take_in(&stream, Version(*version), &event, at);
+            model.newest = at;
             if random.random_range(0..300) > 0 && step < 6_000 {
                 continue;
             }
@@ -254,7 +256,8 @@ fn records_of_another_save_on_the_same_one_are_not_taken() {
         for step in 0..steps {
             let (stream, event) = event(&mut random);
             if can_happen(model, &stream, &event) {
-                model.apply(&stream, Version(step.into()), &event);
+                let at = Timestamp(step.into());
+                model.take_in(&stream, Version(step.into()), &event, at);
             }
         }
     };
