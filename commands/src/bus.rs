@@ -26,6 +26,7 @@ use crate::decision::{Decision, Tools};
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
 use crate::refusals::Refusals;
+use crate::subscription::{Recent, recent};
 use crate::time::LogTime;
 
 /// How many commands may wait; one more is answered [`CommandError::Busy`].
@@ -108,6 +109,7 @@ pub struct Commands {
     ids: Arc<dyn Ids>,
     /// Hashes what must not stand in the clear.
     secret: DataKey,
+    subscriptions: Recent,
 }
 
 impl Commands {
@@ -151,6 +153,7 @@ impl Commands {
                 clock,
                 ids,
                 secret: claims,
+                subscriptions: recent(),
             },
             task,
         ))
@@ -190,6 +193,11 @@ impl Commands {
 
     pub fn journal(&self) -> &Arc<Journal> {
         &self.journal
+    }
+
+    /// What members keep about rooms, as it was loaded last.
+    pub(crate) fn subscriptions(&self) -> &Recent {
+        &self.subscriptions
     }
 
     pub fn clock(&self) -> &dyn Clock {

@@ -40,6 +40,7 @@ use crate::account::token;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
+use crate::subscription::LoadedSubscription;
 use crate::time::Moment;
 
 /// How far a room's time may run ahead of the log's, where more is said in it than one message a
@@ -181,15 +182,24 @@ impl<'a> Decision<'a> {
         self.execute::<Room>(id, current, command).map(drop)
     }
 
+    /// A command to what somebody keeps about a room, as it was loaded from its stream. If a decision
+    /// before this one in the same batch has changed it since, the command is for what it is then.
     pub fn subscription(
         &mut self,
-        room: &RoomId,
-        user: &UserId,
+        loaded: &LoadedSubscription,
         command: SubscriptionCommand,
     ) -> Result<(), CommandError> {
-        let current = self.model().subscription(room, user);
-        self.execute::<Subscription>(Subscription::key(room, user), current, command)
-            .map(drop)
+        let (room, user) = (loaded.room(), loaded.user());
+        let model = self.model();
+        let changed = model.changed_subscription(room, user);
+        let current = newest(loaded.in_model(model), changed);
+        let version = current.version;
+        let id = Subscription::key(room, user);
+        let after = self.execute::<Subscription>(id, current, command)?;
+        if after.version > version {
+            self.change().note_subscription(room, user, after);
+        }
+        Ok(())
     }
 
     pub fn role(&mut self, id: &RoleId, command: RoleCommand) -> Result<(), CommandError> {
@@ -249,9 +259,7 @@ impl<'a> Decision<'a> {
         loaded: &Versioned<Message>,
         command: MessageCommand,
     ) -> Result<(), CommandError> {
-        let changed = self.model().changed_message(id);
-        let current = changed.filter(|changed| changed.version > loaded.version);
-        let current = current.unwrap_or(loaded).clone();
+        let current = newest(loaded.clone(), self.model().changed_message(id));
         let version = current.version;
         let after = self.execute::<Message>(id, current, command)?;
         if after.version > version {
@@ -578,7 +586,15 @@ fn concerns_model(event: &Event) -> bool {
                 | MessageEvent::MessageDeleted { .. }
                 | MessageEvent::ThreadUnfollowed { .. }
         ),
-        Event::Audit(_) => false,
+        Event::Subscription(_) | Event::Audit(_) => false,
         _ => true,
+    }
+}
+
+/// An aggregate as it was loaded, or as the batch under way has changed it since.
+fn newest<A: Clone>(loaded: Versioned<A>, changed: Option<&Versioned<A>>) -> Versioned<A> {
+    match changed {
+        Some(changed) if changed.version > loaded.version => changed.clone(),
+        _ => loaded,
     }
 }

@@ -1,9 +1,9 @@
 //! The write model: the aggregates that decisions need at once, in memory.
 //!
-//! Accounts, rooms, subscriptions, roles, permissions, settings, integrations and claims, with the
-//! indexes to find them by, and the webhook deliveries that are under way. All of it is persistent
-//! maps, so that a copy costs nothing and a decision whose commit fails is dropped with its copy.
-//! Messages are not here: they are too many.
+//! Accounts, rooms, roles, permissions, settings, integrations and claims, with the indexes to find them
+//! by, and the webhook deliveries that are under way. All of it is persistent maps, so that a copy costs
+//! nothing and a decision whose commit fails is dropped with its copy. Messages are not here, nor is what
+//! members keep about rooms: they are too many.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ use serde_json::Value;
 
 use crate::authorization::withdrawn::changes_rules;
 use crate::integration::referents::referents;
+use crate::left::Left;
 use crate::room_times::RoomTimes;
 use crate::table::Table;
 
@@ -98,6 +99,8 @@ pub struct WriteModel {
     pub(crate) rules: u64,
     /// The messages that decisions of the batch under way have changed; none outside of one.
     changed_messages: HashMap<MessageId, Arc<Versioned<Message>>>,
+    /// The same of what members keep about rooms.
+    changed_subscriptions: HashMap<(RoomId, UserId), Arc<Versioned<Subscription>>>,
     pub(crate) workspace_id: Option<String>,
     /// The address of the node that was elected last to write the log.
     pub(crate) writer: Option<String>,
@@ -105,7 +108,7 @@ pub struct WriteModel {
     pub(crate) gone_accounts: Table<UserId, GoneAccount>,
     pub(crate) rooms: Live<RoomId, Room>,
     pub(crate) gone_rooms: Table<RoomId, GoneRoom>,
-    pub(crate) subscriptions: Live<(RoomId, UserId), Subscription>,
+    pub(crate) left: Left,
     pub(crate) roles: Few<RoleId, Role>,
     pub(crate) permissions: Few<String, Permission>,
     pub(crate) settings: Few<String, Setting>,
@@ -180,6 +183,29 @@ impl WriteModel {
         self.changed_messages.insert(id, Arc::new(message));
     }
 
+    /// What somebody keeps about a room as an earlier decision of the batch under way has left it.
+    pub(crate) fn changed_subscription(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+    ) -> Option<&Versioned<Subscription>> {
+        let found = self
+            .changed_subscriptions
+            .get(&(room.clone(), user.clone()));
+        found.map(Deref::deref)
+    }
+
+    pub(crate) fn note_subscription(
+        &mut self,
+        room: &RoomId,
+        user: &UserId,
+        subscription: Versioned<Subscription>,
+    ) {
+        let key = (room.clone(), user.clone());
+        self.changed_subscriptions
+            .insert(key, Arc::new(subscription));
+    }
+
     /// The time of the last message of a room, if it is not before the newest event.
     pub(crate) fn room_time(&self, room: &RoomId) -> Option<Timestamp> {
         self.room_times.said(room)
@@ -188,6 +214,11 @@ impl WriteModel {
     /// When something last happened in a room that there is to read, or a later time.
     pub(crate) fn stirred(&self, room: &RoomId) -> Timestamp {
         self.room_times.stirred(room)
+    }
+
+    /// Where in the log somebody left a room last that is there, as is its account.
+    pub(crate) fn left(&self, room: &RoomId, user: &UserId) -> Option<Position> {
+        self.left.last(room, user)
     }
 
     /// The id the workspace was founded with; `None` before that.
@@ -356,14 +387,6 @@ impl WriteModel {
         self.default_rooms.iter()
     }
 
-    /// What a member keeps about a room; the default if it never said anything.
-    pub fn subscription(&self, room: &RoomId, user: &UserId) -> Versioned<Subscription> {
-        let found = self.subscriptions.get(&(room.clone(), user.clone()));
-        found
-            .map(|subscription| subscription.as_ref().clone())
-            .unwrap_or_default()
-    }
-
     pub fn role(&self, id: &RoleId) -> Option<&Versioned<Role>> {
         self.roles
             .get(id)
@@ -492,16 +515,6 @@ impl WriteModel {
         match event {
             Event::Account(event) => self.apply_account(UserId::new(stream.key()), version, event),
             Event::Room(event) => self.apply_room(RoomId::new(stream.key()), version, event),
-            Event::Subscription(event) => {
-                if let Some((room, user)) = stream.key().split_once('/') {
-                    let key = (RoomId::new(room), UserId::new(user));
-                    advance(
-                        self.subscriptions.get_or_default(key),
-                        version,
-                        event.clone(),
-                    );
-                }
-            }
             Event::Role(event) => {
                 advance(
                     self.roles.entry(RoleId::new(stream.key())).or_default(),
@@ -551,7 +564,7 @@ impl WriteModel {
             Event::Node(NodeEvent::WriterElected { address }) => {
                 self.writer = Some(address.clone());
             }
-            Event::Message(_) | Event::Audit(_) => {}
+            Event::Message(_) | Event::Subscription(_) | Event::Audit(_) => {}
         }
     }
 
@@ -606,6 +619,9 @@ impl WriteModel {
             Event::Room(RoomEvent::RoomDeleted { .. }) => {
                 self.turned.remove(&RoomId::new(entry.stream.key()));
             }
+            Event::Room(RoomEvent::MemberLeft { user } | RoomEvent::MemberRemoved { user, .. }) => {
+                self.leave(&RoomId::new(entry.stream.key()), user, entry.position);
+            }
             _ => {}
         }
         self.newest = self.newest.max(entry.at);
@@ -615,6 +631,9 @@ impl WriteModel {
     pub(crate) fn reach(&mut self, entry: &Entry) {
         if !self.changed_messages.is_empty() {
             self.changed_messages = HashMap::new();
+        }
+        if !self.changed_subscriptions.is_empty() {
+            self.changed_subscriptions = HashMap::new();
         }
         self.place = Place {
             position: entry.position,
@@ -671,6 +690,7 @@ impl WriteModel {
                 if let Some(account) = self.accounts.remove(&id) {
                     self.unindex_account(&id, &account);
                 }
+                self.left.forget_user(&id);
                 let gone = GoneAccount {
                     version,
                     key: *key,
@@ -756,6 +776,13 @@ impl WriteModel {
             RoomEvent::MemberJoined { user, .. } => self.enter(&id, user),
             RoomEvent::MemberLeft { user } | RoomEvent::MemberRemoved { user, .. } => {
                 self.exit(&id, user);
+                self.leave(&id, user, Left::UNDECIDED);
+                let kept = self
+                    .changed_subscriptions
+                    .get_mut(&(id.clone(), user.clone()));
+                if let Some(kept) = kept {
+                    Arc::make_mut(kept).state = Subscription::default();
+                }
             }
             RoomEvent::RoomRenamed { .. } => {
                 if let Some(room) = self.rooms.get(&id).cloned() {
@@ -786,6 +813,7 @@ impl WriteModel {
                 if let Some(room) = self.rooms.remove(&id) {
                     self.unindex_room(&id, &room);
                 }
+                self.left.forget_room(&id);
                 self.gone_rooms.insert(id, GoneRoom { version, key: *key });
                 return;
             }
@@ -838,10 +866,12 @@ impl WriteModel {
                 self.rooms_of.remove(user);
             }
         }
-        // Whoever comes back starts anew; the stream goes on where it was.
-        let key = (room.clone(), user.clone());
-        if let Some(subscription) = self.subscriptions.get_mut(&key) {
-            Arc::make_mut(subscription).state = Subscription::default();
+    }
+
+    /// Whoever comes back to a room starts anew, while the stream of what it keeps goes on where it was.
+    fn leave(&mut self, room: &RoomId, user: &UserId, position: Position) {
+        if self.rooms.contains_key(room) && self.accounts.contains_key(user) {
+            self.left.note(room, user, position);
         }
     }
 
@@ -922,25 +952,49 @@ mod tests {
     use hansard_domain::integration::{Direction, IntegrationDetails, Referent};
     use hansard_domain::room::{RoomDetails, RoomSwitches};
     use hansard_domain::seal::Private;
-    use hansard_domain::subscription::SubscriptionEvent;
     use hansard_domain::vault::KeyId;
 
     use super::*;
 
     #[test]
-    fn who_comes_back_to_a_room_has_kept_nothing_about_it() {
+    fn where_somebody_left_a_room_is_known_while_both_are_there() {
         let (room, user) = (RoomId::new("GENERAL"), UserId::new("mary"));
-        let stream = StreamId::new(Subscription::TYPE, Subscription::key(&room, &user));
-        let favourited = Event::Subscription(SubscriptionEvent::RoomFavourited {});
-        let left = Event::Room(RoomEvent::MemberLeft { user: user.clone() });
-
         let mut model = WriteModel::default();
-        model.apply(&stream, Version(1), &favourited);
-        assert!(model.subscription(&room, &user).favourite);
-        model.apply(&StreamId::new("room", &room), Version(2), &left);
-        let kept = model.subscription(&room, &user);
+        model.rooms.get_or_default(room.clone());
+        model.accounts.get_or_default(user.clone());
+        let left: Event = RoomEvent::MemberLeft { user: user.clone() }.into();
+        let (of_room, of_user) = (
+            StreamId::new("room", &room),
+            StreamId::new("account", &user),
+        );
+        let kept = Versioned {
+            version: Version(4),
+            state: Subscription {
+                favourite: true,
+                ..Subscription::default()
+            },
+        };
+
+        let mut batch = model.clone();
+        batch.note_subscription(&room, &user, kept);
+        batch.apply(&of_room, Version(2), &left);
+        assert_eq!(batch.left(&room, &user), Some(Left::UNDECIDED));
+        let kept = batch.changed_subscription(&room, &user).unwrap();
         assert_eq!(kept.state, Subscription::default());
-        assert_eq!(kept.version, Version(1), "the stream goes on");
+        assert_eq!(kept.version, Version(4), "the stream goes on");
+
+        let gone = RoomEvent::RoomDeleted { key: KeyId(1) };
+        let erased = AccountEvent::UserDeleted {
+            key: KeyId(1),
+            messages: MessageErasure::Keep,
+        };
+        for (stream, gone) in [(&of_room, gone.into()), (&of_user, Event::from(erased))] {
+            let mut model = batch.clone();
+            model.apply(stream, Version(3), &gone);
+            assert_eq!(model.left(&room, &user), None);
+            model.leave(&room, &user, Position(9));
+            assert_eq!(model.left.all(), [], "of what is gone nothing is kept");
+        }
     }
 
     #[test]
@@ -1002,7 +1056,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_s_new_name_changes_nothing_that_its_members_keep() {
+    fn a_room_is_found_by_its_new_name_alone() {
         let (room, user) = (RoomId::new("GENERAL"), UserId::new("mary"));
         let details = |name: &str| {
             let details = RoomDetails {
@@ -1023,15 +1077,10 @@ mod tests {
         };
         let stream = StreamId::new("room", &room);
         model.apply(&stream, Version(1), &created.into());
-        let favourited = Event::Subscription(SubscriptionEvent::RoomFavourited {});
-        let kept = StreamId::new(Subscription::TYPE, Subscription::key(&room, &user));
-        model.apply(&kept, Version(1), &favourited);
-
         let renamed = RoomEvent::RoomRenamed {
             details: details("lobby"),
         };
         model.apply(&stream, Version(2), &renamed.into());
-        assert!(model.subscription(&room, &user).favourite);
         assert_eq!(model.room_by_name("Lobby"), Some(&room));
         assert_eq!(model.room_by_name("general"), None);
         assert!(model.rooms_of(&user).any(|of| of == room));

@@ -421,12 +421,27 @@ impl Journal {
         after: Version,
     ) -> Result<Vec<Arc<Entry>>, JournalError> {
         let mut entries = Vec::new();
+        self.each(stream, after, |entry| entries.push(entry))
+            .await?;
+        Ok(entries)
+    }
+
+    /// Shows the entries of one stream after a version, one by one; of a long one there is a page at a
+    /// time in memory.
+    pub async fn each(
+        &self,
+        stream: &StreamId,
+        after: Version,
+        mut show: impl FnMut(Arc<Entry>) + Send,
+    ) -> Result<(), JournalError> {
         let mut pages = self.log.stream(stream, after);
         while let Some(page) = pages.next().await {
             let page = open(&self.keys, page?, Opened::Whole).await?;
-            entries.extend(page.into_iter().map(|published| published.entry));
+            for published in page {
+                show(published.entry);
+            }
         }
-        Ok(entries)
+        Ok(())
     }
 
     /// All entries between a position and the head, as far as it is known here; from memory where it

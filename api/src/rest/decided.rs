@@ -220,9 +220,11 @@ pub async fn listed(app: &App, room: &RoomId, user: &UserId) -> Listed {
         if !found.is_some_and(|found| found.is_member(user)) {
             return Listed::No;
         }
-        if !model.subscription(room, user).hidden {
-            return Listed::Open;
-        }
+    }
+    match app.commands.subscription(room, user).await {
+        Ok(own) if !own.in_model(&app.commands.model()).hidden => return Listed::Open,
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "whether a room is open is asked of its view alone"),
     }
     let seen = async {
         let mut reading = app.views.subscriptions.hurried(PATIENCE).read().await?;

@@ -15,6 +15,7 @@ use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
+use crate::subscription::on_subscription;
 
 #[derive(Debug, Clone)]
 pub struct Reaction {
@@ -297,32 +298,30 @@ pub async fn ignore_user(
     other: UserId,
     ignore: bool,
 ) -> Result<(), CommandError> {
-    let user = caller.user_id()?.clone();
-    commands
-        .run(caller, move |decision| {
-            let (model, caller) = (decision.model(), decision.caller());
-            // Who may not know the members ignores whom it likes.
-            let ignorable = match model.room(&room) {
-                Some(found) if !model.sees(caller, &room, Purpose::Members) => {
-                    found.is_member(&user) && model.account(&other).is_some()
-                }
-                Some(found) => found.is_member(&user) && found.is_member(&other),
-                None => false,
-            };
-            if !ignorable {
-                return Err(CommandError::refused(
-                    "error-invalid-subscription",
-                    "Invalid subscription",
-                ));
+    on_subscription(commands, caller, &room, move |decision, loaded| {
+        let (model, caller) = (decision.model(), decision.caller());
+        let (room, user) = (loaded.room(), loaded.user());
+        // Who may not know the members ignores whom it likes.
+        let ignorable = match model.room(room) {
+            Some(found) if !model.sees(caller, room, Purpose::Members) => {
+                found.is_member(user) && model.account(&other).is_some()
             }
-            let command = SubscriptionCommand::Ignore {
-                user: other.clone(),
-                ignore,
-            };
-            decision.subscription(&room, &user, command)
-        })
-        .await
-        .map(|_| ())
+            Some(found) => found.is_member(user) && found.is_member(&other),
+            None => false,
+        };
+        if !ignorable {
+            return Err(CommandError::refused(
+                "error-invalid-subscription",
+                "Invalid subscription",
+            ));
+        }
+        let command = SubscriptionCommand::Ignore {
+            user: other.clone(),
+            ignore,
+        };
+        decision.subscription(loaded, command)
+    })
+    .await
 }
 
 /// The room of a message that the caller may read.

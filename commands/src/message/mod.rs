@@ -13,12 +13,9 @@ mod post;
 mod send;
 mod text;
 
-use std::time::Duration;
-
 use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::message::Message;
 use hansard_domain::room::Room;
-use tokio::time::Instant;
 
 pub use self::delete::{Deletion, delete};
 pub use self::edit::{Edit, edit};
@@ -30,9 +27,7 @@ use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
-
-/// How long a command is decided anew on a message that others keep changing meanwhile.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::retried::retried;
 
 /// Loads a message that is there, has something decided on it, and does so again when the message
 /// changed in between.
@@ -46,17 +41,14 @@ where
     F: Fn(Versioned<Message>) -> R,
     R: Future<Output = Result<T, CommandError>>,
 {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
+    retried(async || {
         let message = commands.message(id).await?.ok_or_else(&missing)?;
         if message.deleted {
             return Err(missing());
         }
-        match decide(message).await {
-            Err(CommandError::Conflict(_)) if Instant::now() < give_up => {}
-            outcome => return outcome,
-        }
-    }
+        decide(message).await
+    })
+    .await
 }
 
 /// Refuses somebody who may not see a message's room for a purpose. Who knows of the room is told that

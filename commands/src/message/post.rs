@@ -12,6 +12,7 @@ use crate::caller::Caller;
 use crate::error::CommandError;
 use crate::integration::answerable::check_opening;
 use crate::model::WriteModel;
+use crate::retried::retried;
 use crate::room;
 
 /// Says what is to be done about a destination that is not there any more.
@@ -167,8 +168,15 @@ async fn enter(
         }
         Target::Person(_) => {}
     }
-    let done = commands
-        .run(caller, move |decision| match &target {
+    retried(async || {
+        let loaded = match &target {
+            Target::Room(_) => None,
+            Target::Person(other) => {
+                room::own(commands, caller, &participants(&user, other)).await?
+            }
+        };
+        let (target, user) = (target.clone(), user.clone());
+        let entered = commands.run(caller, move |decision| match &target {
             Target::Room(room) => {
                 let (model, caller) = (decision.model(), decision.caller());
                 let found = check_room(model, caller, &user, room)?;
@@ -179,11 +187,12 @@ async fn enter(
             }
             Target::Person(other) => {
                 check_opening(decision.model(), decision.caller(), &user, other)?;
-                room::open_direct(decision, &participants(&user, other))
+                room::open_direct(decision, &participants(&user, other), loaded.as_ref())
             }
-        })
-        .await?;
-    Ok(done.answer)
+        });
+        Ok(entered.await?.answer)
+    })
+    .await
 }
 
 fn participants(user: &UserId, other: &UserId) -> Vec<UserId> {

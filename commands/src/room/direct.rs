@@ -13,6 +13,9 @@ use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
+use crate::model::WriteModel;
+use crate::retried::retried;
+use crate::subscription::{LoadedSubscription, stream};
 
 /// Opens the conversation between the caller and those of these usernames, or, without the caller,
 /// between those alone; answers the one that there is. Between others only who administers rooms does
@@ -26,10 +29,15 @@ pub async fn direct(
     limit::MEMBERS
         .check_count(usernames.len())
         .map_err(|excess| excess.of("usernames"))?;
-    commands
-        .run(caller, move |decision| {
-            let participants = participants(decision, &usernames, exclude_self)?;
+    retried(async || {
+        let loaded = match participants(&commands.model(), caller, &usernames, exclude_self) {
+            Ok(participants) => own(commands, caller, &participants).await?,
+            Err(_) => None,
+        };
+        let usernames = usernames.clone();
+        let opened = commands.run(caller, move |decision| {
             let caller = decision.caller();
+            let participants = participants(decision.model(), caller, &usernames, exclude_self)?;
             let takes_part = participants.contains(caller.user_id()?);
             if !takes_part {
                 decision.model().require_or(
@@ -41,7 +49,7 @@ pub async fn direct(
                 )?;
             }
             let action = caller.action.to_string();
-            let room = open_direct(decision, &participants)?;
+            let room = open_direct(decision, &participants, loaded.as_ref())?;
             if !takes_part {
                 decision.audit(AuditEvent::RoomsInspected {
                     action,
@@ -52,17 +60,33 @@ pub async fn direct(
                 });
             }
             decision.room_after(&room)
-        })
-        .await
+        });
+        opened.await
+    })
+    .await
+}
+
+/// What the caller keeps about the conversation between exactly these, if there is one.
+pub(crate) async fn own(
+    commands: &Commands,
+    caller: &Caller,
+    participants: &[UserId],
+) -> Result<Option<LoadedSubscription>, CommandError> {
+    let me = caller.user_id()?;
+    let found = commands.model().direct_room(participants).cloned();
+    match found.filter(|_| participants.contains(me)) {
+        Some(room) => commands.subscription(&room, me).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 fn participants(
-    decision: &Decision<'_>,
+    model: &WriteModel,
+    caller: &Caller,
     usernames: &[String],
     exclude_self: bool,
 ) -> Result<Vec<UserId>, CommandError> {
-    let model = decision.model();
-    let me = decision.caller().user_id()?;
+    let me = caller.user_id()?;
     let own = super::username(model, me);
     let to_oneself = matches!(usernames, [one] if *one == own);
     if to_oneself && !model.flag("Message_AllowDirectMessagesToYourself") {
@@ -90,10 +114,12 @@ fn participants(
 }
 
 /// The conversation between exactly these, which is opened for the caller, or made if there is none
-/// (`create-d`).
+/// (`create-d`). `loaded` is what the caller [keeps about it](own); where that is not known the command
+/// conflicts.
 pub fn open_direct(
     decision: &mut Decision<'_>,
     participants: &[UserId],
+    loaded: Option<&LoadedSubscription>,
 ) -> Result<RoomId, CommandError> {
     let caller = decision.caller();
     let model = decision.model();
@@ -115,7 +141,10 @@ pub fn open_direct(
     let takes_part = participants.contains(me);
     if let Some(room) = found {
         if takes_part {
-            decision.subscription(&room, me, SubscriptionCommand::Open)?;
+            let loaded = loaded.filter(|loaded| *loaded.room() == room && loaded.user() == me);
+            let made_meanwhile = || CommandError::Conflict(stream(&room, me));
+            let loaded = loaded.ok_or_else(made_meanwhile)?;
+            decision.subscription(loaded, SubscriptionCommand::Open)?;
         }
         return Ok(room);
     }

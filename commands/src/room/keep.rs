@@ -1,6 +1,6 @@
 //! What a member keeps for itself: favourites, what it has read, what stands in its list.
 
-use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::id::{RoomId, Timestamp};
 use hansard_domain::limit;
 use hansard_domain::subscription::SubscriptionCommand;
 use serde_json::{Map, Value};
@@ -9,26 +9,24 @@ use crate::bus::Commands;
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
+use crate::subscription::on_subscription;
 
 async fn of_member(
     commands: &Commands,
     caller: &Caller,
     room: RoomId,
     missing: fn() -> CommandError,
-    command: impl Fn(&Decision<'_>) -> SubscriptionCommand + Send + 'static,
+    command: impl Fn(&Decision<'_>) -> SubscriptionCommand + Clone + Send + 'static,
 ) -> Result<(), CommandError> {
-    commands
-        .run(caller, move |decision| {
-            let user: UserId = decision.caller().user_id()?.clone();
-            let found = decision.model().room(&room);
-            if !found.is_some_and(|room| room.is_member(&user)) {
-                return Err(missing());
-            }
-            let command = command(decision);
-            decision.subscription(&room, &user, command)
-        })
-        .await?;
-    Ok(())
+    on_subscription(commands, caller, &room, move |decision, loaded| {
+        let found = decision.model().room(loaded.room());
+        if !found.is_some_and(|room| room.is_member(loaded.user())) {
+            return Err(missing());
+        }
+        let command = command(decision);
+        decision.subscription(loaded, command)
+    })
+    .await
 }
 
 fn invalid_subscription() -> CommandError {

@@ -17,6 +17,7 @@ use hansard_domain::room::Room;
 
 pub use create::{NewRoom, create};
 pub use delete::{MessageIndex, archive, delete, unarchive};
+pub(crate) use direct::own;
 pub use direct::{direct, open_direct};
 pub use keep::{close, favour, notify, open, read, unread};
 pub use members::{add_everybody, check_code, enter, invite, join, kick, leave, mute, unmute};

@@ -20,11 +20,11 @@ use hansard_domain::role::{Permission, Role};
 use hansard_domain::room::Room;
 use hansard_domain::seal::{decrypt_bytes, encrypt_bytes};
 use hansard_domain::setting::Setting;
-use hansard_domain::subscription::Subscription;
 use hansard_domain::vault::{DataKey, KeyId};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::left::{Left, LeftRow, Places};
 use crate::model::{GoneAccount, GoneRoom, Held, Versioned, WriteModel};
 use crate::room_times::RoomTimes;
 use crate::state::Records;
@@ -52,8 +52,9 @@ enum Kind {
     GoneAccounts = 3,
     Rooms = 4,
     GoneRooms = 5,
-    Subscriptions = 6,
+    // 6 was what members keep about rooms.
     Claims = 7,
+    Left = 8,
 }
 
 /// The number of a record: its kind, and its place among those. The head's is 0.
@@ -81,8 +82,8 @@ impl Kind {
             3 => Self::GoneAccounts,
             4 => Self::Rooms,
             5 => Self::GoneRooms,
-            6 => Self::Subscriptions,
             7 => Self::Claims,
+            8 => Self::Left,
             _ => return None,
         };
         Some((kind, (number - of(kind).start) as usize))
@@ -125,8 +126,8 @@ pub(super) struct Head {
     gone_accounts: Parts,
     rooms: Parts,
     gone_rooms: Parts,
-    subscriptions: Parts,
     claims: Parts,
+    left: Parts,
 }
 
 /// A room, its members apart: by their numbers in this snapshot, and since when, four bytes each.
@@ -211,9 +212,13 @@ impl<'a, F: FnMut(Records) -> Result<(), Unfit>> Writer<'a, F> {
         let user_count = USERS.count();
         let users = self.users(user_count, before.map(|before| &before.head))?;
         macro_rules! parts {
-            ($kind:ident, $table:ident, $row:expr) => {{
-                let earlier = before.map(|before| (&before.model.$table, &before.head.$table));
-                self.parts(Kind::$kind, &model.$table, earlier, $row)?
+            ($kind:ident, $name:ident, $row:expr) => {
+                parts!($kind, $name, |model| &model.$name, $row)
+            };
+            ($kind:ident, $name:ident, |$model:ident| $table:expr, $row:expr) => {{
+                let table: fn(&WriteModel) -> &_ = |$model| $table;
+                let earlier = before.map(|before| (table(&before.model), &before.head.$name));
+                self.parts(Kind::$kind, table(model), earlier, $row)?
             }};
         }
         let head = Head {
@@ -246,11 +251,8 @@ impl<'a, F: FnMut(Records) -> Result<(), Unfit>> Writer<'a, F> {
                 ByteBuf::from(room.members.to_bytes()),
             )),
             gone_rooms: parts!(GoneRooms, gone_rooms, |id, gone| (id.clone(), *gone)),
-            subscriptions: parts!(Subscriptions, subscriptions, |id, subscription| (
-                id.clone(),
-                subscription.clone()
-            )),
             claims: parts!(Claims, claims, |key, held| (*key, held.clone())),
+            left: parts!(Left, left, |model| model.left.table(), Left::row),
         };
         let plain = [&VERSION.to_le_bytes()[..], &pack(&head)?].concat();
         let sealed = encrypt_bytes(self.secret, &plain, HEAD_CONTEXT).ok_or(Unfit::NOT_SEALED)?;
@@ -348,8 +350,8 @@ impl Head {
             Kind::GoneAccounts => &self.gone_accounts.saves,
             Kind::Rooms => &self.rooms.saves,
             Kind::GoneRooms => &self.gone_rooms.saves,
-            Kind::Subscriptions => &self.subscriptions.saves,
             Kind::Claims => &self.claims.saves,
+            Kind::Left => &self.left.saves,
         };
         let key = key_of_save(secret, *saves.get(place).ok_or(Unfit::TORN)?);
         let plain = decrypt_bytes(&key, sealed, &context(number)).ok_or(Unfit::TORN)?;
@@ -363,8 +365,8 @@ enum Read {
     GoneAccounts(Vec<(UserId, GoneAccount)>),
     Rooms(Rows<RoomId, Room>),
     GoneRooms(Vec<(RoomId, GoneRoom)>),
-    Subscriptions(Rows<(RoomId, UserId), Subscription>),
     Claims(Vec<(ClaimKey, Held)>),
+    Left(Vec<LeftRow>),
 }
 
 /// The numbers in this process of the users, by those that they have in a snapshot.
@@ -412,8 +414,8 @@ impl Page {
                 Kind::GoneAccounts => Read::GoneAccounts(unpack(&plain)?),
                 Kind::Rooms => Read::Rooms(rooms(unpack(&plain)?, numbers)?),
                 Kind::GoneRooms => Read::GoneRooms(unpack(&plain)?),
-                Kind::Subscriptions => Read::Subscriptions(unpack(&plain)?),
                 Kind::Claims => Read::Claims(unpack(&plain)?),
+                Kind::Left => Read::Left(unpack(&plain)?),
             };
             Ok((place, read))
         });
@@ -459,8 +461,8 @@ pub(super) struct Restoring {
     gone_accounts: Coming<UserId, GoneAccount>,
     rooms: Coming<RoomId, Arc<Versioned<Room>>>,
     gone_rooms: Coming<RoomId, GoneRoom>,
-    subscriptions: Coming<(RoomId, UserId), Arc<Versioned<Subscription>>>,
     claims: Coming<ClaimKey, Held>,
+    left: Coming<UserId, Places>,
 }
 
 impl Restoring {
@@ -470,8 +472,8 @@ impl Restoring {
             gone_accounts: Coming::of(&head.gone_accounts),
             rooms: Coming::of(&head.rooms),
             gone_rooms: Coming::of(&head.gone_rooms),
-            subscriptions: Coming::of(&head.subscriptions),
             claims: Coming::of(&head.claims),
+            left: Coming::of(&head.left),
         }
     }
 
@@ -482,8 +484,11 @@ impl Restoring {
                 Read::GoneAccounts(rows) => self.gone_accounts.put(place, rows),
                 Read::Rooms(rows) => self.rooms.put(place, rows),
                 Read::GoneRooms(rows) => self.gone_rooms.put(place, rows),
-                Read::Subscriptions(rows) => self.subscriptions.put(place, rows),
                 Read::Claims(rows) => self.claims.put(place, rows),
+                Read::Left(rows) => {
+                    let entries = rows.into_iter().map(Left::entry);
+                    self.left.put(place, entries.collect());
+                }
             }
         }
     }
@@ -509,8 +514,8 @@ impl Restoring {
         model.gone_accounts = self.gone_accounts.whole(&head.gone_accounts)?;
         model.rooms = self.rooms.whole(&head.rooms)?;
         model.gone_rooms = self.gone_rooms.whole(&head.gone_rooms)?;
-        model.subscriptions = self.subscriptions.whole(&head.subscriptions)?;
         model.claims = self.claims.whole(&head.claims)?;
+        model.left = Left::restore(self.left.whole(&head.left)?);
         model.index_all();
         Ok(model)
     }

@@ -1,13 +1,11 @@
 use std::collections::{BTreeMap, HashMap};
 
-use cqrs_es::Aggregate;
 use hansard_domain::account::{AccountEvent, AccountKind, MessageErasure, Profile, Registration};
 use hansard_domain::claim::{ClaimEvent, Namespace, claim_key};
-use hansard_domain::event::Event;
-use hansard_domain::log::StreamId;
+use hansard_domain::event::{Entry as Recorded, Event};
+use hansard_domain::log::{Actor, StreamId};
 use hansard_domain::room::{Entry, RoomDetails, RoomEvent, RoomKind, RoomSwitches};
 use hansard_domain::seal::Private;
-use hansard_domain::subscription::SubscriptionEvent;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -85,7 +83,7 @@ fn told(model: &WriteModel) -> impl PartialEq + std::fmt::Debug {
     (
         (accounts, rooms, names, room_names),
         (all(&model.gone_accounts), all(&model.gone_rooms)),
-        (all(&model.subscriptions), all(&model.claims)),
+        (model.left.all(), all(&model.claims)),
         model.room_times.clone(),
         (holders, defaults, model.newest, model.place),
         (model.settings.clone(), model.roles.clone()),
@@ -156,10 +154,7 @@ fn event(random: &mut StdRng) -> (StreamId, Event) {
         }),
         8 => in_room(RoomEvent::MemberLeft { user: user.clone() }),
         9 => in_room(RoomEvent::RoomDeleted { key: KeyId(2) }),
-        10 => (
-            StreamId::new(Subscription::TYPE, Subscription::key(&room, &user)),
-            SubscriptionEvent::RoomFavourited {}.into(),
-        ),
+        10 => in_room(RoomEvent::RoomArchived {}),
         _ => (
             StreamId::new(
                 "name",
@@ -170,6 +165,23 @@ fn event(random: &mut StdRng) -> (StreamId, Event) {
             }
             .into(),
         ),
+    }
+}
+
+fn recorded(step: u32, stream: StreamId, version: Version, event: Event) -> Recorded {
+    Recorded {
+        position: Position(step.into()),
+        stream,
+        version,
+        id: uuid::Uuid::from_u128(step.into()),
+        at: Timestamp(step.into()),
+        clock: None,
+        actor: Actor::System,
+        correlation: None,
+        causation: None,
+        origin: None,
+        fault: None,
+        event,
     }
 }
 
@@ -212,9 +224,8 @@ fn a_random_story_is_restored_from_saves_of_what_changed() {
             }
             let version = versions.entry(stream.clone()).or_default();
             *version += 1;
-            let at = Timestamp(step.into());
-            model.take_in(&stream, Version(*version), &event, at);
-            model.newest = at;
+            let entry = recorded(step, stream, Version(*version), event);
+            model.advance(&[Arc::new(entry)]);
             if random.random_range(0..300) > 0 && step < 6_000 {
                 continue;
             }
@@ -256,8 +267,8 @@ fn records_of_another_save_on_the_same_one_are_not_taken() {
         for step in 0..steps {
             let (stream, event) = event(&mut random);
             if can_happen(model, &stream, &event) {
-                let at = Timestamp(step.into());
-                model.take_in(&stream, Version(step.into()), &event, at);
+                let entry = recorded(step, stream, Version(step.into()), event);
+                model.advance(&[Arc::new(entry)]);
             }
         }
     };
