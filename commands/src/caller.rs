@@ -1,5 +1,7 @@
 //! Who asks for a command, and from where.
 
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use hansard_domain::account::TokenHash;
 use hansard_domain::event::Origin;
@@ -8,6 +10,7 @@ use hansard_domain::log::Actor;
 use hansard_domain::network::Network;
 use uuid::Uuid;
 
+use crate::authorization::withdrawn::Seen;
 use crate::error::CommandError;
 
 /// The one who asks. Rights are those of `user`; the record names `actor`.
@@ -24,6 +27,8 @@ pub struct Caller {
     pub correlation: Option<CompactString>,
     /// The event a policy reacts to.
     pub causation: Option<Uuid>,
+    /// What it is let see, where that is asked again before it is answered.
+    pub seen: Option<Arc<Seen>>,
 }
 
 impl Caller {
@@ -37,6 +42,7 @@ impl Caller {
             action: action.into(),
             correlation: None,
             causation: None,
+            seen: None,
         }
     }
 

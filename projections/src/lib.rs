@@ -7,6 +7,7 @@
 mod batches;
 mod catalog;
 mod engine;
+pub mod fair;
 mod feed;
 mod folding;
 mod generation;

@@ -87,7 +87,7 @@ impl Projector {
         let mut lanes = Lanes::new();
         for view in views {
             let news = nodes.news();
-            let store = Store::new(view.name(), journal.clone(), news, engine.walkers());
+            let store = Store::new(view.name(), journal.clone(), news, engine.reader_count());
             let mut generation = None;
             if feeds_here {
                 generation =

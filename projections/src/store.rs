@@ -13,6 +13,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::engine::PATIENTLY;
+use crate::fair::{Fair, Turn};
 use crate::lag;
 use crate::view::ViewError;
 
@@ -34,8 +35,10 @@ struct Shared {
     view: &'static str,
     journal: Arc<Journal>,
     serving: ArcSwapOption<AnyPool>,
+    /// For everybody.
+    readers: Fair,
     /// For those who walk through many rows.
-    walkers: Arc<Semaphore>,
+    walkers: Fair,
     /// One at a time does the server's own work.
     patient: Arc<Semaphore>,
     generation: AtomicU64,
@@ -70,7 +73,9 @@ pub struct Reading {
     /// view could not catch up in two seconds.
     pub lag: u64,
     /// Given back after the connection.
-    _turn: Option<OwnedSemaphorePermit>,
+    _reader: Turn,
+    _walker: Option<Turn>,
+    _patient: Option<OwnedSemaphorePermit>,
 }
 
 enum Source {
@@ -81,19 +86,22 @@ enum Source {
 }
 
 impl Store {
-    /// `walkers` may walk through many rows at a time.
+    /// There are so many `readers`: half of them may walk through many rows at a time, and one client has
+    /// little more than half of them.
     pub(crate) fn new(
         view: &'static str,
         journal: Arc<Journal>,
         news: Arc<Notify>,
-        walkers: usize,
+        readers: usize,
     ) -> Self {
+        let half = readers / 2;
         Self {
             shared: Arc::new(Shared {
                 view,
                 journal,
                 serving: ArcSwapOption::empty(),
-                walkers: Arc::new(Semaphore::new(walkers)),
+                readers: Fair::new(readers, readers - half),
+                walkers: Fair::new(half.max(1), 1),
                 patient: Arc::new(Semaphore::new(1)),
                 generation: AtomicU64::new(0),
                 applied: watch::Sender::new(Position::START),
@@ -135,13 +143,10 @@ impl Store {
     /// of the view's readers do so at a time, so that whoever asks for a page always finds one. Fails
     /// with [`ViewError::Busy`] after five seconds of waiting for the others.
     pub async fn walk(&self) -> Result<Reading, ViewError> {
-        let turn = self.shared.walkers.clone().acquire_owned();
-        let Ok(Ok(turn)) = tokio::time::timeout(TURN, turn).await else {
-            return Err(ViewError::Busy);
-        };
+        let turn = self.shared.walkers.turn_within(TURN).await?;
         let reading = self.moment().await?;
         Ok(Reading {
-            _turn: Some(turn),
+            _walker: Some(turn),
             ..reading
         })
     }
@@ -154,7 +159,7 @@ impl Store {
         let mut reading = self.moment().await?;
         sqlx::raw_sql(PATIENTLY).execute(&mut *reading).await?;
         Ok(Reading {
-            _turn: Some(turn),
+            _patient: Some(turn),
             ..reading
         })
     }
@@ -167,6 +172,7 @@ impl Store {
         if self.applied() < head {
             self.catch_up(head).await;
         }
+        let reader = self.shared.readers.turn().await?;
         loop {
             let lag = head.0.saturating_sub(self.applied().0);
             let Some(pool) = self.shared.serving.load_full() else {
@@ -175,11 +181,12 @@ impl Store {
             match open(&pool).await {
                 Ok(connection) => {
                     lag::note(lag);
-                    let _turn = None;
                     return Ok(Reading {
                         connection,
                         lag,
-                        _turn,
+                        _reader: reader,
+                        _walker: None,
+                        _patient: None,
                     });
                 }
                 // Another generation took over in between.
@@ -349,9 +356,11 @@ mod tests {
 
     use futures::FutureExt as _;
     use sqlx::Row as _;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::engine::TIME;
+    use crate::fair::on_behalf_of;
     use crate::messages::MessagesView;
     use crate::sql::{self, Dialect};
     use crate::testing::{ON, Served, on_both_engines};
@@ -383,15 +392,29 @@ mod tests {
     async fn those_who_walk_leave_readers_to_the_others() {
         let served = Served::empty(MessagesView).await;
         let store = &served.store;
+        let walk = |client| on_behalf_of(client, store.walk());
         let mut walking = Vec::new();
-        for _ in 0..store.shared.walkers.available_permits() {
-            walking.push(store.walk().await.unwrap());
+        for client in (1..).take(store.shared.walkers.free()) {
+            walking.push(walk(client).await.unwrap());
         }
-        let refused = store.walk().await.err().unwrap();
+        let refused = walk(99).await.err().unwrap();
         assert!(matches!(refused, ViewError::Busy), "{refused}");
-        answers(store).await;
+        on_behalf_of(99, answers(store)).await;
         walking.pop();
-        store.walk().await.unwrap();
+        walk(99).await.unwrap();
+    }
+
+    async fn one_client_leaves_readers_to_the_others() {
+        let served = Served::empty(MessagesView).await;
+        let store = &served.store;
+        let soon = Duration::from_millis(500);
+        let mut taken = Vec::new();
+        // It waits for itself.
+        while let Ok(reading) = timeout(soon, on_behalf_of(1, store.read())).await {
+            taken.push(reading.unwrap());
+        }
+        assert!(!taken.is_empty());
+        on_behalf_of(2, answers(store)).await;
     }
 
     async fn the_server_s_own_work_takes_as_long_as_it_needs() {
@@ -422,6 +445,7 @@ mod tests {
         a_statement_that_takes_too_long_is_ended,
         the_server_s_own_work_takes_as_long_as_it_needs,
         those_who_walk_leave_readers_to_the_others,
+        one_client_leaves_readers_to_the_others,
     );
 
     #[tokio::test]

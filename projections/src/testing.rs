@@ -288,7 +288,7 @@ impl Served {
         let engine = Engine::open(&location).await.unwrap();
         let (log, vault) = (MemoryLog::new(), MemoryVault::new());
         let journal = Journal::open(Arc::new(log), Arc::new(vault)).await.unwrap();
-        let store = Store::new(view.name(), journal, Arc::default(), engine.walkers());
+        let store = Store::new(view.name(), journal, Arc::default(), engine.reader_count());
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let generation = Generation::create(&engine, Arc::new(view), number)
             .await

@@ -15,8 +15,9 @@ use hansard_domain::event::Origin;
 use hansard_domain::id::{Timestamp, UserId};
 use hansard_domain::limit;
 use hansard_domain::log::{Actor, Role};
+use hansard_projections::fair;
 
-use super::exchange::RequestId;
+use super::exchange::{RequestId, number_of};
 use super::failure::Failure;
 use super::refused::AskedBy;
 use crate::app::App;
@@ -129,7 +130,12 @@ async fn asking(parts: &Parts, app: &App) -> Result<Arc<Asking>, Failure> {
             .get()
             .map(|id: &RequestId| id.as_str().into()),
         causation: None,
+        // What changes something is decided on what holds then.
+        seen: parts.method.is_safe().then(Arc::default),
     });
+    if let Some(user) = &asking.user {
+        fair::is_known_as(number_of(user));
+    }
     if let Some(asked_by) = parts.extensions.get::<AskedBy>() {
         asked_by.tell(&asking);
     }

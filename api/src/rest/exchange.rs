@@ -2,6 +2,7 @@
 //! not take for ever, and a panic in it is an answer.
 
 use std::any::Any;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use hansard_domain::log::{Position, Role};
-use hansard_projections::lag;
+use hansard_domain::network::Network;
+use hansard_projections::{fair, lag};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
@@ -71,6 +73,13 @@ impl RequestId {
     }
 }
 
+/// A number that stands for a client where all clients are served by turns.
+pub fn number_of(client: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    client.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The outermost step of a request's way.
 pub async fn conduct<N, F>(app: &App, mut request: Request, next: N) -> Response
 where
@@ -100,6 +109,8 @@ where
         }
         next(request).await
     };
+    // Until it is known whose session it is, if it is one.
+    let answer = fair::on_behalf_of(number_of(&Network::from(address)), answer);
     let answer = tokio::time::timeout(app.config.request_timeout(), answer);
     let (answer, behind) = lag::noting(answer).instrument(span.clone()).await;
     let response = answer.unwrap_or_else(|_| {
@@ -111,7 +122,7 @@ where
     } else {
         let taker = || Taker {
             network: address.into(),
-            account: asked_by.user().cloned(),
+            account: asked_by.user(),
             ending,
         };
         waiting::limit(app, taker, response)

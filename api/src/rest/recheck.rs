@@ -37,12 +37,13 @@ where
     for _ in 0..TIMES {
         let before = app.commands.model();
         let body = body.take().unwrap_or_else(Body::empty);
-        let response = next(Request::from_parts(parts.clone(), body)).await;
+        // Boxed, for it is the largest part of the future of every request.
+        let response = Box::pin(next(Request::from_parts(parts.clone(), body))).await;
         if !response.status().is_success() || response.extensions().get::<Done>().is_some() {
             return response;
         }
         let asking = asked_by.as_ref().and_then(AskedBy::asking);
-        if asking.is_none_or(|asking| still_may(app, &before, asking)) {
+        if asking.is_none_or(|asking| still_may(app, &before, &asking)) {
             return response;
         }
     }
@@ -53,5 +54,5 @@ fn still_may(app: &App, before: &WriteModel, asking: &Asking) -> bool {
     let model = app.commands.model();
     let now = app.commands.clock().now();
     let ended = |token| token::holder(&model, token, now).is_none();
-    !asking.token.as_ref().is_some_and(ended) && !model.has_withdrawn(before, asking.user.as_ref())
+    !asking.token.as_ref().is_some_and(ended) && !model.has_withdrawn(before, asking)
 }

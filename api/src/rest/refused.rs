@@ -3,35 +3,36 @@
 //! The committer records what it refuses itself. Much is refused before anything is decided, most of all
 //! looks; those answers say so of themselves, and are recorded here.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use hansard_commands::caller::Caller as Asking;
 use hansard_commands::error::CommandError;
 use hansard_domain::id::UserId;
+use parking_lot::Mutex;
 
 use super::failure::{Failure, Refusal};
 use crate::app::App;
 
 /// Who asks, once it is known. Every request carries one.
 #[derive(Debug, Clone, Default)]
-pub struct AskedBy(Arc<OnceLock<Arc<Asking>>>);
+pub struct AskedBy(Arc<Mutex<Option<Arc<Asking>>>>);
 
 impl AskedBy {
+    /// A request that is begun again is asked by whoever it is then.
     pub fn tell(&self, asking: &Arc<Asking>) {
-        // A request has one caller; whoever found it first has found the same.
-        let _ = self.0.set(asking.clone());
+        *self.0.lock() = Some(asking.clone());
     }
 
     /// The one who asks; `None` where nobody was interested.
-    pub fn asking(&self) -> Option<&Asking> {
-        self.0.get().map(AsRef::as_ref)
+    pub fn asking(&self) -> Option<Arc<Asking>> {
+        self.0.lock().clone()
     }
 
     /// Whose session it is, where it is one.
-    pub fn user(&self) -> Option<&UserId> {
-        self.0.get()?.user.as_ref()
+    pub fn user(&self) -> Option<UserId> {
+        self.0.lock().as_ref()?.user.clone()
     }
 }
 
@@ -49,7 +50,7 @@ where
     let Some(asking) = asked_by.as_ref().and_then(AskedBy::asking) else {
         return response;
     };
-    match app.commands.refuse(asking, permission, room).await {
+    match app.commands.refuse(&asking, permission, room).await {
         Ok(()) => response,
         Err(CommandError::Follower) => Failure::elsewhere().into_response(),
         Err(error) => {

@@ -4,7 +4,7 @@
 //! are not asked. What somebody sees of a room is a question of its own: [`sight`].
 
 pub mod sight;
-pub(crate) mod withdrawn;
+pub mod withdrawn;
 
 use hansard_domain::id::{RoomId, UserId};
 

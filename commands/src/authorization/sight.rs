@@ -80,7 +80,11 @@ impl WriteModel {
             let right = Right::Server;
             return self.room(room).map(|room| Sight { room, right });
         }
-        self.sight_of(caller.user.as_ref(), room, purpose)
+        let sight = self.sight_of(caller.user.as_ref(), room, purpose)?;
+        if let Some(seen) = &caller.seen {
+            seen.note(room, purpose);
+        }
+        Some(sight)
     }
 
     /// Whether the caller sees a room for this purpose.

@@ -1,34 +1,52 @@
 //! Whether somebody may see less than before.
 
 use hansard_domain::event::Event;
-use hansard_domain::id::UserId;
-use hansard_domain::room::RoomEvent;
+use hansard_domain::id::RoomId;
+use parking_lot::Mutex;
 
+use super::sight::Purpose;
+use crate::caller::Caller;
 use crate::model::WriteModel;
 
-/// Whether an event may take something out of the sight of people whom it does not name.
-pub(crate) fn changes_rules(event: &Event) -> bool {
-    match event {
-        Event::Permission(_) | Event::Role(_) | Event::Setting(_) => true,
-        Event::Room(event) => matches!(
-            event,
-            RoomEvent::RoomTypeChanged { .. }
-                | RoomEvent::RoomSwitchesChanged { .. }
-                | RoomEvent::RoomRoleRevoked { .. }
-        ),
-        _ => false,
+/// The rooms that somebody was let look into while it was answered.
+#[derive(Debug, Default)]
+pub struct Seen(Mutex<Vec<(RoomId, Purpose)>>);
+
+impl Seen {
+    /// Notes a room, where more can be said in it, or about who is in it, before that is answered.
+    pub(super) fn note(&self, room: &RoomId, purpose: Purpose) {
+        if matches!(
+            purpose,
+            Purpose::Messages | Purpose::Members | Purpose::Inspection
+        ) {
+            self.0.lock().push((room.clone(), purpose));
+        }
     }
 }
 
+/// Whether an event changes the rules of who may see what.
+pub(crate) fn changes_rules(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Permission(_) | Event::Role(_) | Event::Setting(_)
+    )
+}
+
 impl WriteModel {
-    /// Whether a user, or somebody without an account, had rights in an earlier model that it may not
-    /// have in this one: it is out of a room, lost a role, is not active any more, or the rules for all
+    /// Whether the caller had rights in an earlier model that it may not have in this one: it is out of a
+    /// room, lost a role, is not active any more, does not see what it was let see, or the rules for all
     /// have changed.
-    pub fn has_withdrawn(&self, before: &Self, user: Option<&UserId>) -> bool {
+    pub fn has_withdrawn(&self, before: &Self, caller: &Caller) -> bool {
         if self.position() == before.position() {
             return false;
         }
-        if self.rules != before.rules {
+        let user = caller.user.as_ref();
+        let unseen = || {
+            let seen = caller.seen.as_ref().map(|seen| seen.0.lock());
+            let mut seen = seen.iter().flat_map(|seen| seen.iter());
+            seen.any(|(room, purpose)| self.sight_of(user, room, *purpose).is_none())
+        };
+        if self.rules != before.rules || unseen() {
             return true;
         }
         let Some(user) = user else {

@@ -161,13 +161,13 @@ impl Engine {
         }
     }
 
-    /// How many of those of a view may be taken by what walks through many rows: half of them.
-    pub(crate) fn walkers(&self) -> usize {
+    /// How many of them a view has.
+    pub(crate) fn reader_count(&self) -> usize {
         let readers = match self {
             Self::Sqlite(_) => sqlite::READERS,
             Self::Postgres(database) => database.reader_count(),
         };
-        (readers as usize / 2).max(1)
+        readers as usize
     }
 
     /// Takes tables that a building connection has filled into use: complete and, once the catalog

@@ -10,6 +10,9 @@ use super::{Messages, Order};
 use crate::sql;
 use crate::view::ViewError;
 
+/// So many bytes of messages are not read on a thread that serves others as well.
+const LARGE: usize = 256 << 10;
+
 impl Messages {
     /// The newest message of each room that somebody wrote and the room shows.
     pub async fn latest(
@@ -36,7 +39,15 @@ impl Messages {
         }
         drop(reading);
         let found = self.among(viewer, &ids, Order::NewestFirst).await?;
-        let messages = hansard_domain::json::objects(&found.json)?;
+        let messages = if found.json.len() > LARGE {
+            let read = move || hansard_domain::json::objects(&found.json);
+            match tokio::task::spawn_blocking(read).await {
+                Ok(read) => read?,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        } else {
+            hansard_domain::json::objects(&found.json)?
+        };
         Ok(messages
             .into_iter()
             .map(Value::Object)

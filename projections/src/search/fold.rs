@@ -26,6 +26,10 @@ const DELETE: ByKey = ByKey::new("DELETE FROM entry WHERE id IN");
 /// How many low bits of an entry's number come from its position in the log.
 const POSITION_BITS: u32 = 22;
 
+/// What is said is 5,000 letters at most, where the workspace does not allow more; attachments are up to
+/// 256 KiB. Every word that is entered costs as much again when the message is changed or erased.
+const MOST_INDEXED: usize = 16 << 10;
+
 /// How many messages of a room that is gone, or of somebody who is, are changed at once.
 const CHUNK: i64 = 2_000;
 
@@ -303,9 +307,16 @@ async fn enter(tables: &mut AnyConnection, rows: &[(&MessageId, &Row)]) -> Resul
 /// The members of an attachment that are read by people.
 const READ_BY_PEOPLE: [&str; 4] = ["title", "text", "description", "author_name"];
 
-/// Everything in a message that is found by its words.
+/// Everything in a message that is found by its words: the first [`MOST_INDEXED`] bytes of it.
 fn text(content: &Content) -> String {
     let mut text = content.text.clone();
+    add_attachments(&mut text, content);
+    let end = text.floor_char_boundary(MOST_INDEXED);
+    text.truncate(end);
+    text
+}
+
+fn add_attachments(text: &mut String, content: &Content) {
     for attachment in &content.attachments {
         let said = READ_BY_PEOPLE
             .iter()
@@ -324,7 +335,6 @@ fn text(content: &Content) -> String {
             }
         }
     }
-    text
 }
 
 fn scope(sent: &Sent, content: &Content) -> String {

@@ -13,6 +13,13 @@ const MAX_LENGTH: usize = 1_000;
 /// The most words, phrases and filters that are read.
 const MAX_PARTS: usize = 32;
 
+/// The most words of a phrase that are read: where each of them stands in a text is compared.
+const MAX_WORDS: usize = 16;
+
+/// The most beginnings of words that are looked for; more of them are taken for words. Each is looked for
+/// among all words that there are, whatever the room.
+const MAX_PREFIXES: usize = 4;
+
 /// The shortest beginning of a word that is looked for as one: a letter begins too many words.
 pub(super) const MIN_PREFIX: usize = 2;
 
@@ -82,12 +89,22 @@ impl Question {
         {
             return;
         }
-        let Some(term) = part.term() else { return };
+        let Some(mut term) = part.term() else { return };
+        if let Term::Prefix(start) = &mut term
+            && self.prefixes() >= MAX_PREFIXES
+        {
+            term = Term::Phrase(std::mem::take(start));
+        }
         if part.negated {
             self.without.push(term);
         } else {
             self.terms.push(term);
         }
+    }
+
+    fn prefixes(&self) -> usize {
+        let all = self.terms.iter().chain(&self.without);
+        all.filter(|term| matches!(term, Term::Prefix(_))).count()
     }
 
     /// Takes a filter; `false` if it is none.
@@ -148,9 +165,24 @@ impl Part<'_> {
         }
         match words.strip_suffix('*') {
             Some(start) if !self.quoted => Some(Term::Prefix(start.to_owned())),
-            _ => Some(Term::Phrase(words.to_owned())),
+            _ => Some(Term::Phrase(shortened(words).to_owned())),
         }
     }
+}
+
+/// A phrase up to the end of its last word that is read.
+fn shortened(phrase: &str) -> &str {
+    let (mut words, mut inside) = (0, false);
+    for (at, letter) in phrase.char_indices() {
+        if letter.is_alphanumeric() && !inside {
+            words += 1;
+            if words > MAX_WORDS {
+                return phrase[..at].trim_end();
+            }
+        }
+        inside = letter.is_alphanumeric();
+    }
+    phrase
 }
 
 fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
@@ -276,5 +308,15 @@ mod tests {
             );
         }
         assert_eq!(Question::read(&"x ".repeat(5_000)).terms.len(), MAX_PARTS);
+        for between in [" ", "-", ". "] {
+            let long = format!("\"{}\"", ["x"; 300].join(between));
+            let [Term::Phrase(read)] = &Question::read(&long).terms[..] else {
+                panic!("{long} is a phrase");
+            };
+            assert_eq!(read.matches('x').count(), MAX_WORDS, "{read}");
+        }
+        let many = Question::read(&"xy* ".repeat(32)).terms;
+        let prefixes = many.iter().filter(|term| matches!(term, Term::Prefix(_)));
+        assert_eq!((many.len(), prefixes.count()), (MAX_PARTS, MAX_PREFIXES));
     }
 }

@@ -190,31 +190,57 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
         format!("rooms.info?roomId={board}"),
         format!("groups.members?roomId={board}"),
     ];
+    // A channel that is a group after that, and somebody who is in neither.
+    let eve = server.user("eve").await;
+    let square = admin.channel("square").await;
+    let outside = [
+        format!("channels.history?roomId={square}"),
+        format!("channels.messages?roomId={square}"),
+    ];
+    // What is answered without the room.
+    let lists = ["rooms.get", "groups.list", "channels.list"];
     all_shown(&admin).await;
     for client in [&bob, &carol] {
-        for look in &looks {
+        for look in looks.iter().map(String::as_str).chain(lists) {
             client.get(look).await.expect_ok();
         }
+    }
+    for look in &outside {
+        eve.get(look).await.expect_ok();
     }
 
     let held = Held::all(&server.data().join("views")).await;
     // From here on every look waits for what was just said.
     admin.say(&board, "before").await;
-    let waiting: Vec<_> = [&bob, &carol]
+    let of_members = [&bob, &carol]
         .into_iter()
-        .flat_map(|client| looks.iter().map(move |look| (client.clone(), look.clone())))
+        .flat_map(|client| looks.iter().map(move |look| (client.clone(), look.clone())));
+    let of_eve = outside.iter().map(|look| (eve.clone(), look.clone()));
+    let lists = lists.map(|list| (list, bob.clone()));
+    let listing: Vec<_> = lists
+        .map(|(list, bob)| tokio::spawn(async move { bob.get(list).await }))
+        .into();
+    let waiting: Vec<_> = of_members
+        .chain(of_eve)
         .map(|(client, look)| tokio::spawn(async move { (client.get(&look).await, look) }))
         .collect();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let kick = json!({ "roomId": board, "userId": bob.user_id() });
     admin.post("groups.kick", kick).await.expect_ok();
     carol.post("logout", json!({})).await.expect_ok();
+    let private = json!({ "roomId": square, "type": "p" });
+    admin.post("channels.setType", private).await.expect_ok();
     admin.say(&board, "said after that").await;
+    admin.say(&square, "said after that").await;
     held.release().await;
     for look in waiting {
         let (answer, look) = look.await.unwrap();
         let status = answer.status.as_u16();
         assert!([400, 401, 403].contains(&status), "{look}: {answer:?}");
         assert!(!answer.body.to_string().contains("after that"), "{look}");
+    }
+    for list in listing {
+        let answer = list.await.unwrap().expect_ok();
+        assert!(!answer.to_string().contains("after that"), "{answer}");
     }
 }

@@ -282,7 +282,7 @@ async fn history_of(
         username: None,
     };
     let room = find(app, caller, &wanted, Purpose::Existence).await?;
-    history(app, caller.user(), &room, asked, false, paging).await
+    history(app, caller, &room, asked, false, paging).await
 }
 
 async fn messages_of(

@@ -49,7 +49,7 @@ impl Client {
     /// Whoever makes a request.
     pub fn of(parts: &Parts, app: &App) -> Self {
         let asked_by = parts.extensions.get::<AskedBy>();
-        let account = asked_by.and_then(AskedBy::user).cloned();
+        let account = asked_by.and_then(AskedBy::user);
         account.map_or_else(
             || {
                 let proxies = app.config.forwarded_count;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
+use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{Message, Written, order, project};
 use crate::rest::paging::Paging;
@@ -57,15 +58,16 @@ fn too_many() -> String {
 /// A page of a room's history. 403 for whoever may not read it.
 pub async fn history(
     app: &App,
-    viewer: &UserId,
+    caller: &Caller,
     room: &RoomId,
     asked: &HistoryParams,
     threads: bool,
     paging: &Paging,
 ) -> Result<Written, Failure> {
+    let viewer = caller.user();
     let history = {
         let model = app.commands.model();
-        let sight = model.sight_of(Some(viewer), room, Purpose::Messages);
+        let sight = model.sight(caller, room, Purpose::Messages);
         let found = sight.ok_or_else(unauthorized)?.room;
         let hidden = found
             .switches

@@ -1057,7 +1057,7 @@ pub async fn history_of(
 ) -> Result<Written, Failure> {
     let found = section.find(app, caller, wanted)?;
     let threads = section == Section::Groups;
-    history::history(app, caller.user(), &found.id, asked, threads, paging).await
+    history::history(app, caller, &found.id, asked, threads, paging).await
 }
 
 pub async fn messages_of(

@@ -106,6 +106,12 @@ pub async fn finished(
             .map(|room| room.id.clone())
             .collect();
         last = app.views.messages.latest(viewer, &spoken).await?;
+        // What was read may have been said after the viewer ceased to see it.
+        let model = app.commands.model();
+        last.retain(|room, _| {
+            let sight = model.sight_of(Some(viewer), room, Purpose::Messages);
+            sight.is_some()
+        });
     }
     let client = Client::Account(viewer.clone());
     let viewer = viewer.clone();
