@@ -367,15 +367,6 @@ impl WriteModel {
         self.rooms_of.get(user).into_iter().flat_map(RoomsOf::iter)
     }
 
-    /// Whether a user is in another model in all rooms that it is in here.
-    pub(crate) fn rooms_remain(&self, other: &Self, user: &UserId) -> bool {
-        let here = self.rooms_of.get(user);
-        here.is_none_or(|here| {
-            let there = other.rooms_of.get(user);
-            there.map_or(here.is_empty(), |there| here.is_within(there))
-        })
-    }
-
     /// Whether two users are members of the same room.
     pub fn share_a_room(&self, one: &UserId, other: &UserId) -> bool {
         let rooms = self.rooms_of.get(one).zip(self.rooms_of.get(other));

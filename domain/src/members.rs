@@ -162,15 +162,6 @@ impl RoomsOf {
         }
     }
 
-    /// Whether each of them is among others.
-    pub fn is_within(&self, others: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &others.0)
-            || self
-                .0
-                .iter()
-                .all(|room| others.0.binary_search(room).is_ok())
-    }
-
     /// All of them, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = RoomId> {
         self.0.iter().map(|room| RoomId::new(ROOMS.text(*room)))

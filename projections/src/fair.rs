@@ -63,7 +63,8 @@ struct Line {
 
 /// A turn, until it is dropped.
 pub(crate) struct Turn {
-    fair: Fair,
+    /// Nothing once it has been given back.
+    fair: Option<Fair>,
     client: u64,
 }
 
@@ -94,15 +95,15 @@ impl Fair {
             let free = state.free > 0;
             let line = state.lines.entry(client).or_default();
             if line.waiting.len() >= WAITING {
+                line.waiting.retain(|waiting| !waiting.is_closed());
+            }
+            if line.waiting.len() >= WAITING {
                 return Err(ViewError::Busy);
             }
             if free && line.waiting.is_empty() && self.may_have(client, line) {
                 line.taken += 1;
                 state.free -= 1;
-                return Ok(Turn {
-                    fair: self.clone(),
-                    client,
-                });
+                return Ok(self.given_to(client));
             }
             let (sender, receiver) = oneshot::channel();
             line.waiting.push_back(sender);
@@ -121,24 +122,35 @@ impl Fair {
         client == OWN || line.taken < self.of_one
     }
 
+    fn given_to(&self, client: u64) -> Turn {
+        let fair = Some(self.clone());
+        Turn { fair, client }
+    }
+
     /// Takes a turn back, and gives what is free to those whose turn it is.
     fn give_back(&self, client: u64) {
-        let mut given = Vec::new();
-        {
-            let mut state = self.state.lock();
-            state.free += 1;
-            if let Some(line) = state.lines.get_mut(&client) {
-                line.taken -= 1;
+        let mut back = vec![client];
+        while let Some(client) = back.pop() {
+            let mut given = Vec::new();
+            {
+                let mut state = self.state.lock();
+                state.free += 1;
+                if let Some(line) = state.lines.get_mut(&client) {
+                    line.taken -= 1;
+                }
+                self.serve(&mut state, &mut given);
+                let done = |line: &Line| line.taken == 0 && line.waiting.is_empty();
+                if state.lines.get(&client).is_some_and(done) {
+                    state.lines.remove(&client);
+                }
             }
-            self.serve(&mut state, &mut given);
-            let done = |line: &Line| line.taken == 0 && line.waiting.is_empty();
-            if state.lines.get(&client).is_some_and(done) {
-                state.lines.remove(&client);
+            for (waiting, turn) in given {
+                // Who has gone at this moment had it in vain. One after the other, however many they are.
+                if let Err(mut turn) = waiting.send(turn) {
+                    turn.fair = None;
+                    back.push(turn.client);
+                }
             }
-        }
-        // Whoever has gone meanwhile gives its turn back at once.
-        for (waiting, turn) in given {
-            drop(waiting.send(turn));
         }
     }
 
@@ -159,14 +171,19 @@ impl Fair {
             let Some(line) = state.lines.get_mut(&client) else {
                 continue;
             };
-            if let Some(waiting) = line.waiting.pop_front() {
+            while let Some(waiting) = line.waiting.pop_front() {
+                if waiting.is_closed() {
+                    continue;
+                }
                 line.taken += 1;
                 state.free -= 1;
-                let fair = self.clone();
-                given.push((waiting, Turn { fair, client }));
+                given.push((waiting, self.given_to(client)));
+                break;
             }
             if !line.waiting.is_empty() {
                 state.order.push_back(client);
+            } else if line.taken == 0 {
+                state.lines.remove(&client);
             }
         }
     }
@@ -180,7 +197,9 @@ impl Fair {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.fair.give_back(self.client);
+        if let Some(fair) = self.fair.take() {
+            fair.give_back(self.client);
+        }
     }
 }
 
@@ -260,6 +279,25 @@ mod tests {
         drop(first);
         assert_eq!(fair.free(), 1);
         drop(turn(&fair, 3).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn however_many_gave_up_the_next_has_its_turn() {
+        let fair = Fair::new(1, 1);
+        let first = turn(&fair, 1).await.unwrap();
+        let mut gone: Vec<_> = (0..100_000)
+            .map(|number| turn(&fair, 2 + number / 60))
+            .collect();
+        for turn in &mut gone {
+            assert!(turn.now_or_never().is_none());
+        }
+        let mut last = turn(&fair, u64::MAX);
+        assert!((&mut last).now_or_never().is_none());
+        drop(gone);
+        drop(first);
+        drop(last.await.unwrap());
+        assert_eq!(fair.free(), 1);
+        assert!(fair.state.lock().lines.is_empty());
     }
 
     #[tokio::test]

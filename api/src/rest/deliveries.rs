@@ -210,7 +210,10 @@ pub(super) async fn put_on_record(
     let carrying = shown.iter().filter(|delivery| delivery.exchange.is_some());
     let rooms = carrying.filter_map(|delivery| delivery.room.as_ref());
     let unseen: Vec<_> = rooms
-        .filter(|room| !model.sees(caller, room, Purpose::Messages))
+        .filter(|room| {
+            let sight = model.sight_in_list(caller, room, Purpose::Messages);
+            sight.is_none()
+        })
         .collect();
     let Some(first) = unseen.first() else {
         return Ok(());

@@ -74,7 +74,20 @@ pub struct Sight<'a> {
 }
 
 impl WriteModel {
-    /// The room, if the caller sees it for this purpose.
+    /// The room, as a row of a list that was read before this model was taken, if the caller sees it.
+    pub fn sight_in_list(
+        &self,
+        caller: &Caller,
+        room: &RoomId,
+        purpose: Purpose,
+    ) -> Option<Sight<'_>> {
+        if caller.is_trusted() {
+            return self.sight(caller, room, purpose);
+        }
+        self.sight_of(caller.user.as_ref(), room, purpose)
+    }
+
+    /// The room, if the caller sees it for this purpose. It is asked again before a look is answered.
     pub fn sight(&self, caller: &Caller, room: &RoomId, purpose: Purpose) -> Option<Sight<'_>> {
         if caller.is_trusted() {
             let right = Right::Server;

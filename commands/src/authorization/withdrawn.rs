@@ -8,19 +8,14 @@ use super::sight::Purpose;
 use crate::caller::Caller;
 use crate::model::WriteModel;
 
-/// The rooms that somebody was let look into while it was answered.
+/// The rooms that somebody was let see while it was answered. Rows of lists are not among them: those are
+/// chosen by what holds when they have been read.
 #[derive(Debug, Default)]
 pub struct Seen(Mutex<Vec<(RoomId, Purpose)>>);
 
 impl Seen {
-    /// Notes a room, where more can be said in it, or about who is in it, before that is answered.
     pub(super) fn note(&self, room: &RoomId, purpose: Purpose) {
-        if matches!(
-            purpose,
-            Purpose::Messages | Purpose::Members | Purpose::Inspection
-        ) {
-            self.0.lock().push((room.clone(), purpose));
-        }
+        self.0.lock().push((room.clone(), purpose));
     }
 }
 
@@ -33,9 +28,8 @@ pub(crate) fn changes_rules(event: &Event) -> bool {
 }
 
 impl WriteModel {
-    /// Whether the caller had rights in an earlier model that it may not have in this one: it is out of a
-    /// room, lost a role, is not active any more, does not see what it was let see, or the rules for all
-    /// have changed.
+    /// Whether the caller had rights in an earlier model that it may not have in this one: it lost a role, is
+    /// not active any more, does not see what it was let see, or the rules for all have changed.
     pub fn has_withdrawn(&self, before: &Self, caller: &Caller) -> bool {
         if self.position() == before.position() {
             return false;
@@ -52,9 +46,6 @@ impl WriteModel {
         let Some(user) = user else {
             return false;
         };
-        if !before.rooms_remain(self, user) {
-            return true;
-        }
         match (before.account(user), self.account(user)) {
             (None, _) => false,
             (Some(_), None) => true,

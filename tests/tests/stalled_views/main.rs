@@ -198,7 +198,12 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
         format!("channels.messages?roomId={square}"),
     ];
     // What is answered without the room.
-    let lists = ["rooms.get", "groups.list", "channels.list"];
+    let lists = [
+        "rooms.get",
+        "groups.list",
+        "channels.list",
+        "directory?query={\"type\":\"channels\"}",
+    ];
     all_shown(&admin).await;
     for client in [&bob, &carol] {
         for look in looks.iter().map(String::as_str).chain(lists) {
@@ -217,9 +222,12 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
         .flat_map(|client| looks.iter().map(move |look| (client.clone(), look.clone())));
     let of_eve = outside.iter().map(|look| (eve.clone(), look.clone()));
     let lists = lists.map(|list| (list, bob.clone()));
+    let of_eve_too = (lists[3].0, eve.clone());
     let listing: Vec<_> = lists
-        .map(|(list, bob)| tokio::spawn(async move { bob.get(list).await }))
-        .into();
+        .into_iter()
+        .chain([of_eve_too])
+        .map(|(list, client)| tokio::spawn(async move { client.get(list).await }))
+        .collect();
     let waiting: Vec<_> = of_members
         .chain(of_eve)
         .map(|(client, look)| tokio::spawn(async move { (client.get(&look).await, look) }))
@@ -232,6 +240,8 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
     admin.post("channels.setType", private).await.expect_ok();
     admin.say(&board, "said after that").await;
     admin.say(&square, "said after that").await;
+    let topic = json!({ "roomId": square, "topic": "said after that" });
+    admin.post("groups.setTopic", topic).await.expect_ok();
     held.release().await;
     for look in waiting {
         let (answer, look) = look.await.unwrap();

@@ -123,11 +123,13 @@ async fn channels(
     };
     let mut tables = app.views.rooms.walk().await?;
     let (all, _) = rooms::by_filter(&mut tables, &filter, Stretch::ALL).await?;
+    // As it is by now.
+    let model = app.commands.model();
     let open: Vec<Room> = all
         .into_iter()
         .filter(|room| room.kind != RoomKind::Direct)
         .filter(|room| {
-            let sight = model.sight(caller, &room.id, Purpose::Particulars);
+            let sight = model.sight_in_list(caller, &room.id, Purpose::Particulars);
             sight.is_some_and(|sight| matches!(sight.right, Right::Membership | Right::Openness))
         })
         .collect();
@@ -244,7 +246,7 @@ async fn spotlight(
         spotted.users = spot_users(&app, &model, text).await?;
     }
     if places && outside && may("view-c-room") {
-        spotted.rooms = spot_rooms(&app, &model, &caller, text).await?;
+        spotted.rooms = spot_rooms(&app, &caller, text).await?;
     }
     answer(spotted)
 }
@@ -294,7 +296,6 @@ async fn spot_users(
 
 async fn spot_rooms(
     app: &App,
-    model: &WriteModel,
     caller: &Caller,
     text: &str,
 ) -> Result<Vec<Map<String, Value>>, Failure> {
@@ -306,8 +307,9 @@ async fn spot_rooms(
     };
     let mut tables = app.views.rooms.walk().await?;
     let (all, _) = rooms::by_filter(&mut tables, &filter, Stretch::ALL).await?;
+    let model = app.commands.model();
     let outside = all.iter().filter(|room| !room.archived).filter(|room| {
-        let sight = model.sight(caller, &room.id, Purpose::Particulars);
+        let sight = model.sight_in_list(caller, &room.id, Purpose::Particulars);
         sight.is_some_and(|sight| sight.right == Right::Openness)
     });
     let rooms = outside.take(SPOTLIGHT_ROOMS).map(|room| {

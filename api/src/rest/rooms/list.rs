@@ -75,7 +75,7 @@ pub async fn administered(
     let model = app.commands.model();
     let shown = found
         .iter()
-        .filter_map(|room| model.sight(caller, &room.id, Purpose::Administration))
+        .filter_map(|room| model.sight_in_list(caller, &room.id, Purpose::Administration))
         .filter(|sight| sight.right.is_audited())
         .count() as u64;
     if shown > 0 || !open && (narrowed || found.len() < total) {

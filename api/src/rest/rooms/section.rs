@@ -916,7 +916,10 @@ pub async fn online(
     drop(reading);
     // Before the query: whether a room passes tells of what is in it.
     let model = app.commands.model();
-    rooms.retain(|room| model.sees(caller, &room.id, Purpose::Members));
+    rooms.retain(|room| {
+        let sight = model.sight_in_list(caller, &room.id, Purpose::Members);
+        sight.is_some()
+    });
     let rooms = query.filter(rooms, view::Room::wire).await?;
     let found = rooms.into_iter().next().map(|room| room.id);
     // Whether there is such a group that the caller does not see is not told.
@@ -924,6 +927,9 @@ pub async fn online(
         Section::Channels => Failure::plain("Channel does not exists"),
         Section::Groups => Failure::refused("error-not-allowed", "Not Allowed"),
     })?;
+    if !app.commands.model().sees(caller, &found, Purpose::Members) {
+        return Err(Failure::forbidden_because("unauthorized"));
+    }
     let mut reading = app.views.rooms.read().await?;
     let online = view::online(&mut reading, &found).await?;
     let online = online
