@@ -10,7 +10,7 @@ use hansard_domain::id::Timestamp;
 /// The longest question that is read, in characters; the rest is left off.
 const MAX_LENGTH: usize = 1_000;
 
-/// The most words, phrases and filters that are read.
+/// The most words, phrases and filters that are read, and the most words in all of them.
 const MAX_PARTS: usize = 32;
 
 /// The most words of a phrase that are read: where each of them stands in a text is compared.
@@ -95,11 +95,35 @@ impl Question {
         {
             term = Term::Phrase(std::mem::take(start));
         }
+        let left = MAX_PARTS.saturating_sub(self.words());
+        if left == 0 {
+            return;
+        }
+        if let Term::Phrase(phrase) = &mut term {
+            phrase.truncate(shortened(phrase, left.min(MAX_WORDS)).len());
+        }
+        let known = if part.negated {
+            &self.without
+        } else {
+            &self.terms
+        };
+        if known.contains(&term) {
+            return;
+        }
         if part.negated {
             self.without.push(term);
         } else {
             self.terms.push(term);
         }
+    }
+
+    fn words(&self) -> usize {
+        let all = self.terms.iter().chain(&self.without);
+        let words = all.map(|term| match term {
+            Term::Phrase(phrase) => words(phrase).count(),
+            Term::Prefix(_) => 1,
+        });
+        words.sum()
     }
 
     fn prefixes(&self) -> usize {
@@ -165,24 +189,25 @@ impl Part<'_> {
         }
         match words.strip_suffix('*') {
             Some(start) if !self.quoted => Some(Term::Prefix(start.to_owned())),
-            _ => Some(Term::Phrase(shortened(words).to_owned())),
+            _ => Some(Term::Phrase(words.to_owned())),
         }
     }
 }
 
-/// A phrase up to the end of its last word that is read.
-fn shortened(phrase: &str) -> &str {
-    let (mut words, mut inside) = (0, false);
-    for (at, letter) in phrase.char_indices() {
-        if letter.is_alphanumeric() && !inside {
-            words += 1;
-            if words > MAX_WORDS {
-                return phrase[..at].trim_end();
-            }
-        }
+/// Where the words of a text begin.
+fn words(text: &str) -> impl Iterator<Item = usize> {
+    let mut inside = false;
+    text.char_indices().filter_map(move |(at, letter)| {
+        let begins = letter.is_alphanumeric() && !inside;
         inside = letter.is_alphanumeric();
-    }
-    phrase
+        begins.then_some(at)
+    })
+}
+
+/// A phrase up to the end of the last of so many words.
+fn shortened(phrase: &str, most: usize) -> &str {
+    let rest = words(phrase).nth(most).unwrap_or(phrase.len());
+    phrase[..rest].trim_end()
 }
 
 fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
@@ -307,7 +332,13 @@ mod tests {
                 "{text}: {question:?}"
             );
         }
-        assert_eq!(Question::read(&"x ".repeat(5_000)).terms.len(), MAX_PARTS);
+        let many = |begin: &str, end: &str| {
+            let words = (10..99).map(|number| format!("{begin}{number}{end} "));
+            Question::read(&words.collect::<String>()).terms
+        };
+        assert_eq!(many("x", "").len(), MAX_PARTS);
+        assert_eq!(many("\"x y ", "\"").len(), MAX_PARTS / 3 + 1);
+        assert_eq!(Question::read(&"x ".repeat(5_000)).terms, [phrase("x")]);
         for between in [" ", "-", ". "] {
             let long = format!("\"{}\"", ["x"; 300].join(between));
             let [Term::Phrase(read)] = &Question::read(&long).terms[..] else {
@@ -315,7 +346,7 @@ mod tests {
             };
             assert_eq!(read.matches('x').count(), MAX_WORDS, "{read}");
         }
-        let many = Question::read(&"xy* ".repeat(32)).terms;
+        let many = many("xy", "*");
         let prefixes = many.iter().filter(|term| matches!(term, Term::Prefix(_)));
         assert_eq!((many.len(), prefixes.count()), (MAX_PARTS, MAX_PREFIXES));
     }
