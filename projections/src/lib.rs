@@ -6,6 +6,7 @@
 
 mod batches;
 mod catalog;
+mod conditions;
 mod engine;
 pub mod fair;
 mod feed;

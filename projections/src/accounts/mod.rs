@@ -3,7 +3,7 @@
 //! What proves who somebody is (passwords, sessions) is not here. Presence is what the user chose
 //! last; connections are known in memory only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -26,7 +26,8 @@ mod tests;
 pub use decided::changed_at;
 
 pub use queries::{
-    Filter, Order, Page, Search, SearchFields, all, by_id, by_ids, by_username, count_by_role, list,
+    Filter, Order, Page, Search, SearchFields, all, by_id, by_ids, by_username, count_by_role,
+    list, some,
 };
 
 /// An account as the view knows it.
@@ -61,7 +62,7 @@ impl View for Accounts {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn schema(&self) -> &'static str {
@@ -245,10 +246,16 @@ async fn write(
     let mut changed = Vec::new();
     let mut stripped = Vec::new();
     let mut granted = Vec::new();
+    let mut tally: BTreeMap<_, i64> = BTreeMap::new();
     for &id in touched {
         let (old, new) = (before.get(id), after.get(id));
         if old == new {
             continue;
+        }
+        for (user, number) in [(old, -1), (new, 1)] {
+            if let Some(user) = user {
+                *tally.entry(counted_as(user)).or_default() += number;
+            }
         }
         if old.map(|user| &user.roles) != new.map(|user| &user.roles) {
             stripped.extend(old.map(|_| id));
@@ -261,6 +268,27 @@ async fn write(
             Some(user) => changed.push((user, serde_json::to_string(user)?)),
             None => gone.push(id),
         }
+    }
+    let tally: Vec<_> = tally
+        .into_iter()
+        .filter(|(_, number)| *number != 0)
+        .collect();
+    TALLY
+        .write(
+            tables,
+            &tally,
+            |((active, kind, logged_in), number), values| {
+                values.flag(*active);
+                values.text(*kind);
+                values.flag(*logged_in);
+                values.number(*number);
+            },
+        )
+        .await?;
+    if tally.iter().any(|(_, number)| *number < 0) {
+        crate::sql::query("DELETE FROM tally WHERE number = 0")
+            .execute(&mut *tables)
+            .await?;
     }
     DELETE_ROLES.execute(tables, &stripped).await?;
     DELETE.execute(tables, &gone).await?;
@@ -292,6 +320,14 @@ async fn write(
         values.text(account);
     })
     .await
+}
+
+const TALLY: Insert = Insert::into("tally", &["active", "kind", "logged_in", "number"]).on_conflict(
+    "ON CONFLICT (active, kind, logged_in) DO UPDATE SET number = tally.number + excluded.number",
+);
+
+fn counted_as(user: &User) -> (bool, &'static str, bool) {
+    (user.active, kind_name(user.kind), user.last_login.is_some())
 }
 
 fn kind_name(kind: AccountKind) -> &'static str {

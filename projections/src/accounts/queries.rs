@@ -7,9 +7,10 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use super::{User, kind_name};
+use crate::conditions::Conditions;
 use crate::folding::{containing, folded};
 use crate::rows::ByKey;
-use crate::sql::{self, Query};
+use crate::sql;
 use crate::view::ViewError;
 
 /// Which accounts to list; what is not set excludes nobody.
@@ -79,6 +80,20 @@ pub struct Page {
     pub limit: Option<u64>,
 }
 
+impl Page {
+    /// ` ORDER BY …`
+    fn sorted(&self) -> String {
+        let direction = if self.descending { "DESC" } else { "ASC" };
+        match self.order {
+            Order::Username => format!(" ORDER BY username {direction}, id"),
+            order => {
+                let column = order.column();
+                format!(" ORDER BY {column} {direction}, username {direction}, id")
+            }
+        }
+    }
+}
+
 const BY_ID: &str = "SELECT document FROM account WHERE id = $1";
 
 pub async fn by_id(tables: &mut AnyConnection, id: &UserId) -> Result<Option<User>, ViewError> {
@@ -133,21 +148,6 @@ pub async fn count_by_role(tables: &mut AnyConnection, role: &RoleId) -> Result<
     Ok(row.try_get::<i64, _>("total")? as u64)
 }
 
-const CHOSEN: &str =
-    "FROM account /* walks account: a text is looked for anywhere in five columns */
-    WHERE ($1 < 0 OR active = $1)
-      AND ($2 = '' OR kind = $2)
-      AND ($3 = '' OR EXISTS (
-            SELECT 1 FROM account_role
-            WHERE account_role.role = $3 AND account_role.account = account.id))
-      AND ($4 < 0 OR (last_login IS NOT NULL) = ($4 = 1))
-      AND ($5 = ''
-           OR ($6 = 1 AND username LIKE $5 ESCAPE '\\')
-           OR ($7 = 1 AND name LIKE $5 ESCAPE '\\')
-           OR ($8 = 1 AND email LIKE $5 ESCAPE '\\')
-           OR ($9 = 1 AND bio LIKE $5 ESCAPE '\\')
-           OR ($10 = 1 AND nickname LIKE $5 ESCAPE '\\'))";
-
 /// A page of those that pass the filter, and how many there are in all.
 pub async fn list(
     tables: &mut AnyConnection,
@@ -156,47 +156,100 @@ pub async fn list(
 ) -> Result<(Vec<User>, u64), ViewError> {
     // A page and its total are of one moment.
     let mut moment = tables.begin().await?;
-    let counting = format!("SELECT count(*) AS total {CHOSEN}");
-    let counted = chosen(&counting, filter).fetch_one(&mut moment).await?;
-    let total: i64 = counted.try_get("total")?;
-
-    let direction = if page.descending { "DESC" } else { "ASC" };
-    let column = page.order.column();
-    let listing = format!(
-        "SELECT document {CHOSEN} ORDER BY {column} {direction}, username {direction}, id \
-         LIMIT $11 OFFSET $12"
-    );
-    let limit = page
-        .limit
-        .map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let rows = chosen(&listing, filter)
-        .bind(limit)
-        .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
-        .fetch_all(&mut moment)
-        .await?;
+    let total = if filter.role.is_none() && filter.search.is_none() {
+        tallied(&mut moment, filter).await?
+    } else {
+        let conditions = conditions(filter);
+        let counting = format!("SELECT count(*) AS total {CHOSEN}{}", conditions.sql());
+        let counting = conditions.bind(sql::query(AssertSqlSafe(counting)));
+        let counted = counting.fetch_one(&mut moment).await?;
+        counted.try_get::<i64, _>("total")?
+    };
+    let users = some(&mut moment, filter, page).await?;
     moment.commit().await?;
-    let users = rows.iter().map(user).collect::<Result<_, _>>()?;
     Ok((users, total as u64))
 }
 
-/// The statement with the parameters of [`CHOSEN`].
-fn chosen(sql: &str, filter: &Filter) -> Query {
-    let tri = |flag: Option<bool>| flag.map_or(-1, i64::from);
-    let (pattern, fields) = filter.search.as_ref().map_or_else(
-        || (String::new(), SearchFields::default()),
-        |search| (containing(&search.text), search.fields),
+/// A page of those that pass the filter.
+pub async fn some(
+    tables: &mut AnyConnection,
+    filter: &Filter,
+    page: &Page,
+) -> Result<Vec<User>, ViewError> {
+    let mut conditions = conditions(filter);
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let listing = format!(
+        "SELECT document {CHOSEN}{}{} LIMIT {} OFFSET {}",
+        conditions.sql().to_owned(),
+        page.sorted(),
+        conditions.parameter(page.limit.map_or(i64::MAX, count)),
+        conditions.parameter(count(page.offset)),
     );
-    sql::query(AssertSqlSafe(sql.to_owned()))
-        .bind(tri(filter.active))
-        .bind(filter.kind.map_or("", kind_name).to_owned())
-        .bind(filter.role.as_ref().map_or("", RoleId::as_str).to_owned())
-        .bind(tri(filter.logged_in))
-        .bind(pattern)
-        .bind(i64::from(fields.username))
-        .bind(i64::from(fields.name))
-        .bind(i64::from(fields.email))
-        .bind(i64::from(fields.bio))
-        .bind(i64::from(fields.nickname))
+    let listing = conditions.bind(sql::query(AssertSqlSafe(listing)));
+    let rows = listing.fetch_all(tables).await?;
+    rows.iter().map(user).collect()
+}
+
+const CHOSEN: &str = "FROM account \
+    /* walks account: a page in its order, or a text that is looked for anywhere in five columns */";
+
+fn conditions(filter: &Filter) -> Conditions {
+    let mut conditions = Conditions::default();
+    if let Some(active) = filter.active {
+        conditions.with("active = $", i64::from(active));
+    }
+    if let Some(kind) = filter.kind {
+        conditions.with("kind = $", kind_name(kind));
+    }
+    if let Some(role) = &filter.role {
+        let holders = "id IN (SELECT account FROM account_role WHERE role = $)";
+        conditions.with(holders, role.as_str());
+    }
+    match filter.logged_in {
+        Some(true) => conditions.hold("last_login IS NOT NULL"),
+        Some(false) => conditions.hold("last_login IS NULL"),
+        None => {}
+    }
+    if let Some(search) = filter
+        .search
+        .as_ref()
+        .filter(|search| !search.text.is_empty())
+    {
+        let fields = [
+            ("username", search.fields.username),
+            ("name", search.fields.name),
+            ("email", search.fields.email),
+            ("bio", search.fields.bio),
+            ("nickname", search.fields.nickname),
+        ];
+        let looked = fields.iter().filter(|(_, looked)| *looked);
+        let looked = looked.map(|(field, _)| format!("{field} LIKE $ ESCAPE '\\'"));
+        match looked.collect::<Vec<_>>().join(" OR ") {
+            nowhere if nowhere.is_empty() => conditions.hold("1 = 0"),
+            looked => conditions.with(&format!("({looked})"), containing(&search.text)),
+        }
+    }
+    conditions
+}
+
+/// How many pass a filter that asks for nothing that is not counted as accounts change.
+async fn tallied(tables: &mut AnyConnection, filter: &Filter) -> Result<i64, ViewError> {
+    let rows = sql::query(
+        "SELECT active, kind, logged_in, number FROM tally /* walks tally: it has a dozen rows */",
+    )
+    .fetch_all(tables)
+    .await?;
+    let mut total = 0;
+    for row in &rows {
+        let (active, logged_in): (i64, i64) = (row.try_get(0)?, row.try_get(2)?);
+        let kind: String = row.try_get(1)?;
+        let passes = |asked: Option<bool>, is: i64| asked.is_none_or(|asked| asked == (is == 1));
+        let of_kind = filter.kind.is_none_or(|asked| kind_name(asked) == kind);
+        if of_kind && passes(filter.active, active) && passes(filter.logged_in, logged_in) {
+            total += row.try_get::<i64, _>(3)?;
+        }
+    }
+    Ok(total)
 }
 
 fn user(row: &AnyRow) -> Result<User, ViewError> {

@@ -21,3 +21,12 @@ CREATE TABLE account_role (
     account text NOT NULL,
     PRIMARY KEY (role, account)
 );
+
+-- How many accounts there are, by what lists ask for.
+CREATE TABLE tally (
+    active bigint NOT NULL,
+    kind text NOT NULL,
+    logged_in bigint NOT NULL,
+    number bigint NOT NULL,
+    PRIMARY KEY (active, kind, logged_in)
+);

@@ -13,7 +13,7 @@ use strum::VariantNames;
 use super::*;
 use crate::testing::{Story, dump, on_both_engines, shredded, tables, told};
 
-const TABLES: &[&str] = &["account", "account_role"];
+const TABLES: &[&str] = &["account", "account_role", "tally"];
 
 fn profile(username: &str, name: &str, address: &str) -> AccountEvent {
     let profile = Profile {

@@ -19,7 +19,7 @@ use sqlx::AnyConnection;
 pub use decided::changed_at;
 pub use members::{Member, MemberOrder, MemberPage, members, online};
 pub use queries::{
-    Paging, Person, Room, RoomFilter, RoomOrder, by_filter, by_ids, of_member, removed_since,
+    Paging, Person, Room, RoomFilter, RoomOrder, by_filter, by_ids, of_member, removed_since, some,
 };
 
 use crate::view::{View, ViewError};
@@ -35,7 +35,7 @@ impl View for Rooms {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn schema(&self) -> &'static str {

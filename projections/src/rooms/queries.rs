@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
+use crate::conditions::Conditions;
 use crate::folding::containing;
 use crate::rows::ByKey;
-use crate::sql::{self, Query};
+use crate::sql;
 use crate::view::ViewError;
 
 /// A stretch of a list.
@@ -75,6 +76,8 @@ pub struct RoomFilter {
     pub kind: Option<RoomKind>,
     /// Those that somebody is in only.
     pub member: Option<UserId>,
+    /// Channels, and the groups that somebody is in, only.
+    pub open_to: Option<UserId>,
     /// Those whose name or shown name has this in it, whatever the case.
     pub name: Option<String>,
     /// Those that changed after this only.
@@ -131,13 +134,37 @@ impl RoomOrder {
     }
 }
 
-/// A filter that is not asked for lets everything through.
 const FILTERED: &str = " FROM room r JOIN activity a ON a.room = r.id \
-    /* walks r: a text is looked for anywhere in two columns, or all rooms are asked for */ \
-    WHERE ($1 = '' OR r.kind = $1) \
-    AND ($2 = '' OR r.id IN (SELECT m.room FROM member m WHERE m.account = $2)) \
-    AND ($3 = '' OR r.name_folded LIKE $3 ESCAPE '\\' OR r.fname_folded LIKE $3 ESCAPE '\\') \
-    AND ($4 = 0 OR r.updated > $4 OR a.changed > $4)";
+    /* walks r: a page in its order, or a text that is looked for anywhere in two columns */ \
+    /* walks a: likewise, in an order that is there */";
+
+/// Where nothing is asked about what changes with every message.
+const COUNTED: &str =
+    " FROM room r /* walks r: what is asked for has no index */ /* walks room: all are counted */";
+
+fn conditions(filter: &RoomFilter) -> Conditions {
+    let mut conditions = Conditions::default();
+    if let Some(kind) = filter.kind {
+        conditions.with("r.kind = $", kind.letter());
+    }
+    if let Some(member) = &filter.member {
+        let theirs = "r.id IN (SELECT m.room FROM member m WHERE m.account = $)";
+        conditions.with(theirs, member.as_str());
+    }
+    if let Some(viewer) = &filter.open_to {
+        let theirs = "SELECT m.room FROM member m WHERE m.account = $";
+        let open = format!("(r.kind = 'c' OR r.kind = 'p' AND r.id IN ({theirs}))");
+        conditions.with(&open, viewer.as_str());
+    }
+    if let Some(name) = filter.name.as_deref().filter(|name| !name.is_empty()) {
+        let named = "(r.name_folded LIKE $ ESCAPE '\\' OR r.fname_folded LIKE $ ESCAPE '\\')";
+        conditions.with(named, containing(name));
+    }
+    if let Some(after) = filter.changed_after.filter(|after| after.0 != 0) {
+        conditions.with("(r.updated > $ OR a.changed > $)", after.0);
+    }
+    conditions
+}
 
 const COLUMNS: &str = "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, \
     r.is_default, r.read_only, r.archived, r.participants, r.muted, r.more, a.messages, \
@@ -159,37 +186,36 @@ pub async fn by_filter(
 ) -> Result<(Vec<Room>, i64), ViewError> {
     // A page and its total are of one moment.
     let mut moment = tables.begin().await?;
-    let total = filtered(format!("SELECT count(*){FILTERED}"), filter)
-        .fetch_one(&mut moment)
-        .await?
-        .try_get(0)?;
-    let rooms = page(&mut moment, filter, paging).await?;
+    let conditions = conditions(filter);
+    let from = match filter.changed_after {
+        Some(_) => FILTERED,
+        None => COUNTED,
+    };
+    let counting = format!("SELECT count(*){from}{}", conditions.sql());
+    let counting = conditions.bind(sql::query(AssertSqlSafe(counting)));
+    let total = counting.fetch_one(&mut moment).await?.try_get(0)?;
+    let rooms = some(&mut moment, filter, paging).await?;
     moment.commit().await?;
     Ok((rooms, total))
 }
 
-async fn page(
+/// Rooms by filter, a page of them.
+pub async fn some(
     tables: &mut AnyConnection,
     filter: &RoomFilter,
     paging: Paging,
 ) -> Result<Vec<Room>, ViewError> {
-    let order = filter.order.sql(filter.descending);
-    let listing = format!("{COLUMNS}{FILTERED}{order} LIMIT $5 OFFSET $6");
-    let rows = filtered(listing, filter)
-        .bind(paging.limit())
-        .bind(paging.offset)
-        .fetch_all(&mut *tables)
-        .await?;
+    let mut conditions = conditions(filter);
+    let listing = format!(
+        "{COLUMNS}{FILTERED}{}{} LIMIT {} OFFSET {}",
+        conditions.sql().to_owned(),
+        filter.order.sql(filter.descending),
+        conditions.parameter(paging.limit()),
+        conditions.parameter(paging.offset),
+    );
+    let listing = conditions.bind(sql::query(AssertSqlSafe(listing)));
+    let rows = listing.fetch_all(&mut *tables).await?;
     with_people(tables, rows).await
-}
-
-/// The statement with the parameters of [`FILTERED`].
-fn filtered(sql: String, filter: &RoomFilter) -> Query {
-    sql::query(AssertSqlSafe(sql))
-        .bind(filter.kind.map_or("", RoomKind::letter))
-        .bind(filter.member.as_ref().map_or("", UserId::as_str))
-        .bind(filter.name.as_deref().map(containing).unwrap_or_default())
-        .bind(filter.changed_after.unwrap_or_default().0)
 }
 
 /// The rooms of these ids that there are, in no order.
@@ -215,7 +241,7 @@ pub async fn of_member(
         changed_after,
         ..RoomFilter::default()
     };
-    page(tables, &filter, Paging::ALL).await
+    some(tables, &filter, Paging::ALL).await
 }
 
 /// The rooms that were deleted after a time, and when.

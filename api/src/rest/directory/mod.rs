@@ -5,7 +5,7 @@ use hansard_commands::authorization::sight::{Purpose, Right};
 use hansard_commands::model::WriteModel;
 use hansard_domain::room::RoomKind;
 use hansard_projections::accounts::{self, Filter, Order, Page, Search, SearchFields, User as Row};
-use hansard_projections::rooms::{self, Paging as Stretch, Room, RoomFilter, RoomOrder};
+use hansard_projections::rooms::{self, Paging as Stretch, RoomFilter, RoomOrder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -28,6 +28,8 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// How many rooms and how many people the spotlight shows.
 const SPOTLIGHT_ROOMS: usize = 5;
+/// How many are looked at first.
+const SPOTTED_AT_ONCE: i64 = 50;
 const SPOTLIGHT_USERS: usize = 5;
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -115,32 +117,32 @@ async fn channels(
     if !model.allows(caller, "view-c-room", None) {
         return Err(invalid());
     }
+    // Whoever sees channels sees all of them, and of groups those that it is in.
+    let groups = ["view-joined-room", "view-p-room"];
+    let groups = groups.iter().any(|may| model.allows(caller, may, None));
     let filter = RoomFilter {
+        kind: Some(RoomKind::Channel).filter(|_| !groups),
+        open_to: Some(caller.user().clone()).filter(|_| groups),
         name: Some(text).filter(|text| !text.is_empty()),
         order,
         descending,
         ..RoomFilter::default()
     };
-    let mut tables = app.views.rooms.walk().await?;
-    let (all, _) = rooms::by_filter(&mut tables, &filter, Stretch::ALL).await?;
+    let walks = filter.name.is_some();
+    let mut tables = app.views.rooms.moment_or_walk(walks).await?;
+    let (page, total) = rooms::by_filter(&mut tables, &filter, paging.into()).await?;
     // As it is by now.
     let model = app.commands.model();
-    let open: Vec<Room> = all
-        .into_iter()
-        .filter(|room| room.kind != RoomKind::Direct)
-        .filter(|room| {
-            let sight = model.sight_in_list(caller, &room.id, Purpose::Particulars);
-            sight.is_some_and(|sight| matches!(sight.right, Right::Membership | Right::Openness))
-        })
-        .collect();
-    let total = open.len() as u64;
-    let open = paging.slice(open);
-    let result = open.iter().map(|room| {
+    let open = page.iter().filter(|room| {
+        let sight = model.sight_in_list(caller, &room.id, Purpose::Particulars);
+        sight.is_some_and(|sight| matches!(sight.right, Right::Membership | Right::Openness))
+    });
+    let result = open.map(|room| {
         let mut wire = room.wire();
         wire.retain(|name, _| SHOWN.contains(&name.as_str()));
         wire
     });
-    Ok((result.collect(), total))
+    Ok((result.collect(), u64::try_from(total).unwrap_or_default()))
 }
 
 /// Where `Accounts_SearchFields` says to look.
@@ -194,7 +196,8 @@ async fn users(
         offset: paging.offset,
         limit: paging.count,
     };
-    let mut tables = app.views.accounts.walk().await?;
+    let walks = filter.search.is_some();
+    let mut tables = app.views.accounts.moment_or_walk(walks).await?;
     let (rows, total) = accounts::list(&mut tables, &filter, &page).await?;
     let shown = |row: &Row| {
         const SHOWN: [&str; 6] = ["_id", "username", "name", "nickname", "bio", "createdAt"];
@@ -276,10 +279,11 @@ async fn spot_users(
         limit: Some(SPOTLIGHT_USERS as u64),
         ..Page::default()
     };
-    let mut tables = app.views.accounts.walk().await?;
+    let walks = filter.search.is_some();
+    let mut tables = app.views.accounts.moment_or_walk(walks).await?;
     let exact = accounts::by_username(&mut tables, text).await?;
     let exact = exact.filter(|row| row.active);
-    let (others, _) = accounts::list(&mut tables, &filter, &page).await?;
+    let others = accounts::some(&mut tables, &filter, &page).await?;
     let first = exact.as_ref().map(|row| row.id.clone());
     let others = others
         .into_iter()
@@ -305,13 +309,30 @@ async fn spot_rooms(
         name: Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         ..RoomFilter::default()
     };
-    let mut tables = app.views.rooms.walk().await?;
-    let (all, _) = rooms::by_filter(&mut tables, &filter, Stretch::ALL).await?;
-    let model = app.commands.model();
-    let outside = all.iter().filter(|room| !room.archived).filter(|room| {
-        let sight = model.sight_in_list(caller, &room.id, Purpose::Particulars);
-        sight.is_some_and(|sight| sight.right == Right::Openness)
-    });
+    let walks = filter.name.is_some();
+    let mut tables = app.views.rooms.moment_or_walk(walks).await?;
+    let mut outside = Vec::new();
+    let mut stretch = Stretch {
+        offset: 0,
+        count: SPOTTED_AT_ONCE,
+    };
+    // Those that the caller is in are left out, and there may be many of them.
+    while outside.len() < SPOTLIGHT_ROOMS {
+        let some = rooms::some(&mut tables, &filter, stretch).await?;
+        let last = (some.len() as i64) < stretch.count;
+        let model = app.commands.model();
+        let open = some.into_iter().filter(|room| !room.archived);
+        outside.extend(open.filter(|room| {
+            let sight = model.sight_in_list(caller, &room.id, Purpose::Particulars);
+            sight.is_some_and(|sight| sight.right == Right::Openness)
+        }));
+        if last {
+            break;
+        }
+        stretch.offset += stretch.count;
+        stretch.count *= 4;
+    }
+    let outside = outside.into_iter();
     let rooms = outside.take(SPOTLIGHT_ROOMS).map(|room| {
         let mut wire = room.wire();
         wire.retain(|name, _| SHOWN.contains(&name.as_str()));

@@ -42,6 +42,16 @@ pub const MEMBERS: &[&str] = &[
     "_updatedAt",
 ];
 
+impl From<&Paging> for Stretch {
+    fn from(paging: &Paging) -> Self {
+        let number = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        Self {
+            offset: number(paging.offset),
+            count: paging.count.map_or(0, number),
+        }
+    }
+}
+
 /// A page of rooms.
 pub struct RoomList {
     pub rooms: Vec<Map<String, Value>>,
@@ -116,13 +126,9 @@ async fn paged(
     filter: &RoomFilter,
     paging: &Paging,
 ) -> Result<(Vec<Found>, usize), Failure> {
-    let stretch = Stretch {
-        offset: i64::try_from(paging.offset).unwrap_or(i64::MAX),
-        count: paging
-            .count
-            .map_or(0, |count| i64::try_from(count).unwrap_or(i64::MAX)),
-    };
-    let mut reading = app.views.rooms.walk().await?;
+    let stretch = paging.into();
+    let walks = filter.name.is_some();
+    let mut reading = app.views.rooms.moment_or_walk(walks).await?;
     let (found, total) = rooms::by_filter(&mut reading, filter, stretch).await?;
     Ok((found, usize::try_from(total).unwrap_or_default()))
 }
@@ -138,7 +144,7 @@ async fn queried(
 ) -> Result<(Vec<Found>, usize), Failure> {
     let query = Query::read(&paging.client, query.clone(), MEMBERS).await?;
     let mut reading = app.views.rooms.walk().await?;
-    let (found, _) = rooms::by_filter(&mut reading, filter, Stretch::ALL).await?;
+    let found = rooms::some(&mut reading, filter, Stretch::ALL).await?;
     drop(reading);
     let model = app.commands.model();
     let viewer = viewer.clone();

@@ -785,12 +785,7 @@ pub async fn members_of(
         None if app.commands.model().flag("UI_Use_Real_Name") => MemberOrder::Name,
         None => MemberOrder::Username,
     };
-    let stretch = Stretch {
-        offset: i64::try_from(paging.offset).unwrap_or(i64::MAX),
-        count: paging
-            .count
-            .map_or(0, |count| i64::try_from(count).unwrap_or(i64::MAX)),
-    };
+    let stretch = paging.into();
     let filter = asked.filter.as_deref().unwrap_or_default();
     let mut reading = app.views.rooms.walk().await?;
     let page = view::members(&mut reading, room, filter, &asked.status, order, stretch).await?;
@@ -912,7 +907,7 @@ pub async fn online(
         ..RoomFilter::default()
     };
     let mut reading = app.views.rooms.walk().await?;
-    let (mut rooms, _) = view::by_filter(&mut reading, &rooms, Stretch::ALL).await?;
+    let mut rooms = view::some(&mut reading, &rooms, Stretch::ALL).await?;
     drop(reading);
     // Before the query: whether a room passes tells of what is in it.
     let model = app.commands.model();

@@ -99,14 +99,15 @@ async fn autocomplete(
         }),
         ..Filter::default()
     };
-    let mut tables = app.views.accounts.walk().await?;
+    let walks = filter.search.is_some() || conditions.is_some();
+    let mut tables = app.views.accounts.moment_or_walk(walks).await?;
     // Where nobody is left out afterwards but the exceptions, the first few will do.
     let few = SUGGESTED + selector.exceptions.len();
     let page = Page {
         limit: (outside && conditions.is_none()).then_some(few as u64),
         ..Page::default()
     };
-    let (mut rows, _) = accounts::list(&mut tables, &filter, &page).await?;
+    let mut rows = accounts::some(&mut tables, &filter, &page).await?;
     drop(tables);
     if let Some(conditions) = conditions {
         let model = model.clone();
