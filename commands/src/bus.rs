@@ -15,7 +15,7 @@ use hansard_domain::keyed;
 use hansard_domain::log::{Position, Role, StreamId, Version};
 use hansard_domain::message::Message;
 use hansard_domain::vault::DataKey;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -110,7 +110,12 @@ pub struct Commands {
     /// Hashes what must not stand in the clear.
     secret: DataKey,
     subscriptions: Recent,
+    /// See [`Commands::turn_to_load`].
+    loading: Arc<Semaphore>,
 }
+
+/// How many streams are read at a time: the pages of one have megabytes while they are opened.
+const LOADING: usize = 16;
 
 impl Commands {
     /// Starts the committer on a model that holds everything in the journal. The task ends when the
@@ -154,6 +159,7 @@ impl Commands {
                 ids,
                 secret: claims,
                 subscriptions: recent(),
+                loading: Arc::new(Semaphore::new(LOADING)),
             },
             task,
         ))
@@ -303,21 +309,24 @@ impl Commands {
     async fn load<A: Aggregate>(
         &self,
         stream: StreamId,
-        event: impl Fn(&Event) -> Option<A::Event>,
+        event: impl Fn(&Event) -> Option<A::Event> + Send + Sync,
     ) -> Result<Option<Versioned<A>>, CommandError> {
-        let entries = self.journal.stream(&stream, Version::NONE).await?;
-        let Some(last) = entries.last() else {
-            return Ok(None);
-        };
-        let mut loaded = Versioned {
-            version: last.version,
-            state: A::default(),
-        };
-        for entry in &entries {
+        let _turn = self.turn_to_load().await;
+        let mut loaded: Option<Versioned<A>> = None;
+        let fold = |entry: Arc<Entry>| {
+            let loaded = loaded.get_or_insert_default();
+            loaded.version = entry.version;
             if let Some(event) = event(&entry.event) {
                 loaded.state.apply(event);
             }
-        }
-        Ok(Some(loaded))
+        };
+        self.journal.each(&stream, Version::NONE, fold).await?;
+        Ok(loaded)
+    }
+
+    /// Waits until a stream may be read into memory; it may until this is dropped.
+    pub async fn turn_to_load(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        self.loading.clone().acquire_owned().await.ok()
     }
 }

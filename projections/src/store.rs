@@ -181,7 +181,10 @@ impl Store {
         if self.applied() < head {
             self.catch_up(head).await;
         }
-        let reader = self.shared.readers.turn().await?;
+        let reader = match self.hurry {
+            Some(patience) => self.shared.readers.turn_within(patience).await?,
+            None => self.shared.readers.turn().await?,
+        };
         loop {
             let lag = head.0.saturating_sub(self.applied().0);
             let Some(pool) = self.shared.serving.load_full() else {

@@ -81,6 +81,10 @@ pub async fn room(app: &App, viewer: &UserId, done: &Done<RoomAfter>) -> Map<Str
         let messages = app.views.messages.hurried(PATIENCE);
         let latest = messages.latest(viewer, std::slice::from_ref(id)).await;
         let latest = told("a room's last message", latest);
+        // The viewer may be out of the room by now.
+        let model = app.commands.model();
+        let reads = model.sight_of(Some(viewer), id, Purpose::Messages);
+        let latest = latest.filter(|_| reads.is_some());
         if let Some(message) = latest.and_then(|mut latest| latest.remove(id)) {
             wire.insert("lastMessage".to_owned(), message);
         }
@@ -115,13 +119,21 @@ pub async fn message(
     until: Option<Version>,
 ) -> Result<Option<MessageHead>, Failure> {
     let views = app.views.messages.hurried(PATIENCE);
+    // It may have taken a while, in which the viewer was put out of the room.
+    let sees = |message: &MessageHead| {
+        let model = app.commands.model();
+        let sight = model.sight_of(Some(viewer), &message.room, Purpose::Messages);
+        sight.is_some()
+    };
     let seen = match told("a message", views.single_and_lag(viewer, id).await) {
-        Some((Some(seen), 0)) => return Ok(Some(seen)),
-        Some((None, 0)) if until.is_none() => return Ok(None),
+        Some((Some(seen), 0)) if sees(&seen) => return Ok(Some(seen)),
+        Some((_, 0)) if until.is_none() => return Ok(None),
+        Some((Some(_), 0)) => None,
         // The view is behind, or somebody has deleted what stood at that version.
         told => told.and_then(|(seen, _)| seen),
     };
     let stream = message_stream(id);
+    let _turn = app.commands.turn_to_load().await;
     let entries = app.commands.journal().stream(&stream, Version::NONE).await;
     let mut entries = entries.map_err(CommandError::from)?;
     if is_shredded(&entries) {
@@ -136,7 +148,22 @@ pub async fn message(
     if let (Some(message), Some(seen)) = (&mut message, seen) {
         message.json = with_replies(std::mem::take(&mut message.json), &seen.json);
     }
+    // What was recorded is answered in any case.
+    let message = message.filter(|message| until.is_some() || sees(message));
     Ok(message)
+}
+
+/// Whether there are replies to a message, or it is not known: the view is behind, or busy.
+pub async fn may_have_replies(app: &App, viewer: &UserId, id: &MessageId) -> bool {
+    let views = app.views.messages.hurried(PATIENCE);
+    match told("a message", views.single_and_lag(viewer, id).await) {
+        Some((Some(seen), 0)) => {
+            let shown = hansard_domain::json::value(&seen.json).unwrap_or_default();
+            shown["tcount"].as_u64().is_some_and(|replies| replies > 0)
+        }
+        Some((None, 0)) => false,
+        _ => true,
+    }
 }
 
 /// Whether a message was erased in a way that its own stream does not tell of: with its room, its

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use hansard_domain::id::{MessageId, RoomId, UserId};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::Row as _;
 
 use super::{Messages, Order};
@@ -12,6 +12,20 @@ use crate::view::ViewError;
 
 /// So many bytes of messages are not read on a thread that serves others as well.
 const LARGE: usize = 256 << 10;
+
+/// What belongs to a message beside its text stands in lists of rooms up to so many bytes: whoever is in
+/// many rooms gets the last message of each.
+const BESIDE: usize = 8 << 10;
+
+/// Leaves out of a message what belongs to its text, where that is large.
+fn shorten(message: &mut Map<String, Value>) {
+    for field in ["attachments", "blocks", "customFields", "urls"] {
+        let large = |value: &Value| value.to_string().len() > BESIDE;
+        if message.get(field).is_some_and(large) {
+            message.shift_remove(field);
+        }
+    }
+}
 
 impl Messages {
     /// The newest message of each room that somebody wrote and the room shows.
@@ -50,7 +64,10 @@ impl Messages {
         };
         Ok(messages
             .into_iter()
-            .map(Value::Object)
+            .map(|mut message| {
+                shorten(&mut message);
+                Value::Object(message)
+            })
             .filter_map(|message| Some((RoomId::new(message["rid"].as_str()?), message)))
             .collect())
     }

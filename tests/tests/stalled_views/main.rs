@@ -173,9 +173,13 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
     let server = Server::start().await;
     let admin = server.admin().await;
     let (bob, carol) = (server.user("bob").await, server.user("carol").await);
-    let members = json!({ "name": "board", "members": ["bob", "carol"] });
+    let dave = server.user("dave").await;
+    let members = json!({ "name": "board", "members": ["bob", "carol", "dave"] });
     let board = admin.post("groups.create", members).await.expect_ok();
     let board = board["group"]["_id"].as_str().unwrap().to_owned();
+    let moderates = json!({ "roomId": board, "userId": dave.user_id() });
+    let moderates = admin.post("groups.addModerator", moderates).await;
+    moderates.expect_ok();
     let head = admin.say(&board, "first").await["_id"].clone();
     let head = head.as_str().unwrap();
     let reply = json!({ "message": { "rid": board, "tmid": head, "msg": "a reply" } });
@@ -233,8 +237,17 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
         .map(|(client, look)| tokio::spawn(async move { (client.get(&look).await, look) }))
         .collect();
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let kick = json!({ "roomId": board, "userId": bob.user_id() });
-    admin.post("groups.kick", kick).await.expect_ok();
+    // What changes something is answered with the room, as far as it may be seen then.
+    let renaming = {
+        let name = json!({ "roomId": board, "name": "the-board" });
+        let dave = dave.clone();
+        tokio::spawn(async move { dave.post("groups.rename", name).await })
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for kicked in [&bob, &dave] {
+        let kick = json!({ "roomId": board, "userId": kicked.user_id() });
+        admin.post("groups.kick", kick).await.expect_ok();
+    }
     carol.post("logout", json!({})).await.expect_ok();
     let private = json!({ "roomId": square, "type": "p" });
     admin.post("channels.setType", private).await.expect_ok();
@@ -249,8 +262,39 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
         assert!([400, 401, 403].contains(&status), "{look}: {answer:?}");
         assert!(!answer.body.to_string().contains("after that"), "{look}");
     }
+    let renamed = renaming.await.unwrap().expect_ok();
+    assert!(!renamed.to_string().contains("after that"), "{renamed}");
     for list in listing {
         let answer = list.await.unwrap().expect_ok();
         assert!(!answer.to_string().contains("after that"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_message_leaves_a_placeholder_where_it_is_not_known_whether_there_are_replies() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let bob = admin.member("bob").await;
+    let head = admin.say("GENERAL", "the head").await["_id"].clone();
+    let head = head.as_str().unwrap();
+    all_shown(&admin).await;
+    let held = Held::some(&server.data().join("views"), "messages").await;
+    let reply = json!({ "message": { "rid": "GENERAL", "tmid": head, "msg": "a reply" } });
+    bob.post("chat.sendMessage", reply).await.expect_ok();
+    let deletion = json!({ "roomId": "GENERAL", "msgId": head });
+    admin.post("chat.delete", deletion).await.expect_ok();
+    held.release().await;
+    all_shown(&admin).await;
+    let replies = bob
+        .get(&format!("chat.getThreadMessages?tmid={head}"))
+        .await;
+    let replies = replies.expect_ok();
+    assert_eq!(replies["messages"][0]["msg"], "a reply", "{replies}");
+    let history = bob.get("channels.history?roomId=GENERAL").await.expect_ok();
+    let left = history["messages"].as_array().unwrap().iter();
+    let left = left.filter(|message| message["_id"] == head);
+    assert!(
+        left.clone().count() == 1 && !history.to_string().contains("the head"),
+        "{history}"
+    );
 }

@@ -149,7 +149,8 @@ async fn delete(
         message: id.clone(),
         room: RoomId::new(&request.room_id),
         as_author: request.as_user.unwrap_or(false),
-        has_replies: shown["tcount"].as_u64().is_some_and(|replies| replies > 0),
+        // Where that is not known a placeholder stays, so that no replies are lost with it.
+        has_replies: decided::may_have_replies(&app, caller.user(), &id).await,
     };
     message::delete(&app.commands, &caller, deletion).await?;
     let deleted = serde_json::json!({ "_id": id, "rid": before.room, "u": shown["u"] });
