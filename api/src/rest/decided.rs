@@ -119,16 +119,9 @@ pub async fn message(
     until: Option<Version>,
 ) -> Result<Option<MessageHead>, Failure> {
     let views = app.views.messages.hurried(PATIENCE);
-    // It may have taken a while, in which the viewer was put out of the room.
-    let sees = |message: &MessageHead| {
-        let model = app.commands.model();
-        let sight = model.sight_of(Some(viewer), &message.room, Purpose::Messages);
-        sight.is_some()
-    };
     let seen = match told("a message", views.single_and_lag(viewer, id).await) {
-        Some((Some(seen), 0)) if sees(&seen) => return Ok(Some(seen)),
-        Some((_, 0)) if until.is_none() => return Ok(None),
-        Some((Some(_), 0)) => None,
+        Some((Some(seen), 0)) => return Ok(Some(seen)),
+        Some((None, 0)) if until.is_none() => return Ok(None),
         // The view is behind, or somebody has deleted what stood at that version.
         told => told.and_then(|(seen, _)| seen),
     };
@@ -148,8 +141,6 @@ pub async fn message(
     if let (Some(message), Some(seen)) = (&mut message, seen) {
         message.json = with_replies(std::mem::take(&mut message.json), &seen.json);
     }
-    // What was recorded is answered in any case.
-    let message = message.filter(|message| until.is_some() || sees(message));
     Ok(message)
 }
 
