@@ -118,9 +118,29 @@ pub async fn message(
     id: &MessageId,
     until: Option<Version>,
 ) -> Result<Option<MessageHead>, Failure> {
+    let shown = message_by(app, viewer, id, until).await?;
+    Ok(shown.map(|(message, _)| message))
+}
+
+/// What a message is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// All that its view knows.
+    View,
+    /// Its view is behind, or busy: how many replies there are is not known.
+    Stream,
+}
+
+/// The same, and what it is known by.
+pub async fn message_by(
+    app: &App,
+    viewer: &UserId,
+    id: &MessageId,
+    until: Option<Version>,
+) -> Result<Option<(MessageHead, By)>, Failure> {
     let views = app.views.messages.hurried(PATIENCE);
     let seen = match told("a message", views.single_and_lag(viewer, id).await) {
-        Some((Some(seen), 0)) => return Ok(Some(seen)),
+        Some((Some(seen), 0)) => return Ok(Some((seen, By::View))),
         Some((None, 0)) if until.is_none() => return Ok(None),
         // The view is behind, or somebody has deleted what stood at that version.
         told => told.and_then(|(seen, _)| seen),
@@ -141,20 +161,7 @@ pub async fn message(
     if let (Some(message), Some(seen)) = (&mut message, seen) {
         message.json = with_replies(std::mem::take(&mut message.json), &seen.json);
     }
-    Ok(message)
-}
-
-/// Whether there are replies to a message, or it is not known: the view is behind, or busy.
-pub async fn may_have_replies(app: &App, viewer: &UserId, id: &MessageId) -> bool {
-    let views = app.views.messages.hurried(PATIENCE);
-    match told("a message", views.single_and_lag(viewer, id).await) {
-        Some((Some(seen), 0)) => {
-            let shown = hansard_domain::json::value(&seen.json).unwrap_or_default();
-            shown["tcount"].as_u64().is_some_and(|replies| replies > 0)
-        }
-        Some((None, 0)) => false,
-        _ => true,
-    }
+    Ok(message.map(|message| (message, By::Stream)))
 }
 
 /// Whether a message was erased in a way that its own stream does not tell of: with its room, its

@@ -57,13 +57,7 @@ struct Sender {
 impl Bench {
     /// Runs all measurements; `texts` (not empty) are what is sent.
     pub async fn run(&self, texts: &[&str]) -> Result<Figures, ClientError> {
-        let mut client = Client::new(self.connection.clone());
-        let admin = rest::login(
-            &mut client,
-            &self.administrator.user,
-            &self.administrator.password,
-        )
-        .await?;
+        let (mut client, admin) = self.administrator().await?;
         let run = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis() as u64);
@@ -159,6 +153,14 @@ impl Bench {
             first_read_took,
             first_failure: failure,
         })
+    }
+
+    /// A connection, and the administrator's session.
+    pub(super) async fn administrator(&self) -> Result<(Client, Credentials), ClientError> {
+        let mut client = Client::new(self.connection.clone());
+        let Administrator { user, password, .. } = &self.administrator;
+        let admin = rest::login(&mut client, user, password).await?;
+        Ok((client, admin))
     }
 
     /// Calls `ask` with worker and turn on every connection until the time or the turns are over.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 
 use super::bench::Bench;
-use super::client::{Client, ClientError};
+use super::client::ClientError;
 use super::latency::{Budget, Table};
 use super::rest;
 
@@ -22,9 +22,7 @@ const BEGINNING: usize = 3;
 
 /// Runs all measurements. The first row is the yardstick.
 pub async fn survey(bench: &Bench) -> Result<(Table, Option<ClientError>), ClientError> {
-    let mut client = Client::new(bench.connection.clone());
-    let (user, password) = (&bench.administrator.user, &bench.administrator.password);
-    let admin = rest::login(&mut client, user, password).await?;
+    let (mut client, admin) = bench.administrator().await?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let run = since.map_or(0, |since| since.as_millis());
 

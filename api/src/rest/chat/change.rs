@@ -13,7 +13,7 @@ use super::{message_id, not_allowed};
 use crate::app::App;
 use crate::rest::body::{Body, Params, free_object};
 use crate::rest::caller::Caller;
-use crate::rest::decided;
+use crate::rest::decided::{self, By};
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{
     MessageAnswer, MessageAuthor, Written, nothing, readable, stands,
@@ -142,15 +142,16 @@ async fn delete(
     Body(request): Body<Delete>,
 ) -> Result<Written, Failure> {
     let id = message_id(&app, &request.msg_id, || no_message(&request.msg_id)).await?;
-    let before = decided::message(&app, caller.user(), &id, None).await?;
-    let before = before.ok_or_else(|| no_message(&request.msg_id))?;
+    let before = decided::message_by(&app, caller.user(), &id, None).await?;
+    let (before, by) = before.ok_or_else(|| no_message(&request.msg_id))?;
     let shown = hansard_domain::json::value(&before.json).unwrap_or_default();
     let deletion = Deletion {
         message: id.clone(),
         room: RoomId::new(&request.room_id),
         as_author: request.as_user.unwrap_or(false),
         // Where that is not known a placeholder stays, so that no replies are lost with it.
-        has_replies: decided::may_have_replies(&app, caller.user(), &id).await,
+        has_replies: by == By::Stream
+            || shown["tcount"].as_u64().is_some_and(|replies| replies > 0),
     };
     message::delete(&app.commands, &caller, deletion).await?;
     let deleted = serde_json::json!({ "_id": id, "rid": before.room, "u": shown["u"] });
