@@ -8,6 +8,7 @@ use cqrs_es::Aggregate;
 use hansard_domain::called;
 use hansard_domain::claim::CLAIMS;
 use hansard_domain::event::{Entry, Event};
+use hansard_domain::fair::{Crowded, Fair, Turn};
 use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId, RoomId};
 use hansard_domain::integration::Delivery;
 use hansard_domain::journal::{Batch, Journal};
@@ -15,7 +16,7 @@ use hansard_domain::keyed;
 use hansard_domain::log::{Position, Role, StreamId, Version};
 use hansard_domain::message::Message;
 use hansard_domain::vault::DataKey;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -111,11 +112,14 @@ pub struct Commands {
     secret: DataKey,
     subscriptions: Recent,
     /// See [`Commands::turn_to_load`].
-    loading: Arc<Semaphore>,
+    loading: Fair,
 }
 
 /// How many streams are read at a time: the pages of one have megabytes while they are opened.
 const LOADING: usize = 16;
+
+/// How many of them one client has read.
+const LOADING_OF_ONE: usize = 4;
 
 impl Commands {
     /// Starts the committer on a model that holds everything in the journal. The task ends when the
@@ -159,7 +163,7 @@ impl Commands {
                 ids,
                 secret: claims,
                 subscriptions: recent(),
-                loading: Arc::new(Semaphore::new(LOADING)),
+                loading: Fair::new(LOADING, LOADING_OF_ONE),
             },
             task,
         ))
@@ -311,7 +315,7 @@ impl Commands {
         stream: StreamId,
         event: impl Fn(&Event) -> Option<A::Event> + Send + Sync,
     ) -> Result<Option<Versioned<A>>, CommandError> {
-        let _turn = self.turn_to_load().await;
+        let _turn = self.turn_to_load().await?;
         let mut loaded: Option<Versioned<A>> = None;
         let fold = |entry: Arc<Entry>| {
             let loaded = loaded.get_or_insert_default();
@@ -325,8 +329,7 @@ impl Commands {
     }
 
     /// Waits until a stream may be read into memory; it may until this is dropped.
-    pub async fn turn_to_load(&self) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
-        self.loading.clone().acquire_owned().await.ok()
+    pub async fn turn_to_load(&self) -> Result<Turn, Crowded> {
+        self.loading.turn().await
     }
 }

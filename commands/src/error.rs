@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use hansard_domain::account::AccountError;
 use hansard_domain::claim::ClaimError;
+use hansard_domain::fair::Crowded;
 use hansard_domain::id::RoomId;
 use hansard_domain::integration::{DeliveryError, IntegrationError};
 use hansard_domain::journal::JournalError;
@@ -71,6 +72,12 @@ pub enum CommandError {
     Broken,
     #[error("the server is stopping")]
     Stopping,
+}
+
+impl From<Crowded> for CommandError {
+    fn from(_: Crowded) -> Self {
+        Self::Busy
+    }
 }
 
 impl CommandError {

@@ -11,6 +11,7 @@ mod beside;
 pub mod called;
 pub mod claim;
 pub mod event;
+pub mod fair;
 pub mod free;
 pub mod id;
 pub mod integration;

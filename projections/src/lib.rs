@@ -8,7 +8,6 @@ mod batches;
 mod catalog;
 mod conditions;
 mod engine;
-pub mod fair;
 mod feed;
 mod folding;
 mod generation;

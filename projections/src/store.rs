@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use hansard_domain::fair::{Fair, Turn};
 use hansard_domain::journal::Journal;
 use hansard_domain::log::Position;
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Transaction};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::engine::PATIENTLY;
-use crate::fair::{Fair, Turn};
+use crate::engine::allow;
 use crate::lag;
 use crate::view::ViewError;
 
@@ -166,11 +166,24 @@ impl Store {
         let turn = self.shared.patient.clone().acquire_owned().await;
         let turn = turn.map_err(|_| ViewError::Busy)?;
         let mut reading = self.moment().await?;
-        sqlx::raw_sql(PATIENTLY).execute(&mut *reading).await?;
+        let time = allow(None);
+        sqlx::raw_sql(AssertSqlSafe(time))
+            .execute(&mut *reading)
+            .await?;
         Ok(Reading {
             _patient: Some(turn),
             ..reading
         })
+    }
+
+    /// The same, but whose statements take so long at most.
+    pub(crate) async fn within(&self, time: Duration) -> Result<Reading, ViewError> {
+        let mut reading = self.moment().await?;
+        let time = allow(Some(time));
+        sqlx::raw_sql(AssertSqlSafe(time))
+            .execute(&mut *reading)
+            .await?;
+        Ok(reading)
     }
 
     async fn connect(
@@ -372,10 +385,10 @@ mod tests {
 
     use super::*;
     use crate::engine::TIME;
-    use crate::fair::on_behalf_of;
     use crate::messages::MessagesView;
     use crate::sql::{self, Dialect};
     use crate::testing::{ON, Served, on_both_engines};
+    use hansard_domain::fair::on_behalf_of;
 
     /// Never ends, and gives no row meanwhile.
     const ENDLESS: &str = "WITH RECURSIVE number(n) AS ( \
@@ -406,9 +419,12 @@ mod tests {
         let store = &served.store;
         let walk = |client| on_behalf_of(client, store.walk());
         let mut walking = Vec::new();
-        for client in (1..).take(store.shared.walkers.free()) {
-            walking.push(walk(client).await.unwrap());
+        let mut clients = 1..99;
+        let soon = Duration::from_millis(500);
+        while let Ok(reading) = timeout(soon, walk(clients.next().unwrap())).await {
+            walking.push(reading.unwrap());
         }
+        assert!(!walking.is_empty());
         let refused = walk(99).await.err().unwrap();
         assert!(matches!(refused, ViewError::Busy), "{refused}");
         on_behalf_of(99, answers(store)).await;

@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use hansard_domain::event::{Entry, Event};
+use hansard_domain::fair::Crowded;
 use hansard_domain::journal::JournalError;
 use serde_json::error::Category;
 use sqlx::AnyConnection;
@@ -11,7 +12,6 @@ use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteError;
 use tokio::sync::watch;
 
-use crate::engine::TIME;
 use crate::sql::Dialect;
 
 /// A set of tables made from the log alone. Its folder holds its schema, what events do to it, and
@@ -88,11 +88,8 @@ pub enum ViewError {
     /// It may work later.
     #[error("a view is unavailable: {0}")]
     Unavailable(String),
-    /// A query took longer than [`TIME`].
-    #[error(
-        "the query takes more than {} seconds; ask for less, or for a shorter time",
-        TIME.as_secs()
-    )]
+    /// A query took longer than it may.
+    #[error("the query takes too long; ask for less, or for a shorter time")]
     TooLong,
     /// As many as may at a time walk through many rows.
     #[error("too many ask the view for what takes long; ask again later, or for less")]
@@ -112,6 +109,12 @@ pub enum ViewError {
     Panicked,
     #[error(transparent)]
     Journal(#[from] JournalError),
+}
+
+impl From<Crowded> for ViewError {
+    fn from(_: Crowded) -> Self {
+        Self::Busy
+    }
 }
 
 impl ViewError {

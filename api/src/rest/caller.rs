@@ -12,10 +12,10 @@ use hansard_commands::caller::Caller as Asking;
 use hansard_commands::model::WriteModel;
 use hansard_domain::account::TokenHash;
 use hansard_domain::event::Origin;
+use hansard_domain::fair;
 use hansard_domain::id::{Timestamp, UserId};
 use hansard_domain::limit;
 use hansard_domain::log::{Actor, Role};
-use hansard_projections::fair;
 
 use super::exchange::{RequestId, number_of};
 use super::failure::Failure;

@@ -23,6 +23,7 @@ use hansard_commands::error::CommandError;
 use hansard_commands::model::WriteModel;
 use hansard_domain::account::{Author, MessageErasure};
 use hansard_domain::event::{Entry, Event};
+use hansard_domain::fair::Turn;
 use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::log::Version;
 use hansard_domain::message::MessageEvent;
@@ -38,6 +39,9 @@ use crate::app::App;
 
 /// How long an answer waits for what only a view knows.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// After how long it asks again where too many of its client wait.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What a view tells, unless it tells nothing at the moment.
 fn told<T>(what: &str, told: Result<T, ViewError>) -> Option<T> {
@@ -73,18 +77,13 @@ pub async fn room(app: &App, viewer: &UserId, done: &Done<RoomAfter>) -> Map<Str
     let seen = told("a room", seen.await).and_then(|mut seen| seen.pop());
     let room = room_with(app, done, seen);
     let mut wire = room.wire();
-    let model = app.commands.model();
-    let reads = model
-        .sight_of(Some(viewer), id, Purpose::Messages)
-        .is_some();
-    if room.spoken.is_some() && reads && model.flag("Store_Last_Message") {
+    let stored = app.commands.model().flag("Store_Last_Message");
+    if room.spoken.is_some() && stored && reads(app, viewer, id) {
         let messages = app.views.messages.hurried(PATIENCE);
         let latest = messages.latest(viewer, std::slice::from_ref(id)).await;
         let latest = told("a room's last message", latest);
         // The viewer may be out of the room by now.
-        let model = app.commands.model();
-        let reads = model.sight_of(Some(viewer), id, Purpose::Messages);
-        let latest = latest.filter(|_| reads.is_some());
+        let latest = latest.filter(|_| reads(app, viewer, id));
         if let Some(message) = latest.and_then(|mut latest| latest.remove(id)) {
             wire.insert("lastMessage".to_owned(), message);
         }
@@ -140,13 +139,15 @@ pub async fn message_by(
 ) -> Result<Option<(MessageHead, By)>, Failure> {
     let views = app.views.messages.hurried(PATIENCE);
     let seen = match told("a message", views.single_and_lag(viewer, id).await) {
+        // Who was put out meanwhile is told what it did, and nothing that came after.
+        Some((Some(seen), _)) if until.is_some() && !reads(app, viewer, &seen.room) => None,
         Some((Some(seen), 0)) => return Ok(Some((seen, By::View))),
         Some((None, 0)) if until.is_none() => return Ok(None),
         // The view is behind, or somebody has deleted what stood at that version.
         told => told.and_then(|(seen, _)| seen),
     };
     let stream = message_stream(id);
-    let _turn = app.commands.turn_to_load().await;
+    let _turn = turn_to_load(app, until.is_some()).await?;
     let entries = app.commands.journal().stream(&stream, Version::NONE).await;
     let mut entries = entries.map_err(CommandError::from)?;
     if is_shredded(&entries) {
@@ -162,6 +163,24 @@ pub async fn message_by(
         message.json = with_replies(std::mem::take(&mut message.json), &seen.json);
     }
     Ok(message.map(|message| (message, By::Stream)))
+}
+
+/// Whether somebody may read what is said in a room, as things are now.
+pub fn reads(app: &App, viewer: &UserId, room: &RoomId) -> bool {
+    let model = app.commands.model();
+    let sight = model.sight_of(Some(viewer), room, Purpose::Messages);
+    sight.is_some()
+}
+
+/// A turn to read a stream. Who is to be told what it did waits for as long as its request may take.
+async fn turn_to_load(app: &App, done: bool) -> Result<Turn, Failure> {
+    loop {
+        match app.commands.turn_to_load().await {
+            Ok(turn) => return Ok(turn),
+            Err(_) if done => tokio::time::sleep(AGAIN).await,
+            Err(crowded) => return Err(CommandError::from(crowded).into()),
+        }
+    }
 }
 
 /// Whether a message was erased in a way that its own stream does not tell of: with its room, its

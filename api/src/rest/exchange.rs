@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
+use hansard_domain::fair;
 use hansard_domain::log::{Position, Role};
 use hansard_domain::network::Network;
-use hansard_projections::{fair, lag};
+use hansard_projections::lag;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 

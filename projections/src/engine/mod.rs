@@ -22,9 +22,14 @@ use crate::view::ViewError;
 /// How long one statement of a query may take.
 pub const TIME: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
 
-/// The statement that lets those after it in a transaction take as long as they need. It is PostgreSQL's; a
-/// [timed](timed) connection to SQLite knows it by its text.
-pub const PATIENTLY: &str = "SET LOCAL statement_timeout = 0";
+/// How the statement begins that says how long those after it in a transaction may take, in milliseconds; 0
+/// is as long as they need. It is PostgreSQL's; a [timed](timed) connection to SQLite knows it by its text.
+const SET_TIME: &str = "SET LOCAL statement_timeout = ";
+
+/// The statement that lets those after it in a transaction take so long, or as long as they need.
+pub fn allow(time: Option<Duration>) -> String {
+    format!("{SET_TIME}{}", time.map_or(0, |time| time.as_millis()))
+}
 
 /// Connects `Any` to the databases that views are kept in. Does nothing when it was done before.
 pub(crate) fn install_drivers() {

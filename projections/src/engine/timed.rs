@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -26,7 +26,7 @@ use sqlx_core::column::ColumnIndex;
 use sqlx_core::transaction::TransactionManager;
 use sqlx_core::url::Url;
 
-use super::{PATIENTLY, TIME};
+use super::{SET_TIME, TIME};
 
 /// What URLs of such connections begin with, instead of `sqlite`.
 pub const SCHEME: &str = "sqlite-timed";
@@ -66,11 +66,20 @@ struct Time {
     since: Instant,
     /// In milliseconds since then.
     until: AtomicU64,
-    /// Whether the statements of the transaction have time without end.
-    patient: AtomicBool,
+    /// How many milliseconds a statement of the transaction has.
+    allowed: AtomicU64,
+}
+
+/// What a statement has where nothing else was said.
+fn usual() -> u64 {
+    u64::try_from(TIME.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Time {
+    fn allow(&self, milliseconds: u64) {
+        self.allowed.store(milliseconds, Ordering::Relaxed);
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -81,11 +90,7 @@ impl Time {
 
     /// Begins the time of a statement.
     fn begin(self: &Arc<Self>) -> Running {
-        let time = if self.patient.load(Ordering::Relaxed) {
-            u64::MAX
-        } else {
-            u64::try_from(TIME.as_millis()).unwrap_or(u64::MAX)
-        };
+        let time = self.allowed.load(Ordering::Relaxed);
         self.until
             .store(self.now().saturating_add(time), Ordering::Relaxed);
         Running(Some(self.clone()))
@@ -152,7 +157,7 @@ impl ConnectOptions for Options {
         let time = Arc::new(Time {
             since: Instant::now(),
             until: AtomicU64::new(u64::MAX),
-            patient: AtomicBool::new(false),
+            allowed: AtomicU64::new(usual()),
         });
         let asked = time.clone();
         let mut handle = connection.lock_handle().await?;
@@ -210,17 +215,17 @@ impl AnyConnectionBackend for Timed {
     }
 
     fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
-        self.time.patient.store(false, Ordering::Relaxed);
+        self.time.allow(usual());
         AnyConnectionBackend::commit(&mut self.connection)
     }
 
     fn rollback(&mut self) -> BoxFuture<'_, Result<(), Error>> {
-        self.time.patient.store(false, Ordering::Relaxed);
+        self.time.allow(usual());
         AnyConnectionBackend::rollback(&mut self.connection)
     }
 
     fn start_rollback(&mut self) {
-        self.time.patient.store(false, Ordering::Relaxed);
+        self.time.allow(usual());
         AnyConnectionBackend::start_rollback(&mut self.connection);
     }
 
@@ -246,8 +251,12 @@ impl AnyConnectionBackend for Timed {
         persistent: bool,
         arguments: Option<AnyArguments>,
     ) -> BoxStream<'_, Result<Either<AnyQueryResult, AnyRow>, Error>> {
-        if query.as_str() == PATIENTLY {
-            self.time.patient.store(true, Ordering::Relaxed);
+        if let Some(time) = query.as_str().strip_prefix(SET_TIME) {
+            self.time.allow(match time.parse() {
+                Ok(0) => u64::MAX,
+                Ok(time) => time,
+                Err(_) => usual(),
+            });
             return Box::pin(stream::empty());
         }
         self.look_at(&query);

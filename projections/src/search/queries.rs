@@ -1,5 +1,7 @@
 //! Finding messages.
 
+use std::time::Duration;
+
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
@@ -21,6 +23,9 @@ pub struct Matches {
 pub struct Search {
     store: Store,
 }
+
+/// How long a search may take: somebody waits for it, and few can be made at a time.
+const TIME: Duration = Duration::from_secs(1);
 
 impl Search {
     pub fn new(store: Store) -> Self {
@@ -44,7 +49,7 @@ impl Search {
         if rooms.is_empty() || (senders.is_empty() && !question.from.is_empty()) {
             return Ok(Matches::default());
         }
-        let mut reading = self.store.read().await?;
+        let mut reading = self.store.within(TIME).await?;
         find(&mut reading, question, rooms, senders, (offset, count)).await
     }
 }

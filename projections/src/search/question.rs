@@ -7,6 +7,8 @@
 use chrono::{Days, NaiveDate};
 use hansard_domain::id::Timestamp;
 
+use super::words::beginnings;
+
 /// The longest question that is read, in characters; the rest is left off.
 const MAX_LENGTH: usize = 1_000;
 
@@ -120,7 +122,7 @@ impl Question {
     fn words(&self) -> usize {
         let all = self.terms.iter().chain(&self.without);
         let words = all.map(|term| match term {
-            Term::Phrase(phrase) => words(phrase).count(),
+            Term::Phrase(phrase) => beginnings(phrase).count(),
             Term::Prefix(_) => 1,
         });
         words.sum()
@@ -184,9 +186,7 @@ struct Part<'a> {
 impl Part<'_> {
     fn term(&self) -> Option<Term> {
         let words = self.text.trim_matches('"');
-        if !words.chars().any(char::is_alphanumeric) {
-            return None;
-        }
+        beginnings(words).next()?;
         match words.strip_suffix('*') {
             Some(start) if !self.quoted => Some(Term::Prefix(start.to_owned())),
             _ => Some(Term::Phrase(words.to_owned())),
@@ -194,19 +194,9 @@ impl Part<'_> {
     }
 }
 
-/// Where the words of a text begin.
-fn words(text: &str) -> impl Iterator<Item = usize> {
-    let mut inside = false;
-    text.char_indices().filter_map(move |(at, letter)| {
-        let begins = letter.is_alphanumeric() && !inside;
-        inside = letter.is_alphanumeric();
-        begins.then_some(at)
-    })
-}
-
 /// A phrase up to the end of the last of so many words.
 fn shortened(phrase: &str, most: usize) -> &str {
-    let rest = words(phrase).nth(most).unwrap_or(phrase.len());
+    let rest = beginnings(phrase).nth(most).unwrap_or(phrase.len());
     phrase[..rest].trim_end()
 }
 
@@ -285,6 +275,21 @@ mod tests {
             ]
         );
         assert_eq!(question.without, [phrase("windows"), phrase("dual boot")]);
+    }
+
+    #[test]
+    fn words_of_a_phrase_are_counted_as_the_index_cuts_them() {
+        let counts = |words: &str| {
+            let question = Question::read(&format!("\"{}\"", words.repeat(100)));
+            let Some(Term::Phrase(phrase)) = question.terms.first() else {
+                panic!("a phrase is left of {words}");
+            };
+            crate::search::words::words(phrase).count()
+        };
+        for words in ["a ", "\u{e000} ", "aⒶ", "का", "a-", "é "] {
+            assert_eq!(counts(words), MAX_WORDS, "{words}");
+        }
+        assert_eq!(counts("e\u{301}"), 1, "a mark does not end a word");
     }
 
     #[test]

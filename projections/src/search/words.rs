@@ -28,6 +28,16 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
+/// Where the words of a text begin.
+pub(super) fn beginnings(text: &str) -> impl Iterator<Item = usize> {
+    let mut inside = false;
+    text.char_indices().filter_map(move |(at, letter)| {
+        let begins = in_word(letter) && !inside;
+        inside = in_word(letter) || (inside && is_mark(letter));
+        begins.then_some(at)
+    })
+}
+
 /// Unicode's categories of letters, of numbers, and of what is for private use.
 fn in_word(letter: char) -> bool {
     if letter.is_ascii() {

@@ -162,7 +162,7 @@ async fn finished(
     total: usize,
     paging: &Paging,
 ) -> Result<RoomList, Failure> {
-    let mut rooms = shape::finished(app, viewer, found).await?;
+    let mut rooms = shape::listed(app, viewer, found).await?;
     if let Some(fields) = &paging.fields {
         rooms.iter_mut().for_each(|room| fields.project(room));
     }

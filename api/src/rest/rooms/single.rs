@@ -124,7 +124,7 @@ async fn get(
         .map(|(room, at)| json!({ "_id": room, "_deletedAt": at.iso() }))
         .collect();
     answer(RoomChanges {
-        update: shape::finished(&app, caller.user(), found).await?,
+        update: shape::listed(&app, caller.user(), found).await?,
         remove,
     })
 }

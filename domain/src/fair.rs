@@ -9,8 +9,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::view::ViewError;
-
 /// How many of one client wait at most; more are told to come again.
 const WAITING: usize = 64;
 
@@ -42,7 +40,7 @@ fn client() -> u64 {
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Fair {
+pub struct Fair {
     state: Arc<Mutex<State>>,
     /// How many turns one client has at a time; the server's own work has as many as there are.
     of_one: usize,
@@ -61,8 +59,13 @@ struct Line {
     waiting: VecDeque<oneshot::Sender<Turn>>,
 }
 
+/// Too many of one client wait, or it has waited for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many of one client wait; ask again later")]
+pub struct Crowded;
+
 /// A turn, until it is dropped.
-pub(crate) struct Turn {
+pub struct Turn {
     /// Nothing once it has been given back.
     fair: Option<Fair>,
     client: u64,
@@ -81,14 +84,14 @@ impl Fair {
         }
     }
 
-    /// A turn of the client for whom this is done. Fails with [`ViewError::Busy`] if too many of its wait
-    /// already, or it has waited for ten seconds.
-    pub async fn turn(&self) -> Result<Turn, ViewError> {
+    /// A turn of the client for whom this is done. Fails if too many of its wait already, or it has waited
+    /// for ten seconds.
+    pub async fn turn(&self) -> Result<Turn, Crowded> {
         self.turn_within(PATIENCE).await
     }
 
     /// The same for whoever has not so much time.
-    pub async fn turn_within(&self, patience: Duration) -> Result<Turn, ViewError> {
+    pub async fn turn_within(&self, patience: Duration) -> Result<Turn, Crowded> {
         let client = client();
         let waiting = {
             let mut state = self.state.lock();
@@ -98,7 +101,7 @@ impl Fair {
                 line.waiting.retain(|waiting| !waiting.is_closed());
             }
             if line.waiting.len() >= WAITING {
-                return Err(ViewError::Busy);
+                return Err(Crowded);
             }
             if free && line.waiting.is_empty() && self.may_have(client, line) {
                 line.taken += 1;
@@ -114,7 +117,7 @@ impl Fair {
         };
         match tokio::time::timeout(patience, waiting).await {
             Ok(Ok(turn)) => Ok(turn),
-            _ => Err(ViewError::Busy),
+            _ => Err(Crowded),
         }
     }
 
@@ -210,7 +213,7 @@ mod tests {
 
     use super::*;
 
-    fn turn(fair: &Fair, client: u64) -> impl Future<Output = Result<Turn, ViewError>> + use<> {
+    fn turn(fair: &Fair, client: u64) -> impl Future<Output = Result<Turn, Crowded>> + use<> {
         let fair = fair.clone();
         Box::pin(on_behalf_of(client, async move { fair.turn().await }))
     }
@@ -308,11 +311,7 @@ mod tests {
         let refused = crowd.iter_mut().filter_map(FutureExt::now_or_never);
         let refused: Vec<_> = refused.collect();
         assert_eq!(refused.len(), 100 - WAITING);
-        assert!(
-            refused
-                .iter()
-                .all(|turn| matches!(turn, Err(ViewError::Busy)))
-        );
+        assert!(refused.iter().all(|turn| matches!(turn, Err(Crowded))));
         drop(held);
         drop(refused);
         crowd.clear();
