@@ -194,6 +194,8 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
         format!("rooms.info?roomId={board}"),
         format!("groups.members?roomId={board}"),
     ];
+    let pin = json!({ "messageId": head });
+    admin.post("chat.pinMessage", pin.clone()).await.expect_ok();
     // A channel that is a group after that, and somebody who is in neither.
     let eve = server.user("eve").await;
     let square = admin.channel("square").await;
@@ -243,6 +245,11 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
         let dave = dave.clone();
         tokio::spawn(async move { dave.post("groups.rename", name).await })
     };
+    // Nothing is recorded of what is pinned already: it is answered as it stands.
+    let pinning = {
+        let dave = dave.clone();
+        tokio::spawn(async move { dave.post("chat.pinMessage", pin).await })
+    };
     tokio::time::sleep(Duration::from_millis(100)).await;
     for kicked in [&bob, &dave] {
         let kick = json!({ "roomId": board, "userId": kicked.user_id() });
@@ -253,6 +260,8 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
     admin.post("channels.setType", private).await.expect_ok();
     admin.say(&board, "said after that").await;
     admin.say(&square, "said after that").await;
+    let edit = json!({ "roomId": board, "msgId": head, "text": "said after that" });
+    admin.post("chat.update", edit).await.expect_ok();
     let topic = json!({ "roomId": square, "topic": "said after that" });
     admin.post("groups.setTopic", topic).await.expect_ok();
     held.release().await;
@@ -264,6 +273,8 @@ async fn who_was_put_out_while_its_answer_waited_gets_nothing_that_came_after() 
     }
     let renamed = renaming.await.unwrap().expect_ok();
     assert!(!renamed.to_string().contains("after that"), "{renamed}");
+    let pinned = pinning.await.unwrap();
+    assert_eq!(pinned.status.as_u16(), 400, "{pinned:?}");
     for list in listing {
         let answer = list.await.unwrap().expect_ok();
         assert!(!answer.to_string().contains("after that"), "{answer}");
