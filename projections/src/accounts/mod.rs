@@ -16,9 +16,11 @@ use sqlx::{AnyConnection, Row};
 
 use crate::folding::folded;
 use crate::rows::{ByKey, Insert};
+use crate::sql::Dialect;
 use crate::view::{View, ViewError};
 
 mod decided;
+mod fragments;
 mod queries;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,7 @@ pub use decided::changed_at;
 
 pub use queries::{
     Filter, Order, Page, Search, SearchFields, all, by_id, by_ids, by_username, count_by_role,
-    list, some,
+    list, reading, some,
 };
 
 /// An account as the view knows it.
@@ -62,11 +64,18 @@ impl View for Accounts {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn schema(&self) -> &'static str {
         include_str!("schema.sql")
+    }
+
+    fn own_schema(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Sqlite => include_str!("fts5.sql"),
+            Dialect::Postgres => "",
+        }
     }
 
     fn indexes(&self) -> &'static str {
@@ -96,32 +105,41 @@ impl View for Accounts {
         let mut accounts = before.clone();
         for entry in entries {
             if let Event::Account(event) = &entry.event {
-                change(&mut accounts, entry.stream.key(), event, entry.at);
+                change(&mut accounts, entry, event);
             }
         }
         write(tables, &touched, &before, &accounts).await
     }
 }
 
-type Users = HashMap<String, User>;
+/// An account, and the position of its registration.
+#[derive(Debug, Clone, PartialEq)]
+struct Numbered {
+    number: i64,
+    user: User,
+}
 
-const LOAD: ByKey = ByKey::new("SELECT id, document FROM account WHERE id IN");
+type Users = HashMap<String, Numbered>;
+
+const LOAD: ByKey = ByKey::new("SELECT id, number, document FROM account WHERE id IN");
 
 async fn load(tables: &mut AnyConnection, ids: &[&str]) -> Result<Users, ViewError> {
     let mut users = Users::with_capacity(ids.len());
     for row in LOAD.fetch(tables, ids).await? {
         let document: String = row.try_get("document")?;
-        users.insert(
-            row.try_get("id")?,
-            hansard_domain::json::from_str(&document)?,
-        );
+        let numbered = Numbered {
+            number: row.try_get("number")?,
+            user: hansard_domain::json::from_str(&document)?,
+        };
+        users.insert(row.try_get("id")?, numbered);
     }
     Ok(users)
 }
 
 /// What an event does to the accounts. One whose profile has been shredded was deleted later in the
 /// log and is never shown again.
-fn change(users: &mut Users, id: &str, event: &AccountEvent, at: Timestamp) {
+fn change(users: &mut Users, entry: &Entry, event: &AccountEvent) {
+    let (id, at) = (entry.stream.key(), entry.at);
     if let AccountEvent::UserRegistered {
         kind,
         roles,
@@ -149,14 +167,16 @@ fn change(users: &mut Users, id: &str, event: &AccountEvent, at: Timestamp) {
             updated_at: at,
             ..User::default()
         };
-        users.insert(id.to_owned(), user);
+        // Positions are far below.
+        let number = i64::try_from(entry.position.0).unwrap_or(i64::MAX);
+        users.insert(id.to_owned(), Numbered { number, user });
         return;
     }
     if matches!(event, AccountEvent::UserDeleted { .. }) {
         users.remove(id);
         return;
     }
-    let Some(user) = users.get_mut(id) else {
+    let Some(Numbered { user, .. }) = users.get_mut(id) else {
         return;
     };
     if !decided::is_shown(event) {
@@ -209,6 +229,7 @@ const ACCOUNT: Insert = Insert::into(
     "account",
     &[
         "id",
+        "number",
         "username",
         "name",
         "nickname",
@@ -223,8 +244,8 @@ const ACCOUNT: Insert = Insert::into(
     ],
 )
 .on_conflict(
-    "ON CONFLICT (id) DO UPDATE SET username = excluded.username, name = excluded.name, \
-     nickname = excluded.nickname, bio = excluded.bio, email = excluded.email, \
+    "ON CONFLICT (id) DO UPDATE SET number = excluded.number, \
+     username = excluded.username, name = excluded.name, nickname = excluded.nickname, bio = excluded.bio, email = excluded.email, \
      kind = excluded.kind, active = excluded.active, status = excluded.status, \
      created_at = excluded.created_at, last_login = excluded.last_login, \
      document = excluded.document",
@@ -246,12 +267,27 @@ async fn write(
     let mut changed = Vec::new();
     let mut stripped = Vec::new();
     let mut granted = Vec::new();
+    let (mut forgotten, mut found) = (Vec::new(), Vec::new());
     let mut tally: BTreeMap<_, i64> = BTreeMap::new();
     for &id in touched {
         let (old, new) = (before.get(id), after.get(id));
         if old == new {
             continue;
         }
+        let same = |(old, new): (&Numbered, &Numbered)| {
+            old.number == new.number && fragments::is_same(&old.user, &new.user)
+        };
+        if !old.zip(new).is_some_and(same) {
+            forgotten.extend(old.map(|old| (old.number, &old.user)));
+            found.extend(new.map(|new| (new.number, &new.user)));
+        }
+        match new {
+            Some(Numbered { number, user }) => {
+                changed.push((*number, user, serde_json::to_string(user)?));
+            }
+            None => gone.push(id),
+        }
+        let (old, new) = (old.map(|old| &old.user), new.map(|new| &new.user));
         for (user, number) in [(old, -1), (new, 1)] {
             if let Some(user) = user {
                 *tally.entry(counted_as(user)).or_default() += number;
@@ -264,11 +300,11 @@ async fn write(
                     .flat_map(|user| user.roles.iter().map(move |role| (role, id))),
             );
         }
-        match new {
-            Some(user) => changed.push((user, serde_json::to_string(user)?)),
-            None => gone.push(id),
-        }
     }
+    // As the index takes them in best.
+    forgotten.sort_unstable_by_key(|(number, _)| *number);
+    found.sort_unstable_by_key(|(number, _)| *number);
+    fragments::change(tables, &forgotten, &found).await?;
     let tally: Vec<_> = tally
         .into_iter()
         .filter(|(_, number)| *number != 0)
@@ -293,20 +329,15 @@ async fn write(
     DELETE_ROLES.execute(tables, &stripped).await?;
     DELETE.execute(tables, &gone).await?;
     ACCOUNT
-        .write(tables, &changed, |(user, document), values| {
-            let maybe = |text: &Option<String>| folded(text.as_deref().unwrap_or_default());
-            let addresses: Vec<&str> = user
-                .profile
-                .emails
-                .iter()
-                .map(|email| email.address.as_str())
-                .collect();
+        .write(tables, &changed, |(number, user, document), values| {
+            let texts = Texts::of(user);
             values.text(&user.id);
-            values.text(folded(&user.profile.username));
-            values.text(maybe(&user.profile.name));
-            values.text(maybe(&user.profile.nickname));
-            values.text(maybe(&user.profile.bio));
-            values.text(folded(&addresses.join(" ")));
+            values.number(*number);
+            values.text(texts.username);
+            values.text(texts.name);
+            values.text(texts.nickname);
+            values.text(texts.bio);
+            values.text(texts.email);
             values.text(kind_name(user.kind));
             values.flag(user.active);
             values.text(user.status.unwrap_or(Presence::Offline).as_str());
@@ -320,6 +351,35 @@ async fn write(
         values.text(account);
     })
     .await
+}
+
+/// The texts of an account, without their case, as they are looked for.
+#[derive(Debug, PartialEq)]
+struct Texts {
+    username: String,
+    name: String,
+    email: String,
+    bio: String,
+    nickname: String,
+}
+
+impl Texts {
+    fn of(user: &User) -> Self {
+        let profile = &user.profile;
+        let maybe = |text: &Option<String>| folded(text.as_deref().unwrap_or_default());
+        let addresses: Vec<&str> = profile
+            .emails
+            .iter()
+            .map(|email| email.address.as_str())
+            .collect();
+        Self {
+            username: folded(&profile.username),
+            name: maybe(&profile.name),
+            email: folded(&addresses.join(" ")),
+            bio: maybe(&profile.bio),
+            nickname: maybe(&profile.nickname),
+        }
+    }
 }
 
 const TALLY: Insert = Insert::into("tally", &["active", "kind", "logged_in", "number"]).on_conflict(

@@ -6,11 +6,12 @@ use hansard_domain::id::{RoleId, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
-use super::{User, kind_name};
+use super::{User, fragments, kind_name};
 use crate::conditions::Conditions;
 use crate::folding::{containing, folded};
 use crate::rows::ByKey;
-use crate::sql;
+use crate::sql::{self, Dialect};
+use crate::store::{Reading, Store};
 use crate::view::ViewError;
 
 /// Which accounts to list; what is not set excludes nobody.
@@ -41,6 +42,21 @@ pub struct SearchFields {
     pub bio: bool,
     pub nickname: bool,
 }
+
+impl SearchFields {
+    /// The columns, and whether it looks there.
+    pub(super) fn columns(self) -> impl Iterator<Item = (&'static str, bool)> {
+        [
+            ("username", self.username),
+            ("name", self.name),
+            ("email", self.email),
+            ("bio", self.bio),
+            ("nickname", self.nickname),
+        ]
+        .into_iter()
+    }
+}
+
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
@@ -92,6 +108,23 @@ impl Page {
             }
         }
     }
+}
+
+/// The tables for a list of those that pass a filter. Where no index leads to them it is a
+/// [walk](Store::walk).
+pub async fn reading(store: &Store, filter: &Filter) -> Result<Reading, ViewError> {
+    let reading = store.moment().await?;
+    let indexed = match &filter.search {
+        Some(search) if !search.text.is_empty() => {
+            fragments::expression(Dialect::of(&reading), filter).is_some()
+        }
+        _ => true,
+    };
+    if indexed {
+        return Ok(reading);
+    }
+    drop(reading);
+    store.walk().await
 }
 
 const BY_ID: &str = "SELECT document FROM account WHERE id = $1";
@@ -156,14 +189,17 @@ pub async fn list(
 ) -> Result<(Vec<User>, u64), ViewError> {
     // A page and its total are of one moment.
     let mut moment = tables.begin().await?;
-    let total = if filter.role.is_none() && filter.search.is_none() {
-        tallied(&mut moment, filter).await?
-    } else {
+    let expression = fragments::expression(Dialect::of(&moment), filter);
+    let total = if filter.role.is_some() || (filter.search.is_some() && expression.is_none()) {
         let conditions = conditions(filter);
         let counting = format!("SELECT count(*) AS total {CHOSEN}{}", conditions.sql());
         let counting = conditions.bind(sql::query(AssertSqlSafe(counting)));
         let counted = counting.fetch_one(&mut moment).await?;
         counted.try_get::<i64, _>("total")?
+    } else if let Some(expression) = expression {
+        found(&mut moment, expression, i64::MAX).await?
+    } else {
+        tallied(&mut moment, filter).await?
     };
     let users = some(&mut moment, filter, page).await?;
     moment.commit().await?;
@@ -178,6 +214,19 @@ pub async fn some(
 ) -> Result<Vec<User>, ViewError> {
     let mut conditions = conditions(filter);
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    if let Some(expression) = fragments::expression(Dialect::of(tables), filter) {
+        let few = page.limit.map_or(i64::MAX, |limit| {
+            count(limit.saturating_add(page.offset)).max(FEW)
+        });
+        // Of many the first are soon met in their order.
+        if found(tables, expression.clone(), few.saturating_add(1)).await? <= few {
+            conditions = self::conditions(&Filter {
+                search: None,
+                ..filter.clone()
+            });
+            conditions.with(FOUND, expression);
+        }
+    }
     let listing = format!(
         "SELECT document {CHOSEN}{}{} LIMIT {} OFFSET {}",
         conditions.sql().to_owned(),
@@ -191,7 +240,7 @@ pub async fn some(
 }
 
 const CHOSEN: &str = "FROM account \
-    /* walks account: a page in its order, or a text that is looked for anywhere in five columns */";
+    /* walks account: a page in its order, or a text that many have, or of a letter or two */";
 
 fn conditions(filter: &Filter) -> Conditions {
     let mut conditions = Conditions::default();
@@ -215,14 +264,7 @@ fn conditions(filter: &Filter) -> Conditions {
         .as_ref()
         .filter(|search| !search.text.is_empty())
     {
-        let fields = [
-            ("username", search.fields.username),
-            ("name", search.fields.name),
-            ("email", search.fields.email),
-            ("bio", search.fields.bio),
-            ("nickname", search.fields.nickname),
-        ];
-        let looked = fields.iter().filter(|(_, looked)| *looked);
+        let looked = search.fields.columns().filter(|(_, looked)| *looked);
         let looked = looked.map(|(field, _)| format!("{field} LIKE $ ESCAPE '\\'"));
         match looked.collect::<Vec<_>>().join(" OR ") {
             nowhere if nowhere.is_empty() => conditions.hold("1 = 0"),
@@ -230,6 +272,23 @@ fn conditions(filter: &Filter) -> Conditions {
         }
     }
     conditions
+}
+
+/// So many accounts are looked up and sorted rather than met in their order.
+const FEW: i64 = if cfg!(test) { 2 } else { 4_000 };
+
+const FOUND: &str = "number IN (SELECT rowid FROM fragment WHERE fragment MATCH $)";
+
+/// How many accounts the index of fragments finds, as far as that is asked for.
+async fn found(
+    tables: &mut AnyConnection,
+    expression: String,
+    most: i64,
+) -> Result<i64, ViewError> {
+    let counting = "SELECT count(*) AS total FROM \
+         (SELECT rowid FROM fragment WHERE fragment MATCH $1 LIMIT $2)";
+    let counting = sql::query(counting).bind(expression).bind(most);
+    Ok(counting.fetch_one(tables).await?.try_get("total")?)
 }
 
 /// How many pass a filter that asks for nothing that is not counted as accounts change.

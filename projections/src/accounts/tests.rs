@@ -308,4 +308,67 @@ on_both_engines!(
     a_list_is_filtered_sorted_and_cut,
     a_revoked_role_is_gone_and_one_granted_twice_is_held_once,
     a_deleted_account_leaves_nothing_also_when_its_profile_was_shredded,
+    what_the_index_finds_is_what_a_walk_finds,
 );
+
+async fn what_the_index_finds_is_what_a_walk_finds() {
+    let mut story = Story::default();
+    for (id, username, name) in [
+        ("a", "maria.lopez", "María López"),
+        ("b", "mario", "Mario \"Lo\" Rossi"),
+        ("c", "ana_maria", "Ana 100%"),
+        ("d", "lopezz", "ΟΔΟΣ"),
+        ("e", "x", "mar"),
+    ] {
+        story.registered(id);
+        story.account(id, profile(username, name, &format!("{username}@mar.org")));
+    }
+    story
+        .account(
+            "b",
+            AccountEvent::UserDeactivated {
+                reason: DeactivationReason::ByAdministrator,
+            },
+        )
+        .account("d", profile("renamed", "Somebody", "d@e.f"));
+    let mut tables = told(&Accounts, &story, TABLES).await;
+    let page = Page::default();
+    for text in [
+        "mar", "MARI", "lop", "lópez", "\"lo\"", "100%", "a_m", "οδοσ", "mar.org", "org", "ren",
+        "zzz", "mario", ".lo", " 10", "act", "usr",
+    ] {
+        for active in [None, Some(true), Some(false)] {
+            for email in [false, true] {
+                let filter = Filter {
+                    active,
+                    ..search(text, email)
+                };
+                let (users, total) = list(&mut tables, &filter, &page).await.unwrap();
+                let pattern = crate::folding::containing(text);
+                let walked = sqlx::query(
+                    "SELECT id FROM account WHERE (username LIKE $1 ESCAPE '\\' \
+                     OR name LIKE $1 ESCAPE '\\' OR $2 = 1 AND email LIKE $1 ESCAPE '\\') \
+                     AND active BETWEEN $3 AND $4 ORDER BY username, id /* walks account: a test */",
+                )
+                .bind(&pattern)
+                .bind(i64::from(email))
+                .bind(active.map_or(0, i64::from))
+                .bind(active.map_or(1, i64::from))
+                .fetch_all(&mut tables)
+                .await
+                .unwrap();
+                let walked: Vec<String> = walked.iter().map(|row| row.get(0)).collect();
+                let ids: Vec<_> = users.iter().map(|user| user.id.as_str()).collect();
+                assert_eq!(ids, walked, "{text} {active:?} {email}");
+                assert_eq!(total, walked.len() as u64, "{text} {active:?} {email}");
+                let first = Page {
+                    limit: Some(1),
+                    ..page
+                };
+                let first = some(&mut tables, &filter, &first).await.unwrap();
+                let first: Vec<_> = first.iter().map(|user| user.id.as_str()).collect();
+                assert_eq!(first, ids[..ids.len().min(1)], "{text} {active:?} {email}");
+            }
+        }
+    }
+}

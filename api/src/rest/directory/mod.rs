@@ -196,8 +196,7 @@ async fn users(
         offset: paging.offset,
         limit: paging.count,
     };
-    let walks = filter.search.is_some();
-    let mut tables = app.views.accounts.moment_or_walk(walks).await?;
+    let mut tables = accounts::reading(&app.views.accounts, &filter).await?;
     let (rows, total) = accounts::list(&mut tables, &filter, &page).await?;
     let shown = |row: &Row| {
         const SHOWN: [&str; 6] = ["_id", "username", "name", "nickname", "bio", "createdAt"];
@@ -279,8 +278,7 @@ async fn spot_users(
         limit: Some(SPOTLIGHT_USERS as u64),
         ..Page::default()
     };
-    let walks = filter.search.is_some();
-    let mut tables = app.views.accounts.moment_or_walk(walks).await?;
+    let mut tables = accounts::reading(&app.views.accounts, &filter).await?;
     let exact = accounts::by_username(&mut tables, text).await?;
     let exact = exact.filter(|row| row.active);
     let others = accounts::some(&mut tables, &filter, &page).await?;

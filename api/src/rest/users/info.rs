@@ -345,7 +345,7 @@ async fn list_by_status(
             },
         }),
     };
-    let mut tables = app.views.accounts.walk().await?;
+    let mut tables = accounts::reading(&app.views.accounts, &filter).await?;
     let page = page(&paging, privileged);
     let (rows, total) = accounts::list(&mut tables, &filter, &page).await?;
     let users: Vec<_> = rows

@@ -99,8 +99,10 @@ async fn autocomplete(
         }),
         ..Filter::default()
     };
-    let walks = filter.search.is_some() || conditions.is_some();
-    let mut tables = app.views.accounts.moment_or_walk(walks).await?;
+    let mut tables = match conditions {
+        Some(_) => app.views.accounts.walk().await?,
+        None => accounts::reading(&app.views.accounts, &filter).await?,
+    };
     // Where nobody is left out afterwards but the exceptions, the first few will do.
     let few = SUGGESTED + selector.exceptions.len();
     let page = Page {
