@@ -10,6 +10,7 @@ mod conditions;
 mod engine;
 mod feed;
 mod folding;
+mod fragments;
 mod generation;
 mod gone;
 mod lane;

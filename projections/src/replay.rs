@@ -77,7 +77,7 @@ pub async fn dump(location: impl Into<Location>, view: &str) -> Result<Dump, Vie
     for (name, kind) in engine.tables(&mut tables).await? {
         let rows = match kind.as_str() {
             // How a full-text index lays out what it knows depends on how it came to know it.
-            "shadow" => continue,
+            "shadow" | "view" => continue,
             _ if name == "checkpoint" => continue,
             "virtual" => engine.terms(&mut tables, &name).await?,
             _ => engine.rows(&mut tables, &name).await?,

@@ -15,12 +15,12 @@ use serde_json::{Map, Value};
 use sqlx::{AnyConnection, Row};
 
 use crate::folding::folded;
+use crate::fragments::number;
 use crate::rows::{ByKey, Insert};
 use crate::sql::Dialect;
 use crate::view::{View, ViewError};
 
 mod decided;
-mod fragments;
 mod queries;
 #[cfg(test)]
 mod tests;
@@ -167,8 +167,7 @@ fn change(users: &mut Users, entry: &Entry, event: &AccountEvent) {
             updated_at: at,
             ..User::default()
         };
-        // Positions are far below.
-        let number = i64::try_from(entry.position.0).unwrap_or(i64::MAX);
+        let number = number(entry.position);
         users.insert(id.to_owned(), Numbered { number, user });
         return;
     }
@@ -267,19 +266,11 @@ async fn write(
     let mut changed = Vec::new();
     let mut stripped = Vec::new();
     let mut granted = Vec::new();
-    let (mut forgotten, mut found) = (Vec::new(), Vec::new());
     let mut tally: BTreeMap<_, i64> = BTreeMap::new();
     for &id in touched {
         let (old, new) = (before.get(id), after.get(id));
         if old == new {
             continue;
-        }
-        let same = |(old, new): (&Numbered, &Numbered)| {
-            old.number == new.number && fragments::is_same(&old.user, &new.user)
-        };
-        if !old.zip(new).is_some_and(same) {
-            forgotten.extend(old.map(|old| (old.number, &old.user)));
-            found.extend(new.map(|new| (new.number, &new.user)));
         }
         match new {
             Some(Numbered { number, user }) => {
@@ -301,10 +292,8 @@ async fn write(
             );
         }
     }
-    // As the index takes them in best.
-    forgotten.sort_unstable_by_key(|(number, _)| *number);
-    found.sort_unstable_by_key(|(number, _)| *number);
-    fragments::change(tables, &forgotten, &found).await?;
+    // As the index of fragments takes them in best.
+    changed.sort_unstable_by_key(|(number, ..)| *number);
     let tally: Vec<_> = tally
         .into_iter()
         .filter(|(_, number)| *number != 0)
@@ -330,14 +319,20 @@ async fn write(
     DELETE.execute(tables, &gone).await?;
     ACCOUNT
         .write(tables, &changed, |(number, user, document), values| {
-            let texts = Texts::of(user);
+            let maybe = |text: &Option<String>| folded(text.as_deref().unwrap_or_default());
+            let addresses: Vec<&str> = user
+                .profile
+                .emails
+                .iter()
+                .map(|email| email.address.as_str())
+                .collect();
             values.text(&user.id);
             values.number(*number);
-            values.text(texts.username);
-            values.text(texts.name);
-            values.text(texts.nickname);
-            values.text(texts.bio);
-            values.text(texts.email);
+            values.text(folded(&user.profile.username));
+            values.text(maybe(&user.profile.name));
+            values.text(maybe(&user.profile.nickname));
+            values.text(maybe(&user.profile.bio));
+            values.text(folded(&addresses.join(" ")));
             values.text(kind_name(user.kind));
             values.flag(user.active);
             values.text(user.status.unwrap_or(Presence::Offline).as_str());
@@ -351,35 +346,6 @@ async fn write(
         values.text(account);
     })
     .await
-}
-
-/// The texts of an account, without their case, as they are looked for.
-#[derive(Debug, PartialEq)]
-struct Texts {
-    username: String,
-    name: String,
-    email: String,
-    bio: String,
-    nickname: String,
-}
-
-impl Texts {
-    fn of(user: &User) -> Self {
-        let profile = &user.profile;
-        let maybe = |text: &Option<String>| folded(text.as_deref().unwrap_or_default());
-        let addresses: Vec<&str> = profile
-            .emails
-            .iter()
-            .map(|email| email.address.as_str())
-            .collect();
-        Self {
-            username: folded(&profile.username),
-            name: maybe(&profile.name),
-            email: folded(&addresses.join(" ")),
-            bio: maybe(&profile.bio),
-            nickname: maybe(&profile.nickname),
-        }
-    }
 }
 
 const TALLY: Insert = Insert::into("tally", &["active", "kind", "logged_in", "number"]).on_conflict(

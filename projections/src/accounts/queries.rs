@@ -6,9 +6,10 @@ use hansard_domain::id::{RoleId, UserId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
-use super::{User, fragments, kind_name};
+use super::{User, kind_name};
 use crate::conditions::Conditions;
 use crate::folding::{containing, folded};
+use crate::fragments::{FOUND, Fragments};
 use crate::rows::ByKey;
 use crate::sql::{self, Dialect};
 use crate::store::{Reading, Store};
@@ -56,7 +57,6 @@ impl SearchFields {
         .into_iter()
     }
 }
-
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
@@ -116,7 +116,7 @@ pub async fn reading(store: &Store, filter: &Filter) -> Result<Reading, ViewErro
     let reading = store.moment().await?;
     let indexed = match &filter.search {
         Some(search) if !search.text.is_empty() => {
-            fragments::expression(Dialect::of(&reading), filter).is_some()
+            fragments(Dialect::of(&reading), filter).is_some()
         }
         _ => true,
     };
@@ -189,15 +189,15 @@ pub async fn list(
 ) -> Result<(Vec<User>, u64), ViewError> {
     // A page and its total are of one moment.
     let mut moment = tables.begin().await?;
-    let expression = fragments::expression(Dialect::of(&moment), filter);
-    let total = if filter.role.is_some() || (filter.search.is_some() && expression.is_none()) {
+    let fragments = fragments(Dialect::of(&moment), filter);
+    let total = if filter.role.is_some() || (filter.search.is_some() && fragments.is_none()) {
         let conditions = conditions(filter);
         let counting = format!("SELECT count(*) AS total {CHOSEN}{}", conditions.sql());
         let counting = conditions.bind(sql::query(AssertSqlSafe(counting)));
         let counted = counting.fetch_one(&mut moment).await?;
         counted.try_get::<i64, _>("total")?
-    } else if let Some(expression) = expression {
-        found(&mut moment, expression, i64::MAX).await?
+    } else if let Some(fragments) = fragments {
+        fragments.count(&mut moment).await?
     } else {
         tallied(&mut moment, filter).await?
     };
@@ -214,17 +214,16 @@ pub async fn some(
 ) -> Result<Vec<User>, ViewError> {
     let mut conditions = conditions(filter);
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    if let Some(expression) = fragments::expression(Dialect::of(tables), filter) {
-        let few = page.limit.map_or(i64::MAX, |limit| {
-            count(limit.saturating_add(page.offset)).max(FEW)
-        });
-        // Of many the first are soon met in their order.
-        if found(tables, expression.clone(), few.saturating_add(1)).await? <= few {
+    if let Some(fragments) = fragments(Dialect::of(tables), filter) {
+        let wanted = page
+            .limit
+            .map(|limit| count(limit.saturating_add(page.offset)));
+        if fragments.are_few(tables, wanted).await? {
             conditions = self::conditions(&Filter {
                 search: None,
                 ..filter.clone()
             });
-            conditions.with(FOUND, expression);
+            conditions.with(&format!("number {FOUND}"), fragments.into_expression());
         }
     }
     let listing = format!(
@@ -241,6 +240,23 @@ pub async fn some(
 
 const CHOSEN: &str = "FROM account \
     /* walks account: a page in its order, or a text that many have, or of a letter or two */";
+
+/// What is asked of the index of fragments for those that pass a filter, whatever their role.
+fn fragments(dialect: Dialect, filter: &Filter) -> Option<Fragments> {
+    let Search { text, fields } = filter.search.as_ref()?;
+    let columns = fields.columns().filter(|(_, looked)| *looked);
+    let tags = [
+        filter
+            .active
+            .map(|active| if active { "act" } else { "off" }),
+        filter.kind.map(|kind| &kind_name(kind)[..3]),
+        filter
+            .logged_in
+            .map(|in_once| if in_once { "log" } else { "new" }),
+    ];
+    let columns = columns.map(|(column, _)| column);
+    Fragments::of(dialect, text, columns, tags.into_iter().flatten())
+}
 
 fn conditions(filter: &Filter) -> Conditions {
     let mut conditions = Conditions::default();
@@ -272,23 +288,6 @@ fn conditions(filter: &Filter) -> Conditions {
         }
     }
     conditions
-}
-
-/// So many accounts are looked up and sorted rather than met in their order.
-const FEW: i64 = if cfg!(test) { 2 } else { 4_000 };
-
-const FOUND: &str = "number IN (SELECT rowid FROM fragment WHERE fragment MATCH $)";
-
-/// How many accounts the index of fragments finds, as far as that is asked for.
-async fn found(
-    tables: &mut AnyConnection,
-    expression: String,
-    most: i64,
-) -> Result<i64, ViewError> {
-    let counting = "SELECT count(*) AS total FROM \
-         (SELECT rowid FROM fragment WHERE fragment MATCH $1 LIMIT $2)";
-    let counting = sql::query(counting).bind(expression).bind(most);
-    Ok(counting.fetch_one(tables).await?.try_get("total")?)
 }
 
 /// How many pass a filter that asks for nothing that is not counted as accounts change.

@@ -213,7 +213,7 @@ impl Engine {
         }
     }
 
-    /// The tables with their kinds: `table`, `virtual`, or `shadow` for those behind a virtual one.
+    /// The tables with their kinds: `table`, `view`, `virtual`, or `shadow` for those behind a virtual one.
     pub async fn tables(
         &self,
         tables: &mut AnyConnection,

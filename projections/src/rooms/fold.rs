@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, Row};
 
 use crate::folding::folded;
+use crate::fragments::number;
 use crate::gone::{self, Leaving};
 use crate::rows::{ByKey, Insert};
 use crate::sql;
@@ -31,6 +32,7 @@ const ROOM: Insert = Insert::into(
     "room",
     &[
         "id",
+        "number",
         "kind",
         "name",
         "fname",
@@ -160,6 +162,7 @@ struct Activity {
 
 struct RoomRow {
     id: RoomId,
+    number: i64,
     kind: RoomKind,
     creator: Option<UserId>,
     created: Timestamp,
@@ -243,6 +246,7 @@ impl Gathered {
                 }
                 self.rooms.push(RoomRow {
                     id: room.clone(),
+                    number: number(entry.position),
                     kind: *kind,
                     creator: creator.clone(),
                     created: *created,
@@ -326,6 +330,7 @@ impl Gathered {
             .await?;
         ROOM.write(tables, &rooms, |row, values| {
             values.text(&row.id);
+            values.number(row.number);
             values.text(row.kind.letter());
             values.maybe_text(filled(&row.details.name));
             values.maybe_text(filled(&row.details.fname));

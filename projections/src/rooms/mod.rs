@@ -19,9 +19,11 @@ use sqlx::AnyConnection;
 pub use decided::changed_at;
 pub use members::{Member, MemberOrder, MemberPage, members, online};
 pub use queries::{
-    Paging, Person, Room, RoomFilter, RoomOrder, by_filter, by_ids, of_member, removed_since, some,
+    Paging, Person, Room, RoomFilter, RoomOrder, by_filter, by_ids, of_member, reading,
+    removed_since, some,
 };
 
+use crate::sql::Dialect;
 use crate::view::{View, ViewError};
 
 /// See the module.
@@ -35,11 +37,18 @@ impl View for Rooms {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn schema(&self) -> &'static str {
         concat!(include_str!("schema.sql"), include_str!("../gone.sql"))
+    }
+
+    fn own_schema(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Sqlite => include_str!("fts5.sql"),
+            Dialect::Postgres => "",
+        }
     }
 
     fn indexes(&self) -> &'static str {

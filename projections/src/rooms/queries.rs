@@ -10,8 +10,10 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use crate::conditions::Conditions;
 use crate::folding::containing;
+use crate::fragments::{FOUND, Fragments};
 use crate::rows::ByKey;
-use crate::sql;
+use crate::sql::{self, Dialect};
+use crate::store::{Reading, Store};
 use crate::view::ViewError;
 
 /// A stretch of a list.
@@ -135,12 +137,35 @@ impl RoomOrder {
 }
 
 const FILTERED: &str = " FROM room r JOIN activity a ON a.room = r.id \
-    /* walks r: a page in its order, or a text that is looked for anywhere in two columns */ \
+    /* walks r: a page in its order, or a name that many have, or of a letter or two */ \
     /* walks a: likewise, in an order that is there */";
 
 /// Where nothing is asked about what changes with every message.
 const COUNTED: &str =
     " FROM room r /* walks r: what is asked for has no index */ /* walks room: all are counted */";
+
+/// The tables for a list of those that pass a filter. Where no index leads to them it is a
+/// [walk](Store::walk).
+pub async fn reading(store: &Store, filter: &RoomFilter) -> Result<Reading, ViewError> {
+    let reading = store.moment().await?;
+    let named = filter.name.as_deref().is_some_and(|name| !name.is_empty());
+    if !named || fragments(Dialect::of(&reading), filter).is_some() {
+        return Ok(reading);
+    }
+    drop(reading);
+    store.walk().await
+}
+
+/// What is asked of the index of fragments for those of a name.
+fn fragments(dialect: Dialect, filter: &RoomFilter) -> Option<Fragments> {
+    let kind = filter.kind.map(|kind| match kind {
+        RoomKind::Channel => "s c",
+        RoomKind::Group => "s p",
+        RoomKind::Direct => "s d",
+    });
+    let columns = ["name_folded", "fname_folded"];
+    Fragments::of(dialect, filter.name.as_deref()?, columns, kind)
+}
 
 fn conditions(filter: &RoomFilter) -> Conditions {
     let mut conditions = Conditions::default();
@@ -186,14 +211,23 @@ pub async fn by_filter(
 ) -> Result<(Vec<Room>, i64), ViewError> {
     // A page and its total are of one moment.
     let mut moment = tables.begin().await?;
-    let conditions = conditions(filter);
-    let from = match filter.changed_after {
-        Some(_) => FILTERED,
-        None => COUNTED,
+    let theirs = filter.member.is_some() || filter.open_to.is_some();
+    let fragments = fragments(Dialect::of(&moment), filter);
+    let total = match fragments {
+        Some(fragments) if !theirs && filter.changed_after.is_none() => {
+            fragments.count(&mut moment).await?
+        }
+        _ => {
+            let conditions = conditions(filter);
+            let from = match filter.changed_after {
+                Some(_) => FILTERED,
+                None => COUNTED,
+            };
+            let counting = format!("SELECT count(*){from}{}", conditions.sql());
+            let counting = conditions.bind(sql::query(AssertSqlSafe(counting)));
+            counting.fetch_one(&mut moment).await?.try_get(0)?
+        }
     };
-    let counting = format!("SELECT count(*){from}{}", conditions.sql());
-    let counting = conditions.bind(sql::query(AssertSqlSafe(counting)));
-    let total = counting.fetch_one(&mut moment).await?.try_get(0)?;
     let rooms = some(&mut moment, filter, paging).await?;
     moment.commit().await?;
     Ok((rooms, total))
@@ -206,6 +240,16 @@ pub async fn some(
     paging: Paging,
 ) -> Result<Vec<Room>, ViewError> {
     let mut conditions = conditions(filter);
+    if let Some(fragments) = fragments(Dialect::of(tables), filter) {
+        let wanted = paging.limit().saturating_add(paging.offset);
+        if fragments.are_few(tables, Some(wanted)).await? {
+            conditions = self::conditions(&RoomFilter {
+                name: None,
+                ..filter.clone()
+            });
+            conditions.with(&format!("r.number {FOUND}"), fragments.into_expression());
+        }
+    }
     let listing = format!(
         "{COLUMNS}{FILTERED}{}{} LIMIT {} OFFSET {}",
         conditions.sql().to_owned(),

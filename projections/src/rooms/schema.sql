@@ -1,6 +1,8 @@
 -- What a room is. What changes with every message or member is in `activity`.
 CREATE TABLE room (
   id text PRIMARY KEY,
+  -- The position in the log of what made it.
+  number bigint NOT NULL UNIQUE,
   kind text NOT NULL,
   name text,
   fname text,

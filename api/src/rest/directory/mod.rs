@@ -128,8 +128,7 @@ async fn channels(
         descending,
         ..RoomFilter::default()
     };
-    let walks = filter.name.is_some();
-    let mut tables = app.views.rooms.moment_or_walk(walks).await?;
+    let mut tables = rooms::reading(&app.views.rooms, &filter).await?;
     let (page, total) = rooms::by_filter(&mut tables, &filter, paging.into()).await?;
     // As it is by now.
     let model = app.commands.model();
@@ -307,8 +306,7 @@ async fn spot_rooms(
         name: Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
         ..RoomFilter::default()
     };
-    let walks = filter.name.is_some();
-    let mut tables = app.views.rooms.moment_or_walk(walks).await?;
+    let mut tables = rooms::reading(&app.views.rooms, &filter).await?;
     let mut outside = Vec::new();
     let mut stretch = Stretch {
         offset: 0,

@@ -127,8 +127,7 @@ async fn paged(
     paging: &Paging,
 ) -> Result<(Vec<Found>, usize), Failure> {
     let stretch = paging.into();
-    let walks = filter.name.is_some();
-    let mut reading = app.views.rooms.moment_or_walk(walks).await?;
+    let mut reading = rooms::reading(&app.views.rooms, filter).await?;
     let (found, total) = rooms::by_filter(&mut reading, filter, stretch).await?;
     Ok((found, usize::try_from(total).unwrap_or_default()))
 }
