@@ -33,6 +33,9 @@ const GATHER: Duration = Duration::from_millis(50);
 /// So many entries are taken in without gathering more.
 const ENOUGH: usize = 500;
 
+/// After how long without an event a view's write-ahead log is emptied.
+const IDLE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 5_000 });
+
 /// How often what was erased is scrubbed at most: each time costs a sync of the file.
 const SCRUB: Duration = Duration::from_millis(100);
 
@@ -318,6 +321,9 @@ impl Feed {
         tokio::pin!(gathering);
         let resting = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(resting);
+        // What came before this process may have left much, too.
+        let (mut grown, idle) = (true, tokio::time::sleep(IDLE));
+        tokio::pin!(idle);
         loop {
             let waited_for = wanted.borrow_and_update().0 > generation.position().0;
             if gathered.len() >= ENOUGH || (waited_for && !gathered.is_empty()) {
@@ -345,6 +351,8 @@ impl Feed {
                     let entries = entries.ok_or_else(|| {
                         ViewError::Unavailable("the journal has ended".to_owned())
                     })??;
+                    grown = true;
+                    idle.as_mut().reset(Instant::now() + IDLE);
                     if gathered.is_empty() {
                         gathering.as_mut().reset(Instant::now() + GATHER);
                     }
@@ -355,6 +363,10 @@ impl Feed {
                     gathered.clear();
                 }
                 Ok(()) = wanted.changed() => {}
+                () = &mut idle, if grown && gathered.is_empty() && !generation.unfinished() => {
+                    grown = !generation.cut_back().await?;
+                    idle.as_mut().reset(Instant::now() + IDLE);
+                }
                 // Only where nothing else is to be done, and so little at once that whoever comes
                 // meanwhile hardly waits. It rests as long as it took, so that half of those who come
                 // don't wait at all.

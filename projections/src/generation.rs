@@ -419,6 +419,12 @@ impl Generation {
         Ok(())
     }
 
+    /// Gives back what the tables take beside themselves for what was written lately. `false` while a reader
+    /// is in the way.
+    pub async fn cut_back(&mut self) -> Result<bool, ViewError> {
+        self.engine.cut_back(&mut self.tables).await
+    }
+
     fn end_scrubbing(&mut self, position: Position) {
         self.scrubbed = position;
         self.scrubbing = None;

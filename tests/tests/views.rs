@@ -307,3 +307,32 @@ async fn damaged_views_are_rebuilt_at_start_and_serve_again() {
         eventually(&what, || async { answers.all().await == before }).await;
     }
 }
+
+#[tokio::test]
+async fn write_ahead_logs_are_emptied_where_nothing_is_written() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    for number in 0..200 {
+        admin.say("GENERAL", &format!("{number} {}", "x".repeat(2_000))).await;
+    }
+    let data = server.data();
+    let lengths = || {
+        let directories = [data.to_path_buf(), data.join("views")];
+        let files = directories
+            .iter()
+            .flat_map(|directory| std::fs::read_dir(directory).unwrap());
+        let written_ahead = files.map(|file| file.unwrap().path()).filter(|path| {
+            let name = path.to_string_lossy().into_owned();
+            name.ends_with("log.db-wal") || name.contains("/views/") && name.ends_with("-wal")
+        });
+        written_ahead
+            .map(|path| (std::fs::metadata(&path).map_or(0, |file| file.len()), path))
+            .collect::<Vec<_>>()
+    };
+    let written: u64 = lengths().iter().map(|(length, _)| length).sum();
+    assert!(written > 400_000, "{written} bytes were written ahead");
+    eventually("all write-ahead logs are empty", async || {
+        lengths().iter().all(|(length, _)| *length == 0)
+    })
+    .await;
+}

@@ -205,6 +205,14 @@ impl Engine {
         }
     }
 
+    /// Empties the write-ahead log, where it is one of the tables' own. `false` while a reader is in the way.
+    pub async fn cut_back(&self, tables: &mut AnyConnection) -> Result<bool, ViewError> {
+        match self {
+            Self::Sqlite(files) => files.scrub(tables).await,
+            Self::Postgres(_) => Ok(true),
+        }
+    }
+
     /// Fails with [`ViewError::Damaged`] if the tables make no sense, as far as the engine can tell.
     pub async fn check(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {
         match self {

@@ -80,6 +80,8 @@ pub struct Writer {
     connection: Option<SqliteConnection>,
     known: Versions,
     written_since_checkpoint: usize,
+    /// Whether the WAL may hold anything.
+    grown: bool,
     /// The checkpoint under way.
     checkpoint: Option<JoinHandle<()>>,
 }
@@ -92,6 +94,7 @@ impl Writer {
             connection: None,
             known: Versions::default(),
             written_since_checkpoint: 0,
+            grown: true,
             checkpoint: None,
         }
     }
@@ -99,8 +102,19 @@ impl Writer {
     /// Works until it is told to close or nobody is left who could ask.
     pub async fn run(mut self, mut queue: Queue<Request>) {
         let closed = loop {
+            let work = if self.grown {
+                match tokio::time::timeout(IDLE, queue.next()).await {
+                    Ok(work) => work,
+                    Err(_) => {
+                        self.cut_back().await;
+                        continue;
+                    }
+                }
+            } else {
+                queue.next().await
+            };
             // Whoever asked may have gone.
-            match queue.next().await {
+            match work {
                 Work::Batch(batch) => self.write(batch).await,
                 Work::Own(Request::Plan { commits, answer }) => {
                     let _ = answer.send(self.plan(commits).await);
@@ -345,6 +359,20 @@ impl Writer {
         Ok(connection)
     }
 
+    /// Empties the WAL where nothing was written for a while: its file would stay as large as it ever was.
+    async fn cut_back(&mut self) {
+        self.grown = false;
+        if let Some(task) = self.checkpoint.take()
+            && let Err(error) = task.await
+        {
+            tracing::warn!(%error, "the checkpoint of the event log was cut short");
+        }
+        if let Some(connection) = &mut self.connection {
+            checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+            self.written_since_checkpoint = 0;
+        }
+    }
+
     /// Drops the connection and everything believed about the file.
     async fn forget(&mut self) {
         self.known = Versions::default();
@@ -362,6 +390,7 @@ impl Writer {
     /// end while batches go on; the writer moves the rest, a few pages. Measured with 64 appenders:
     /// p99 9 ms when the writer did it all, and a quarter less events.
     async fn checkpoint(&mut self, written: usize) {
+        self.grown = true;
         self.written_since_checkpoint += written;
         let much = self.written_since_checkpoint >= CHECKPOINT_BYTES;
         match self.checkpoint.take() {
@@ -394,6 +423,9 @@ impl Writer {
         }
     }
 }
+
+/// After how long without an event the WAL is emptied.
+const IDLE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 5_000 });
 
 /// Bytes of events between two checkpoints; in the WAL they take about twice the space.
 const CHECKPOINT_BYTES: usize = 16 << 20;
