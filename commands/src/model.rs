@@ -368,7 +368,7 @@ impl WriteModel {
     }
 
     /// Whether two users are members of the same room.
-    pub fn share_a_room(&self, one: &UserId, other: &UserId) -> bool {
+    pub(crate) fn share_a_room(&self, one: &UserId, other: &UserId) -> bool {
         let rooms = self.rooms_of.get(one).zip(self.rooms_of.get(other));
         rooms.is_some_and(|(one, other)| one.shares(other))
     }

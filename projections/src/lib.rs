@@ -24,7 +24,8 @@ pub mod lag;
 pub mod messages;
 #[cfg(test)]
 mod moment_tests;
-pub mod projector;
+pub mod pace;
+mod projector;
 pub mod rebuild;
 pub mod replay;
 pub mod retention;

@@ -7,10 +7,13 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use futures::TryStreamExt as _;
 use futures::stream::BoxStream;
 use regex::Regex;
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow};
 use sqlx::{Any, AnyConnection, Arguments, Executor, SqlSafeStr, SqlStr};
+
+use crate::pace::Pace;
 
 /// What a database understands beside the SQL that both share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +136,13 @@ impl Query {
     }
 
     pub async fn fetch_all(self, tables: &mut AnyConnection) -> Result<Vec<AnyRow>, sqlx::Error> {
-        tables.fetch_all(self.prepared()).await
+        let mut rows = self.fetch(tables);
+        let (mut all, mut pace) = (Vec::new(), Pace::new());
+        while let Some(row) = rows.try_next().await? {
+            all.push(row);
+            pace.keep().await;
+        }
+        Ok(all)
     }
 
     pub async fn fetch_one(self, tables: &mut AnyConnection) -> Result<AnyRow, sqlx::Error> {

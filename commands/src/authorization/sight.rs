@@ -145,6 +145,16 @@ impl WriteModel {
         right.map(|right| Sight { room, right })
     }
 
+    /// Whether a user sees another among the members of a room that it is in as well.
+    pub fn meets(&self, user: &UserId, other: &UserId) -> bool {
+        // Most who share no room at all are told apart by their rooms alone.
+        self.share_a_room(user, other)
+            && self.rooms_of(user).any(|room| {
+                let sight = self.sight_of(Some(user), &room, Purpose::Members);
+                sight.is_some_and(|sight| sight.room.is_member(other))
+            })
+    }
+
     /// Members see a room, and where it is a channel everybody who may see channels; to look inside one
     /// also has to be allowed to do that. A discussion is seen by whoever sees the room it is about.
     fn right_to_see(&self, user: Option<&UserId>, id: &RoomId, look: Look) -> Option<Right> {

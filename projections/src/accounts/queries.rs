@@ -9,6 +9,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use super::{User, kind_name};
 use crate::conditions::Conditions;
 use crate::folding::{containing, folded};
+use crate::pace::each_row;
 use crate::rows::ByKey;
 use crate::sql;
 use crate::view::ViewError;
@@ -108,7 +109,8 @@ const BY_IDS: ByKey = ByKey::new("SELECT document FROM account WHERE id IN");
 
 /// Those of these ids that there are, in no order.
 pub async fn by_ids(tables: &mut AnyConnection, ids: &[UserId]) -> Result<Vec<User>, ViewError> {
-    BY_IDS.fetch(tables, ids).await?.iter().map(user).collect()
+    let rows = BY_IDS.fetch(tables, ids).await?;
+    each_row(&rows, user).await
 }
 
 const BY_USERNAME: &str = "SELECT document FROM account WHERE username = $1";
@@ -134,7 +136,7 @@ const ALL: &str = "SELECT document FROM account ORDER BY username \
 /// Everybody, by username.
 pub async fn all(tables: &mut AnyConnection) -> Result<Vec<User>, ViewError> {
     let rows = sql::query(ALL).fetch_all(tables).await?;
-    rows.iter().map(user).collect()
+    each_row(&rows, user).await
 }
 
 const COUNT_BY_ROLE: &str = "SELECT count(*) AS total FROM account_role WHERE role = $1";
@@ -187,7 +189,7 @@ pub async fn some(
     );
     let listing = conditions.bind(sql::query(AssertSqlSafe(listing)));
     let rows = listing.fetch_all(tables).await?;
-    rows.iter().map(user).collect()
+    each_row(&rows, user).await
 }
 
 const CHOSEN: &str = "FROM account \

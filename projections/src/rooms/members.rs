@@ -8,6 +8,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use super::queries::Paging;
 use crate::folding::containing;
+use crate::pace::each_row;
 use crate::sql;
 use crate::view::ViewError;
 
@@ -103,10 +104,8 @@ pub async fn members(
         .bind(paging.limit())
         .bind(paging.offset)
         .fetch_all(&mut moment)
-        .await?
-        .iter()
-        .map(Member::read)
-        .collect::<Result<_, _>>()?;
+        .await?;
+    let members = each_row(&members, Member::read).await?;
     moment.commit().await?;
     Ok(MemberPage { members, total })
 }

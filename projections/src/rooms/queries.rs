@@ -10,6 +10,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use crate::conditions::Conditions;
 use crate::folding::containing;
+use crate::pace::each_row;
 use crate::rows::ByKey;
 use crate::sql;
 use crate::view::ViewError;
@@ -267,7 +268,7 @@ async fn with_people(
     tables: &mut AnyConnection,
     rows: Vec<AnyRow>,
 ) -> Result<Vec<Room>, ViewError> {
-    let mut rooms = rows.iter().map(Room::read).collect::<Result<Vec<_>, _>>()?;
+    let mut rooms = each_row(&rows, Room::read).await?;
     let named: HashSet<_> = rooms.iter().flat_map(Room::named).cloned().collect();
     let named: Vec<_> = named.into_iter().collect();
     let mut people = HashMap::new();

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
+use crate::pace::each_row;
 use crate::rows::ByKey;
 use crate::sql;
 use crate::view::ViewError;
@@ -135,10 +136,7 @@ async fn complete(
     account: &UserId,
     rows: &[AnyRow],
 ) -> Result<Vec<Subscription>, ViewError> {
-    let mut all = rows
-        .iter()
-        .map(Subscription::read)
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut all = each_row(rows, Subscription::read).await?;
     let mut threads = unread_threads(tables, account).await?;
     let named: HashSet<_> = all.iter().flat_map(Subscription::named).cloned().collect();
     let named: Vec<_> = named.into_iter().collect();

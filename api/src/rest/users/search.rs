@@ -65,7 +65,7 @@ struct Suggestion {
 
 /// Active users whose name contains a text.
 ///
-/// Without `view-outside-room`, only others who are in a room with the caller.
+/// Without `view-outside-room`, only others who are in a room with the caller, where it may see who is.
 #[utoipa::path(
     get, path = "/api/v1/users.autocomplete", tag = "users", params(Autocomplete),
     responses((status = 200, body = Success<Suggestions>), Failure)
@@ -117,9 +117,7 @@ async fn autocomplete(
     let items = rows
         .iter()
         .filter(|row| !selector.exceptions.contains(&row.profile.username))
-        .filter(|row| {
-            outside || row.id != *caller.user() && model.share_a_room(caller.user(), &row.id)
-        })
+        .filter(|row| outside || row.id != *caller.user() && model.meets(caller.user(), &row.id))
         .take(SUGGESTED)
         .map(|row| Suggestion {
             id: row.id.to_string(),
