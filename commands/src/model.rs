@@ -367,10 +367,14 @@ impl WriteModel {
         self.rooms_of.get(user).into_iter().flat_map(RoomsOf::iter)
     }
 
-    /// Whether two users are members of the same room.
-    pub(crate) fn share_a_room(&self, one: &UserId, other: &UserId) -> bool {
-        let rooms = self.rooms_of.get(one).zip(self.rooms_of.get(other));
-        rooms.is_some_and(|(one, other)| one.shares(other))
+    pub(crate) fn all_rooms_of(&self, user: &UserId) -> Option<&RoomsOf> {
+        self.rooms_of.get(user)
+    }
+
+    /// Whether a user is a member of one of some rooms.
+    pub fn is_in_one_of(&self, user: &UserId, rooms: &RoomsOf) -> bool {
+        let theirs = self.rooms_of.get(user);
+        theirs.is_some_and(|theirs| theirs.shares(rooms))
     }
 
     /// The rooms that new accounts join, in the order of their ids.

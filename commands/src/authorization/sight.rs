@@ -5,6 +5,7 @@
 //! it is answered like one that is not there.
 
 use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::members::RoomsOf;
 use hansard_domain::room::{Room, RoomKind};
 
 use crate::caller::Caller;
@@ -145,14 +146,11 @@ impl WriteModel {
         right.map(|right| Sight { room, right })
     }
 
-    /// Whether a user sees another among the members of a room that it is in as well.
-    pub fn meets(&self, user: &UserId, other: &UserId) -> bool {
-        // Most who share no room at all are told apart by their rooms alone.
-        self.share_a_room(user, other)
-            && self.rooms_of(user).any(|room| {
-                let sight = self.sight_of(Some(user), &room, Purpose::Members);
-                sight.is_some_and(|sight| sight.room.is_member(other))
-            })
+    /// The rooms that a user is in and of which it sees the members: whom it meets is in one of them.
+    pub fn meeting_places(&self, user: &UserId) -> RoomsOf {
+        let sees = |room: &RoomId| self.sight_of(Some(user), room, Purpose::Members).is_some();
+        self.all_rooms_of(user)
+            .map_or_else(RoomsOf::default, |rooms| rooms.only(sees))
     }
 
     /// Members see a room, and where it is a channel everybody who may see channels; to look inside one

@@ -104,7 +104,7 @@ fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomAfter, CommandE
             description: new.description,
             announcement: new.announcement,
             join_code: None,
-            custom_fields: new.custom_fields.into_inner(),
+            custom_fields: new.custom_fields.into_inner().into(),
         },
         at: decision.now(),
     };
