@@ -132,6 +132,8 @@ pub struct WriteModel {
     /// Direct conversations by their participants, in order.
     direct_rooms: Table<Vec<UserId>, RoomId>,
     rooms_of: Table<UserId, RoomsOf>,
+    /// How many channels and groups that are there somebody made.
+    rooms_made: Table<UserId, u32>,
     /// The rooms that new accounts join.
     default_rooms: OrdSet<RoomId>,
 }
@@ -365,6 +367,10 @@ impl WriteModel {
     /// The rooms a user is a member of, in no order that means anything.
     pub fn rooms_of(&self, user: &UserId) -> impl Iterator<Item = RoomId> {
         self.rooms_of.get(user).into_iter().flat_map(RoomsOf::iter)
+    }
+
+    pub(crate) fn rooms_made(&self, user: &UserId) -> u32 {
+        self.rooms_made.get(user).copied().unwrap_or_default()
     }
 
     pub(crate) fn all_rooms_of(&self, user: &UserId) -> Option<&RoomsOf> {
@@ -889,6 +895,13 @@ impl WriteModel {
         self.default_rooms.remove(id);
         if room.kind == RoomKind::Direct {
             self.direct_rooms.remove(&room.participants);
+        } else if let Some(creator) = &room.creator
+            && let Some(made) = self.rooms_made.get_mut(creator)
+        {
+            *made = made.saturating_sub(1);
+            if *made == 0 {
+                self.rooms_made.remove(creator);
+            }
         }
         for (user, _) in room.members.iter() {
             self.exit(id, &user);
@@ -908,6 +921,8 @@ impl WriteModel {
             let mut participants = room.participants.clone();
             participants.sort_unstable();
             self.direct_rooms.insert(participants, id.clone());
+        } else if let Some(creator) = &room.creator {
+            *self.rooms_made.get_or_default(creator.clone()) += 1;
         }
         self.index_name(id, room);
         self.index_default(id);

@@ -280,9 +280,14 @@ pub fn size(value: &impl Serialize) -> usize {
     }
 }
 
-/// Taken apart, a value has up to a hundred bytes for each that it has as JSON: of a field that takes so
-/// many bytes it has one member or element at most.
+/// Taken apart, a value has up to a hundred bytes for each that it has as JSON: for so many bytes that a
+/// field takes it takes one member or element.
 const BYTES_PER_VALUE: usize = 64;
+
+/// How many members and elements a field takes.
+pub const fn values_within(limit: &Limit) -> usize {
+    limit.most / BYTES_PER_VALUE
+}
 
 macro_rules! free {
     ($($(#[$doc:meta])* $name:ident($inner:ty) by $check:expr;)*) => {$(
@@ -304,7 +309,7 @@ macro_rules! free {
             pub fn check(&self, limit: &Limit) -> Result<(), OutOfBounds> {
                 limit.check_count(size(&self.0))?;
                 let check: fn(&mut Left, &$inner) -> Result<(), OutOfBounds> = $check;
-                let values = limit.most / BYTES_PER_VALUE;
+                let values = values_within(limit);
                 let checked = check(&mut Left { values }, &self.0);
                 checked.map_err(|_| too_much(values, Unit::Values).of(limit.field))
             }
@@ -350,19 +355,16 @@ pub type KeptList = Kept<Vec<Value>>;
 
 /// What can be kept so.
 pub trait Keepable: Serialize + DeserializeOwned + Default {
-    fn is_empty(&self) -> bool;
+    /// Its JSON where there is nothing in it.
+    const EMPTY: &str;
 }
 
 impl Keepable for Map<String, Value> {
-    fn is_empty(&self) -> bool {
-        Map::is_empty(self)
-    }
+    const EMPTY: &str = "{}";
 }
 
 impl Keepable for Vec<Value> {
-    fn is_empty(&self) -> bool {
-        Vec::is_empty(self)
-    }
+    const EMPTY: &str = "[]";
 }
 
 impl<T> Kept<T> {
@@ -377,6 +379,13 @@ impl<T> Kept<T> {
 }
 
 impl<T: Keepable> Kept<T> {
+    fn new(json: &str) -> Self {
+        Self {
+            json: (json != T::EMPTY).then(|| json.into()),
+            value: PhantomData,
+        }
+    }
+
     /// Takes it apart.
     pub fn read(&self) -> T {
         // It was written by the same library.
@@ -387,11 +396,8 @@ impl<T: Keepable> Kept<T> {
 
 impl<T: Keepable> From<T> for Kept<T> {
     fn from(value: T) -> Self {
-        let json = (!value.is_empty()).then(|| serde_json::to_string(&value).ok());
-        Self {
-            json: json.flatten().map(Arc::from),
-            value: PhantomData,
-        }
+        // JSON can be written of whatever was made of JSON.
+        Self::new(&serde_json::to_string(&value).unwrap_or_default())
     }
 }
 
@@ -425,7 +431,16 @@ impl<T: Keepable> Serialize for Kept<T> {
 
 impl<'de, T: Keepable> Deserialize<'de> for Kept<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Self::from)
+        if !deserializer.is_human_readable() {
+            return T::deserialize(deserializer).map(Self::from);
+        }
+        // It is not taken apart, only looked through.
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if raw.get().starts_with(&T::EMPTY[..1]) {
+            return Ok(Self::new(raw.get()));
+        }
+        let expected = format!("expected something like {}", T::EMPTY);
+        Err(serde::de::Error::custom(expected))
     }
 }
 
@@ -492,7 +507,7 @@ mod tests {
     #[test]
     fn a_field_takes_a_value_for_so_many_bytes() {
         let field = &limit::ROOM_FIELDS;
-        let most = field.most / BYTES_PER_VALUE;
+        let most = values_within(field);
         let object = |values: usize| {
             let object = json!({ "a": vec![0; values - 1] });
             FreeObject::parse(object.as_object().unwrap().clone()).unwrap()

@@ -24,8 +24,7 @@ pub mod lag;
 pub mod messages;
 #[cfg(test)]
 mod moment_tests;
-pub mod pace;
-mod projector;
+pub mod projector;
 pub mod rebuild;
 pub mod replay;
 pub mod retention;

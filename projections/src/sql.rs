@@ -4,6 +4,7 @@
 //! PostgreSQL takes no NUL character in a text, and SQLite's functions end a text at one: on its way
 //! into a statement it becomes the replacement character. (In JSON it stands escaped.)
 
+use hansard_domain::pace::Pace;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
@@ -12,8 +13,6 @@ use futures::stream::BoxStream;
 use regex::Regex;
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow};
 use sqlx::{Any, AnyConnection, Arguments, Executor, SqlSafeStr, SqlStr};
-
-use crate::pace::Pace;
 
 /// What a database understands beside the SQL that both share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 use hansard_domain::account::AccountKind;
 use hansard_domain::claim::same_name;
 use hansard_domain::id::{RoleId, UserId};
+use hansard_domain::pace::each_row;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use super::{User, kind_name};
 use crate::conditions::Conditions;
 use crate::folding::{containing, folded};
-use crate::pace::each_row;
 use crate::rows::ByKey;
 use crate::sql;
 use crate::view::ViewError;

@@ -3,6 +3,7 @@
 //! A batch is folded in memory: the rows that its events touch are read at once, changed one event
 //! after the other, and written at once. A plain message costs its row and nothing else.
 
+use hansard_domain::pace::Pace;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -21,7 +22,6 @@ use super::naming::{self, forget};
 use super::row::{READ, REWRITE, Row, WRITE};
 use super::unlink::unlink;
 use super::wire;
-use crate::pace::Pace;
 use crate::rows::{ByKey, Insert};
 use crate::sql;
 use crate::view::ViewError;
@@ -390,9 +390,10 @@ impl Fold {
             E::ReactionAdded { user, reaction, .. } => {
                 if let Some(reaction) = reaction.value() {
                     row.reactions.push((reaction.clone(), user.clone()));
-                    self.named.insert((user.clone(), id));
                 }
                 row.change(at, |_| Ok(()))?;
+                // Also where the reaction is erased by now: it was not, where this view took it in before.
+                self.named.insert((user.clone(), id));
             }
             E::ReactionRemoved { user, reaction, .. } => {
                 row.reactions

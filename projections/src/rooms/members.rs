@@ -2,13 +2,13 @@
 
 use hansard_domain::account::Presence;
 use hansard_domain::id::{RoleId, RoomId, Timestamp, UserId};
+use hansard_domain::pace::each_row;
 use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use super::queries::Paging;
 use crate::folding::containing;
-use crate::pace::each_row;
 use crate::sql;
 use crate::view::ViewError;
 

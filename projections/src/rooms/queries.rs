@@ -1,5 +1,6 @@
 //! Rooms as they are answered.
 
+use hansard_domain::pace::each_row;
 use std::collections::{HashMap, HashSet};
 
 use hansard_domain::id::{RoomId, Timestamp, UserId};
@@ -10,7 +11,6 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use crate::conditions::Conditions;
 use crate::folding::containing;
-use crate::pace::each_row;
 use crate::rows::ByKey;
 use crate::sql;
 use crate::view::ViewError;

@@ -1,5 +1,6 @@
 //! Subscriptions as they are answered.
 
+use hansard_domain::pace::each_row;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hansard_domain::id::{MessageId, RoleId, RoomId, Timestamp, UserId};
@@ -9,7 +10,6 @@ use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use crate::pace::each_row;
 use crate::rows::ByKey;
 use crate::sql;
 use crate::view::ViewError;

@@ -9,6 +9,7 @@
 //! A page is made whole in memory, so it ends in the same way where it is as large as it may be; but a
 //! group that is too long for its end is left to the next page.
 
+use hansard_domain::pace::Pace;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -20,7 +21,6 @@ use sqlx::{AnyConnection, Row as _};
 
 use super::{Found, MOST_BYTES, Slice};
 use crate::engine::TIME;
-use crate::pace::Pace;
 use crate::sql::Query;
 use crate::view::ViewError;
 

@@ -1,5 +1,5 @@
-//! Work of many rows on the threads that serve everybody: it gives way to others after a while. Rows come
-//! from a database as fast as they are taken, so that waiting for them alone may never give way.
+//! Work of many rows or events on the threads that serve everybody: it gives way to others after a while.
+//! Rows come from a database as fast as they are taken, so that waiting for them alone may never give way.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,18 @@ use std::time::{Duration, Instant};
 const STRETCH: Duration = Duration::from_micros(500);
 
 /// Since when a task has not given way.
-pub(crate) struct Pace(Instant);
+#[derive(Debug)]
+pub struct Pace(Instant);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
 
 impl Pace {
     pub fn new() -> Self {
-        Self(Instant::now())
+        Self::default()
     }
 
     /// Lets others go on, if it is time. To be called after each row.
@@ -24,10 +31,7 @@ impl Pace {
 }
 
 /// What each row says, in order.
-pub(crate) async fn each_row<R, T, E>(
-    rows: &[R],
-    read: impl Fn(&R) -> Result<T, E>,
-) -> Result<Vec<T>, E> {
+pub async fn each_row<R, T, E>(rows: &[R], read: impl Fn(&R) -> Result<T, E>) -> Result<Vec<T>, E> {
     let mut pace = Pace::new();
     let mut all = Vec::with_capacity(rows.len());
     for row in rows {
