@@ -62,12 +62,19 @@ impl<T> Done<T> {
 /// A command on its way through the committer.
 pub(crate) trait Job: Send {
     fn caller(&self) -> Arc<Caller>;
+
+    /// How many bytes it records, about.
+    fn weight(&self) -> usize {
+        LIGHT
+    }
+
     fn decide(&mut self, decision: &mut Decision<'_>) -> Result<(), CommandError>;
     fn answer(self: Box<Self>, outcome: Result<Option<Batch>, CommandError>);
 }
 
 struct Command<T, F> {
     caller: Arc<Caller>,
+    weight: usize,
     decide: F,
     answer: Option<T>,
     reply: oneshot::Sender<Result<Done<T>, CommandError>>,
@@ -80,6 +87,10 @@ where
 {
     fn caller(&self) -> Arc<Caller> {
         self.caller.clone()
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
     }
 
     fn decide(&mut self, decision: &mut Decision<'_>) -> Result<(), CommandError> {
@@ -111,9 +122,19 @@ pub struct Commands {
     /// Hashes what must not stand in the clear.
     secret: DataKey,
     subscriptions: Recent,
+    /// In front of the committer.
+    line: Fair,
     /// See [`Commands::turn_to_load`].
     loading: Fair,
 }
+
+/// How many commands of all clients are with the committer, and how many of one. What is more waits in a
+/// line of its client's.
+const DECIDING: usize = 4_096;
+const DECIDING_OF_ONE: usize = 64;
+
+/// What a command weighs that does not say so.
+const LIGHT: usize = 1 << 10;
 
 /// How many streams are read at a time: the pages of one have megabytes while they are opened.
 const LOADING: usize = 16;
@@ -163,6 +184,7 @@ impl Commands {
                 ids,
                 secret: claims,
                 subscriptions: recent(),
+                line: Fair::new(DECIDING, DECIDING_OF_ONE),
                 loading: Fair::new(LOADING, LOADING_OF_ONE),
             },
             task,
@@ -230,10 +252,26 @@ impl Commands {
         T: Send + 'static,
         F: FnMut(&mut Decision<'_>) -> Result<T, CommandError> + Send + 'static,
     {
+        self.run_heavy(caller, LIGHT, decide).await
+    }
+
+    /// The same for what records so many bytes.
+    pub(crate) async fn run_heavy<T, F>(
+        &self,
+        caller: &Caller,
+        weight: usize,
+        decide: F,
+    ) -> Result<Done<T>, CommandError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Decision<'_>) -> Result<T, CommandError> + Send + 'static,
+    {
+        let _turn = self.line.turn().await?;
         let (reply, outcome) = oneshot::channel();
         let caller = Arc::new(caller.clone());
         let job = Command {
             caller,
+            weight,
             decide,
             answer: None,
             reply,

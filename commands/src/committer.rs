@@ -36,6 +36,10 @@ use crate::time::LogTime;
 /// How many decisions one append carries at most.
 const MAX_BATCH: usize = 512;
 
+/// How many bytes an append may have, about: others wait for so many at most. The first command of one may
+/// have more.
+const MAX_BYTES: usize = 4 << 20;
+
 /// Keys minted ahead; below the low mark more are minted beside the work.
 const KEYS_LOW: usize = 2048;
 const KEYS_HIGH: usize = 6144;
@@ -246,8 +250,16 @@ impl Committer {
         }
     }
 
-    /// Decides jobs and records the outcome; gives back those that are to be decided again.
-    async fn commit(&mut self, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    /// Decides jobs and records the outcome; gives back those that are to be decided again, and those that
+    /// are too much for one append.
+    async fn commit(&mut self, mut jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        let later = jobs.split_off(fitting(&jobs));
+        let mut again = self.commit_all(jobs).await;
+        again.extend(later);
+        again
+    }
+
+    async fn commit_all(&mut self, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
         let base = self.model.load_full();
         let mut model = base.as_ref().clone();
         let mut decided = Vec::with_capacity(jobs.len());
@@ -434,6 +446,18 @@ impl Committer {
         self.model.store(Arc::new(model));
         Ok(())
     }
+}
+
+/// How many of these jobs make up one append.
+fn fitting(jobs: &[Box<dyn Job>]) -> usize {
+    let mut bytes = 0_usize;
+    let weights = jobs.iter().map(|job| job.weight());
+    let fits = |weight: &usize| {
+        let first = bytes == 0;
+        bytes = bytes.saturating_add((*weight).max(1));
+        first || bytes <= MAX_BYTES
+    };
+    weights.take_while(fits).count()
 }
 
 fn answer_all(jobs: Vec<Box<dyn Job>>, error: &CommandError) {

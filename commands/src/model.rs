@@ -132,6 +132,8 @@ pub struct WriteModel {
     /// Direct conversations by their participants, in order.
     direct_rooms: Table<Vec<UserId>, RoomId>,
     rooms_of: Table<UserId, RoomsOf>,
+    /// How many channels and groups that are there somebody made.
+    rooms_made: Table<UserId, u32>,
     /// The rooms that new accounts join.
     default_rooms: OrdSet<RoomId>,
 }
@@ -367,10 +369,18 @@ impl WriteModel {
         self.rooms_of.get(user).into_iter().flat_map(RoomsOf::iter)
     }
 
-    /// Whether two users are members of the same room.
-    pub fn share_a_room(&self, one: &UserId, other: &UserId) -> bool {
-        let rooms = self.rooms_of.get(one).zip(self.rooms_of.get(other));
-        rooms.is_some_and(|(one, other)| one.shares(other))
+    pub(crate) fn rooms_made(&self, user: &UserId) -> u32 {
+        self.rooms_made.get(user).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn all_rooms_of(&self, user: &UserId) -> Option<&RoomsOf> {
+        self.rooms_of.get(user)
+    }
+
+    /// Whether a user is a member of one of some rooms.
+    pub fn is_in_one_of(&self, user: &UserId, rooms: &RoomsOf) -> bool {
+        let theirs = self.rooms_of.get(user);
+        theirs.is_some_and(|theirs| theirs.shares(rooms))
     }
 
     /// The rooms that new accounts join, in the order of their ids.
@@ -885,6 +895,13 @@ impl WriteModel {
         self.default_rooms.remove(id);
         if room.kind == RoomKind::Direct {
             self.direct_rooms.remove(&room.participants);
+        } else if let Some(creator) = &room.creator
+            && let Some(made) = self.rooms_made.get_mut(creator)
+        {
+            *made = made.saturating_sub(1);
+            if *made == 0 {
+                self.rooms_made.remove(creator);
+            }
         }
         for (user, _) in room.members.iter() {
             self.exit(id, &user);
@@ -904,6 +921,8 @@ impl WriteModel {
             let mut participants = room.participants.clone();
             participants.sort_unstable();
             self.direct_rooms.insert(participants, id.clone());
+        } else if let Some(creator) = &room.creator {
+            *self.rooms_made.get_or_default(creator.clone()) += 1;
         }
         self.index_name(id, room);
         self.index_default(id);

@@ -9,6 +9,7 @@ use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::free::KeptObject;
 use crate::id::{RoleId, Timestamp, UserId};
 use crate::network::Network;
 use crate::role::Roles;
@@ -29,7 +30,7 @@ pub struct Profile {
     pub nickname: Option<String>,
     pub bio: Option<String>,
     pub status_text: String,
-    pub custom_fields: Map<String, Value>,
+    pub custom_fields: KeptObject,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -379,7 +380,7 @@ pub struct Account {
     pub profile: Profile,
     pub password: Option<PasswordHash>,
     pub password_change_required: bool,
-    pub preferences: Map<String, Value>,
+    pub preferences: KeptObject,
     pub presence: Presence,
     pub roles: Roles,
     pub sessions: LiteMap<TokenHash, Session>,
@@ -506,9 +507,10 @@ impl Account {
                 change_required,
             },
             C::ChangePreferences(changes) => {
-                let mut preferences = self.preferences.clone();
+                let held = self.preferences.read();
+                let mut preferences = held.clone();
                 preferences.extend(changes);
-                if preferences == self.preferences {
+                if preferences == held {
                     return Ok(vec![]);
                 }
                 E::UserPreferencesChanged {
@@ -660,7 +662,7 @@ impl Aggregate for Account {
                 self.password_change_required = change_required;
             }
             AccountEvent::UserPreferencesChanged { preferences } => {
-                self.preferences = preferences.into_value().unwrap_or_default();
+                self.preferences = preferences.into_value().unwrap_or_default().into();
             }
             AccountEvent::UserPresenceChosen { presence } => self.presence = presence,
             AccountEvent::UserActivated {} => {

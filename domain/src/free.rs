@@ -7,12 +7,17 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::Arc;
 
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde::{Deserializer, Serialize};
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+use crate::json;
 use crate::limit::{self, Limit, OutOfBounds, Unit};
 
 /// What the parser of JSON begins the names of members with that it reads something else into.
@@ -275,6 +280,15 @@ pub fn size(value: &impl Serialize) -> usize {
     }
 }
 
+/// Taken apart, a value has up to a hundred bytes for each that it has as JSON: for so many bytes that a
+/// field takes it takes one member or element.
+const BYTES_PER_VALUE: usize = 64;
+
+/// How many members and elements a field takes.
+pub const fn values_within(limit: &Limit) -> usize {
+    limit.most / BYTES_PER_VALUE
+}
+
 macro_rules! free {
     ($($(#[$doc:meta])* $name:ident($inner:ty) by $check:expr;)*) => {$(
         $(#[$doc])*
@@ -291,9 +305,13 @@ macro_rules! free {
                 Ok(Self(value))
             }
 
-            /// Refuses a value that has more bytes than a field takes.
+            /// Refuses a value that has more bytes than a field takes, or more members and elements.
             pub fn check(&self, limit: &Limit) -> Result<(), OutOfBounds> {
-                limit.check_count(size(&self.0))
+                limit.check_count(size(&self.0))?;
+                let check: fn(&mut Left, &$inner) -> Result<(), OutOfBounds> = $check;
+                let values = values_within(limit);
+                let checked = check(&mut Left { values }, &self.0);
+                checked.map_err(|_| too_much(values, Unit::Values).of(limit.field))
             }
 
             pub fn into_inner(self) -> $inner {
@@ -321,6 +339,109 @@ free! {
     };
     /// Any value of a client's own making, within the bounds.
     FreeValue(Value) by |left, value| left.check(value, 1);
+}
+
+/// A list or an object of a client's making as it is kept in memory for long: as its JSON, which has a small
+/// part of the bytes that it has taken apart. Written and read it is what it stands for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kept<T> {
+    /// Nothing for an empty one.
+    json: Option<Arc<str>>,
+    value: PhantomData<fn() -> T>,
+}
+
+pub type KeptObject = Kept<Map<String, Value>>;
+pub type KeptList = Kept<Vec<Value>>;
+
+/// What can be kept so.
+pub trait Keepable: Serialize + DeserializeOwned + Default {
+    /// Its JSON where there is nothing in it.
+    const EMPTY: &str;
+}
+
+impl Keepable for Map<String, Value> {
+    const EMPTY: &str = "{}";
+}
+
+impl Keepable for Vec<Value> {
+    const EMPTY: &str = "[]";
+}
+
+impl<T> Kept<T> {
+    pub fn is_empty(&self) -> bool {
+        self.json.is_none()
+    }
+
+    /// How many bytes of JSON it has.
+    pub fn size(&self) -> usize {
+        self.json.as_deref().map_or(0, str::len)
+    }
+}
+
+impl<T: Keepable> Kept<T> {
+    fn new(json: &str) -> Self {
+        Self {
+            json: (json != T::EMPTY).then(|| json.into()),
+            value: PhantomData,
+        }
+    }
+
+    /// Takes it apart.
+    pub fn read(&self) -> T {
+        // It was written by the same library.
+        let read = |json: &str| json::from_str(json).ok();
+        self.json.as_deref().and_then(read).unwrap_or_default()
+    }
+}
+
+impl<T: Keepable> From<T> for Kept<T> {
+    fn from(value: T) -> Self {
+        // JSON can be written of whatever was made of JSON.
+        Self::new(&serde_json::to_string(&value).unwrap_or_default())
+    }
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self {
+            json: None,
+            value: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Kept<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.json.as_deref().unwrap_or_default())
+    }
+}
+
+impl<T: Keepable> Serialize for Kept<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.json {
+            // Into JSON it goes as it is.
+            Some(json) if serializer.is_human_readable() => {
+                let raw: &RawValue = serde_json::from_str(json).map_err(S::Error::custom)?;
+                raw.serialize(serializer)
+            }
+            _ => self.read().serialize(serializer),
+        }
+    }
+}
+
+impl<'de, T: Keepable> Deserialize<'de> for Kept<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return T::deserialize(deserializer).map(Self::from);
+        }
+        // It is not taken apart, only looked through.
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if raw.get().starts_with(&T::EMPTY[..1]) {
+            return Ok(Self::new(raw.get()));
+        }
+        let expected = format!("expected something like {}", T::EMPTY);
+        Err(serde::de::Error::custom(expected))
+    }
 }
 
 #[cfg(test)]
@@ -381,6 +502,35 @@ mod tests {
             unreachable!()
         };
         assert!(FreeObject::parse(object).is_err());
+    }
+
+    #[test]
+    fn a_field_takes_a_value_for_so_many_bytes() {
+        let field = &limit::ROOM_FIELDS;
+        let most = values_within(field);
+        let object = |values: usize| {
+            let object = json!({ "a": vec![0; values - 1] });
+            FreeObject::parse(object.as_object().unwrap().clone()).unwrap()
+        };
+        object(most).check(field).unwrap();
+        let refused = object(most + 1).check(field).unwrap_err().to_string();
+        assert!(
+            refused.contains("customFields") && refused.contains("values"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn what_is_kept_is_written_and_read_as_what_it_stands_for() {
+        let list = json!([1, { "b": [], "a": "\u{1}" }, null]);
+        let kept: KeptList = serde_json::from_value(list.clone()).unwrap();
+        assert_eq!(Value::Array(kept.read()), list);
+        assert_eq!(json!({ "kept": kept }), json!({ "kept": list }));
+        assert_eq!(serde_json::to_string(&kept).unwrap(), list.to_string());
+        assert_eq!(kept.size(), list.to_string().len());
+        let empty: KeptObject = serde_json::from_str("{}").unwrap();
+        assert!(empty.is_empty());
+        assert_eq!(serde_json::to_string(&empty).unwrap(), "{}");
     }
 
     #[test]

@@ -426,7 +426,7 @@ pub enum Abandonment {
     IntegrationRemoved,
     /// The integration has no such URL any more.
     UrlRemoved,
-    /// The integration was changed since, and does not watch such things any more.
+    /// The integration does not watch such things any more: it was changed since, or the room was.
     Unwatched,
     /// What it was to carry has been erased in the meantime.
     Erased,

@@ -26,6 +26,7 @@ use crate::log::{
     Actor, Append, Commit, Conflict, EventLog, LogError, Metadata, NewEvent, Place, Position,
     Recorded, Refusal, Role, StoredEvent, StreamId, Version,
 };
+use crate::pace::Pace;
 use crate::recent::{Next, Published, Recent, Weight, without};
 use crate::seal::{Bound, Confidential, Part, Private, SealError, encrypt_part};
 use crate::upcast;
@@ -686,10 +687,12 @@ async fn open(
             bytes: stored.event.payload.len(),
         })
         .collect();
-    let mut entries = stored
-        .into_iter()
-        .map(parse)
-        .collect::<Result<Vec<_>, LogError>>()?;
+    let mut pace = Pace::new();
+    let mut entries = Vec::with_capacity(stored.len());
+    for stored in stored {
+        entries.push(parse(stored)?);
+        pace.keep().await;
+    }
     let mut erased: HashSet<KeyId> = HashSet::new();
     let mut wanted: Vec<KeyId> = Vec::new();
     for ((entry, _), weight) in entries.iter_mut().zip(&mut weights) {
@@ -717,6 +720,7 @@ async fn open(
             let (position, why) = (entry.position, fault.as_str());
             tracing::warn!(%position, why, "a part of an event can't be read under its key");
         }
+        pace.keep().await;
     }
     let entries = entries.into_iter().map(|(entry, _)| Arc::new(entry));
     let mut entries: Vec<Arc<Entry>> = entries.collect();

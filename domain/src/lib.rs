@@ -26,6 +26,7 @@ pub mod members;
 pub mod message;
 pub mod network;
 pub mod node;
+pub mod pace;
 pub mod permission;
 mod recent;
 pub mod role;

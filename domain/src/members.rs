@@ -162,6 +162,13 @@ impl RoomsOf {
         }
     }
 
+    /// Those of them that are wanted.
+    pub fn only(&self, wanted: impl Fn(&RoomId) -> bool) -> Self {
+        let only = self.0.iter().copied();
+        let only = only.filter(|room| wanted(&RoomId::new(ROOMS.text(*room))));
+        Self(only.collect())
+    }
+
     /// All of them, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = RoomId> {
         self.0.iter().map(|room| RoomId::new(ROOMS.text(*room)))

@@ -9,6 +9,7 @@ use imbl::OrdSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::free::{Kept, KeptList, KeptObject};
 use crate::id::{IntegrationId, MessageId, RoomId, Timestamp, UserId};
 use crate::seal::{Confidential, Part, Private, or_clear};
 use crate::vault::KeyId;
@@ -27,10 +28,10 @@ pub struct Content {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub avatar: Option<String>,
     /// Rocket.Chat's attachments, as they were sent after checking.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<Value>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub blocks: Vec<Value>,
+    #[serde(skip_serializing_if = "Kept::is_empty")]
+    pub attachments: KeptList,
+    #[serde(skip_serializing_if = "Kept::is_empty")]
+    pub blocks: KeptList,
     /// Links found in the text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
@@ -45,8 +46,8 @@ pub struct Content {
     /// Rooms mentioned, as `{_id, name}`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<Value>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    pub custom_fields: Map<String, Value>,
+    #[serde(skip_serializing_if = "Kept::is_empty")]
+    pub custom_fields: KeptObject,
     /// Fields of a system message beside its text (`role`, `newOwner`, …).
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub system: Map<String, Value>,
@@ -54,6 +55,14 @@ pub struct Content {
     /// the message that it points at, otherwise as its text. Earlier versions recorded the name there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub about: Option<UserId>,
+}
+
+impl Content {
+    /// How many bytes those of its parts have that may be large.
+    pub fn size(&self) -> usize {
+        let free = self.attachments.size() + self.blocks.size() + self.custom_fields.size();
+        self.text.len() + free
+    }
 }
 
 /// Whom a message calls.

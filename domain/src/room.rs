@@ -10,6 +10,7 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::free::KeptObject;
 use crate::id::{MessageId, RoleId, RoomId, Timestamp, UserId};
 use crate::members::Members;
 use crate::seal::{Confidential, Part, Private};
@@ -51,7 +52,7 @@ pub struct RoomDetails {
     pub description: Option<String>,
     pub announcement: Option<String>,
     pub join_code: Option<String>,
-    pub custom_fields: Map<String, Value>,
+    pub custom_fields: KeptObject,
 }
 
 /// Which room a discussion was started from.
@@ -547,7 +548,7 @@ impl Room {
                 details: self.with(|details| details.join_code = code),
             },
             C::ChangeCustomFields(fields) => E::CustomFieldsChanged {
-                details: self.with(|details| details.custom_fields = fields),
+                details: self.with(|details| details.custom_fields = fields.into()),
             },
             C::ChangeType(_) if self.kind == RoomKind::Direct => return Err(RoomError::Direct),
             C::ChangeType(kind) if kind == self.kind => return Ok(None),

@@ -4,9 +4,11 @@
 //! PostgreSQL takes no NUL character in a text, and SQLite's functions end a text at one: on its way
 //! into a statement it becomes the replacement character. (In JSON it stands escaped.)
 
+use hansard_domain::pace::Pace;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use futures::TryStreamExt as _;
 use futures::stream::BoxStream;
 use regex::Regex;
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow};
@@ -133,7 +135,13 @@ impl Query {
     }
 
     pub async fn fetch_all(self, tables: &mut AnyConnection) -> Result<Vec<AnyRow>, sqlx::Error> {
-        tables.fetch_all(self.prepared()).await
+        let mut rows = self.fetch(tables);
+        let (mut all, mut pace) = (Vec::new(), Pace::new());
+        while let Some(row) = rows.try_next().await? {
+            all.push(row);
+            pace.keep().await;
+        }
+        Ok(all)
     }
 
     pub async fn fetch_one(self, tables: &mut AnyConnection) -> Result<AnyRow, sqlx::Error> {

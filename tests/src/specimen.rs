@@ -15,6 +15,7 @@ use hansard_domain::audit::AuditEvent;
 use hansard_domain::claim::ClaimEvent;
 use hansard_domain::event::{Event, Origin};
 use hansard_domain::free;
+use hansard_domain::free::KeptList;
 use hansard_domain::id::{IntegrationId, MAX_ID, MessageId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::integration::{
     Abandonment, Cause, DeliveryEvent, Direction, Exchange, HeldBack, IntegrationDetails,
@@ -144,7 +145,7 @@ impl Teller<'_> {
             nickname: Some(values.text(&limit::NICKNAME)),
             bio: Some(values.text(&limit::BIO)),
             status_text: values.text(&limit::STATUS_TEXT),
-            custom_fields: values.object(&limit::ACCOUNT_FIELDS),
+            custom_fields: values.object(&limit::ACCOUNT_FIELDS).into(),
         }
     }
 
@@ -246,7 +247,7 @@ impl Teller<'_> {
             description: Some(values.text(&limit::DESCRIPTION)),
             announcement: Some(values.text(&limit::ANNOUNCEMENT)),
             join_code: Some(values.text(&limit::JOIN_CODE)),
-            custom_fields: values.object(&limit::ROOM_FIELDS),
+            custom_fields: values.object(&limit::ROOM_FIELDS).into(),
         }
     }
 
@@ -375,8 +376,8 @@ impl Teller<'_> {
             alias: Some(values.text(&limit::ALIAS)),
             emoji: Some(values.text(&limit::EMOJI)),
             avatar: Some(values.text(&limit::AVATAR)),
-            attachments: Vec::new(),
-            blocks: vec![values.object_within(&limit::MESSAGE_FIELDS, 1).into()],
+            attachments: KeptList::default(),
+            blocks: vec![values.object_within(&limit::MESSAGE_FIELDS, 1).into()].into(),
             urls: vec!["https://example.org/".to_owned(); limit::LINKS.most.min(20)],
             previews: Some(vec!["https://example.org/".to_owned()]),
             mentions: vec![
@@ -384,7 +385,7 @@ impl Teller<'_> {
                 json!({ "_id": "rocket.cat", "type": "user" }),
             ],
             channels: vec![json!({ "_id": "GENERAL", "name": "general" })],
-            custom_fields: values.object(&limit::MESSAGE_FIELDS),
+            custom_fields: values.object(&limit::MESSAGE_FIELDS).into(),
             system: Map::from_iter([("role".to_owned(), json!("owner"))]),
             about: None,
         };
@@ -394,8 +395,8 @@ impl Teller<'_> {
             ..limit::FREE_BYTES
         };
         content.attachments = match values.shape {
-            Shape::Widest => vec![json!({}); limit::ATTACHMENTS.most],
-            _ => vec![values.object_within(&attachments, 1).into()],
+            Shape::Widest => vec![json!({}); limit::ATTACHMENTS.most].into(),
+            _ => vec![values.object_within(&attachments, 1).into()].into(),
         };
         content.text = match values.shape {
             Shape::Longest => "x".repeat(limit::MESSAGE.most / 2),

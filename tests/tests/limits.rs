@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::{StreamExt, stream};
 use hansard_domain::limit::{self, Limit, Unit};
 use hansard_tests::document;
 use hansard_tests::server::{Answer, Client};
@@ -677,4 +678,31 @@ async fn headers_that_are_recorded_are_bounded() {
     assert_eq!(agent.len(), limit::USER_AGENT.most);
     assert_eq!(changed["origin"]["address"], "127.0.0.1");
     assert!(changed["correlation"].as_str().unwrap().len() < 64);
+}
+
+#[tokio::test]
+async fn an_account_makes_only_so_many_rooms() {
+    let world = World::start().await;
+    let make = async |number: u32| {
+        let kind = if number.is_multiple_of(2) {
+            "channels"
+        } else {
+            "groups"
+        };
+        let room = json!({ "name": format!("room-{number}") });
+        world.mary.post(&format!("{kind}.create"), room).await
+    };
+    let made = stream::iter(0..limit::ROOMS_OF_ONE)
+        .map(make)
+        .buffer_unordered(16);
+    made.for_each(|made| async { drop(made.expect_ok()) }).await;
+    let refused = make(limit::ROOMS_OF_ONE).await.expect_error(400);
+    assert_eq!(refused, "error-too-many-rooms");
+    // Conversations are none of them, and one that is gone makes place for another.
+    let with = json!({ "username": "admin" });
+    world.mary.post("im.create", with).await.expect_ok();
+    let gone = json!({ "roomName": "room-0" });
+    world.mary.post("channels.delete", gone).await.expect_ok();
+    make(limit::ROOMS_OF_ONE).await.expect_ok();
+    make(limit::ROOMS_OF_ONE + 1).await.expect_error(400);
 }

@@ -294,6 +294,41 @@ async fn whom_one_ignores_in_a_broadcast_room_tells_nothing_of_its_members() {
 }
 
 #[tokio::test]
+async fn who_is_in_a_broadcast_room_is_not_suggested_to_those_who_see_nobody_elsewhere() {
+    let server = Server::start().await;
+    let (admin, owner) = (server.admin().await, server.user("owner").await);
+    let (joe, mary) = (server.user("joe").await, server.user("mary").await);
+    server.user("eve").await;
+    let alone = json!([{ "_id": "view-outside-room", "roles": ["admin"] }]);
+    let alone = json!({ "permissions": alone });
+    admin.post("permissions.update", alone).await.expect_ok();
+    let out = json!({ "roomId": "GENERAL" });
+    for client in [&joe, &mary, &owner] {
+        client.post("channels.leave", out.clone()).await.expect_ok();
+    }
+    let group = async |name: &str, broadcast: bool| {
+        let group = json!({
+            "name": name, "members": ["joe", "mary"], "extraData": { "broadcast": broadcast },
+        });
+        owner.post("groups.create", group).await.expect_ok();
+    };
+    let suggested = async || {
+        let path = "users.autocomplete?selector={\"term\":\"\"}";
+        let found = joe.get(path).await.expect_ok();
+        let items = found["items"].as_array().unwrap().iter();
+        let mut names: Vec<_> = items
+            .map(|item| item["username"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    group("news", true).await;
+    assert_eq!(suggested().await, Vec::<String>::new());
+    group("talk", false).await;
+    assert_eq!(suggested().await, ["mary", "owner"]);
+}
+
+#[tokio::test]
 async fn an_administrators_looks_show_no_private_message_and_go_on_the_audit() {
     let server = Server::start().await;
     let admin = server.admin().await;

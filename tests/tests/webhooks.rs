@@ -252,6 +252,32 @@ async fn what_was_said_where_a_webhook_does_not_listen_any_more_is_told_to_nobod
 }
 
 #[tokio::test]
+async fn what_becomes_of_a_channel_that_is_private_now_is_told_to_no_webhook_of_public_ones() {
+    let server = Server::start_with(open_to_this_machine()).await;
+    let admin = server.admin().await;
+    let square = admin.channel("square").await;
+    let receiver = Receiver::start().await;
+    receiver.fail(1000);
+    let public = json!({ "channel": "all_public_channels" });
+    outgoing(&admin, &receiver.url(), public).await;
+    admin.say(&square, "in the open").await;
+    receiver.has(1).await;
+    let private = json!({ "roomId": square, "type": "p" });
+    admin.post("channels.setType", private).await.expect_ok();
+    let renamed = json!({ "roomId": square, "name": "closed" });
+    admin.post("groups.rename", renamed).await.expect_ok();
+    let abandoned = at_last("the delivery is given up", async || {
+        let dead = deliveries(&admin, "dead").await;
+        dead.first().cloned()
+    })
+    .await;
+    assert_eq!(abandoned["abandoned"], "unwatched", "{abandoned}");
+    for told in receiver.received() {
+        assert_eq!(told.body["channel_name"], "square");
+    }
+}
+
+#[tokio::test]
 async fn a_receiver_answers_elsewhere_only_where_the_webhook_may_choose() {
     let server = Server::start_with(open_to_this_machine()).await;
     let admin = server.admin().await;

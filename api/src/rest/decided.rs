@@ -156,9 +156,12 @@ pub async fn message_by(
     if let Some(until) = until {
         entries.retain(|entry| entry.version <= until);
     }
-    let model = app.commands.model();
-    let author = |user: &UserId| author(&model, user);
-    let mut message = messages::message_of_stream(&entries, viewer, author)?;
+    let (model, reader) = (app.commands.model(), viewer.clone());
+    // It may have changed thousands of times.
+    let folding = tokio::task::spawn_blocking(move || {
+        messages::message_of_stream(&entries, &reader, |user| author(&model, user))
+    });
+    let mut message = folding.await.map_err(|_| Failure::internal())??;
     if let (Some(message), Some(seen)) = (&mut message, seen) {
         message.json = with_replies(std::mem::take(&mut message.json), &seen.json);
     }

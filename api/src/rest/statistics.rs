@@ -231,7 +231,8 @@ impl Users {
                 Presence::Offline => {}
             }
         }
-        let language = account.preferences.get("language");
+        let preferences = account.preferences.read();
+        let language = preferences.get("language");
         let language = language.and_then(|language| language.as_str());
         let language = language.filter(|language| !language.is_empty());
         let language = language.unwrap_or("none").to_owned();

@@ -101,7 +101,7 @@ pub async fn create(
             nickname: text(new.nickname.as_deref()),
             bio: text(new.bio.as_deref()),
             status_text: status_text(new.status_text.as_deref().unwrap_or_default()),
-            custom_fields: new.custom_fields.clone().into_inner(),
+            custom_fields: new.custom_fields.clone().into_inner().into(),
         },
     };
     commands
@@ -230,7 +230,7 @@ pub async fn register(
             username: application.username.trim().to_owned(),
             name: text(Some(&application.name)),
             emails: emails(Some(&application.email.to_lowercase()), false),
-            custom_fields: application.custom_fields.clone().into_inner(),
+            custom_fields: application.custom_fields.clone().into_inner().into(),
             ..Profile::default()
         },
     };

@@ -1,7 +1,7 @@
 //! What a username, a name, an email address and custom fields must look like.
 
 use hansard_domain::account::Account;
-use hansard_domain::free::FreeObject;
+use hansard_domain::free::{FreeObject, KeptObject};
 use hansard_domain::limit::{self, Limit};
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -174,11 +174,11 @@ pub fn check_nickname(nickname: &str) -> Result<(), CommandError> {
 
 /// The members of an object with others over them, if together they are no more than a field takes.
 pub(crate) fn merged(
-    members: &Map<String, Value>,
+    members: &KeptObject,
     changes: FreeObject,
     most: &Limit,
 ) -> Result<Map<String, Value>, CommandError> {
-    let mut merged = members.clone();
+    let mut merged = members.read();
     merged.extend(changes.into_inner());
     let merged = FreeObject::parse(merged).map_err(|excess| excess.of(most.field))?;
     merged.check(most)?;

@@ -242,7 +242,7 @@ fn change_identity(
     if let Some(fields) = new.custom_fields {
         names::check_custom_fields(model, fields)?;
         profile.custom_fields =
-            names::merged(&old.custom_fields, fields.clone(), &limit::ACCOUNT_FIELDS)?;
+            names::merged(&old.custom_fields, fields.clone(), &limit::ACCOUNT_FIELDS)?.into();
     }
     move_claims(decision, user, &old, &profile)?;
     decision.account(user, AccountCommand::ChangeProfile(profile))

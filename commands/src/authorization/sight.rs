@@ -5,6 +5,7 @@
 //! it is answered like one that is not there.
 
 use hansard_domain::id::{RoomId, UserId};
+use hansard_domain::members::RoomsOf;
 use hansard_domain::room::{Room, RoomKind};
 
 use crate::caller::Caller;
@@ -143,6 +144,13 @@ impl WriteModel {
             }
         };
         right.map(|right| Sight { room, right })
+    }
+
+    /// The rooms that a user is in and of which it sees the members: whom it meets is in one of them.
+    pub fn meeting_places(&self, user: &UserId) -> RoomsOf {
+        let sees = |room: &RoomId| self.sight_of(Some(user), room, Purpose::Members).is_some();
+        self.all_rooms_of(user)
+            .map_or_else(RoomsOf::default, |rooms| rooms.only(sees))
     }
 
     /// Members see a room, and where it is a channel everybody who may see channels; to look inside one

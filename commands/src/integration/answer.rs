@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::answerable::{Reach, reach};
 use super::incoming::{as_integration, destinations, message};
 use super::sender::WebhookResponse;
+use super::trigger::still_watches;
 use crate::bus::Commands;
 use crate::error::CommandError;
 use crate::message::{Address, Outgoing, Post, post, resolve};
@@ -46,6 +47,11 @@ pub async fn post_answer(
     };
     if address.is_gone(&model) {
         return Ok(Some(HeldBack::DestinationGone));
+    }
+    let elsewhere = !integration.details.target_room.is_empty();
+    if !elsewhere && !still_watches(&model, integration, cause) {
+        tracing::warn!(delivery = %id, "a webhook's answer is for what it does not watch any more");
+        return Ok(None);
     }
     let caller = as_integration(&cause.integration, &user);
     let posted = match message(&answer, &integration.details, &cause.integration) {

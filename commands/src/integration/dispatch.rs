@@ -203,9 +203,12 @@ impl Attempt {
         let Some(url) = integration.details.urls.get(cause.url as usize) else {
             return self.abandon(Abandonment::UrlRemoved).await;
         };
-        // It may have waited for long. What the integration is now is not owed what was said to others.
+        // It may have waited for long. What the integration is now is not owed what was said to others, and
+        // what became of a room that it does not watch any more is not told. Of one that is gone nothing is.
         let changed = self.model.saved(&cause.integration) > Some(cause.position);
-        if changed && !still_watches(&self.model, integration, cause) {
+        let gone = |room| self.model.room(room).is_none();
+        let stands = !cause.room.as_ref().is_some_and(gone);
+        if (changed || stands) && !still_watches(&self.model, integration, cause) {
             return self.abandon(Abandonment::Unwatched).await;
         }
         if may_hear(&self.model, integration, cause.trigger, cause.room.as_ref()).is_err() {

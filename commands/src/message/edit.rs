@@ -60,9 +60,8 @@ pub async fn edit(
             ));
         }
         // The text under a file is its description.
-        let described = message
-            .content
-            .attachments
+        let mut attachments = message.content.attachments.read();
+        let described = attachments
             .first()
             .and_then(|attachment| attachment.get("description").and_then(Value::as_str));
         let same = described.unwrap_or(&message.content.text) == edit.text;
@@ -76,26 +75,27 @@ pub async fn edit(
         limit::PREVIEWS.check_each(edit.previews.as_deref().unwrap_or_default(), &limit::URL)?;
         let mut content = message.content.clone();
         let clean = text::without_bad_words(&model, &edit.text);
-        match content.attachments.first_mut() {
-            Some(attachment) if described.is_some() => attachment["description"] = clean.into(),
+        let is_described = described.is_some();
+        match attachments.first_mut() {
+            Some(attachment) if is_described => attachment["description"] = clean.into(),
             _ => content.text = clean,
         }
         content.urls = text::links(&content.text);
         content.previews.clone_from(&edit.previews);
         // Quotes came from links in the old text.
-        content
-            .attachments
-            .retain(|attachment| attachment.get("message_link").is_none());
+        attachments.retain(|attachment| attachment.get("message_link").is_none());
+        content.attachments = attachments.into();
         let mentions = text::mention(&model, caller, &mut content);
         if let Some(fields) = &edit.custom_fields {
-            content.custom_fields = fields.clone().into_inner();
+            content.custom_fields = fields.clone().into_inner().into();
         }
         check_whole(&content)?;
         let fields = edit.custom_fields.clone();
         let id = edit.message.clone();
         let stream = message_stream(&id);
+        let weight = content.size();
         let done = commands
-            .run(caller, move |decision| {
+            .run_heavy(caller, weight, move |decision| {
                 let now = decision.now();
                 may_edit(decision.model(), decision.caller(), &message, now)?;
                 check_room(decision.model(), decision.caller(), &editor, &message.room)?;

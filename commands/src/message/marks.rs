@@ -101,7 +101,8 @@ pub async fn pin(
                         "message_link": format!("/group/{}?msg={id}", message.room),
                         "ts": message.at.iso(),
                         "attachments": [],
-                    })],
+                    })]
+                    .into(),
                     about: Some(message.sender.clone()),
                     ..Content::default()
                 };

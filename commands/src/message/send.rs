@@ -191,18 +191,21 @@ pub(super) async fn prepare(
     };
     // Decided again on the newest state; here it keeps the work below from those it is not for.
     check_room(&model, caller, &sender, &room)?;
+    let mut attachments = message.attachments.into_inner();
+    attachment::check(&mut attachments)?;
     let mut content = Content {
         text: text::without_bad_words(&model, &message.text),
         alias: message.alias.filter(|alias| !alias.is_empty()),
         emoji: message.emoji.filter(|emoji| !emoji.is_empty()),
         avatar: message.avatar.filter(|avatar| !avatar.is_empty()),
-        attachments: message.attachments.into_inner(),
-        blocks: message.blocks.into_inner(),
+        attachments: attachments.into(),
+        blocks: message.blocks.into_inner().into(),
         custom_fields: message
             .custom_fields
             .clone()
             .unwrap_or_default()
-            .into_inner(),
+            .into_inner()
+            .into(),
         ..Content::default()
     };
     // What an integration says it is called stands beside the name of the account it posts as.
@@ -216,7 +219,6 @@ pub(super) async fn prepare(
     if let Some(avatar) = &content.avatar {
         attachment::check_avatar(avatar)?;
     }
-    attachment::check(&mut content.attachments)?;
     if let Some(fields) = &message.custom_fields {
         custom_fields::check(&model, fields)?;
     }
@@ -259,8 +261,9 @@ pub(super) async fn deliver(
 ) -> Result<Said, CommandError> {
     let chosen = prepared.id.clone();
     let room = prepared.room.clone();
+    let weight = prepared.content.size();
     let done = commands
-        .run(caller, move |decision| {
+        .run_heavy(caller, weight, move |decision| {
             first(decision, &prepared.room)?;
             let author = decision.author(&prepared.sender)?;
             Ok((decide(decision, prepared.clone())?, author))

@@ -68,6 +68,13 @@ fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomAfter, CommandE
         return Err(CommandError::refused("error-invalid-name", "Invalid name"));
     }
     model.account(&creator).ok_or_else(invalid_user)?;
+    let most = limit::ROOMS_OF_ONE;
+    if model.rooms_made(&creator) >= most && !model.allows(caller, "api-bypass-rate-limit", None) {
+        return Err(CommandError::refused(
+            "error-too-many-rooms",
+            format!("You have made {most} rooms, as many as one may; delete some of them"),
+        ));
+    }
     let name = name::valid(model, new.name.trim(), None)?;
     let mut members: Vec<UserId> = new
         .members
@@ -104,7 +111,7 @@ fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomAfter, CommandE
             description: new.description,
             announcement: new.announcement,
             join_code: None,
-            custom_fields: new.custom_fields.into_inner(),
+            custom_fields: new.custom_fields.into_inner().into(),
         },
         at: decision.now(),
     };

@@ -221,7 +221,7 @@ fn texts(
         }
     }
     if let Some(fields) = &changes.custom_fields
-        && **fields != details.custom_fields
+        && **fields != details.custom_fields.read()
     {
         let fields = fields.clone().into_inner();
         decision.room(id, RoomCommand::ChangeCustomFields(fields))?;

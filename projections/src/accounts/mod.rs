@@ -9,9 +9,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hansard_domain::account::{AccountEvent, AccountKind, Presence, Profile};
 use hansard_domain::event::{Entry, Event};
+use hansard_domain::free::KeptObject;
 use hansard_domain::id::{RoleId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use sqlx::{AnyConnection, Row};
 
 use crate::folding::folded;
@@ -43,7 +43,7 @@ pub struct User {
     /// What the user chose to be seen as; nothing chosen is offline.
     pub status: Option<Presence>,
     pub roles: Vec<RoleId>,
-    pub preferences: Map<String, Value>,
+    pub preferences: KeptObject,
     pub has_password: bool,
     pub password_change_required: bool,
     /// Why it asked to be let in, until it is.
@@ -206,7 +206,7 @@ fn change(users: &mut Users, entry: &Entry, event: &AccountEvent) {
             let Some(preferences) = preferences.value() else {
                 return;
             };
-            user.preferences.clone_from(preferences);
+            user.preferences = preferences.clone().into();
         }
         AccountEvent::UserPresenceChosen { presence } => user.status = Some(*presence),
         AccountEvent::UserActivated {} => {

@@ -3,6 +3,7 @@
 use hansard_domain::account::AccountKind;
 use hansard_domain::claim::same_name;
 use hansard_domain::id::{RoleId, UserId};
+use hansard_domain::pace::each_row;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
@@ -141,7 +142,8 @@ const BY_IDS: ByKey = ByKey::new("SELECT document FROM account WHERE id IN");
 
 /// Those of these ids that there are, in no order.
 pub async fn by_ids(tables: &mut AnyConnection, ids: &[UserId]) -> Result<Vec<User>, ViewError> {
-    BY_IDS.fetch(tables, ids).await?.iter().map(user).collect()
+    let rows = BY_IDS.fetch(tables, ids).await?;
+    each_row(&rows, user).await
 }
 
 const BY_USERNAME: &str = "SELECT document FROM account WHERE username = $1";
@@ -167,7 +169,7 @@ const ALL: &str = "SELECT document FROM account ORDER BY username \
 /// Everybody, by username.
 pub async fn all(tables: &mut AnyConnection) -> Result<Vec<User>, ViewError> {
     let rows = sql::query(ALL).fetch_all(tables).await?;
-    rows.iter().map(user).collect()
+    each_row(&rows, user).await
 }
 
 const COUNT_BY_ROLE: &str = "SELECT count(*) AS total FROM account_role WHERE role = $1";
@@ -235,7 +237,7 @@ pub async fn some(
     );
     let listing = conditions.bind(sql::query(AssertSqlSafe(listing)));
     let rows = listing.fetch_all(tables).await?;
-    rows.iter().map(user).collect()
+    each_row(&rows, user).await
 }
 
 const CHOSEN: &str = "FROM account \

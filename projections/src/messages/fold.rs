@@ -3,7 +3,8 @@
 //! A batch is folded in memory: the rows that its events touch are read at once, changed one event
 //! after the other, and written at once. A plain message costs its row and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use hansard_domain::pace::Pace;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use hansard_domain::account::{AccountEvent, Author, MessageErasure, Profile, SYSTEM_ACCOUNT};
@@ -60,8 +61,10 @@ pub(super) async fn apply(
     // rows: it is done between two folds.
     for part in entries.split_inclusive(|entry| deletes_room(entry) || erasure(entry).is_some()) {
         let mut fold = Fold::load(tables, part).await?;
+        let mut pace = Pace::new();
         for entry in part {
             fold.apply(entry)?;
+            pace.keep().await;
         }
         fold.write(tables).await?;
         let Some(last) = part.last() else {
@@ -96,7 +99,7 @@ pub(super) fn alone(
         return Ok(None);
     };
     row.set_names(&author)?;
-    let mut wire = hansard_domain::json::object(&row.wire)?;
+    let mut wire = row.wire.into_fields()?;
     wire.insert("u".into(), serde_json::to_value(author(&row.sender))?);
     if fold.stars.get(&(viewer.clone(), id.clone())) == Some(&true) {
         wire.insert("starred".into(), json!([{ "_id": viewer }]));
@@ -181,7 +184,12 @@ struct Fold {
     pruned: BTreeSet<MessageId>,
     /// Messages whose threads lost replies.
     shrunk: BTreeSet<MessageId>,
+    /// Those that are taken apart, the last one at the end.
+    apart: VecDeque<MessageId>,
 }
+
+/// So many messages are taken apart at a time: one has megabytes then.
+const APART: usize = 16;
 
 struct Remains {
     room: RoomId,
@@ -382,9 +390,10 @@ impl Fold {
             E::ReactionAdded { user, reaction, .. } => {
                 if let Some(reaction) = reaction.value() {
                     row.reactions.push((reaction.clone(), user.clone()));
-                    self.named.insert((user.clone(), id));
                 }
                 row.change(at, |_| Ok(()))?;
+                // Also where the reaction is erased by now: it was not, where this view took it in before.
+                self.named.insert((user.clone(), id));
             }
             E::ReactionRemoved { user, reaction, .. } => {
                 row.reactions
@@ -433,6 +442,21 @@ impl Fold {
             }
             E::MessageSent { .. } | E::MessageReported { .. } => {}
         }
+        self.is_apart(&MessageId::new(entry.stream.key()))
+    }
+
+    /// Notes that a message may have been taken apart, and puts together what has been for long.
+    fn is_apart(&mut self, id: &MessageId) -> Result<(), ViewError> {
+        if self.apart.contains(id) {
+            return Ok(());
+        }
+        self.apart.push_back(id.clone());
+        if self.apart.len() > APART
+            && let Some(oldest) = self.apart.pop_front()
+            && let Some(slot) = self.slots.get_mut(&oldest)
+        {
+            slot.row.wire.settle()?;
+        }
         Ok(())
     }
 
@@ -466,7 +490,8 @@ impl Fold {
             wire.insert("tlm".into(), last.map(Timestamp::iso).into());
             follow(wire, &thread.followers);
             Ok(())
-        })
+        })?;
+        self.is_apart(&thread.parent)
     }
 
     fn remove(&mut self, id: &MessageId, entry: &Entry) -> Result<(), ViewError> {
@@ -493,8 +518,11 @@ impl Fold {
         Ok(())
     }
 
-    fn lose_reply(&mut self, parent: Option<&MessageId>, at: Timestamp) -> Result<(), ViewError> {
-        let Some(parent) = parent.and_then(|parent| self.slots.get_mut(parent)) else {
+    fn lose_reply(&mut self, thread: Option<&MessageId>, at: Timestamp) -> Result<(), ViewError> {
+        let Some(thread) = thread else {
+            return Ok(());
+        };
+        let Some(parent) = self.slots.get_mut(thread) else {
             return Ok(());
         };
         parent.touch();
@@ -513,7 +541,8 @@ impl Fold {
                 wire.insert("tcount".into(), replies.into());
             }
             Ok(())
-        })
+        })?;
+        self.is_apart(thread)
     }
 
     async fn write(mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {
@@ -719,6 +748,7 @@ impl Fold {
         let naming_somebody: HashSet<&MessageId> = self.named.iter().map(|(_, id)| id).collect();
         let mut naming: Vec<MessageId> = Vec::new();
         let mut unknown = BTreeSet::new();
+        let mut pace = Pace::new();
         for (id, slot) in &self.slots {
             // A plain message that was only sent names nobody, and is not looked into.
             let plain = slot.state == State::New
@@ -727,8 +757,8 @@ impl Fold {
             if plain || slot.state == State::Stored {
                 continue;
             }
-            let wire = hansard_domain::json::object(&slot.row.wire)?;
-            let people = slot.row.people(&wire);
+            let people = slot.row.people()?;
+            pace.keep().await;
             unknown.extend(
                 people
                     .into_iter()
@@ -746,6 +776,7 @@ impl Fold {
             };
             slot.row.set_names(|user| names.of(user))?;
             slot.touch();
+            pace.keep().await;
         }
         Ok(())
     }
@@ -862,5 +893,57 @@ fn follow<'a>(wire: &mut Map<String, Value>, users: impl IntoIterator<Item = &'a
                 replies.push(user.as_str().into());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hansard_domain::message::Content;
+    use hansard_domain::seal::Private;
+
+    use super::*;
+    use crate::testing::Story;
+
+    fn all_apart(fold: &Fold) -> usize {
+        let apart = |slot: &&Slot| slot.row.wire.is_apart();
+        fold.slots.values().filter(apart).count()
+    }
+
+    #[test]
+    fn a_message_is_taken_apart_once_however_often_it_changes_and_few_are_at_a_time() {
+        let mut story = Story::default();
+        let ids: Vec<String> = (0..40).map(|number| format!("m{number}")).collect();
+        for id in &ids {
+            let sent = story.message("general", "mary");
+            story.wrote(id, sent, "a text");
+        }
+        let mut fold = Fold::default();
+        let mut taken = 0;
+        let mut apply = |fold: &mut Fold, story: &mut Story| {
+            for entry in &story.entries[taken..] {
+                fold.apply(entry).unwrap();
+            }
+            taken = story.entries.len();
+        };
+        apply(&mut fold, &mut story);
+        assert_eq!(all_apart(&fold), 0, "nothing has changed yet");
+        let edited = || MessageEvent::MessageEdited {
+            room: "general".into(),
+            editor: "mary".into(),
+            mentions: Default::default(),
+            at: Timestamp(5),
+            content: Private::new(KeyId(3), Content::default()),
+        };
+        for _ in 0..5 {
+            story.on(&ids[0], edited());
+            apply(&mut fold, &mut story);
+            assert!(fold.slots[&MessageId::new(&ids[0])].row.wire.is_apart());
+        }
+        for id in &ids {
+            story.on(id, edited());
+            apply(&mut fold, &mut story);
+            assert!(all_apart(&fold) <= APART);
+        }
+        assert_eq!(all_apart(&fold), APART);
     }
 }

@@ -1,8 +1,9 @@
 //! What was said last in rooms, as lists of rooms show it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use hansard_domain::id::{MessageId, RoomId, UserId};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use sqlx::Row as _;
 
@@ -13,18 +14,33 @@ use crate::view::ViewError;
 /// So many bytes of messages are not read on a thread that serves others as well.
 const LARGE: usize = 256 << 10;
 
-/// What belongs to a message beside its text stands in lists of rooms up to so many bytes: whoever is in
-/// many rooms gets the last message of each.
-const BESIDE: usize = 8 << 10;
+/// What belongs to a message beside its text stands in lists of rooms up to so many bytes, longest things
+/// first left out: whoever is in many rooms gets the last message of each, and taken apart it has up to a
+/// hundred times as many.
+const BESIDE: usize = 4 << 10;
 
-/// Leaves out of a message what belongs to its text, where that is large.
-fn shorten(message: &mut Map<String, Value>) {
-    for field in ["attachments", "blocks", "customFields", "urls"] {
-        let large = |value: &Value| value.to_string().len() > BESIDE;
-        if message.get(field).is_some_and(large) {
-            message.shift_remove(field);
+/// Reads messages of a list without what is large beside their texts.
+fn shortened(messages: &str) -> serde_json::Result<Vec<Map<String, Value>>> {
+    let messages: Vec<&RawValue> = hansard_domain::json::from_str(messages)?;
+    let read = |message: &&RawValue| {
+        let mut fields: BTreeMap<String, &RawValue> =
+            hansard_domain::json::from_str(message.get())?;
+        let mut beside: Vec<_> = ["attachments", "blocks", "customFields", "urls"]
+            .into_iter()
+            .filter_map(|field| Some((fields.get(field)?.get().len(), field)))
+            .collect();
+        beside.sort_unstable();
+        while beside.iter().map(|(size, _)| size).sum::<usize>() > BESIDE {
+            if let Some((_, field)) = beside.pop() {
+                fields.remove(field);
+            }
         }
-    }
+        let value = |(name, value): (String, &RawValue)| {
+            Ok((name, hansard_domain::json::value(value.get())?))
+        };
+        fields.into_iter().map(value).collect()
+    };
+    messages.iter().map(read).collect()
 }
 
 impl Messages {
@@ -54,21 +70,41 @@ impl Messages {
         drop(reading);
         let found = self.among(viewer, &ids, Order::NewestFirst).await?;
         let messages = if found.json.len() > LARGE {
-            let read = move || hansard_domain::json::objects(&found.json);
+            let read = move || shortened(&found.json);
             match tokio::task::spawn_blocking(read).await {
                 Ok(read) => read?,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             }
         } else {
-            hansard_domain::json::objects(&found.json)?
+            shortened(&found.json)?
         };
         Ok(messages
             .into_iter()
-            .map(|mut message| {
-                shorten(&mut message);
-                Value::Object(message)
-            })
+            .map(Value::Object)
             .filter_map(|message| Some((RoomId::new(message["rid"].as_str()?), message)))
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_large_beside_a_text_is_left_out_the_longest_first() {
+        let text = |bytes| "x".repeat(bytes);
+        let messages = json!([
+            { "_id": "a", "msg": text(9_000), "attachments": [{ "text": text(100) }] },
+            {
+                "_id": "b", "msg": "b", "attachments": [text(3_000)],
+                "blocks": [text(2_000)], "customFields": { "c": text(500) },
+            },
+        ]);
+        let mut expected = messages.clone();
+        expected[1].as_object_mut().unwrap().remove("attachments");
+        let read = shortened(&messages.to_string()).unwrap();
+        assert_eq!(json!(read), expected);
     }
 }

@@ -118,6 +118,6 @@ pub fn message_json(
     let id = MessageId::new(entry.stream.key());
     let mut row = row::Row::sent(id, sent, Some(&content), KeyId::default(), entry)?;
     row.set_names(|user| named(user).unwrap_or_else(|| fold::removed(user)))?;
-    let (author, wire) = (serde_json::to_string(author)?, row.wire);
+    let (author, wire) = (serde_json::to_string(author)?, row.wire.into_text()?);
     Ok(Some(format!("{{\"u\":{author},{}", &wire[1..])))
 }

@@ -39,7 +39,62 @@ pub(super) struct Row {
     pub replies: i64,
     pub last_reply: Option<Timestamp>,
     pub reactions: Vec<(String, UserId)>,
-    pub wire: String,
+    pub wire: Shape,
+}
+
+/// A message as it is answered, without its author: as a text of JSON, or taken apart by the first of
+/// several changes. It is put together again but once.
+#[derive(Debug, Clone)]
+pub(super) enum Shape {
+    Text(String),
+    Apart(Map<String, Value>),
+}
+
+impl Shape {
+    pub fn is_apart(&self) -> bool {
+        matches!(self, Self::Apart(_))
+    }
+
+    /// Takes it apart.
+    fn apart(&mut self) -> Result<&mut Map<String, Value>, ViewError> {
+        if let Self::Text(text) = self {
+            *self = Self::Apart(hansard_domain::json::object(text)?);
+        }
+        match self {
+            Self::Apart(fields) => Ok(fields),
+            Self::Text(_) => unreachable!("it was taken apart above"),
+        }
+    }
+
+    /// Puts it together.
+    pub fn settle(&mut self) -> Result<(), ViewError> {
+        if let Self::Apart(fields) = self {
+            *self = Self::Text(serde_json::to_string(fields)?);
+        }
+        Ok(())
+    }
+
+    /// Changes it, and leaves it as much in one piece as it was.
+    fn change(&mut self, change: impl FnOnce(&mut Map<String, Value>)) -> Result<(), ViewError> {
+        let whole = !self.is_apart();
+        change(self.apart()?);
+        if whole {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    pub fn into_fields(mut self) -> Result<Map<String, Value>, ViewError> {
+        self.apart().map(std::mem::take)
+    }
+
+    pub fn into_text(mut self) -> Result<String, ViewError> {
+        self.settle()?;
+        match self {
+            Self::Text(text) => Ok(text),
+            Self::Apart(_) => unreachable!("it was put together above"),
+        }
+    }
 }
 
 /// A message can show a time other than that of its event by so much before it counts as changed
@@ -106,6 +161,7 @@ impl Row {
             Some(content) => wire::sent(&id, sent, content, entry)?,
             None => wire::sent(&id, sent, &Content::default(), entry)?,
         };
+        let wire = Shape::Text(wire);
         let late = entry.at.is_further_than(SKEW, sent.at);
         Ok(Self {
             room: sent.room.clone(),
@@ -160,7 +216,7 @@ impl Row {
                 Some(reactions) => hansard_domain::json::from_str(&reactions)?,
                 None => Vec::new(),
             },
-            wire: row.try_get("wire")?,
+            wire: Shape::Text(row.try_get("wire")?),
         })
     }
 
@@ -187,49 +243,55 @@ impl Row {
         let reactions = (!self.reactions.is_empty())
             .then(|| serde_json::to_string(&self.reactions).unwrap_or_default());
         values.maybe_text(reactions);
-        values.text(&self.wire);
+        match &self.wire {
+            Shape::Text(text) => values.text(text),
+            // A value of JSON can always be written.
+            Shape::Apart(fields) => values.text(serde_json::to_string(fields).unwrap_or_default()),
+        }
     }
 
     /// Puts the time of the last reply of the thread that hangs on it where one stands.
     pub fn set_last_reply(&mut self, last: Option<Timestamp>) -> Result<(), ViewError> {
-        let mut wire = hansard_domain::json::object(&self.wire)?;
-        wire.insert("tlm".into(), last.map(Timestamp::iso).into());
-        self.wire = serde_json::to_string(&wire)?;
         self.last_reply = last;
-        Ok(())
+        self.wire.change(|wire| {
+            wire.insert("tlm".into(), last.map(Timestamp::iso).into());
+        })
     }
 
-    /// Changes the wire, at a time that clients which catch up see.
+    /// Changes the wire, at a time that clients which catch up see. Leaves it apart: more may follow.
     pub fn change(
         &mut self,
         at: Timestamp,
         change: impl FnOnce(&mut Map<String, Value>) -> serde_json::Result<()>,
     ) -> Result<(), ViewError> {
-        let mut wire = hansard_domain::json::object(&self.wire)?;
-        change(&mut wire)?;
+        let wire = self.wire.apart()?;
+        change(wire)?;
         wire.insert("_updatedAt".into(), at.iso().into());
-        self.wire = serde_json::to_string(&wire)?;
         self.updated = at;
         self.changed = Some(at);
         Ok(())
     }
 
     /// Whom it names beside its author.
-    pub fn people(&self, wire: &Map<String, Value>) -> Vec<UserId> {
-        let reacting = self.reactions.iter().map(|(_, user)| user.clone());
-        let people = wire::people(wire).chain(reacting);
-        people.chain(self.about.clone()).collect()
+    pub fn people(&self) -> Result<Vec<UserId>, ViewError> {
+        let mut people: Vec<_> = match &self.wire {
+            Shape::Apart(fields) => wire::people(fields).collect(),
+            Shape::Text(text) => wire::people(&hansard_domain::json::object(text)?).collect(),
+        };
+        people.extend(self.reactions.iter().map(|(_, user)| user.clone()));
+        people.extend(self.about.clone());
+        Ok(people)
     }
 
     /// Writes the names of those that it names beside its author.
     pub fn set_names(&mut self, named: impl Fn(&UserId) -> Author) -> Result<(), ViewError> {
-        let mut wire = hansard_domain::json::object(&self.wire)?;
-        if let Some(about) = &self.about {
-            wire::set_about(&mut wire, &named(about).username);
-        }
-        wire::set_names(&mut wire, &self.reactions, named);
-        self.wire = serde_json::to_string(&wire)?;
-        Ok(())
+        let (about, reactions) = (&self.about, &self.reactions);
+        self.wire.change(|wire| {
+            if let Some(about) = about {
+                wire::set_about(wire, &named(about).username);
+            }
+            wire::set_names(wire, reactions, named);
+        })
     }
 }
 

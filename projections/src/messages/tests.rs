@@ -84,7 +84,7 @@ fn told_about(story: &mut Story, id: &str, kind: &str, sender: &str, user: &str)
     let pinned = json!({ "message_link": "/group/general?msg=m1" });
     let content = Content {
         about: Some(user.into()),
-        attachments: Vec::from_iter((kind == "message_pinned").then_some(pinned)),
+        attachments: Vec::from_iter((kind == "message_pinned").then_some(pinned)).into(),
         ..Content::default()
     };
     let content = Private::new(KEPT, content);

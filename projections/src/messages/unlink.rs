@@ -88,8 +88,7 @@ pub(super) async fn name_people(
 ) -> Result<(), ViewError> {
     let mut people = BTreeSet::new();
     for row in &*rows {
-        let wire = hansard_domain::json::object(&row.wire)?;
-        people.extend(row.people(&wire));
+        people.extend(row.people()?);
     }
     let names = Names::known(tables, people).await?;
     for row in rows {

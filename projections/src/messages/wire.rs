@@ -2,6 +2,7 @@
 
 use hansard_domain::account::Author;
 use hansard_domain::event::Entry;
+use hansard_domain::free::{Kept, KeptList, KeptObject};
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::message::{Content, Sent};
 use serde::Serialize;
@@ -53,12 +54,12 @@ struct Said<'a> {
     avatar: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     emoji: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[Value]>::is_empty")]
-    attachments: &'a [Value],
-    #[serde(skip_serializing_if = "<[Value]>::is_empty")]
-    blocks: &'a [Value],
-    #[serde(rename = "customFields", skip_serializing_if = "Map::is_empty")]
-    custom_fields: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Kept::is_empty")]
+    attachments: &'a KeptList,
+    #[serde(skip_serializing_if = "Kept::is_empty")]
+    blocks: &'a KeptList,
+    #[serde(rename = "customFields", skip_serializing_if = "Kept::is_empty")]
+    custom_fields: &'a KeptObject,
     #[serde(flatten)]
     system: &'a Map<String, Value>,
 }

@@ -2,6 +2,7 @@
 
 use hansard_domain::account::Presence;
 use hansard_domain::id::{RoleId, RoomId, Timestamp, UserId};
+use hansard_domain::pace::each_row;
 use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
@@ -103,10 +104,8 @@ pub async fn members(
         .bind(paging.limit())
         .bind(paging.offset)
         .fetch_all(&mut moment)
-        .await?
-        .iter()
-        .map(Member::read)
-        .collect::<Result<_, _>>()?;
+        .await?;
+    let members = each_row(&members, Member::read).await?;
     moment.commit().await?;
     Ok(MemberPage { members, total })
 }

@@ -1,5 +1,6 @@
 //! Rooms as they are answered.
 
+use hansard_domain::pace::each_row;
 use std::collections::{HashMap, HashSet};
 
 use hansard_domain::id::{RoomId, Timestamp, UserId};
@@ -311,7 +312,7 @@ async fn with_people(
     tables: &mut AnyConnection,
     rows: Vec<AnyRow>,
 ) -> Result<Vec<Room>, ViewError> {
-    let mut rooms = rows.iter().map(Room::read).collect::<Result<Vec<_>, _>>()?;
+    let mut rooms = each_row(&rows, Room::read).await?;
     let named: HashSet<_> = rooms.iter().flat_map(Room::named).cloned().collect();
     let named: Vec<_> = named.into_iter().collect();
     let mut people = HashMap::new();

@@ -423,20 +423,23 @@ fn a_whole_life() -> Vec<RoomEvent> {
         },
         E::CustomFieldsChanged {
             details: details(|details| {
-                details.custom_fields.insert("a".to_owned(), 1.into());
+                details.custom_fields =
+                    serde_json::Map::from_iter([("a".to_owned(), 1.into())]).into();
             }),
         },
         // All details are in each of these events; a code is shown to nobody.
         E::JoinCodeChanged {
             details: details(|details| {
-                details.custom_fields.insert("a".to_owned(), 1.into());
+                details.custom_fields =
+                    serde_json::Map::from_iter([("a".to_owned(), 1.into())]).into();
                 details.join_code = Some("tuwit".to_owned());
             }),
             required: true,
         },
         E::JoinCodeChanged {
             details: details(|details| {
-                details.custom_fields.insert("a".to_owned(), 1.into());
+                details.custom_fields =
+                    serde_json::Map::from_iter([("a".to_owned(), 1.into())]).into();
             }),
             required: false,
         },

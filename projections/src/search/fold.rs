@@ -317,7 +317,7 @@ fn text(content: &Content) -> String {
 }
 
 fn add_attachments(text: &mut String, content: &Content) {
-    for attachment in &content.attachments {
+    for attachment in content.attachments.read() {
         let said = READ_BY_PEOPLE
             .iter()
             .filter_map(|field| attachment.get(*field)?.as_str());
@@ -353,8 +353,9 @@ fn scope(sent: &Sent, content: &Content) -> String {
 
 /// What a message's content says that it has.
 fn marks_of(content: &Content) -> [(Mark, bool); 6] {
+    let attachments = content.attachments.read();
     let any = |field: &str| {
-        let mut all = content.attachments.iter();
+        let mut all = attachments.iter();
         all.any(|attachment| attachment.get(field).is_some_and(|value| !value.is_null()))
     };
     [

@@ -1,5 +1,6 @@
 //! Subscriptions as they are answered.
 
+use hansard_domain::pace::each_row;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hansard_domain::id::{MessageId, RoleId, RoomId, Timestamp, UserId};
@@ -135,10 +136,7 @@ async fn complete(
     account: &UserId,
     rows: &[AnyRow],
 ) -> Result<Vec<Subscription>, ViewError> {
-    let mut all = rows
-        .iter()
-        .map(Subscription::read)
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut all = each_row(rows, Subscription::read).await?;
     let mut threads = unread_threads(tables, account).await?;
     let named: HashSet<_> = all.iter().flat_map(Subscription::named).cloned().collect();
     let named: Vec<_> = named.into_iter().collect();

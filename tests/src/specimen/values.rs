@@ -132,9 +132,9 @@ impl<'d> Values<'d> {
         let object = match self.shape {
             Shape::Deepest => wrapped(self.nested(limit::FREE_LEVELS.most - around - 1)),
             Shape::Older => self.older(OLDER_LEVELS - around),
-            Shape::Widest => wide(limit.most),
+            Shape::Widest => wide(limit),
             Shape::Longest => wrapped(long(limit.most)),
-            Shape::Mixed => self.mixed(limit.most),
+            Shape::Mixed => self.mixed(limit),
             Shape::Plain => Map::from_iter([("number".to_owned(), json!([1, { "two": null }]))]),
         };
         if self.shape != Shape::Older {
@@ -189,7 +189,7 @@ impl<'d> Values<'d> {
     }
 
     /// Objects that look like what the record is written in, and others.
-    fn mixed(&mut self, bytes: usize) -> Map<String, Value> {
+    fn mixed(&mut self, limit: &Limit) -> Map<String, Value> {
         let mut object = Map::new();
         for (name, value) in [
             ("k", json!({ "k": 7, "v": "not a part" })),
@@ -206,7 +206,8 @@ impl<'d> Values<'d> {
             let name = self.characters(12);
             let (levels, leaf) = (1 + self.dice.below(5), self.scalar());
             let before = object.insert(name.clone(), self.around(levels, leaf));
-            if free::size(&object) > bytes || object.len() > 200 {
+            let taken = FreeObject::parse(object.clone());
+            if taken.is_ok_and(|object| object.check(limit).is_err()) || object.len() > 200 {
                 object.shift_remove(&name);
                 if let Some(before) = before {
                     object.insert(name, before);
@@ -228,9 +229,9 @@ fn long(bytes: usize) -> Value {
 }
 
 /// As many members as there can be.
-fn wide(bytes: usize) -> Map<String, Value> {
+fn wide(limit: &Limit) -> Map<String, Value> {
     let each = r#""m0000":0,"#.len();
-    let count = limit::FREE_VALUES.most.min((bytes - 2) / each);
+    let count = free::values_within(limit).min((limit.most - 2) / each);
     (0..count)
         .map(|number| (format!("m{number:04}"), json!(0)))
         .collect()

@@ -5,7 +5,9 @@ use hansard_commands::authorization::sight::{Purpose, Right};
 use hansard_commands::model::WriteModel;
 use hansard_domain::room::RoomKind;
 use hansard_projections::accounts::{self, Filter, Order, Page, Search, SearchFields, User as Row};
-use hansard_projections::rooms::{self, Paging as Stretch, RoomFilter, RoomOrder};
+use hansard_projections::rooms::{
+    self, Paging as Stretch, Room as FoundRoom, RoomFilter, RoomOrder,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -13,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::answer::{Answer, Success, answer};
+use super::aside;
 use super::body::Params;
 use super::caller::Caller;
 use super::failure::Failure;
@@ -132,16 +135,18 @@ async fn channels(
     let (page, total) = rooms::by_filter(&mut tables, &filter, paging.into()).await?;
     // As it is by now.
     let model = app.commands.model();
-    let open = page.iter().filter(|room| {
-        let sight = model.sight_in_list(caller, &room.id, Purpose::Particulars);
-        sight.is_some_and(|sight| matches!(sight.right, Right::Membership | Right::Openness))
-    });
-    let result = open.map(|room| {
+    let caller = caller.clone();
+    let shown = move |room: &FoundRoom| {
+        let sight = model.sight_in_list(&caller, &room.id, Purpose::Particulars);
+        let open = |right| matches!(right, Right::Membership | Right::Openness);
+        sight.filter(|sight| open(sight.right))?;
         let mut wire = room.wire();
         wire.retain(|name, _| SHOWN.contains(&name.as_str()));
-        wire
-    });
-    Ok((result.collect(), u64::try_from(total).unwrap_or_default()))
+        Some(wire)
+    };
+    let result = aside::each(&paging.client, page, shown).await?;
+    let result = result.into_iter().flatten().collect();
+    Ok((result, u64::try_from(total).unwrap_or_default()))
 }
 
 /// Where `Accounts_SearchFields` says to look.

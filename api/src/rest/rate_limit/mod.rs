@@ -2,9 +2,9 @@
 //!
 //! Everybody is counted by address (an IPv6 address by its /64 network), in windows that begin with a
 //! first call and are over when their time has passed; what comes beyond the limit is refused until
-//! then, before anything of it is read. What may ask for the password of who is logged in
-//! ([`ASK_FOR_PASSWORDS`]) is counted by account as well, with the same limit: it takes a core's time,
-//! and one account may come from thousands of networks. Holders of `api-bypass-rate-limit` are not
+//! then, before anything of it is read. Who is logged in is counted by account as well, with five times
+//! the limit: one account may come from thousands of networks. What may ask for its password
+//! ([`ASK_FOR_PASSWORDS`]), which takes a core's time, has the same limit there. Holders of `api-bypass-rate-limit` are not
 //! counted, except on webhooks, where nobody is logged in.
 //!
 //! | what | counted | calls | by default |
@@ -60,6 +60,9 @@ const ASK_FOR_PASSWORDS: [&str; 3] = [
     "/api/v1/users.updateOwnBasicInfo",
     "/api/v1/users.deleteOwnAccount",
 ];
+
+/// From how many networks an account may do all that it may do from each.
+const NETWORKS_OF_ONE: i64 = 5;
 
 /// Counts calls, and lets large answers be made in turn. Cheap to clone.
 #[derive(Clone)]
@@ -152,9 +155,18 @@ fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Count
     let count = |who| limiter.windows.count((who, what), limit, now);
     let mut counted = count(Who::Network(address.into()));
     // What the address may not do any more takes nothing of what the account may do elsewhere.
-    if let Some(user) = user.filter(|_| counted.allowed && ASK_FOR_PASSWORDS.contains(&class.what))
-    {
-        let by_account = count(Who::Account(limiter.digests.hash_one(user)));
+    if let Some(user) = user.filter(|_| counted.allowed) {
+        let times = if ASK_FOR_PASSWORDS.contains(&class.what) {
+            1
+        } else {
+            NETWORKS_OF_ONE
+        };
+        let of_account = Limit {
+            calls: limit.calls.saturating_mul(times),
+            ..limit
+        };
+        let who = Who::Account(limiter.digests.hash_one(user));
+        let by_account = limiter.windows.count((who, what), of_account, now);
         if !by_account.allowed || by_account.remaining < counted.remaining {
             counted = by_account;
         }

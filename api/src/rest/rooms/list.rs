@@ -161,9 +161,6 @@ async fn finished(
     total: usize,
     paging: &Paging,
 ) -> Result<RoomList, Failure> {
-    let mut rooms = shape::listed(app, viewer, found).await?;
-    if let Some(fields) = &paging.fields {
-        rooms.iter_mut().for_each(|room| fields.project(room));
-    }
+    let rooms = shape::listed(app, viewer, found, paging.fields.clone()).await?;
     Ok(RoomList { rooms, total })
 }

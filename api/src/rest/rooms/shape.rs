@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::rest::aside;
 use crate::rest::failure::Failure;
+use crate::rest::paging::Fields;
 use crate::rest::rate_limit::building::Client;
 
 /// A room.
@@ -70,7 +71,7 @@ pub async fn room(app: &App, viewer: &UserId, id: &RoomId) -> Result<Map<String,
     let mut reading = app.views.rooms.read().await?;
     let found = rooms::by_ids(&mut reading, std::slice::from_ref(id)).await?;
     drop(reading);
-    let room = finished(app, viewer, found).await?.pop();
+    let room = finished(app, viewer, found, |_| ()).await?.pop();
     room.ok_or_else(|| Failure::refused("error-invalid-room", "Invalid room"))
 }
 
@@ -91,15 +92,20 @@ pub fn seen(model: &WriteModel, viewer: &UserId, room: &Found) -> Map<String, Va
 const BESIDE: usize = 8 << 10;
 
 /// Rooms as lists show them: what they tell of themselves, where that is large, is left to looks at one
-/// room.
+/// room. `fields` says what of the rest is asked for.
 pub async fn listed(
     app: &App,
     viewer: &UserId,
     rooms: Vec<Found>,
+    fields: Option<Fields>,
 ) -> Result<Vec<Map<String, Value>>, Failure> {
-    let mut rooms = finished(app, viewer, rooms).await?;
-    rooms.iter_mut().for_each(shorten);
-    Ok(rooms)
+    let last = move |room: &mut Map<String, Value>| {
+        shorten(room);
+        if let Some(fields) = &fields {
+            fields.project(room);
+        }
+    };
+    finished(app, viewer, rooms, last).await
 }
 
 /// Leaves out what a room tells of itself, the longest first, until the rest is not large.
@@ -120,11 +126,13 @@ fn shorten(room: &mut Map<String, Value>) {
     }
 }
 
-/// Rooms, with what was said last in those of them that the viewer may read.
+/// Rooms, with what was said last in those of them that the viewer may read; `finish` has the last word on
+/// each.
 async fn finished(
     app: &App,
     viewer: &UserId,
     rooms: Vec<Found>,
+    finish: impl Fn(&mut Map<String, Value>) + Send + 'static,
 ) -> Result<Vec<Map<String, Value>>, Failure> {
     let mut last = HashMap::new();
     let model = app.commands.model();
@@ -154,6 +162,7 @@ async fn finished(
         if let Some(message) = last.get(&room.id) {
             wire.insert("lastMessage".to_owned(), message.clone());
         }
+        finish(&mut wire);
         wire
     };
     aside::each(&client, rooms, shown).await

@@ -25,6 +25,7 @@ use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::lenient;
 use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::rate_limit::building::Builder;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -86,6 +87,9 @@ struct RoomChanges {
     remove: Vec<Value>,
 }
 
+/// Who is in more rooms gets them when it is its turn.
+const MANY: usize = 100;
+
 /// The rooms that the caller is in, and those it was in that were deleted.
 #[utoipa::path(
     get, path = "/api/v1/rooms.get", operation_id = "rooms.get", tag = "rooms", params(Since),
@@ -93,6 +97,7 @@ struct RoomChanges {
 )]
 async fn get(
     caller: Caller,
+    builder: Builder,
     State(app): State<App>,
     Params(asked): Params<Since>,
 ) -> Answer<RoomChanges> {
@@ -117,6 +122,12 @@ async fn get(
         Some(since) => left_since(&app, &caller, since).await?,
         None => HashMap::new(),
     };
+    // Others may have put the caller into any number of rooms.
+    let _permit = if found.len() > MANY {
+        Some(builder.enter().await?)
+    } else {
+        None
+    };
     // What became of a room after one was put out of it is not told.
     let remove = removed
         .into_iter()
@@ -124,7 +135,7 @@ async fn get(
         .map(|(room, at)| json!({ "_id": room, "_deletedAt": at.iso() }))
         .collect();
     answer(RoomChanges {
-        update: shape::listed(&app, caller.user(), found).await?,
+        update: shape::listed(&app, caller.user(), found, None).await?,
         remove,
     })
 }

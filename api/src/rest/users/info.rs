@@ -348,14 +348,13 @@ async fn list_by_status(
     let mut tables = accounts::reading(&app.views.accounts, &filter).await?;
     let page = page(&paging, privileged);
     let (rows, total) = accounts::list(&mut tables, &filter, &page).await?;
-    let users: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            let mut user = object(&model, row, privileged);
-            user.retain(|name, _| LISTED.contains(&name.as_str()) || name == "reason");
-            user
-        })
-        .collect();
+    drop(tables);
+    let shown = move |row: &Row| {
+        let mut user = object(&model, row, privileged);
+        user.retain(|name, _| LISTED.contains(&name.as_str()) || name == "reason");
+        user
+    };
+    let users = aside::each(&paging.client, rows, shown).await?;
     answer(Users {
         count: users.len(),
         offset: paging.offset,

@@ -153,7 +153,7 @@ async fn set_preferences(
         user: Preferred {
             id: done.answer.id.to_string(),
             settings: Settings {
-                preferences: done.answer.state.preferences.clone(),
+                preferences: done.answer.state.preferences.read(),
             },
         },
     })
@@ -167,7 +167,7 @@ async fn set_preferences(
 async fn get_preferences(caller: Caller, State(app): State<App>) -> Answer<Settings> {
     let row = row(&app, caller.user()).await?;
     answer(Settings {
-        preferences: row.preferences,
+        preferences: row.preferences.read(),
     })
 }
 

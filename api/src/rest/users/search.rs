@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use super::{User, user};
 use crate::app::App;
 use crate::rest::answer::{Answer, Success, answer};
+use crate::rest::aside;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
@@ -65,7 +66,7 @@ struct Suggestion {
 
 /// Active users whose name contains a text.
 ///
-/// Without `view-outside-room`, only others who are in a room with the caller.
+/// Without `view-outside-room`, only others who are in a room with the caller, where it may see who is.
 #[utoipa::path(
     get, path = "/api/v1/users.autocomplete", tag = "users", params(Autocomplete),
     responses((status = 200, body = Success<Suggestions>), Failure)
@@ -116,20 +117,31 @@ async fn autocomplete(
         let shown = move |row: &Row| User::public(&model, row).into_object();
         rows = conditions.filter(rows, shown).await?;
     }
-    let items = rows
-        .iter()
-        .filter(|row| !selector.exceptions.contains(&row.profile.username))
-        .filter(|row| {
-            outside || row.id != *caller.user() && model.share_a_room(caller.user(), &row.id)
-        })
-        .take(SUGGESTED)
-        .map(|row| Suggestion {
+    let user = caller.user().clone();
+    let suggested = move || {
+        let places = (!outside).then(|| model.meeting_places(&user));
+        let met = |row: &&Row| match &places {
+            Some(places) => row.id != user && model.is_in_one_of(&row.id, places),
+            None => true,
+        };
+        let items = rows
+            .iter()
+            .filter(|row| !selector.exceptions.contains(&row.profile.username))
+            .filter(met)
+            .take(SUGGESTED);
+        let items = items.map(|row| Suggestion {
             id: row.id.to_string(),
             username: row.profile.username.clone(),
             name: row.profile.name.clone(),
             status: user::status(row),
         });
-    answer(Suggestions {
-        items: items.collect(),
-    })
+        items.collect()
+    };
+    // Whoever meets few goes through many.
+    let items = if outside {
+        suggested()
+    } else {
+        aside::work(&Client::Account(caller.user().clone()), suggested).await?
+    };
+    answer(Suggestions { items })
 }

@@ -91,8 +91,8 @@ pub fn status(row: &Row) -> &'static str {
     row.status.unwrap_or(Presence::Offline).as_str()
 }
 
-fn fields(fields: &Map<String, Value>) -> Option<Map<String, Value>> {
-    (!fields.is_empty()).then(|| fields.clone())
+fn fields(fields: Map<String, Value>) -> Option<Map<String, Value>> {
+    Some(fields).filter(|fields| !fields.is_empty())
 }
 
 impl User {
@@ -101,9 +101,9 @@ impl User {
         let profile = &row.profile;
         let shown: Map<String, Value> = profile
             .custom_fields
-            .iter()
+            .read()
+            .into_iter()
             .filter(|(name, _)| is_public_field(model, name))
-            .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         Self {
             id: row.id.to_string(),
@@ -116,7 +116,7 @@ impl User {
             status: status(row),
             status_text: Some(profile.status_text.clone()).filter(|text| !text.is_empty()),
             utc_offset: Some(0),
-            custom_fields: fields(&shown),
+            custom_fields: fields(shown),
             can_view_all_info: Some(false),
             ..Self::default()
         }
@@ -134,7 +134,7 @@ impl User {
             created_at: Some(row.created_at.iso()),
             last_login: row.last_login.map(Timestamp::iso),
             updated_at: Some(row.updated_at.iso()),
-            custom_fields: fields(&row.profile.custom_fields),
+            custom_fields: fields(row.profile.custom_fields.read()),
             can_view_all_info: Some(true),
             ..Self::public(model, row)
         }
@@ -187,7 +187,7 @@ fn preferences(model: &WriteModel, row: &Row) -> Map<String, Value> {
             Some((name.to_owned(), model.setting(definition.id)))
         })
         .collect();
-    preferences.extend(row.preferences.clone());
+    preferences.extend(row.preferences.read());
     preferences
 }
 

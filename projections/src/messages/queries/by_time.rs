@@ -9,7 +9,9 @@
 //! A page is made whole in memory, so it ends in the same way where it is as large as it may be; but a
 //! group that is too long for its end is left to the next page.
 
+use hansard_domain::pace::Pace;
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use futures::TryStreamExt;
 use hansard_domain::id::Timestamp;
@@ -18,6 +20,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::{Found, MOST_BYTES, Slice};
+use crate::engine::TIME;
 use crate::sql::Query;
 use crate::view::ViewError;
 
@@ -266,13 +269,14 @@ impl Filling {
 }
 
 /// Reads the rows of a list one by one until there is enough. `bound` gives the statement its
-/// parameters, all but limit and offset.
+/// parameters, all but limit and offset. However many parts it has, they have the time of one statement.
 pub(super) async fn each(
     tables: &mut AnyConnection,
     mut slice: Slice,
     bound: impl Fn() -> Query,
     mut take: impl FnMut(&AnyRow) -> Result<ControlFlow<()>, ViewError>,
 ) -> Result<(), ViewError> {
+    let (begun, mut pace) = (Instant::now(), Pace::new());
     loop {
         let wanted = slice.count.map_or(PART, |count| count.min(PART));
         let part = Slice {
@@ -289,6 +293,10 @@ pub(super) async fn each(
                 return Ok(());
             }
             came += 1;
+            pace.keep().await;
+            if begun.elapsed() > TIME {
+                return Err(ViewError::TooLong);
+            }
         }
         if came < wanted {
             return Ok(());

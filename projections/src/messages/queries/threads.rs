@@ -1,10 +1,11 @@
 //! Threads: the messages that they hang on, and the replies.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
-use serde_json::Value;
+use serde::Deserialize;
 use sqlx::Row as _;
 
 use super::by_time::{self, ByTime, Filling, by_time};
@@ -159,15 +160,13 @@ impl Messages {
             |row| {
                 let (json, id): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
                 // What can't be read is left out of what is looked for in it.
-                let Ok(message) = hansard_domain::json::value(json) else {
+                let Ok(head) = hansard_domain::json::from_str::<Head<'_>>(json) else {
                     return Ok(ControlFlow::Continue(()));
                 };
-                let says = message["msg"]
-                    .as_str()
-                    .is_some_and(|msg| folded(msg).contains(&text));
+                let says = folded(&head.msg).contains(&text);
                 let wanted = match kind {
                     ThreadKind::All => true,
-                    ThreadKind::Following => follows(&message, viewer),
+                    ThreadKind::Following => head.replies.contains(viewer),
                     ThreadKind::Unread(threads) => threads.contains(id),
                 };
                 if says && wanted {
@@ -223,7 +222,12 @@ impl Messages {
     }
 }
 
-fn follows(message: &Value, user: &UserId) -> bool {
-    let followers = message["replies"].as_array();
-    followers.is_some_and(|all| all.iter().any(|follower| follower == user.as_str()))
+/// What is looked for in the message that a thread hangs on; what else it has is not taken in.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(borrow, default)]
+    msg: Cow<'a, str>,
+    /// Who follows it.
+    #[serde(default)]
+    replies: Vec<UserId>,
 }

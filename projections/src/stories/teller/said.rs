@@ -23,7 +23,8 @@ impl Teller {
                 .chance(10)
                 .then(|| json!({ "title": "a picture", "image_url": "https://example.org/p" }))
                 .into_iter()
-                .collect(),
+                .collect::<Vec<_>>()
+                .into(),
             alias: self.chance(20).then(|| "Somebody".to_owned()),
             ..Content::default()
         }
