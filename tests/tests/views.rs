@@ -313,20 +313,22 @@ async fn write_ahead_logs_are_emptied_where_nothing_is_written() {
     let server = Server::start().await;
     let admin = server.admin().await;
     for number in 0..200 {
-        admin.say("GENERAL", &format!("{number} {}", "x".repeat(2_000))).await;
+        admin
+            .say("GENERAL", &format!("{number} {}", "x".repeat(2_000)))
+            .await;
     }
     let data = server.data();
     let lengths = || {
-        let directories = [data.to_path_buf(), data.join("views")];
+        let directories = [data.join("views"), data.clone()];
         let files = directories
             .iter()
-            .flat_map(|directory| std::fs::read_dir(directory).unwrap());
+            .flat_map(|directory| fs::read_dir(directory).unwrap());
         let written_ahead = files.map(|file| file.unwrap().path()).filter(|path| {
             let name = path.to_string_lossy().into_owned();
             name.ends_with("log.db-wal") || name.contains("/views/") && name.ends_with("-wal")
         });
         written_ahead
-            .map(|path| (std::fs::metadata(&path).map_or(0, |file| file.len()), path))
+            .map(|path| (fs::metadata(&path).map_or(0, |file| file.len()), path))
             .collect::<Vec<_>>()
     };
     let written: u64 = lengths().iter().map(|(length, _)| length).sum();

@@ -475,6 +475,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_wal_is_emptied_where_nothing_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.db");
+        let log = SqliteLog::open(&path).await.unwrap();
+        let payload = "x".repeat(100_000);
+        for version in 0..10 {
+            let written = log.append(vec![commit("room-a", version, &payload)]);
+            written.await.unwrap()[0].clone().unwrap();
+        }
+        let length = || {
+            let wal = std::fs::metadata(path.with_extension("db-wal"));
+            wal.unwrap().len()
+        };
+        assert!(length() > 1_000_000, "{} bytes", length());
+        while length() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(count(&log).await, 10);
+        log.append(vec![commit("room-a", 10, &payload)])
+            .await
+            .unwrap()[0]
+            .clone()
+            .unwrap();
+        assert_eq!(count(&log).await, 11);
+        log.close().await;
+    }
+
+    #[tokio::test]
     async fn a_closed_log_says_so() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.db");
