@@ -325,7 +325,9 @@ async fn write_ahead_logs_are_emptied_where_nothing_is_written() {
             .flat_map(|directory| fs::read_dir(directory).unwrap());
         let written_ahead = files.map(|file| file.unwrap().path()).filter(|path| {
             let name = path.to_string_lossy().into_owned();
-            name.ends_with("log.db-wal") || name.contains("/views/") && name.ends_with("-wal")
+            // The catalog changes with a rebuild alone.
+            let of_view = name.contains("/views/") && !name.contains("catalog");
+            name.ends_with("-wal") && (of_view || name.ends_with("log.db-wal"))
         });
         written_ahead
             .map(|path| (fs::metadata(&path).map_or(0, |file| file.len()), path))
