@@ -8,7 +8,7 @@ use cqrs_es::Aggregate;
 use hansard_domain::called;
 use hansard_domain::claim::CLAIMS;
 use hansard_domain::event::{Entry, Event};
-use hansard_domain::fair::{Crowded, Fair, Turn};
+use hansard_domain::fair::{self, Crowded, Fair, Turn};
 use hansard_domain::id::{Clock, DeliveryId, Ids, MessageId, RoomId};
 use hansard_domain::integration::Delivery;
 use hansard_domain::journal::{Batch, Journal};
@@ -303,7 +303,7 @@ impl Commands {
                 noted: false,
             })
         };
-        match self.run(caller, refused).await {
+        match fair::as_the_server(self.run(caller, refused)).await {
             Err(CommandError::Denied { .. }) | Ok(_) => Ok(()),
             Err(error) => Err(error),
         }

@@ -28,6 +28,12 @@ pub fn on_behalf_of<F: Future>(client: u64, work: F) -> impl Future<Output = F::
     CLIENT.scope(Arc::new(AtomicU64::new(client)), work)
 }
 
+/// Does something as the server itself, whoever asked for it: what has to be put on record of a client does
+/// not stand in that one's line.
+pub fn as_the_server<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    on_behalf_of(OWN, work)
+}
+
 /// Says who the client is, once more is known of it than at first.
 pub fn is_known_as(client: u64) {
     let _ = CLIENT.try_with(|known| known.store(client, Ordering::Relaxed));

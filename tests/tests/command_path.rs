@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -26,6 +27,7 @@ use hansard_domain::account::{
 use hansard_domain::audit::AuditEvent;
 use hansard_domain::claim::Namespace;
 use hansard_domain::event::{Entry, Event};
+use hansard_domain::fair;
 use hansard_domain::id::{Clock, MessageId, RandomIds, RoomId, SystemClock, Timestamp, UserId};
 use hansard_domain::journal::{Batch, Journal};
 use hansard_domain::log::{Actor, EventLog, Position, StreamId, Version};
@@ -880,4 +882,44 @@ async fn a_name_that_nobody_has_is_recorded_so_that_nobody_can_read_it() {
     assert!(!recorded[0].to_lowercase().contains("marigold"));
     assert_eq!(recorded[0], recorded[1], "the same, to be counted as one");
     assert_ne!(recorded[0], recorded[2]);
+}
+
+/// The events of a kind that are on the record.
+async fn denials(bench: &Bench) -> usize {
+    let entries = bench.commands.journal().all(Position::START);
+    let entries: Vec<Batch> = entries.try_collect().await.unwrap();
+    let denied =
+        |entry: &&Arc<Entry>| matches!(entry.event, Event::Audit(AuditEvent::CommandDenied { .. }));
+    let entries = entries.iter().flat_map(|batch| batch.iter());
+    entries.filter(denied).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_recorded_however_many_commands_of_its_caller_wait() {
+    let bench = Bench::new().await;
+    bench.register("mary").await.unwrap();
+    let caller = Caller::system("test");
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let holding = bench.commands.run(&caller, move |_| {
+        let _ = held.lock().unwrap().recv();
+        Ok(())
+    });
+    let crowd = (0..200).map(|_| bench.commands.run(&caller, |_| Ok(())));
+    let crowd = fair::on_behalf_of(7, futures::future::join_all(crowd));
+    let refusing = fair::on_behalf_of(7, async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let refusing = bench.commands.refuse(&caller, None, None);
+        let (refused, ()) = tokio::join!(refusing, async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            go_on.send(()).unwrap();
+        });
+        refused
+    });
+    let (held, crowd, refused) = tokio::join!(holding, crowd, refusing);
+    held.unwrap();
+    let busy = |done: &&Result<Done<()>, CommandError>| matches!(done, Err(CommandError::Busy));
+    assert_eq!(crowd.iter().filter(busy).count(), 200 - 64 - 64);
+    refused.unwrap();
+    assert_eq!(denials(&bench).await, 1);
 }

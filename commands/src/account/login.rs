@@ -5,6 +5,7 @@
 
 use hansard_domain::account::{AccountCommand, LoginMethod, PasswordHash};
 use hansard_domain::audit::AuditEvent;
+use hansard_domain::fair;
 use hansard_domain::id::{Timestamp, UserId};
 use hansard_domain::limit;
 use hansard_domain::log::Actor;
@@ -142,27 +143,26 @@ async fn record_failure(
     whose: Whose,
     operation: Option<String>,
 ) -> Result<(), CommandError> {
-    let done = commands
-        .run(caller, move |decision| {
-            let at = decision.clock();
-            match &whose {
-                Whose::Account(user) => {
-                    let failed = AccountCommand::RecordFailedLogin {
-                        at,
-                        from: decision.caller().network(),
-                        operation: operation.clone(),
-                    };
-                    decision.account(user, failed)
-                }
-                Whose::Nobodys(name) => {
-                    let key = decision.fresh_key()?;
-                    let name = Private::new(key, name.clone());
-                    decision.audit(AuditEvent::UnknownLoginFailed { name });
-                    Ok(())
-                }
+    let recording = commands.run(caller, move |decision| {
+        let at = decision.clock();
+        match &whose {
+            Whose::Account(user) => {
+                let failed = AccountCommand::RecordFailedLogin {
+                    at,
+                    from: decision.caller().network(),
+                    operation: operation.clone(),
+                };
+                decision.account(user, failed)
             }
-        })
-        .await?;
+            Whose::Nobodys(name) => {
+                let key = decision.fresh_key()?;
+                let name = Private::new(key, name.clone());
+                decision.audit(AuditEvent::UnknownLoginFailed { name });
+                Ok(())
+            }
+        }
+    });
+    let done = fair::as_the_server(recording).await?;
     failed.recorded(done.batch.as_ref());
     Ok(())
 }

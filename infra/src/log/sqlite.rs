@@ -490,7 +490,7 @@ mod tests {
         };
         assert!(length() > 1_000_000, "{} bytes", length());
         while length() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert_eq!(count(&log).await, 10);
         log.append(vec![commit("room-a", 10, &payload)])
