@@ -132,7 +132,7 @@ pub struct WriteModel {
     /// Direct conversations by their participants, in order.
     direct_rooms: Table<Vec<UserId>, RoomId>,
     rooms_of: Table<UserId, RoomsOf>,
-    /// How many channels and groups that are there somebody made.
+    /// How many rooms somebody [made](hansard_domain::limit::ROOMS_OF_ONE) that are there.
     rooms_made: Table<UserId, u32>,
     /// The rooms that new accounts join.
     default_rooms: OrdSet<RoomId>,
@@ -895,7 +895,8 @@ impl WriteModel {
         self.default_rooms.remove(id);
         if room.kind == RoomKind::Direct {
             self.direct_rooms.remove(&room.participants);
-        } else if let Some(creator) = &room.creator
+        }
+        if let Some(creator) = counts_for(room)
             && let Some(made) = self.rooms_made.get_mut(creator)
         {
             *made = made.saturating_sub(1);
@@ -921,7 +922,8 @@ impl WriteModel {
             let mut participants = room.participants.clone();
             participants.sort_unstable();
             self.direct_rooms.insert(participants, id.clone());
-        } else if let Some(creator) = &room.creator {
+        }
+        if let Some(creator) = counts_for(room) {
             *self.rooms_made.get_or_default(creator.clone()) += 1;
         }
         self.index_name(id, room);
@@ -943,6 +945,12 @@ impl WriteModel {
             self.index_delivery(id, delivery);
         }
     }
+}
+
+/// Whose room it is that [only so many](hansard_domain::limit::ROOMS_OF_ONE) may have made.
+fn counts_for(room: &Room) -> Option<&UserId> {
+    let of_two = room.kind == RoomKind::Direct && room.participants.len() <= 2;
+    room.creator.as_ref().filter(|_| !of_two)
 }
 
 fn turn(id: &DeliveryId, delivery: &Delivery) -> Option<(Lane, Turn)> {

@@ -158,8 +158,8 @@ pub fn cut<'a>(text: &'a str, limit: &Limit) -> &'a str {
     end.map_or(text, |(end, _)| &text[..end])
 }
 
-/// Channels and groups that are there and were made by one account, unless it holds `api-bypass-rate-limit`:
-/// each takes memory for as long as it is there. Ours; Discord has 500 for a server.
+/// Channels, groups, and conversations of more than two that are there and were made by one account, unless it
+/// holds `api-bypass-rate-limit`: each takes memory for as long as it is there. Ours; Discord has 500 for a server.
 pub const ROOMS_OF_ONE: u32 = 1_000;
 
 macro_rules! table {

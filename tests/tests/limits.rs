@@ -698,7 +698,11 @@ async fn an_account_makes_only_so_many_rooms() {
     made.for_each(|made| async { drop(made.expect_ok()) }).await;
     let refused = make(limit::ROOMS_OF_ONE).await.expect_error(400);
     assert_eq!(refused, "error-too-many-rooms");
-    // Conversations are none of them, and one that is gone makes place for another.
+    world.server.user("zoe").await;
+    let three = json!({ "usernames": "admin,zoe" });
+    let refused = world.mary.post("im.create", three).await;
+    assert_eq!(refused.expect_error(400), "error-too-many-rooms");
+    // Conversations of two are none of them, and one that is gone makes place for another.
     let with = json!({ "username": "admin" });
     world.mary.post("im.create", with).await.expect_ok();
     let gone = json!({ "roomName": "room-0" });

@@ -12,6 +12,7 @@ use crate::bus::{Commands, Done};
 use crate::caller::Caller;
 use crate::decision::Decision;
 use crate::error::CommandError;
+use crate::model::WriteModel;
 
 /// A channel or private group to be made.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +56,22 @@ pub async fn create(
         .await
 }
 
+/// Refuses another room of an account that has made as many as it may.
+pub(super) fn check_made(
+    model: &WriteModel,
+    caller: &Caller,
+    creator: &UserId,
+) -> Result<(), CommandError> {
+    let most = limit::ROOMS_OF_ONE;
+    if model.rooms_made(creator) < most || model.allows(caller, "api-bypass-rate-limit", None) {
+        return Ok(());
+    }
+    Err(CommandError::refused(
+        "error-too-many-rooms",
+        format!("You have made {most} rooms, as many as one may; have some of them deleted"),
+    ))
+}
+
 fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomAfter, CommandError> {
     let caller = decision.caller();
     let creator = caller.user_id()?.clone();
@@ -68,13 +85,7 @@ fn make(decision: &mut Decision<'_>, new: NewRoom) -> Result<RoomAfter, CommandE
         return Err(CommandError::refused("error-invalid-name", "Invalid name"));
     }
     model.account(&creator).ok_or_else(invalid_user)?;
-    let most = limit::ROOMS_OF_ONE;
-    if model.rooms_made(&creator) >= most && !model.allows(caller, "api-bypass-rate-limit", None) {
-        return Err(CommandError::refused(
-            "error-too-many-rooms",
-            format!("You have made {most} rooms, as many as one may; delete some of them"),
-        ));
-    }
+    check_made(model, caller, &creator)?;
     let name = name::valid(model, new.name.trim(), None)?;
     let mut members: Vec<UserId> = new
         .members

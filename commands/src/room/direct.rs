@@ -6,6 +6,7 @@ use hansard_domain::limit;
 use hansard_domain::room::{RoomCommand, RoomDetails, RoomKind, RoomSwitches};
 use hansard_domain::subscription::SubscriptionCommand;
 
+use super::create::check_made;
 use super::{invalid_user, not_allowed};
 use crate::after::RoomAfter;
 use crate::authorization::sight::ADMINISTRATION;
@@ -147,6 +148,10 @@ pub fn open_direct(
             decision.subscription(loaded, SubscriptionCommand::Open)?;
         }
         return Ok(room);
+    }
+    // Of those of two there are no more than there are people.
+    if takes_part && participants.len() > 2 {
+        check_made(model, caller, me)?;
     }
     let encrypted = model.flag("E2E_Enable") && model.flag("E2E_Enabled_Default_DirectRooms");
     let room = fresh_id(decision, participants);
