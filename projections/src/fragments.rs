@@ -18,6 +18,10 @@ use crate::view::ViewError;
 /// A shorter text has no three letters in a row.
 const SHORTEST: usize = 3;
 
+/// Of a longer text the index is asked for the beginning: each letter costs as much as all before it where
+/// names are made of one letter.
+const LONGEST: usize = 16;
+
 /// So many are looked up and sorted rather than met in their order.
 const FEW: i64 = if cfg!(test) { 2 } else { 4_000 };
 
@@ -26,7 +30,11 @@ pub(crate) const FOUND: &str = "IN (SELECT rowid FROM fragment WHERE fragment MA
 
 /// What is asked of the index.
 #[derive(Debug, Clone)]
-pub(crate) struct Fragments(String);
+pub(crate) struct Fragments {
+    expression: String,
+    /// Whether all that is found has the text; if not, it has its beginning.
+    exact: bool,
+}
 
 impl Fragments {
     /// For what has a text in one of some columns, and all of these tags. `None` where the index can't say.
@@ -45,33 +53,40 @@ impl Fragments {
         if columns.is_empty() {
             return None;
         }
-        let text = text.replace('"', "\"\"");
+        let beginning: String = text.chars().take(LONGEST).collect();
+        let exact = beginning.len() == text.len();
+        let text = beginning.replace('"', "\"\"");
         let mut expression = format!("{{{}}} : \"{text}\"", columns.join(" "));
         for tag in tags {
             // Writing to a string does not fail.
             let _ = write!(expression, " AND tags : \"{tag}\"");
         }
-        Some(Self(expression))
+        Some(Self { expression, exact })
     }
 
     /// As a parameter of [`FOUND`].
     pub fn into_expression(self) -> String {
-        self.0
+        self.expression
     }
 
-    /// How many there are.
+    /// Whether all that is found has the text, or else it has to be looked for in what is found.
+    pub fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// How many are found.
     pub async fn count(&self, tables: &mut AnyConnection) -> Result<i64, ViewError> {
         self.count_up_to(tables, i64::MAX).await
     }
 
-    /// Whether there are so few that they are best looked up, for somebody who wants so many of them at
-    /// most. Of many, the first are soon met in their order.
+    /// Whether what is found is best looked up, for somebody who wants so many at most. Of many that have
+    /// the text, the first are soon met in their order.
     pub async fn are_few(
         &self,
         tables: &mut AnyConnection,
         wanted: Option<i64>,
     ) -> Result<bool, ViewError> {
-        let Some(wanted) = wanted else {
+        let Some(wanted) = wanted.filter(|_| self.exact) else {
             return Ok(true);
         };
         let few = wanted.max(FEW);
@@ -82,7 +97,9 @@ impl Fragments {
     async fn count_up_to(&self, tables: &mut AnyConnection, most: i64) -> Result<i64, ViewError> {
         let counting = "SELECT count(*) FROM \
              (SELECT rowid FROM fragment WHERE fragment MATCH $1 LIMIT $2)";
-        let counting = sql::query(counting).bind(self.0.clone()).bind(most);
+        let counting = sql::query(counting)
+            .bind(self.expression.clone())
+            .bind(most);
         Ok(counting.fetch_one(tables).await?.try_get(0)?)
     }
 }

@@ -192,8 +192,12 @@ pub async fn list(
     // A page and its total are of one moment.
     let mut moment = tables.begin().await?;
     let fragments = fragments(Dialect::of(&moment), filter);
-    let total = if filter.role.is_some() || (filter.search.is_some() && fragments.is_none()) {
-        let conditions = conditions(filter);
+    let exact = fragments.as_ref().is_some_and(Fragments::is_exact);
+    let total = if filter.role.is_some() || (filter.search.is_some() && !exact) {
+        let conditions = match fragments {
+            Some(fragments) => found(filter, fragments),
+            None => conditions(filter),
+        };
         let counting = format!("SELECT count(*) AS total {CHOSEN}{}", conditions.sql());
         let counting = conditions.bind(sql::query(AssertSqlSafe(counting)));
         let counted = counting.fetch_one(&mut moment).await?;
@@ -221,11 +225,7 @@ pub async fn some(
             .limit
             .map(|limit| count(limit.saturating_add(page.offset)));
         if fragments.are_few(tables, wanted).await? {
-            conditions = self::conditions(&Filter {
-                search: None,
-                ..filter.clone()
-            });
-            conditions.with(&format!("number {FOUND}"), fragments.into_expression());
+            conditions = found(filter, fragments);
         }
     }
     let listing = format!(
@@ -258,6 +258,17 @@ fn fragments(dialect: Dialect, filter: &Filter) -> Option<Fragments> {
     ];
     let columns = columns.map(|(column, _)| column);
     Fragments::of(dialect, text, columns, tags.into_iter().flatten())
+}
+
+/// Those of a filter whose text the index finds.
+fn found(filter: &Filter, fragments: Fragments) -> Conditions {
+    let mut rest = filter.clone();
+    if fragments.is_exact() {
+        rest.search = None;
+    }
+    let mut conditions = conditions(&rest);
+    conditions.with(&format!("number {FOUND}"), fragments.into_expression());
+    conditions
 }
 
 fn conditions(filter: &Filter) -> Conditions {

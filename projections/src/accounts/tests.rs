@@ -319,6 +319,16 @@ async fn what_the_index_finds_is_what_a_walk_finds() {
         ("c", "ana_maria", "Ana 100%"),
         ("d", "lopezz", "ΟΔΟΣ"),
         ("e", "x", "mar"),
+        (
+            "f",
+            "aaaaaaaaaaaaaaaaaaaaaaaab",
+            "aaaaaaaaaaaaaaaaaaaaaaaac",
+        ),
+        (
+            "g",
+            "aaaaaaaaaaaaaaaaaaaaaaaac",
+            "Somebody with a long name, and more",
+        ),
     ] {
         story.registered(id);
         story.account(id, profile(username, name, &format!("{username}@mar.org")));
@@ -334,8 +344,28 @@ async fn what_the_index_finds_is_what_a_walk_finds() {
     let mut tables = told(&Accounts, &story, TABLES).await;
     let page = Page::default();
     for text in [
-        "mar", "MARI", "lop", "lópez", "\"lo\"", "100%", "a_m", "οδοσ", "mar.org", "org", "ren",
-        "zzz", "mario", ".lo", " 10", "act", "usr",
+        "mar",
+        "MARI",
+        "lop",
+        "lópez",
+        "\"lo\"",
+        "100%",
+        "a_m",
+        "οδοσ",
+        "mar.org",
+        "org",
+        "ren",
+        "zzz",
+        "mario",
+        ".lo",
+        " 10",
+        "act",
+        "usr",
+        "aaaaaaaaaaaaaaaa",
+        "aaaaaaaaaaaaaaaaa",
+        "aaaaaaaaaaaaaaaaaaaaaaaac",
+        "with a long name, an",
+        "with a long name, ax",
     ] {
         for active in [None, Some(true), Some(false)] {
             for email in [false, true] {

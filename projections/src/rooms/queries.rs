@@ -168,6 +168,17 @@ fn fragments(dialect: Dialect, filter: &RoomFilter) -> Option<Fragments> {
     Fragments::of(dialect, filter.name.as_deref()?, columns, kind)
 }
 
+/// Those of a filter whose name the index finds.
+fn found(filter: &RoomFilter, fragments: Fragments) -> Conditions {
+    let mut rest = filter.clone();
+    if fragments.is_exact() {
+        rest.name = None;
+    }
+    let mut conditions = conditions(&rest);
+    conditions.with(&format!("r.number {FOUND}"), fragments.into_expression());
+    conditions
+}
+
 fn conditions(filter: &RoomFilter) -> Conditions {
     let mut conditions = Conditions::default();
     if let Some(kind) = filter.kind {
@@ -215,11 +226,14 @@ pub async fn by_filter(
     let theirs = filter.member.is_some() || filter.open_to.is_some();
     let fragments = fragments(Dialect::of(&moment), filter);
     let total = match fragments {
-        Some(fragments) if !theirs && filter.changed_after.is_none() => {
+        Some(fragments) if fragments.is_exact() && !theirs && filter.changed_after.is_none() => {
             fragments.count(&mut moment).await?
         }
-        _ => {
-            let conditions = conditions(filter);
+        fragments => {
+            let conditions = match fragments {
+                Some(fragments) => found(filter, fragments),
+                None => conditions(filter),
+            };
             let from = match filter.changed_after {
                 Some(_) => FILTERED,
                 None => COUNTED,
@@ -244,11 +258,7 @@ pub async fn some(
     if let Some(fragments) = fragments(Dialect::of(tables), filter) {
         let wanted = paging.limit().saturating_add(paging.offset);
         if fragments.are_few(tables, Some(wanted)).await? {
-            conditions = self::conditions(&RoomFilter {
-                name: None,
-                ..filter.clone()
-            });
-            conditions.with(&format!("r.number {FOUND}"), fragments.into_expression());
+            conditions = found(filter, fragments);
         }
     }
     let listing = format!(
