@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use futures::future::select_all;
 use hansard_infra::plain;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::config::ListenAddress;
 
@@ -49,6 +49,9 @@ pub enum ListenError {
     },
 }
 
+/// How many connections wait to be accepted, as far as the system lets them (`net.core.somaxconn`).
+const BACKLOG: u32 = 4_096;
+
 /// Sockets that listen, at least one. They take connections in no order.
 pub struct Listeners {
     sockets: Vec<TcpListener>,
@@ -79,7 +82,7 @@ impl Listeners {
             {
                 address.set_port(first);
             }
-            match TcpListener::bind(address).await {
+            match listen(address) {
                 Ok(socket) => {
                     addresses.push(socket.local_addr().unwrap_or(address));
                     sockets.push(socket);
@@ -115,6 +118,18 @@ impl Listeners {
         let accepting = self.sockets.iter().map(|socket| Box::pin(socket.accept()));
         select_all(accepting).await.0
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // Connections of the process before may still be closing.
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl ListenError {
