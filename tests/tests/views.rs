@@ -327,7 +327,7 @@ async fn write_ahead_logs_are_emptied_where_nothing_is_written() {
             let name = path.to_string_lossy().into_owned();
             // The catalog changes with a rebuild alone.
             let of_view = name.contains("/views/") && !name.contains("catalog");
-            name.ends_with("-wal") && (of_view || name.ends_with("log.db-wal"))
+            name.ends_with("-wal") && (of_view || name.ends_with("/log.db-wal"))
         });
         written_ahead
             .map(|path| (fs::metadata(&path).map_or(0, |file| file.len()), path))

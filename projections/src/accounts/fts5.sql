@@ -8,6 +8,7 @@ CREATE VIRTUAL TABLE fragment USING fts5 (
     nickname,
     tags,
     content = '',
+    detail = column,
     tokenize = 'trigram case_sensitive 1'
 );
 

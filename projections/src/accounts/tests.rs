@@ -309,6 +309,7 @@ on_both_engines!(
     a_revoked_role_is_gone_and_one_granted_twice_is_held_once,
     a_deleted_account_leaves_nothing_also_when_its_profile_was_shredded,
     what_the_index_finds_is_what_a_walk_finds,
+    nothing_of_a_name_that_was_changed_or_erased_is_found,
 );
 
 async fn what_the_index_finds_is_what_a_walk_finds() {
@@ -400,5 +401,47 @@ async fn what_the_index_finds_is_what_a_walk_finds() {
                 assert_eq!(first, ids[..ids.len().min(1)], "{text} {active:?} {email}");
             }
         }
+    }
+}
+
+async fn nothing_of_a_name_that_was_changed_or_erased_is_found() {
+    let mut story = Story::default();
+    let ids: Vec<String> = (0..150).map(|number| format!("u{number}")).collect();
+    let mut number = 7_usize;
+    let mut next = move |most: usize| {
+        number = number
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (number >> 33) % most
+    };
+    // Names of one letter over and over have long lists of places.
+    let mut name = move || ["a", "b", "c"][next(3)].repeat(3 + next(250));
+    for id in &ids {
+        story.registered(id);
+        story.account(id, profile(&name(), &name(), "x@y.z"));
+    }
+    for id in ids.iter().cycle().take(600) {
+        story.account(id, profile(&name(), &name(), "x@y.z"));
+    }
+    for id in &ids[..50] {
+        let deleted = AccountEvent::UserDeleted {
+            key: KeyId(1),
+            messages: MessageErasure::Keep,
+        };
+        story.account(id, deleted);
+    }
+    let mut tables = tables(&Accounts, &story.entries, 5).await;
+    for text in ["aaa", "bbb", "ccc"] {
+        let filter = search(text, false);
+        let (users, total) = list(&mut tables, &filter, &Page::default()).await.unwrap();
+        assert_eq!(users.len() as u64, total, "{text}");
+        let has = |user: &User| {
+            let profile = &user.profile;
+            profile.username.contains(text) || profile.name.as_ref().unwrap().contains(text)
+        };
+        assert!(users.iter().all(has), "{text}");
+        let everybody = all(&mut tables).await.unwrap();
+        let having = everybody.iter().filter(|user| has(user)).count();
+        assert_eq!(having as u64, total, "{text}");
     }
 }

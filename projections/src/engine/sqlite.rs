@@ -208,8 +208,9 @@ impl Files {
         tables
             .execute(sqlx::raw_sql(AssertSqlSafe(vocabulary)))
             .await?;
-        let sql = "SELECT quote(term) || ', ' || doc || ', ' || col || ', ' || \"offset\" AS literals \
-                   FROM temp.vocabulary";
+        // Not every index knows places.
+        let sql = "SELECT quote(term) || ', ' || doc || ', ' || col || ', ' \
+                   || coalesce(\"offset\", '') AS literals FROM temp.vocabulary";
         let rows = tables.fetch_all(sqlx::query(sql)).await?;
         tables
             .execute(sqlx::raw_sql("DROP TABLE temp.vocabulary"))

@@ -5,6 +5,7 @@ CREATE VIRTUAL TABLE fragment USING fts5 (
     fname_folded,
     tags,
     content = '',
+    detail = column,
     tokenize = 'trigram case_sensitive 1'
 );
 

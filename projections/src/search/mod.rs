@@ -40,7 +40,7 @@ impl View for SearchView {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn schema(&self) -> &'static str {

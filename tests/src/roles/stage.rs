@@ -60,6 +60,15 @@ impl Stage {
     pub async fn set(server: &Server) -> Self {
         let admin = server.admin().await;
         let anonymous = server.anonymous();
+        // The owner makes a room for each question; those who may not ask without limit make a thousand.
+        let unlimited = json!({
+            "_id": "api-bypass-rate-limit", "roles": ["admin", "bot", "app", "user"],
+        });
+        let unlimited = json!({ "permissions": [unlimited] });
+        admin
+            .post("permissions.update", unlimited)
+            .await
+            .expect_ok();
         let mut stage = Self {
             admin,
             anonymous,
