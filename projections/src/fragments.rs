@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use hansard_domain::log::Position;
 use sqlx::{AnyConnection, Row as _};
 
+use crate::conditions::Conditions;
 use crate::folding::folded;
 use crate::sql::{self, Dialect};
 use crate::view::ViewError;
@@ -26,9 +27,6 @@ const LONGEST: usize = 16;
 
 /// So many are looked up and sorted rather than met in their order.
 const FEW: i64 = if cfg!(test) { 2 } else { 4_000 };
-
-/// The condition of a statement that a number is found.
-pub(crate) const FOUND: &str = "IN (SELECT rowid FROM fragment WHERE fragment MATCH $)";
 
 /// What is asked of the index.
 #[derive(Debug, Clone)]
@@ -76,9 +74,10 @@ impl Fragments {
         })
     }
 
-    /// As a parameter of [`FOUND`].
-    pub fn into_expression(self) -> String {
-        self.expression
+    /// The condition that the number in a column is found.
+    pub fn hold(self, conditions: &mut Conditions, column: &str) {
+        let found = "IN (SELECT rowid FROM fragment WHERE fragment MATCH $)";
+        conditions.with(&format!("{column} {found}"), self.expression);
     }
 
     /// Whether all that is found has the text, or else `LIKE` has to say which has it.

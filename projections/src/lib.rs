@@ -33,6 +33,7 @@ pub mod rooms;
 pub mod rows;
 pub mod search;
 mod set_aside;
+pub mod shortened;
 pub mod sql;
 pub mod statistics;
 pub mod store;

@@ -4,12 +4,12 @@
 //! PostgreSQL takes no NUL character in a text, and SQLite's functions end a text at one: on its way
 //! into a statement it becomes the replacement character. (In JSON it stands escaped.)
 
-use hansard_domain::pace::Pace;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use futures::TryStreamExt as _;
 use futures::stream::BoxStream;
+use hansard_domain::pace::Pace;
 use regex::Regex;
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow};
 use sqlx::{Any, AnyConnection, Arguments, Executor, SqlSafeStr, SqlStr};

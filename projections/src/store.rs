@@ -151,15 +151,6 @@ impl Store {
         })
     }
 
-    /// One or the other.
-    pub async fn moment_or_walk(&self, walks: bool) -> Result<Reading, ViewError> {
-        if walks {
-            self.walk().await
-        } else {
-            self.moment().await
-        }
-    }
-
     /// The same for the server's own work, whose statements may take as long as they need: no room is so large
     /// that nothing can be erased or pruned in it. One at a time; the others wait.
     pub async fn patient(&self) -> Result<Reading, ViewError> {

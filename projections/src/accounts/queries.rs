@@ -10,7 +10,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use super::{User, kind_name};
 use crate::conditions::Conditions;
 use crate::folding::{containing, folded};
-use crate::fragments::{FOUND, Fragments};
+use crate::fragments::Fragments;
 use crate::rows::ByKey;
 use crate::sql::{self, Dialect};
 use crate::store::{Reading, Store};
@@ -267,7 +267,7 @@ fn found(filter: &Filter, fragments: Fragments) -> Conditions {
         rest.search = None;
     }
     let mut conditions = conditions(&rest);
-    conditions.with(&format!("number {FOUND}"), fragments.into_expression());
+    fragments.hold(&mut conditions, "number");
     conditions
 }
 

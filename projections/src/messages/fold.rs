@@ -3,7 +3,6 @@
 //! A batch is folded in memory: the rows that its events touch are read at once, changed one event
 //! after the other, and written at once. A plain message costs its row and nothing else.
 
-use hansard_domain::pace::Pace;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{MessageId, RoomId, Timestamp, UserId};
 use hansard_domain::log::Position;
 use hansard_domain::message::{MessageEvent, Sent};
+use hansard_domain::pace::Pace;
 use hansard_domain::room::RoomEvent;
 use hansard_domain::vault::KeyId;
 use serde_json::{Map, Value, json};
@@ -442,11 +442,11 @@ impl Fold {
             }
             E::MessageSent { .. } | E::MessageReported { .. } => {}
         }
-        self.is_apart(&MessageId::new(entry.stream.key()))
+        self.taken_apart(&MessageId::new(entry.stream.key()))
     }
 
     /// Notes that a message may have been taken apart, and puts together what has been for long.
-    fn is_apart(&mut self, id: &MessageId) -> Result<(), ViewError> {
+    fn taken_apart(&mut self, id: &MessageId) -> Result<(), ViewError> {
         if self.apart.contains(id) {
             return Ok(());
         }
@@ -491,7 +491,7 @@ impl Fold {
             follow(wire, &thread.followers);
             Ok(())
         })?;
-        self.is_apart(&thread.parent)
+        self.taken_apart(&thread.parent)
     }
 
     fn remove(&mut self, id: &MessageId, entry: &Entry) -> Result<(), ViewError> {
@@ -542,7 +542,7 @@ impl Fold {
             }
             Ok(())
         })?;
-        self.is_apart(thread)
+        self.taken_apart(thread)
     }
 
     async fn write(mut self, tables: &mut AnyConnection) -> Result<(), ViewError> {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sqlx::Row as _;
 
 use super::{Messages, Order};
+use crate::shortened::left_out;
 use crate::sql;
 use crate::view::ViewError;
 
@@ -25,15 +26,10 @@ fn shortened(messages: &str) -> serde_json::Result<Vec<Map<String, Value>>> {
     let read = |message: &&RawValue| {
         let mut fields: BTreeMap<String, &RawValue> =
             hansard_domain::json::from_str(message.get())?;
-        let mut beside: Vec<_> = ["attachments", "blocks", "customFields", "urls"]
-            .into_iter()
-            .filter_map(|field| Some((fields.get(field)?.get().len(), field)))
-            .collect();
-        beside.sort_unstable();
-        while beside.iter().map(|(size, _)| size).sum::<usize>() > BESIDE {
-            if let Some((_, field)) = beside.pop() {
-                fields.remove(field);
-            }
+        let beside = ["attachments", "blocks", "customFields", "urls"];
+        let size = |field| Some((fields.get(field)?.get().len(), field));
+        for field in left_out(beside.into_iter().filter_map(size), BESIDE) {
+            fields.remove(field);
         }
         let value = |(name, value): (String, &RawValue)| {
             Ok((name, hansard_domain::json::value(value.get())?))

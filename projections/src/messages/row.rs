@@ -42,34 +42,38 @@ pub(super) struct Row {
     pub wire: Shape,
 }
 
-/// A message as it is answered, without its author: as a text of JSON, or taken apart by the first of
-/// several changes. It is put together again but once.
+/// A message as it is answered, without its author: a text of JSON, which the first of several changes takes
+/// apart. It is put together again but once.
 #[derive(Debug, Clone)]
-pub(super) enum Shape {
-    Text(String),
-    Apart(Map<String, Value>),
+pub(super) struct Shape {
+    /// What it was before it was taken apart.
+    text: String,
+    fields: Option<Map<String, Value>>,
+}
+
+impl From<String> for Shape {
+    fn from(text: String) -> Self {
+        Self { text, fields: None }
+    }
 }
 
 impl Shape {
     pub fn is_apart(&self) -> bool {
-        matches!(self, Self::Apart(_))
+        self.fields.is_some()
     }
 
     /// Takes it apart.
     fn apart(&mut self) -> Result<&mut Map<String, Value>, ViewError> {
-        if let Self::Text(text) = self {
-            *self = Self::Apart(hansard_domain::json::object(text)?);
-        }
-        match self {
-            Self::Apart(fields) => Ok(fields),
-            Self::Text(_) => unreachable!("it was taken apart above"),
+        match &mut self.fields {
+            Some(fields) => Ok(fields),
+            none => Ok(none.insert(hansard_domain::json::object(&self.text)?)),
         }
     }
 
     /// Puts it together.
     pub fn settle(&mut self) -> Result<(), ViewError> {
-        if let Self::Apart(fields) = self {
-            *self = Self::Text(serde_json::to_string(fields)?);
+        if let Some(fields) = self.fields.take() {
+            self.text = serde_json::to_string(&fields)?;
         }
         Ok(())
     }
@@ -90,10 +94,7 @@ impl Shape {
 
     pub fn into_text(mut self) -> Result<String, ViewError> {
         self.settle()?;
-        match self {
-            Self::Text(text) => Ok(text),
-            Self::Apart(_) => unreachable!("it was put together above"),
-        }
+        Ok(self.text)
     }
 }
 
@@ -161,7 +162,6 @@ impl Row {
             Some(content) => wire::sent(&id, sent, content, entry)?,
             None => wire::sent(&id, sent, &Content::default(), entry)?,
         };
-        let wire = Shape::Text(wire);
         let late = entry.at.is_further_than(SKEW, sent.at);
         Ok(Self {
             room: sent.room.clone(),
@@ -184,7 +184,7 @@ impl Row {
             replies: 0,
             last_reply: None,
             reactions: Vec::new(),
-            wire,
+            wire: wire.into(),
         })
     }
 
@@ -216,7 +216,7 @@ impl Row {
                 Some(reactions) => hansard_domain::json::from_str(&reactions)?,
                 None => Vec::new(),
             },
-            wire: Shape::Text(row.try_get("wire")?),
+            wire: row.try_get::<String, _>("wire")?.into(),
         })
     }
 
@@ -243,10 +243,10 @@ impl Row {
         let reactions = (!self.reactions.is_empty())
             .then(|| serde_json::to_string(&self.reactions).unwrap_or_default());
         values.maybe_text(reactions);
-        match &self.wire {
-            Shape::Text(text) => values.text(text),
+        match &self.wire.fields {
+            None => values.text(&self.wire.text),
             // A value of JSON can always be written.
-            Shape::Apart(fields) => values.text(serde_json::to_string(fields).unwrap_or_default()),
+            Some(fields) => values.text(serde_json::to_string(fields).unwrap_or_default()),
         }
     }
 
@@ -274,9 +274,9 @@ impl Row {
 
     /// Whom it names beside its author.
     pub fn people(&self) -> Result<Vec<UserId>, ViewError> {
-        let mut people: Vec<_> = match &self.wire {
-            Shape::Apart(fields) => wire::people(fields).collect(),
-            Shape::Text(text) => wire::people(&hansard_domain::json::object(text)?).collect(),
+        let mut people: Vec<_> = match &self.wire.fields {
+            Some(fields) => wire::people(fields).collect(),
+            None => wire::people(&hansard_domain::json::object(&self.wire.text)?).collect(),
         };
         people.extend(self.reactions.iter().map(|(_, user)| user.clone()));
         people.extend(self.about.clone());

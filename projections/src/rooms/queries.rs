@@ -1,9 +1,9 @@
 //! Rooms as they are answered.
 
-use hansard_domain::pace::each_row;
 use std::collections::{HashMap, HashSet};
 
 use hansard_domain::id::{RoomId, Timestamp, UserId};
+use hansard_domain::pace::each_row;
 use hansard_domain::room::RoomKind;
 use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use crate::conditions::Conditions;
 use crate::folding::containing;
-use crate::fragments::{FOUND, Fragments};
+use crate::fragments::Fragments;
 use crate::rows::ByKey;
 use crate::sql::{self, Dialect};
 use crate::store::{Reading, Store};
@@ -175,7 +175,7 @@ fn found(filter: &RoomFilter, fragments: Fragments) -> Conditions {
         rest.name = None;
     }
     let mut conditions = conditions(&rest);
-    conditions.with(&format!("r.number {FOUND}"), fragments.into_expression());
+    fragments.hold(&mut conditions, "r.number");
     conditions
 }
 

@@ -1,9 +1,9 @@
 //! Subscriptions as they are answered.
 
-use hansard_domain::pace::each_row;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hansard_domain::id::{MessageId, RoleId, RoomId, Timestamp, UserId};
+use hansard_domain::pace::each_row;
 use hansard_domain::room::RoomKind;
 use hansard_domain::subscription::Subscription as Aggregate;
 use serde_json::{Map, Value, json};

@@ -6,6 +6,7 @@ use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{RoomId, UserId};
 use hansard_projections::rooms::{self, Room as Found};
+use hansard_projections::shortened::left_out;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -114,15 +115,12 @@ fn shorten(room: &mut Map<String, Value>) {
         Value::String(text) => text.len(),
         value => value.to_string().len(),
     };
-    let mut told: Vec<_> = ["topic", "announcement", "description", "customFields"]
+    let told = ["topic", "announcement", "description", "customFields"];
+    let told = told
         .into_iter()
-        .filter_map(|field| Some((size(room.get(field)?), field)))
-        .collect();
-    told.sort_unstable();
-    while told.iter().map(|(size, _)| size).sum::<usize>() > BESIDE {
-        if let Some((_, field)) = told.pop() {
-            room.shift_remove(field);
-        }
+        .filter_map(|field| Some((size(room.get(field)?), field)));
+    for field in left_out(told, BESIDE) {
+        room.shift_remove(field);
     }
 }
 

@@ -223,7 +223,10 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
     };
     let page = page(&paging, privileged);
 
-    let mut tables = app.views.accounts.moment_or_walk(query.is_some()).await?;
+    let mut tables = match query {
+        Some(_) => app.views.accounts.walk().await?,
+        None => app.views.accounts.moment().await?,
+    };
     let (rows, total) = if let Some(query) = query {
         // A query may ask about anything: everybody is looked at.
         let everybody = Page {

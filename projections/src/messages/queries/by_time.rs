@@ -9,13 +9,13 @@
 //! A page is made whole in memory, so it ends in the same way where it is as large as it may be; but a
 //! group that is too long for its end is left to the next page.
 
-use hansard_domain::pace::Pace;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use futures::TryStreamExt;
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::Position;
+use hansard_domain::pace::Pace;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
