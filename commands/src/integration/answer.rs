@@ -35,44 +35,56 @@ pub async fn post_answer(
     let (Some(answer), Some(cause)) = (read(response), &delivery.cause) else {
         return Ok(None);
     };
-    // The receiver took its time.
-    let model = commands.model();
+    loop {
+        // The receiver took its time.
+        let model = commands.model();
+        let error = match post_as_of(commands, &model, id, delivery, cause, &answer).await {
+            Err(
+                error @ (CommandError::Refused { .. }
+                | CommandError::Denied { .. }
+                | CommandError::NotLoggedIn),
+            ) => error,
+            other => return other,
+        };
+        let saved = |model: &WriteModel| model.saved(&cause.integration);
+        if saved(&commands.model()) == saved(&model) {
+            tracing::warn!(delivery = %id, %error, "a webhook's answer was not posted");
+            return Ok(None);
+        }
+        // It was saved meanwhile, maybe by another node, and posts as somebody else now.
+    }
+}
+
+/// Posts the answer as the integration was in `model`.
+async fn post_as_of(
+    commands: &Commands,
+    model: &WriteModel,
+    id: &DeliveryId,
+    delivery: &Delivery,
+    cause: &Cause,
+    answer: &Map<String, Value>,
+) -> Result<Option<HeldBack>, CommandError> {
     let Some(integration) = model.integration(&cause.integration) else {
         return Ok(None);
     };
-    let user = poster(&model, integration, cause);
-    let Some(address) = destination(&model, integration, cause, &user, &answer) else {
+    let user = poster(model, integration, cause);
+    let Some(address) = destination(model, integration, cause, &user, answer) else {
         tracing::warn!(delivery = %id, "a webhook's answer has no room to be posted in");
         return Ok(None);
     };
-    if address.is_gone(&model) {
+    if address.is_gone(model) {
         return Ok(Some(HeldBack::DestinationGone));
     }
     let elsewhere = !integration.details.target_room.is_empty();
-    if !elsewhere && !still_watches(&model, integration, cause) {
+    if !elsewhere && !still_watches(model, integration, cause) {
         tracing::warn!(delivery = %id, "a webhook's answer is for what it does not watch any more");
         return Ok(None);
     }
+    let mut message = message(answer, &integration.details, &cause.integration)?;
+    message.id = Some(message_id(id, delivery));
     let caller = as_integration(&cause.integration, &user);
-    let posted = match message(&answer, &integration.details, &cause.integration) {
-        Ok(mut message) => {
-            message.id = Some(message_id(id, delivery));
-            post(commands, &caller, to(address, message)).await
-        }
-        Err(excess) => Err(excess.into()),
-    };
-    match posted {
-        Ok(_) => Ok(None),
-        Err(
-            error @ (CommandError::Refused { .. }
-            | CommandError::Denied { .. }
-            | CommandError::NotLoggedIn),
-        ) => {
-            tracing::warn!(delivery = %id, %error, "a webhook's answer was not posted");
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+    post(commands, &caller, to(address, message)).await?;
+    Ok(None)
 }
 
 fn to(address: Address, message: Outgoing) -> Post {
