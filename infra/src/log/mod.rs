@@ -4,6 +4,7 @@ mod batch;
 pub mod eventstore;
 pub mod kafka;
 pub mod memory;
+pub mod packed;
 pub mod postgres;
 mod queue;
 pub mod sqlite;

@@ -37,11 +37,14 @@ const READERS: u32 = 4;
 
 /// Marks the file as an event log of ours ("Hlog"), so that nothing else is taken for one.
 const APPLICATION_ID: i64 = 1_215_065_959;
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// Brings the table from format 1 to 2. Adding a column changes no row.
 const WITH_CLOCK: &str = "ALTER TABLE events ADD COLUMN clock INTEGER; PRAGMA user_version = 2;";
+/// From 2 to 3: what is recorded from then on is [`packed`](super::packed).
+const WITH_PACKED: &str = "ALTER TABLE events ADD COLUMN packed BLOB; PRAGMA user_version = 3;";
 
+/// Rows that have `packed` are empty from `type` on, but for the times: those of earlier formats are not.
 const SCHEMA: &str = "
     CREATE TABLE events (
         position    INTEGER PRIMARY KEY,
@@ -57,10 +60,11 @@ const SCHEMA: &str = "
         causation   BLOB,
         origin      TEXT,
         payload     TEXT NOT NULL,
+        packed      BLOB,
         UNIQUE (stream, version)
     ) STRICT;
     PRAGMA application_id = 1215065959;
-    PRAGMA user_version = 2;
+    PRAGMA user_version = 3;
 ";
 
 /// Why a log could not be opened.
@@ -230,16 +234,21 @@ async fn prepare(
         .fetch_one(&mut *connection)
         .await
         .map_err(unavailable)?;
-    if (application, format) == (APPLICATION_ID, 1) {
+    let steps = match (application, format) {
+        (APPLICATION_ID, 1) => &[WITH_CLOCK, WITH_PACKED][..],
+        (APPLICATION_ID, 2) => &[WITH_PACKED],
+        _ => &[],
+    };
+    for step in steps {
         let mut transaction = connection.begin().await.map_err(unavailable)?;
-        sqlx::raw_sql(WITH_CLOCK)
+        sqlx::raw_sql(*step)
             .execute(&mut *transaction)
             .await
             .map_err(unavailable)?;
         transaction.commit().await.map_err(unavailable)?;
     }
     match (application, format, tables) {
-        (APPLICATION_ID, 1 | FORMAT, _) => {
+        (APPLICATION_ID, 1..=FORMAT, _) => {
             let replica = number(
                 "SELECT count(*) FROM sqlite_schema WHERE name = 'replica' AND type = 'table'",
             )
@@ -328,7 +337,10 @@ impl EventLog for SqliteLog {
 #[cfg(test)]
 mod tests {
     use futures::TryStreamExt;
+    use hansard_domain::id::ID_ALPHABET;
     use hansard_domain::log::{Actor, Append, Metadata, NewEvent};
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
 
     use super::*;
 
@@ -359,6 +371,13 @@ mod tests {
         }
     }
 
+    /// A text that is packed in no less than its three quarters.
+    fn noise(bytes: usize) -> String {
+        let mut random = SmallRng::seed_from_u64(7);
+        let letters = (0..bytes).map(|_| ID_ALPHABET[random.random_range(0..ID_ALPHABET.len())]);
+        letters.map(char::from).collect()
+    }
+
     async fn count(log: &SqliteLog) -> usize {
         let pages: Vec<_> = log.all(Position::START).try_collect().await.unwrap();
         pages.concat().len()
@@ -370,7 +389,7 @@ mod tests {
         let path = directory.path().join("log.db");
         let small = writer::options(&path).pragma("max_page_count", "60");
         let log = SqliteLog::open_with(&path, small, None).await.unwrap();
-        let payload = "x".repeat(10_000);
+        let payload = noise(10_000);
         let mut version = 0;
         let full = loop {
             match log.append(vec![commit("room-a", version, &payload)]).await {
@@ -408,13 +427,13 @@ mod tests {
             .clone()
             .unwrap();
         let mut other = options(&path).connect().await.unwrap();
-        let trigger = "CREATE TRIGGER broken AFTER INSERT ON events WHEN new.payload = 'broken'
+        let trigger = "CREATE TRIGGER broken AFTER INSERT ON events WHEN new.version = 4
                        BEGIN SELECT RAISE(FAIL, 'the disk is broken'); END";
         sqlx::raw_sql(trigger).execute(&mut other).await.unwrap();
         let batch = || {
-            let payloads = ["{}", "{}", "broken"].into_iter().zip(1..);
-            payloads
-                .map(|(payload, version)| commit("room-a", version, payload))
+            let versions = 1..=3;
+            versions
+                .map(|version| commit("room-a", version, "{}"))
                 .collect()
         };
         for _ in 0..2 {
@@ -453,7 +472,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
-        let payload = "x".repeat(100_000);
+        let payload = noise(100_000);
         let mut largest = 0;
         for version in 0..2_000 {
             log.append(vec![commit("room-a", version, &payload)])
@@ -479,7 +498,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log.db");
         let log = SqliteLog::open(&path).await.unwrap();
-        let payload = "x".repeat(100_000);
+        let payload = noise(100_000);
         for version in 0..10 {
             let written = log.append(vec![commit("room-a", version, &payload)]);
             written.await.unwrap()[0].clone().unwrap();
@@ -488,7 +507,7 @@ mod tests {
             let wal = std::fs::metadata(path.with_extension("db-wal"));
             wal.unwrap().len()
         };
-        assert!(length() > 1_000_000, "{} bytes", length());
+        assert!(length() > 500_000, "{} bytes", length());
         while length() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -546,14 +565,14 @@ mod tests {
         let newer = directory.path().join("newer.db");
         SqliteLog::open(&newer).await.unwrap().close().await;
         let mut connection = options(&newer).connect().await.unwrap();
-        sqlx::raw_sql("PRAGMA user_version = 3")
+        sqlx::raw_sql("PRAGMA user_version = 4")
             .execute(&mut connection)
             .await
             .unwrap();
         connection.close().await.unwrap();
         assert!(matches!(
             SqliteLog::open(&newer).await,
-            Err(OpenError::Newer { format: 3, .. })
+            Err(OpenError::Newer { format: 4, .. })
         ));
     }
 
@@ -564,7 +583,8 @@ mod tests {
         let mut connection = options(&path).connect().await.unwrap();
         let first = SCHEMA
             .replace("clock       INTEGER,", "")
-            .replace("user_version = 2", "user_version = 1");
+            .replace("packed      BLOB,", "")
+            .replace("user_version = 3", "user_version = 1");
         sqlx::raw_sql(sqlx::AssertSqlSafe(first))
             .execute(&mut connection)
             .await
@@ -584,7 +604,10 @@ mod tests {
             next.metadata.clock = Some(Timestamp(-5));
             log.append(vec![next]).await.unwrap()[0].clone().unwrap();
             let pages: Vec<_> = log.all(Position::START).try_collect().await.unwrap();
-            let clocks = pages.concat().into_iter().map(|event| event.metadata.clock);
+            let events = pages.concat();
+            let payloads = events.iter().map(|event| event.event.payload.as_str());
+            assert!(payloads.eq(vec!["{}"; version as usize + 1]));
+            let clocks = events.into_iter().map(|event| event.metadata.clock);
             let clocks: Vec<_> = clocks.collect();
             assert_eq!(clocks[0], None);
             assert_eq!(clocks[1..], vec![Some(Timestamp(-5)); version as usize]);

@@ -9,6 +9,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool};
 
+use super::super::packed::unpack;
 use crate::sqlite::{Failure, failure};
 
 /// A page ends with the event that reaches either limit.
@@ -33,7 +34,7 @@ pub async fn head(connection: &mut SqliteConnection) -> Result<Position, sqlx::E
 pub async fn all(readers: &SqlitePool, after: Position) -> Result<Vec<StoredEvent>, LogError> {
     let query = sqlx::query(
         "SELECT position, stream, version, id, type, schema, at, clock, actor, correlation, causation,
-                origin, payload
+                origin, payload, packed
          FROM events WHERE position > ? ORDER BY position LIMIT ?",
     );
     let query = query.bind(after.0 as i64).bind(PAGE_EVENTS as i64);
@@ -47,7 +48,7 @@ pub async fn stream(
 ) -> Result<Vec<StoredEvent>, LogError> {
     let query = sqlx::query(
         "SELECT position, stream, version, id, type, schema, at, clock, actor, correlation, causation,
-                origin, payload
+                origin, payload, packed
          FROM events WHERE stream = ? AND version > ? ORDER BY version LIMIT ?",
     );
     let query = query
@@ -127,24 +128,40 @@ fn unreadable(error: sqlx::Error) -> LogError {
 /// a tenth of the rate.
 fn event(row: &SqliteRow) -> Result<StoredEvent, LogError> {
     fn decode(row: &SqliteRow) -> Result<StoredEvent, Box<dyn std::error::Error + Send + Sync>> {
-        let id: &[u8] = row.try_get_unchecked(3)?;
+        let id = uuid::Uuid::from_slice(row.try_get_unchecked(3)?)?;
+        let at = Timestamp(row.try_get_unchecked(6)?);
+        let clock = row.try_get_unchecked::<Option<i64>, _>(7)?.map(Timestamp);
+        let position = Position(row.try_get_unchecked::<i64, _>(0)? as u64);
+        let stream = StreamId::from_name(row.try_get_unchecked(1)?);
+        let version = Version(row.try_get_unchecked::<i64, _>(2)? as u64);
+        let packed: Option<&[u8]> = row.try_get_unchecked(13)?;
+        if let Some(packed) = packed {
+            let (event, metadata) = unpack(packed, id, at, clock)?;
+            return Ok(StoredEvent {
+                position,
+                stream,
+                version,
+                event,
+                metadata,
+            });
+        }
         let actor: &str = row.try_get_unchecked(8)?;
         let correlation: Option<&str> = row.try_get_unchecked(9)?;
         let causation: Option<&[u8]> = row.try_get_unchecked(10)?;
         Ok(StoredEvent {
-            position: Position(row.try_get_unchecked::<i64, _>(0)? as u64),
-            stream: StreamId::from_name(row.try_get_unchecked(1)?),
-            version: Version(row.try_get_unchecked::<i64, _>(2)? as u64),
+            position,
+            stream,
+            version,
             event: NewEvent {
-                id: uuid::Uuid::from_slice(id)?,
+                id,
                 kind: row.try_get_unchecked::<&str, _>(4)?.into(),
                 schema: u16::try_from(row.try_get_unchecked::<i64, _>(5)?)?,
                 payload: row.try_get_unchecked(12)?,
                 origin: row.try_get_unchecked(11)?,
             },
             metadata: Metadata {
-                at: Timestamp(row.try_get_unchecked(6)?),
-                clock: row.try_get_unchecked::<Option<i64>, _>(7)?.map(Timestamp),
+                at,
+                clock,
                 actor: actor.parse()?,
                 correlation: correlation.map(Into::into),
                 causation: causation.map(uuid::Uuid::from_slice).transpose()?,

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::super::batch::{Batch, EventRow};
+use super::super::packed::pack;
 use super::super::queue::{Gathered, Queue, Work};
 use crate::sqlite::{Failure, failure};
 
@@ -484,15 +485,18 @@ impl Versions {
 /// statement costs some 10 µs of hand-over between threads, whatever it does.
 static INSERTS: LazyLock<[(usize, String); 8]> = LazyLock::new(|| {
     [256, 64, 32, 16, 8, 4, 2, 1].map(|rows| {
-        let places = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+        let places = vec!["(?, ?, ?, ?, '', 0, ?, ?, '', '', ?)"; rows].join(", ");
         let sql = format!(
             "INSERT INTO events (position, stream, version, id, type, schema, at, clock, actor,
-                                 correlation, causation, origin, payload)
+                                 payload, packed)
              VALUES {places}"
         );
         (rows, sql)
     })
 });
+
+/// How many values a row is bound to.
+const VALUES: usize = 7;
 
 async fn insert(connection: &mut SqliteConnection, rows: Vec<EventRow>) -> Result<(), sqlx::Error> {
     let mut rows = rows.into_iter();
@@ -513,7 +517,7 @@ async fn insert_rows(
     for (size, sql) in INSERTS.iter() {
         while rows.len() >= *size {
             let mut arguments = SqliteArguments::default();
-            arguments.reserve(size * 13, 0);
+            arguments.reserve(size * VALUES, 0);
             for row in rows.by_ref().take(*size) {
                 bind(&mut arguments, row).map_err(sqlx::Error::Encode)?;
             }
@@ -538,13 +542,7 @@ fn bind(arguments: &mut SqliteArguments, row: EventRow) -> Result<(), sqlx::erro
     arguments.add(stream.as_str())?;
     arguments.add(version as i64)?;
     arguments.add(event.id.as_bytes().as_slice())?;
-    arguments.add(event.kind.as_str())?;
-    arguments.add(i64::from(event.schema))?;
     arguments.add(envelope.at)?;
     arguments.add(envelope.clock)?;
-    arguments.add(envelope.actor.clone())?;
-    arguments.add(envelope.correlation.clone())?;
-    arguments.add(envelope.causation.clone())?;
-    arguments.add(event.origin)?;
-    arguments.add(event.payload)
+    arguments.add(pack(&event, &envelope)?)
 }
