@@ -35,6 +35,7 @@ pub use self::queries::{
     Messages, Order, Point, Replies, Since, Slice, ThreadKind, Unread,
 };
 pub use self::remains::{Readable, readable_among, readable_by, readable_in};
+use crate::sql::Dialect;
 use crate::view::{View, ViewError};
 
 /// See the module.
@@ -47,11 +48,18 @@ impl View for MessagesView {
     }
 
     fn version(&self) -> u32 {
-        6
+        7
     }
 
     fn schema(&self) -> &'static str {
         include_str!("schema.sql")
+    }
+
+    fn own_schema(&self, dialect: Dialect) -> &'static str {
+        match dialect {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => include_str!("strftime.sql"),
+        }
     }
 
     fn indexes(&self) -> &'static str {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
-use super::wire;
+use super::wire::{self, Columns};
 use crate::rows::{ByKey, Insert, Values};
 use crate::view::ViewError;
 
@@ -190,12 +190,23 @@ impl Row {
 
     pub fn read(row: &AnyRow) -> Result<Self, ViewError> {
         let reactions: Option<String> = row.try_get("reactions")?;
+        let room = RoomId::new(row.try_get::<String, _>("room")?);
+        let id = MessageId::new(row.try_get::<String, _>("id")?);
+        let at = Timestamp(row.try_get("at")?);
+        let updated = Timestamp(row.try_get("updated")?);
+        let columns = Columns {
+            id: &id,
+            room: &room,
+            at,
+            updated,
+        };
+        let wire = columns.whole(row.try_get("wire")?).into();
         Ok(Self {
-            room: RoomId::new(row.try_get::<String, _>("room")?),
-            at: Timestamp(row.try_get("at")?),
+            room,
+            at,
             position: Position(row.try_get::<i64, _>("position")? as u64),
-            id: MessageId::new(row.try_get::<String, _>("id")?),
-            updated: Timestamp(row.try_get("updated")?),
+            id,
+            updated,
             changed: row.try_get::<Option<i64>, _>("changed")?.map(Timestamp),
             sender: UserId::new(row.try_get::<String, _>("sender")?),
             key: KeyId(row.try_get::<i64, _>("key_id")? as u64),
@@ -216,7 +227,7 @@ impl Row {
                 Some(reactions) => hansard_domain::json::from_str(&reactions)?,
                 None => Vec::new(),
             },
-            wire: row.try_get::<String, _>("wire")?.into(),
+            wire,
         })
     }
 
@@ -243,11 +254,18 @@ impl Row {
         let reactions = (!self.reactions.is_empty())
             .then(|| serde_json::to_string(&self.reactions).unwrap_or_default());
         values.maybe_text(reactions);
-        match &self.wire.fields {
-            None => values.text(&self.wire.text),
+        let wire = match &self.wire.fields {
+            None => self.wire.text.clone(),
             // A value of JSON can always be written.
-            Some(fields) => values.text(serde_json::to_string(fields).unwrap_or_default()),
-        }
+            Some(fields) => serde_json::to_string(fields).unwrap_or_default(),
+        };
+        let columns = Columns {
+            id: &self.id,
+            room: &self.room,
+            at: self.at,
+            updated: self.updated,
+        };
+        values.text(columns.stored(wire));
     }
 
     /// Puts the time of the last reply of the thread that hangs on it where one stands.

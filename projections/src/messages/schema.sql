@@ -32,7 +32,8 @@ CREATE TABLE message (
     last_reply bigint,
     -- `[[reaction, user], …]` in the order they were given.
     reactions text,
-    -- The finished message but for its author: `{"_id": …}`.
+    -- The finished message but for its author: `{"_id": …}`; or without what other columns say of it, see
+    -- `Columns` in `wire.rs`.
     wire text NOT NULL,
     PRIMARY KEY (room, at, position)
 ) WITHOUT ROWID;

@@ -8,30 +8,88 @@ use hansard_domain::message::{Content, Sent};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// A message in Rocket.Chat's fields, in the order that it writes them.
+/// A message in Rocket.Chat's fields; first those that [`Columns`] know.
 #[derive(Serialize)]
 struct Wire<'a> {
     #[serde(rename = "_id")]
     id: &'a MessageId,
+    rid: &'a RoomId,
+    ts: String,
+    #[serde(rename = "_updatedAt")]
+    updated: String,
+    #[serde(flatten)]
+    said: Said<'a>,
     #[serde(rename = "t", skip_serializing_if = "Option::is_none")]
     system: Option<&'a str>,
-    rid: &'a RoomId,
     #[serde(skip_serializing_if = "Option::is_none")]
     tmid: Option<&'a MessageId>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     tshow: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     drid: Option<&'a RoomId>,
-    ts: String,
-    #[serde(rename = "_updatedAt")]
-    updated: String,
     #[serde(skip_serializing_if = "Clone::clone")]
     groupable: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     bot: Option<Bot<'a>>,
-    #[serde(flatten)]
-    said: Said<'a>,
 }
+
+/// The lists of most messages, as JSON.
+const NONE_LISTED: &str = r#","urls":[],"mentions":[],"channels":[]"#;
+
+/// What the other columns of a row say of its wire: a stored wire begins after it.
+pub(super) struct Columns<'a> {
+    pub id: &'a MessageId,
+    pub room: &'a RoomId,
+    pub at: Timestamp,
+    pub updated: Timestamp,
+}
+
+impl Columns<'_> {
+    /// How a wire of this row begins; `None` where the database would write it in another way.
+    fn beginning(&self) -> Option<String> {
+        let plain = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let dated = |at: Timestamp| (0..=LATEST_DATED).contains(&at.0);
+        let plain = plain(self.id.as_str()) && plain(self.room.as_str());
+        (plain && dated(self.at) && dated(self.updated)).then(|| {
+            format!(
+                r#"{{"_id":"{}","rid":"{}","ts":"{}","_updatedAt":"{}""#,
+                self.id,
+                self.room,
+                self.at.iso(),
+                self.updated.iso()
+            )
+        })
+    }
+
+    /// A wire as it is stored, less than half as long for most messages: after `+` stands what comes after
+    /// the beginning, after `-` what comes after the empty lists that follow it.
+    pub fn stored(&self, wire: String) -> String {
+        let beginning = self.beginning();
+        let Some(rest) = beginning.and_then(|beginning| wire.strip_prefix(&beginning)) else {
+            return wire;
+        };
+        match rest.strip_prefix(NONE_LISTED) {
+            Some(rest) => format!("-{rest}"),
+            None => format!("+{rest}"),
+        }
+    }
+
+    /// A wire from how it is stored; statements put it together by `one!`.
+    pub fn whole(&self, stored: String) -> String {
+        let parts = match stored.split_at_checked(1) {
+            Some(("+", rest)) => Some(("", rest)),
+            Some(("-", rest)) => Some((NONE_LISTED, rest)),
+            _ => None,
+        };
+        match (parts, self.beginning()) {
+            (Some((lists, rest)), Some(beginning)) => [&beginning, lists, rest].concat(),
+            _ => stored,
+        }
+    }
+}
+
+/// The last millisecond of the year 9999.
+const LATEST_DATED: i64 = 253_402_300_799_999;
 
 /// Which program wrote: `{"i": integration}`, or just that one did.
 #[derive(Serialize)]
@@ -44,10 +102,10 @@ enum Bot<'a> {
 /// What comes from the confidential content, and goes with it.
 #[derive(Serialize)]
 struct Said<'a> {
-    msg: &'a str,
     urls: Vec<Link<'a>>,
     mentions: &'a [Value],
     channels: &'a [Value],
+    msg: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     alias: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,10 +156,10 @@ impl<'a> Said<'a> {
                 .is_some_and(|chosen| !chosen.contains(url)),
         };
         Self {
-            msg: &content.text,
             urls: content.urls.iter().map(link).collect(),
             mentions: &content.mentions,
             channels: &content.channels,
+            msg: &content.text,
             alias: content.alias.as_deref(),
             avatar: content.avatar.as_deref(),
             emoji: content.emoji.as_deref(),
@@ -128,16 +186,16 @@ pub(super) fn sent(
     };
     serde_json::to_string(&Wire {
         id,
-        system: sent.system.as_deref(),
         rid: &sent.room,
+        ts: sent.at.iso(),
+        updated: entry.at.iso(),
+        said: Said::of(content),
+        system: sent.system.as_deref(),
         tmid: sent.thread.as_ref().map(|thread| &thread.parent),
         tshow: sent.thread.as_ref().is_some_and(|thread| thread.shown),
         drid: sent.discussion.as_ref(),
-        ts: sent.at.iso(),
-        updated: entry.at.iso(),
         groupable: sent.groupable,
         bot,
-        said: Said::of(content),
     })
 }
 
@@ -291,4 +349,46 @@ pub(super) fn set_names(
     // Last, whether it stood there before or not: batches must not tell in the order of members.
     wire.shift_remove("reactions");
     wire.insert("reactions".into(), given.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wire_is_stored_without_what_the_columns_say() {
+        let columns = |id| (MessageId::new(id), RoomId::new("GENERAL"));
+        let whole = |id: &str, rest: &str| {
+            format!(
+                r#"{{"_id":"{id}","rid":"GENERAL","ts":"1970-01-01T00:00:00.005Z","_updatedAt":"1970-01-01T00:00:00.007Z"{rest}"#
+            )
+        };
+        let lists = r#","urls":[],"mentions":[],"channels":[],"msg":"hi"}"#;
+        let cases = [
+            ("a1", whole("a1", lists), Some(r#"-,"msg":"hi"}"#)),
+            ("a1", whole("a1", "}"), Some("+}")),
+            ("a1", whole("a1", r#","urls":[1]}"#), Some(r#"+,"urls":[1]}"#)),
+            // Of another message, or written otherwise by the database.
+            ("a1", whole("a2", lists), None),
+            ("a\"1", whole("a\\\"1", lists), None),
+            ("a1", r#"{"_id":"a1"}"#.to_owned(), None),
+        ];
+        for (id, wire, expected) in cases {
+            let (id, room) = columns(id);
+            let columns = Columns {
+                id: &id,
+                room: &room,
+                at: Timestamp(5),
+                updated: Timestamp(7),
+            };
+            let stored = columns.stored(wire.clone());
+            assert_eq!(stored, expected.unwrap_or(&wire));
+            assert_eq!(columns.whole(stored), wire);
+            let early = Columns {
+                at: Timestamp(-5),
+                ..columns
+            };
+            assert_eq!(early.stored(wire.clone()), wire);
+        }
+    }
 }

@@ -5,7 +5,8 @@
 //! moment, and a page [by time](by_time) ends between two times. None has many more than
 //! [`MOST_BYTES`], whatever was asked for.
 
-/// A message as the viewer `$1` sees it: the author in front, its star if it gave one.
+/// A message as the viewer `$1` sees it: the author in front, its star if it gave one, and what the columns
+/// say instead of the [stored](super::wire::Columns::stored) wire.
 macro_rules! one {
     () => {
         "'{\"u\":' || coalesce( \
@@ -14,7 +15,14 @@ macro_rules! one {
          ) || CASE WHEN m.stars > 0 AND EXISTS ( \
              SELECT 1 FROM star v WHERE v.room = m.room AND v.user_id = $1 \
              AND v.at = m.at AND v.position = m.position \
-         ) THEN ',\"starred\":[{\"_id\":\"' || $1 || '\"}],' ELSE ',' END || substr(m.wire, 2)"
+         ) THEN ',\"starred\":[{\"_id\":\"' || $1 || '\"}],' ELSE ',' END \
+         || CASE substr(m.wire, 1, 1) WHEN '{' THEN substr(m.wire, 2) ELSE \
+             '\"_id\":\"' || m.id || '\",\"rid\":\"' || m.room \
+             || '\",\"ts\":\"' || strftime('%Y-%m-%dT%H:%M:%fZ', m.at / 1000.0, 'unixepoch') \
+             || '\",\"_updatedAt\":\"' || strftime('%Y-%m-%dT%H:%M:%fZ', m.updated / 1000.0, 'unixepoch') \
+             || CASE substr(m.wire, 1, 1) WHEN '-' \
+                 THEN '\",\"urls\":[],\"mentions\":[],\"channels\":[]' ELSE '\"' END \
+             || substr(m.wire, 2) END"
     };
 }
 
