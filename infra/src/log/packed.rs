@@ -125,7 +125,9 @@ pub fn unpack(
     let frame = [&MAGIC, rest].concat();
     let size = get_frame_content_size(&frame).ok().flatten();
     let size = size.and_then(|size| usize::try_from(size).ok());
-    let size = size.filter(|size| *size <= MOST).ok_or(Unreadable::Unknown)?;
+    let size = size
+        .filter(|size| *size <= MOST)
+        .ok_or(Unreadable::Unknown)?;
     let bytes = DECOMPRESSOR.with_borrow_mut(|decompressor| {
         let decompressor = match decompressor {
             Some(decompressor) => decompressor,
@@ -226,7 +228,10 @@ mod tests {
     fn the_dictionary_is_the_one_that_records_were_written_with() {
         let packed = include_bytes!("event.packed");
         let (read, metadata) = unpacked(packed).unwrap();
-        assert_eq!(read.payload, r#"{"sent":{"room":"general","sender":"mary"}}"#);
+        assert_eq!(
+            read.payload,
+            r#"{"sent":{"room":"general","sender":"mary"}}"#
+        );
         assert_eq!(metadata.actor.to_string(), "user:mary");
     }
 }

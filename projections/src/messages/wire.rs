@@ -367,7 +367,11 @@ mod tests {
         let cases = [
             ("a1", whole("a1", lists), Some(r#"-,"msg":"hi"}"#)),
             ("a1", whole("a1", "}"), Some("+}")),
-            ("a1", whole("a1", r#","urls":[1]}"#), Some(r#"+,"urls":[1]}"#)),
+            (
+                "a1",
+                whole("a1", r#","urls":[1]}"#),
+                Some(r#"+,"urls":[1]}"#),
+            ),
             // Of another message, or written otherwise by the database.
             ("a1", whole("a2", lists), None),
             ("a\"1", whole("a\\\"1", lists), None),

@@ -72,13 +72,17 @@ fn number(at: Timestamp, position: Position) -> i64 {
     number_at(at) | (position.0 & ((1 << POSITION_BITS) - 1)) as i64
 }
 
+/// What the words of ids begin with.
+const ROOM: char = 'r';
+const SENDER: char = 'u';
+
 /// The word for a room: its id in hexadecimal, because the index knows no case and no punctuation.
 pub(super) fn room_word(room: &RoomId) -> String {
-    hex('r', room.as_str())
+    hex(ROOM, room.as_str())
 }
 
 pub(super) fn sender_word(sender: &UserId) -> String {
-    hex('u', sender.as_str())
+    hex(SENDER, sender.as_str())
 }
 
 fn hex(kind: char, id: &str) -> String {
@@ -111,6 +115,7 @@ pub(super) fn unlinks(event: &Event) -> bool {
 pub(super) struct Row {
     pub number: i64,
     pub text: String,
+    /// Words: that of the room, that of the sender, and one for each thing that the message has.
     pub scope: String,
 }
 
@@ -121,10 +126,44 @@ impl Row {
         let row = Self {
             number: row.try_get(0)?,
             text: row.try_get(2)?,
-            scope: row.try_get(3)?,
+            scope: spelled_out(row.try_get(3)?),
         };
         Ok((id, row))
     }
+}
+
+/// In front of an id that stands in a scope for its word, which has twice as many letters.
+const ID: char = '=';
+
+/// A scope as it is stored.
+fn shortened(scope: &str) -> String {
+    let mut words = scope.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    for word in words.iter_mut().take(2) {
+        let digits = word.get(1..).unwrap_or_default();
+        let id: Option<String> = (0..digits.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok())
+            .map(|byte| byte.filter(u8::is_ascii_alphanumeric).map(char::from))
+            .collect();
+        if let Some(id) = id {
+            *word = format!("{ID}{id}");
+        }
+    }
+    words.join(" ")
+}
+
+fn spelled_out(stored: String) -> String {
+    if !stored.contains(ID) {
+        return stored;
+    }
+    let words = stored
+        .split(' ')
+        .zip(0..)
+        .map(|(word, place)| match word.strip_prefix(ID) {
+            Some(id) => hex(if place == 0 { ROOM } else { SENDER }, id),
+            None => word.to_owned(),
+        });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The rows that a batch touches: what stands in the index, and what shall.
@@ -303,7 +342,7 @@ async fn enter(tables: &mut AnyConnection, rows: &[(&MessageId, &Row)]) -> Resul
             values.number(row.number);
             values.text(id);
             values.text(&row.text);
-            values.text(&row.scope);
+            values.text(shortened(&row.scope));
         })
         .await?;
     index::add(tables, rows).await
@@ -410,6 +449,27 @@ fn set(scope: &mut String, mark: Mark, has: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_is_stored_with_ids_instead_of_their_words() {
+        for (room, sender, stored) in [
+            (
+                "GENERAL",
+                "rocket.cat",
+                "=GENERAL u726f636b65742e636174 link",
+            ),
+            ("Zz9", "a", "=Zz9 =a link"),
+            ("a b", "é", "r612062 uc3a9 link"),
+        ] {
+            let (room, sender) = (
+                room_word(&RoomId::new(room)),
+                sender_word(&UserId::new(sender)),
+            );
+            let scope = format!("{room} {sender} link");
+            assert_eq!(shortened(&scope), stored);
+            assert_eq!(spelled_out(stored.to_owned()), scope);
+        }
+    }
 
     #[test]
     fn a_word_is_entered_so_often_at_most() {

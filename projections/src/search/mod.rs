@@ -40,7 +40,7 @@ impl View for SearchView {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn schema(&self) -> &'static str {

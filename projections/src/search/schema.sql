@@ -4,7 +4,7 @@ CREATE TABLE entry (
     number integer PRIMARY KEY,
     id text NOT NULL,
     text text NOT NULL,
-    -- Words for what is no text: the room, the sender, what the message has.
+    -- For what is no text: the room, the sender, what the message has; see `Row`.
     scope text NOT NULL
 );
 
