@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::account::guessing::folded;
+use crate::account::login::Name;
 use crate::caller::Caller;
 use crate::committer::Committer;
 use crate::decision::{Decision, Tools};
@@ -35,6 +35,10 @@ const WAITING: usize = 8192;
 
 /// How long a commit takes from the journal to the write model, about.
 const MOMENT: Duration = Duration::from_millis(1);
+
+/// How often a refusal is recorded again that found the committer's queue full, and after how long.
+const REFUSED_AGAIN: usize = 10;
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// How long somebody waits to hear of what other nodes recorded.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -303,10 +307,15 @@ impl Commands {
                 noted: false,
             })
         };
-        match fair::as_the_server(self.run(caller, refused)).await {
-            Err(CommandError::Denied { .. }) | Ok(_) => Ok(()),
-            Err(error) => Err(error),
+        // What is refused has to be on the record, however much there is to do.
+        for _ in 0..REFUSED_AGAIN {
+            match fair::as_the_server(self.run(caller, refused.clone())).await {
+                Err(CommandError::Denied { .. }) | Ok(_) => return Ok(()),
+                Err(CommandError::Busy) => tokio::time::sleep(PAUSE).await,
+                Err(error) => return Err(error),
+            }
         }
+        Err(CommandError::Busy)
     }
 
     /// The id of the message that a client [calls so](called). Earlier versions kept every id as it
@@ -320,8 +329,13 @@ impl Commands {
     }
 
     /// What stands on the record for a name that somebody gave in vain who logs in.
-    pub(crate) fn unknown_name(&self, name: &str) -> String {
-        keyed::hex(&self.secret, "login", &folded(name))
+    /// Names that are looked up as one are one.
+    pub(crate) fn unknown_name(&self, name: &Name) -> String {
+        let (of, name) = match name {
+            Name::Username(name) => ("login", name),
+            Name::Email(address) => ("login by email", address),
+        };
+        keyed::hex(&self.secret, of, &name.to_lowercase())
     }
 
     /// A message, from its stream; `None` if there never was one.

@@ -186,7 +186,7 @@ impl Committer {
 
     /// Decides and records jobs; those that other nodes overtook again, on what is there now.
     async fn work(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        let give_up = Instant::now() + PATIENCE;
+        let mut give_up = Instant::now() + PATIENCE;
         while !jobs.is_empty() {
             if self.role.has_changed().unwrap_or(false) {
                 self.take_role().await;
@@ -207,7 +207,12 @@ impl Committer {
                 return;
             }
             metrics::histogram!("hansard_commit_batch_size").record(jobs.len() as f64);
+            let before = jobs.len();
             jobs = self.commit(jobs).await;
+            // What is left for its size alone was not overtaken.
+            if jobs.len() < before {
+                give_up = Instant::now() + PATIENCE;
+            }
         }
     }
 

@@ -5,12 +5,12 @@
 //! again for what is refused does not fill a log that nobody can shorten. What could not be recorded is
 //! counted, too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
-use hansard_domain::audit::AuditEvent;
+use hansard_domain::audit::{AuditEvent, Denied};
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::journal::Batch;
 use hansard_domain::network::Network;
@@ -25,10 +25,14 @@ use crate::error::CommandError;
 /// How long refusals of a kind are counted before they are recorded.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// How many kinds of refusals are told apart for a caller, and altogether. Those beyond are counted as
-/// one kind of that caller; beyond all of those, as one of everybody's. A kind takes some 400 bytes.
+/// How many kinds of refusals are told apart of a caller, and altogether. Those beyond are counted as one kind
+/// of that caller; where even those are too many, as one of all who are not logged in. A kind takes some 400
+/// bytes.
 const KINDS_OF_CALLER: usize = 20;
 const KINDS: usize = 10_000;
+
+/// How many operations are told of those that are counted as one kind.
+const TOLD: usize = 50;
 
 /// What stands for the operation where refusals of several are counted as one.
 const SEVERAL: &str = "*";
@@ -58,7 +62,12 @@ struct Counted {
     since: Timestamp,
     /// Who was refused last, with the request it was refused in.
     caller: Arc<Caller>,
+    /// Which they were, where they are of several operations.
+    several: Several,
 }
+
+/// How often operations were refused, about a room or none.
+type Several = BTreeMap<(CompactString, Option<RoomId>), u64>;
 
 /// Counts that could not be recorded, on their way back.
 type Returned = Arc<Mutex<Vec<Tally>>>;
@@ -67,6 +76,7 @@ type Returned = Arc<Mutex<Vec<Tally>>>;
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     counted: HashMap<Kind, Counted>,
+    /// By [`Who::counted`].
     kinds_of: HashMap<Who, usize>,
     returned: Returned,
 }
@@ -78,7 +88,24 @@ struct Tally {
     times: u64,
     since: Timestamp,
     caller: Arc<Caller>,
+    several: Several,
     returned: Returned,
+}
+
+impl Who {
+    /// Whose kinds are counted together: those of an account, wherever it is; of others, those of a site.
+    fn counted(&self) -> Self {
+        match &self.user {
+            Some(user) => Self {
+                user: Some(user.clone()),
+                network: None,
+            },
+            None => Self {
+                user: None,
+                network: self.network.map(Network::site),
+            },
+        }
+    }
 }
 
 impl Kind {
@@ -101,16 +128,27 @@ impl Kind {
     }
 
     /// All refusals of a caller.
-    fn all_of(who: Who) -> Self {
+    fn all_of(who: &Who) -> Self {
         Self {
-            who,
+            who: who.counted(),
             action: SEVERAL.into(),
             ..Self::default()
         }
     }
 
-    fn event(&self, times: u64, since: Option<Timestamp>) -> AuditEvent {
+    /// Whether it stands for others.
+    fn is_several(&self) -> bool {
+        self.action == SEVERAL
+    }
+
+    fn event(&self, times: u64, since: Option<Timestamp>, several: &Several) -> AuditEvent {
+        let denied = |((action, room), times): (&(CompactString, Option<RoomId>), &u64)| Denied {
+            action: action.to_string(),
+            room: room.clone(),
+            times: *times,
+        };
         AuditEvent::CommandDenied {
+            several: several.iter().map(denied).collect(),
             action: self.action.to_string(),
             permission: self.permission.clone(),
             user: self.who.user.clone(),
@@ -131,7 +169,7 @@ impl Refusals {
         at: Timestamp,
     ) -> Option<AuditEvent> {
         let kind = Kind::of(error, caller)?;
-        let event = kind.event(1, None);
+        let event = kind.event(1, None, &Several::new());
         let counted = self.count(kind, caller, at, 0, 1);
         (!counted).then_some(event)
     }
@@ -153,6 +191,7 @@ impl Refusals {
         first: u64,
         next: u64,
     ) -> bool {
+        let asked = (kind.action.clone(), kind.room.clone());
         let kind = self.told_apart(kind);
         if let Some(counted) = self.counted.get_mut(&kind) {
             if counted.times == 0 {
@@ -160,14 +199,18 @@ impl Refusals {
             }
             counted.times += next;
             counted.caller = caller.clone();
+            if kind.is_several() && asked.0 != SEVERAL {
+                tell(&mut counted.several, asked, next);
+            }
             return true;
         }
-        *self.kinds_of.entry(kind.who.clone()).or_default() += 1;
+        *self.kinds_of.entry(kind.who.counted()).or_default() += 1;
         let counted = Counted {
             ends: Instant::now() + WINDOW,
             times: first,
             since: at,
             caller: caller.clone(),
+            several: Several::new(),
         };
         self.counted.insert(kind, counted);
         false
@@ -177,15 +220,17 @@ impl Refusals {
     fn told_apart(&self, kind: Kind) -> Kind {
         let is_known = |kind: &Kind| self.counted.contains_key(kind);
         let full = self.counted.len() >= KINDS;
-        let of_caller = self.kinds_of.get(&kind.who).copied().unwrap_or(0);
+        let of_caller = self.kinds_of.get(&kind.who.counted());
+        let of_caller = of_caller.copied().unwrap_or(0);
         if is_known(&kind) || (!full && of_caller < KINDS_OF_CALLER) {
             return kind;
         }
-        let all_of_caller = Kind::all_of(kind.who);
-        if is_known(&all_of_caller) || !full {
+        let all_of_caller = Kind::all_of(&kind.who);
+        // Accounts are few beside the networks that strangers can have.
+        if is_known(&all_of_caller) || !full || kind.who.user.is_some() {
             return all_of_caller;
         }
-        Kind::all_of(Who::default())
+        Kind::all_of(&Who::default())
     }
 
     /// Waits until something is to be recorded; for ever while nothing is counted.
@@ -210,13 +255,21 @@ impl Refusals {
     fn take(&mut self, due: impl Fn(&Counted, Instant) -> bool) -> Vec<Box<dyn Job>> {
         let returned = std::mem::take(&mut *self.returned.lock());
         for tally in returned {
-            self.count(
-                tally.kind,
-                &tally.caller,
-                tally.since,
-                tally.times,
-                tally.times,
-            );
+            let Tally {
+                kind,
+                times,
+                since,
+                caller,
+                several,
+                ..
+            } = tally;
+            let stands = self.told_apart(kind.clone());
+            self.count(kind, &caller, since, times, times);
+            if let Some(counted) = self.counted.get_mut(&stands) {
+                for (asked, times) in several {
+                    tell(&mut counted.several, asked, times);
+                }
+            }
         }
         let now = Instant::now();
         let mut tallies: Vec<Box<dyn Job>> = Vec::new();
@@ -226,7 +279,7 @@ impl Refusals {
                 return true;
             }
             if counted.times == 0 {
-                forget(kinds_of, &kind.who);
+                forget(kinds_of, &kind.who.counted());
                 return false;
             }
             tallies.push(Box::new(Tally {
@@ -234,6 +287,7 @@ impl Refusals {
                 times: std::mem::take(&mut counted.times),
                 since: counted.since,
                 caller: counted.caller.clone(),
+                several: std::mem::take(&mut counted.several),
                 returned: returned.clone(),
             }));
             counted.ends = now + WINDOW;
@@ -252,6 +306,12 @@ impl Refusals {
     }
 }
 
+fn tell(several: &mut Several, asked: (CompactString, Option<RoomId>), times: u64) {
+    if several.len() < TOLD || several.contains_key(&asked) {
+        *several.entry(asked).or_default() += times;
+    }
+}
+
 fn forget(kinds_of: &mut HashMap<Who, usize>, who: &Who) {
     if let Some(kinds) = kinds_of.get_mut(who) {
         *kinds -= 1;
@@ -267,7 +327,8 @@ impl Job for Tally {
     }
 
     fn decide(&mut self, decision: &mut Decision<'_>) -> Result<(), CommandError> {
-        decision.audit(self.kind.event(self.times, Some(self.since)));
+        let event = self.kind.event(self.times, Some(self.since), &self.several);
+        decision.audit(event);
         Ok(())
     }
 
@@ -373,8 +434,74 @@ mod tests {
                 recorded += usize::from(event.is_some());
             }
         }
-        assert!(refusals.counted.len() <= KINDS + 1);
-        assert!(recorded <= KINDS + 1, "{recorded}");
+        let accounts = 1_000;
+        assert!(refusals.counted.len() <= KINDS + accounts);
+        assert!(recorded <= KINDS + accounts, "{recorded}");
         assert_eq!(refusals.unrecorded() + recorded as u64, 100_000);
+    }
+
+    #[tokio::test]
+    async fn what_is_counted_together_is_told() {
+        let mut refusals = Refusals::default();
+        let mary = caller("mary");
+        for room in 0..KINDS_OF_CALLER {
+            let first = refusals.note(&denied(&format!("room{room}")), &mary, Timestamp(1));
+            assert!(first.is_some());
+        }
+        for room in 0..2 * TOLD {
+            for _ in 0..2 {
+                refusals.note(&denied(&format!("board{room}")), &mary, Timestamp(1));
+            }
+        }
+        for _ in 0..2 {
+            for tally in refusals.take_all() {
+                tally.answer(Err(CommandError::Follower));
+            }
+        }
+        // What could not be recorded is counted again.
+        assert!(refusals.take_due().is_empty());
+        let mut counted = refusals.counted.into_iter();
+        let (_, counted) = counted.find(|(kind, _)| kind.is_several()).unwrap();
+        assert_eq!(counted.several.len(), TOLD);
+        let board = |number: usize| {
+            (
+                "channels.archive".into(),
+                Some(RoomId::new(format!("board{number}"))),
+            )
+        };
+        // The first was recorded at once.
+        assert_eq!(counted.several.get(&board(0)), Some(&1));
+        assert_eq!(counted.several.get(&board(1)), Some(&2));
+    }
+
+    #[tokio::test]
+    async fn nobody_hides_the_refusals_of_another_account_in_a_crowd_of_its_own() {
+        let mut refusals = Refusals::default();
+        let from = |user: Option<&str>, number: usize| {
+            let origin = Origin {
+                address: format!("2001:db8:{:x}:{:x}::1", number >> 8, number & 0xff),
+                user_agent: String::new(),
+            };
+            Arc::new(Caller {
+                user: user.map(UserId::new),
+                origin: Some(origin),
+                ..Caller::system("channels.archive")
+            })
+        };
+        for network in 0..5_000 {
+            for room in ["one", "two", "three"] {
+                refusals.note(&denied(room), &from(Some("mary"), network), Timestamp(1));
+            }
+        }
+        assert!(refusals.counted.len() <= KINDS_OF_CALLER + 1);
+        for network in 0..20_000 {
+            for room in ["one", "two", "three"] {
+                refusals.note(&denied(room), &from(None, network << 8), Timestamp(1));
+            }
+        }
+        assert!(refusals.counted.len() >= KINDS);
+        let johns = refusals.note(&denied("one"), &from(Some("john"), 7), Timestamp(1));
+        let named = |event: &AuditEvent| matches!(event, AuditEvent::CommandDenied { user: Some(user), .. } if user.as_str() == "john");
+        assert!(johns.as_ref().is_some_and(named), "{johns:?}");
     }
 }

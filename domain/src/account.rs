@@ -217,6 +217,13 @@ pub enum AccountEvent {
         /// where it was not for a login.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         operation: Option<String>,
+        /// The account was called by one of its email addresses.
+        #[serde(
+            default,
+            rename = "byEmail",
+            skip_serializing_if = "std::ops::Not::not"
+        )]
+        by_email: bool,
     },
     PersonalAccessTokenCreated {
         name: Private<String>,
@@ -320,6 +327,7 @@ pub enum AccountCommand {
         from: Option<Network>,
         /// See [`AccountEvent::LoginFailed`].
         operation: Option<String>,
+        by_email: bool,
     },
     CreatePersonalAccessToken {
         name: String,
@@ -399,6 +407,8 @@ pub struct Account {
 pub struct FailedLogin {
     pub at: Timestamp,
     pub from: Option<Network>,
+    #[serde(default)]
+    pub by_email: bool,
 }
 
 /// How many failed logins an account remembers; a limit above it could never be reached.
@@ -441,11 +451,13 @@ impl Account {
 
     /// How many wrong passwords between two times, both exclusive, count against whoever tries from this
     /// network. One that the right password came from answers for itself alone; all others answer
-    /// together, so that nobody can lock a user out of where it is at home.
+    /// together, so that nobody can lock a user out of where it is at home. Those that called it by its
+    /// email address count against who does so as well, and no others: nobody learns whose address it is.
     pub fn failures_between(
         &self,
         (since, until): (Timestamp, Timestamp),
         from: Option<Network>,
+        by_email: bool,
     ) -> usize {
         let known = |from: &Option<Network>| self.knows(*from);
         let counts = |failure: &&FailedLogin| {
@@ -456,7 +468,8 @@ impl Account {
             }
         };
         let recent = |failure: &&FailedLogin| failure.at > since && failure.at < until;
-        let recent = self.failed_logins.iter().filter(recent);
+        let called = |failure: &&FailedLogin| failure.by_email == by_email;
+        let recent = self.failed_logins.iter().filter(recent).filter(called);
         recent.filter(counts).count()
     }
 
@@ -569,10 +582,12 @@ impl Account {
                 at,
                 from,
                 operation,
+                by_email,
             } => E::LoginFailed {
                 at,
                 from: from.map(|from| self.private(from)),
                 operation,
+                by_email,
             },
             C::CreatePersonalAccessToken { name, .. }
                 if self.personal_access_tokens.contains_key(&name) =>
@@ -709,12 +724,14 @@ impl Aggregate for Account {
                     self.personal_access_tokens.clear();
                 }
             }
-            AccountEvent::LoginFailed { at, from, .. } => {
+            AccountEvent::LoginFailed {
+                at, from, by_email, ..
+            } => {
                 if self.failed_logins.len() == FAILURES_KEPT {
                     self.failed_logins.remove(0);
                 }
                 let from = from.and_then(Private::into_value);
-                self.failed_logins.push(FailedLogin { at, from });
+                self.failed_logins.push(FailedLogin { at, from, by_email });
             }
             AccountEvent::PersonalAccessTokenCreated { name, token } => {
                 if let Some(name) = name.into_value() {
@@ -856,11 +873,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn failures_count_apart_by_how_the_account_was_called() {
+        let by_email = |event| match event {
+            AccountEvent::LoginFailed {
+                at,
+                from,
+                operation,
+                ..
+            } => AccountEvent::LoginFailed {
+                at,
+                from,
+                operation,
+                by_email: true,
+            },
+            other => other,
+        };
+        let mut mary = Account::default();
+        for at in 0..3 {
+            mary.apply(by_email(failed(at, "192.0.2.1")));
+        }
+        mary.apply(failed(3, "192.0.2.1"));
+        let count = |by_email| mary.failures_between(EVER, None, by_email);
+        assert_eq!((count(true), count(false)), (3, 1));
+    }
+
     fn failed(at: i64, address: &str) -> AccountEvent {
         AccountEvent::LoginFailed {
             at: Timestamp(at),
             from: Some(Private::new(KEY, network(address))),
             operation: None,
+            by_email: false,
         }
     }
 
@@ -922,6 +965,7 @@ mod tests {
                     at: Timestamp(1),
                     from: None,
                     operation: None,
+                    by_email: false,
                 },
                 log_in("t"),
             ] {
@@ -1113,7 +1157,7 @@ mod tests {
 
     #[test]
     fn failed_logins_are_counted_until_one_works_from_the_same_network() {
-        let count = |mary: &Account, from| mary.failures_between(EVER, Some(network(from)));
+        let count = |mary: &Account, from| mary.failures_between(EVER, Some(network(from)), false);
         let mut mary = after(vec![registered(), failed(1, HOME), failed(2, HOME)]);
         assert_eq!(count(&mary, HOME), 2);
         mary.apply(failed(3, ELSEWHERE[0]));
@@ -1130,17 +1174,21 @@ mod tests {
         for at in 1..=10 {
             mary.apply(failed(at, ELSEWHERE[at as usize % 2]));
         }
-        let count = |from| mary.failures_between(EVER, Some(network(from)));
+        let count = |from| mary.failures_between(EVER, Some(network(from)), false);
         assert_eq!(count(HOME), 0);
         assert_eq!(count(ELSEWHERE[0]), 10, "all strangers count together");
-        assert_eq!(mary.failures_between(EVER, None), 10);
+        assert_eq!(mary.failures_between(EVER, None, false), 10);
         assert_eq!(
-            mary.failures_between((Timestamp(9), EVER.1), None),
+            mary.failures_between((Timestamp(9), EVER.1), None, false),
             1,
             "old ones are over"
         );
         let set_back = (Timestamp(0), Timestamp(5));
-        assert_eq!(mary.failures_between(set_back, None), 4, "those ahead too");
+        assert_eq!(
+            mary.failures_between(set_back, None, false),
+            4,
+            "those ahead too"
+        );
     }
 
     #[test]
@@ -1152,7 +1200,7 @@ mod tests {
             from: None,
         };
         let mary = after(vec![registered(), failed(1, HOME), resumed]);
-        assert_eq!(mary.failures_between(EVER, None), 1);
+        assert_eq!(mary.failures_between(EVER, None, false), 1);
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub enum AuditEvent {
         /// When the first of several refusals was; the event's own time is about that of the last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<Timestamp>,
+        /// What was asked, where several operations are counted together: fifty of them at most.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        several: Vec<Denied>,
     },
     /// Somebody tried to log in under a name that nobody has.
     UnknownLoginFailed {
@@ -86,6 +89,15 @@ fn is_once(times: &u64) -> bool {
 
 /// The category of the streams of [`AuditEvent`]s.
 pub const AUDIT: &str = "audit";
+
+/// One of several operations that were refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    pub action: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<RoomId>,
+    pub times: u64,
+}
 
 impl DomainEvent for AuditEvent {
     fn event_type(&self) -> String {

@@ -11,7 +11,7 @@ use hansard_domain::account::{
     AccountEvent, AccountKind, DeactivationReason, Email, LoginMethod, MessageErasure,
     PasswordHash, PersonalAccessToken, Presence, Profile, Registration, Session, TokenHash,
 };
-use hansard_domain::audit::AuditEvent;
+use hansard_domain::audit::{AuditEvent, Denied};
 use hansard_domain::claim::ClaimEvent;
 use hansard_domain::event::{Event, Origin};
 use hansard_domain::free;
@@ -209,6 +209,7 @@ impl Teller<'_> {
                 at: self.now,
                 from: Some(Private::new(key, network)),
                 operation: Some("users.updateOwnBasicInfo".to_owned()),
+                by_email: true,
             },
             AccountEvent::PersonalAccessTokenCreated {
                 name: Private::new(key, self.values.text(&limit::TOKEN_NAME)),
@@ -755,7 +756,13 @@ impl Teller<'_> {
         ];
         self.tell(StreamId::new("name", name), events);
 
+        let several = Denied {
+            action: "rooms.cleanHistory".to_owned(),
+            room: Some(self.room()),
+            times: u64::MAX,
+        };
         let denied = AuditEvent::CommandDenied {
+            several: vec![several],
             action: "rooms.cleanHistory".to_owned(),
             permission: Some("clean-channel-history".to_owned()),
             user: Some(self.user()),

@@ -508,6 +508,7 @@ async fn a_denied_command_is_on_the_record() {
             room: None,
             times: 1,
             since: None,
+            several: Vec::new(),
         })
     );
 }

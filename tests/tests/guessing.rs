@@ -310,3 +310,44 @@ async fn a_wrong_join_code_is_on_the_audit() {
     assert_eq!(denied["entries"][0]["target"]["id"], "channels.join");
     mary.post("channels.join", code).await.expect_ok();
 }
+
+#[tokio::test]
+async fn what_is_blocked_tells_nobody_whose_a_name_or_an_address_is() {
+    let server = server(Options::default().setting(BY_IP, "false")).await;
+    let admin = server.admin().await;
+    for name in ["anna", "bert", "carl", "dora", "eve"] {
+        admin.member(name).await;
+    }
+    let guess = async |user: Value| {
+        let client = server.anonymous();
+        let request = client
+            .request(Method::POST, "/api/v1/login")
+            .header("X-Forwarded-For", ELSEWHERE)
+            .json(&json!({ "user": user, "password": "wrong" }));
+        let answer = client.answer(request).await;
+        answer.body["error"].as_str().unwrap_or("done").to_owned()
+    };
+    let address = |name: &str| json!({ "email": format!("{name}@example.org") });
+    let username = |name: &str| json!({ "username": name });
+    let stories = [
+        // Whether anybody has it.
+        [address("anna"), username("anna@example.org")],
+        [address("nobody"), username("nobody@example.org")],
+        [username("bert"), username("bert ")],
+        [username("nobody"), username("nobody ")],
+        [username("carl"), address("carl")],
+        // Whose it is.
+        [username("dora"), address("eve")],
+        [username("eve"), address("noone")],
+    ];
+    for [often, once] in stories {
+        for _ in 0..9 {
+            assert_eq!(guess(often.clone()).await, "Unauthorized");
+        }
+        guess(once.clone()).await;
+        let tenth = guess(often.clone()).await;
+        assert_eq!(tenth, "Unauthorized", "{often} after {once}");
+        let blocked = guess(often.clone()).await;
+        assert_eq!(blocked, "error-login-blocked-for-user", "{often}");
+    }
+}

@@ -374,6 +374,7 @@ async fn where_somebody_came_from_who_was_not_logged_in_goes_with_the_account() 
                 at,
                 from: None,
                 operation: None,
+                by_email: false,
             },
         )
     });

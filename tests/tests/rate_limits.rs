@@ -183,6 +183,33 @@ async fn an_account_is_counted_wherever_it_comes_from() {
     }
     assert_eq!(ask(&mary, "users.setStatus", 6).await.status(), 429);
     assert_ne!(ask(&john, "users.setStatus", 6).await.status(), 429);
+
+    // A webhook as well, whether it is posted to or asked for.
+    let incoming = json!({
+        "type": "webhook-incoming", "name": "in", "enabled": true, "username": "rocket.cat",
+        "channel": "#general", "scriptEnabled": false,
+    });
+    let made = admin
+        .post("integrations.create", incoming)
+        .await
+        .expect_ok();
+    let part = |name: &str| made["integration"][name].as_str().unwrap().to_owned();
+    let hook = format!("/hooks/{}/{}", part("_id"), part("token"));
+    let client = server.anonymous();
+    let post = async |method: Method, network: u8| {
+        let asked = client
+            .request(method, &hook)
+            .header("X-Forwarded-For", format!("2001:db8:7:{network:x}::1"))
+            .json(&json!({ "text": "hello" }));
+        asked.send().await.unwrap().status()
+    };
+    for network in 1..=5 {
+        for method in [Method::POST, Method::GET, Method::POST, Method::GET] {
+            assert_eq!(post(method, network).await, 200, "from {network}");
+        }
+        assert_eq!(post(Method::GET, network).await, 429);
+    }
+    assert_eq!(post(Method::POST, 6).await, 429);
 }
 
 #[tokio::test]

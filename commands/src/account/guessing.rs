@@ -1,7 +1,8 @@
 //! What is done against guessing passwords: wrong ones are counted, and who gives too many is blocked
 //! for a while (`Block_Multiple_Failed_Logins_*`).
 //!
-//! Failures count by the network they come from and by the account they are about. The right password
+//! Failures count by the network they come from, and by the account they are about and whether it was
+//! called by its username or by an email address. The right password
 //! makes up for wrong ones to the same account from the same network, and for no others: nobody clears
 //! what it guessed about somebody else by logging in to an account of its own. A network that an account
 //! was logged in to from before answers for itself, so that strangers lock nobody out at home.
@@ -89,10 +90,10 @@ struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Subject {
     Network(Network),
-    /// All networks that an account is not known in.
-    Account(UserId),
+    /// All networks that an account is not known in, and how it is called.
+    Account(UserId, Called),
     /// One that it is known in.
-    AccountAt(UserId, Network),
+    AccountAt(UserId, Called, Network),
     UnknownName(u64),
 }
 
@@ -119,10 +120,18 @@ impl Counts {
     }
 }
 
+/// How an account is called by who logs in. Each has a count of its own, as names have that nobody has: what is
+/// blocked tells nobody which name and which address belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Called {
+    ByUsername,
+    ByEmail,
+}
+
 /// Whose password is tried.
 #[derive(Debug, Clone, Copy)]
 pub enum Tried<'a> {
-    Account(&'a UserId),
+    Account(&'a UserId, Called),
     /// A name that nobody has, as it [stands on the record](Commands::unknown_name).
     Name(&'a str),
 }
@@ -428,15 +437,16 @@ impl FailedLogins {
             }
         }
         let at = match tried {
-            Tried::Account(user) => of_account(model, user, from),
+            Tried::Account(user, called) => of_account(model, user, called, from),
             Tried::Name(name) => Subject::UnknownName(self.hash(name)),
         };
         if let Some(limit) = Limit::of(model, "User", "by_User", now) {
             let failed = match tried {
-                Tried::Account(user) => {
+                Tried::Account(user, called) => {
                     let account = model.account(user);
+                    let by_email = called == Called::ByEmail;
                     account.map_or(0, |account| {
-                        account.failures_between(limit.window, from) as i64
+                        account.failures_between(limit.window, from, by_email) as i64
                     })
                 }
                 Tried::Name(name) => {
@@ -481,11 +491,11 @@ impl Memory {
     }
 }
 
-fn of_account(model: &WriteModel, user: &UserId, from: Option<Network>) -> Subject {
+fn of_account(model: &WriteModel, user: &UserId, called: Called, from: Option<Network>) -> Subject {
     let account = model.account(user);
     match from.filter(|network| account.is_some_and(|account| account.knows(Some(*network)))) {
-        Some(network) => Subject::AccountAt(user.clone(), network),
-        None => Subject::Account(user.clone()),
+        Some(network) => Subject::AccountAt(user.clone(), called, network),
+        None => Subject::Account(user.clone(), called),
     }
 }
 
@@ -494,11 +504,6 @@ fn is_exempt(model: &WriteModel, network: Network) -> bool {
     let exempt = model.text(&setting("Ip_Whitelist"));
     let mut exempt = exempt.split(',').filter_map(Network::parse);
     exempt.any(|exempt| exempt == network)
-}
-
-/// A name as it is looked up.
-pub(crate) fn folded(name: &str) -> String {
-    name.trim().to_lowercase()
 }
 
 #[cfg(test)]

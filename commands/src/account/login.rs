@@ -11,7 +11,7 @@ use hansard_domain::limit;
 use hansard_domain::log::Actor;
 use hansard_domain::seal::Private;
 
-use super::guessing::{FailedLogins, Tried};
+use super::guessing::{Called, FailedLogins, Tried};
 use super::hashing::Asker;
 use super::password::Secret;
 use super::token::{AuthToken, Opened, expiry, open};
@@ -34,6 +34,13 @@ impl Name {
     fn as_str(&self) -> &str {
         match self {
             Self::Username(name) | Self::Email(name) => name,
+        }
+    }
+
+    fn called(&self) -> Called {
+        match self {
+            Self::Username(_) => Called::ByUsername,
+            Self::Email(_) => Called::ByEmail,
         }
     }
 
@@ -74,11 +81,11 @@ pub async fn with_password(
         .map_err(CommandError::from)?;
     let user = name.find(&commands.model());
     let whose = match &user {
-        Some(user) => Whose::Account(user.clone()),
-        None => Whose::Nobodys(commands.unknown_name(name.as_str())),
+        Some(user) => Whose::Account(user.clone(), name.called()),
+        None => Whose::Nobodys(commands.unknown_name(&name)),
     };
     let tried = match &whose {
-        Whose::Account(user) => Tried::Account(user),
+        Whose::Account(user, called) => Tried::Account(user, *called),
         Whose::Nobodys(name) => Tried::Name(name),
     };
     let attempt = failed.admit(commands, tried, caller.network()).await?;
@@ -113,7 +120,7 @@ pub async fn confirm(
     secret: Secret,
 ) -> Result<bool, CommandError> {
     let user = caller.user_id()?.clone();
-    let tried = Tried::Account(&user);
+    let tried = Tried::Account(&user, Called::ByUsername);
     let attempt = failed.admit(commands, tried, caller.network()).await;
     let _attempt = attempt.map_err(|error| match error {
         LoginError::Refused { code, reason } => CommandError::refused(code, reason),
@@ -124,14 +131,15 @@ pub async fn confirm(
     let right = password::verify(Asker::of(caller), secret, hash).await?;
     if !right {
         let operation = Some(caller.action.to_string());
-        record_failure(commands, failed, caller, Whose::Account(user), operation).await?;
+        let whose = Whose::Account(user, Called::ByUsername);
+        record_failure(commands, failed, caller, whose, operation).await?;
     }
     Ok(right)
 }
 
 /// Whose password was tried in vain.
 enum Whose {
-    Account(UserId),
+    Account(UserId, Called),
     /// A name that nobody has, [hashed](Commands::unknown_name).
     Nobodys(String),
 }
@@ -146,11 +154,12 @@ async fn record_failure(
     let recording = commands.run(caller, move |decision| {
         let at = decision.clock();
         match &whose {
-            Whose::Account(user) => {
+            Whose::Account(user, called) => {
                 let failed = AccountCommand::RecordFailedLogin {
                     at,
                     from: decision.caller().network(),
                     operation: operation.clone(),
+                    by_email: *called == Called::ByEmail,
                 };
                 decision.account(user, failed)
             }

@@ -254,6 +254,7 @@ fn a_whole_life(story: &Story) -> Vec<AccountEvent> {
             at: Timestamp(8),
             from: None,
             operation: None,
+            by_email: false,
         },
         E::PersonalAccessTokenCreated {
             name: Private::new(key, "ci".to_owned()),

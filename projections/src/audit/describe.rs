@@ -318,9 +318,13 @@ fn audit(event: &AuditEvent) -> Description<'_> {
             room,
             times,
             since,
+            several,
             ..
         } => {
             let mut details = json!({ "permission": permission });
+            if !several.is_empty() {
+                details["several"] = json!(several);
+            }
             if let Some(since) = since {
                 details["times"] = json!(times);
                 details["since"] = json!(since.iso());

@@ -54,6 +54,7 @@ fn story() -> Story {
         room: Some("GENERAL".into()),
         times: 1,
         since: None,
+        several: Vec::new(),
     };
     let removed = RoomEvent::MemberRemoved {
         user: "mary".into(),
@@ -66,6 +67,7 @@ fn story() -> Story {
         at: Timestamp(5),
         from: None,
         operation: None,
+        by_email: false,
     };
     let stream = StreamId::from_name;
     story

@@ -21,6 +21,7 @@ use crate::folding::folded;
 use crate::fragments::number;
 use crate::gone::{self, Leaving};
 use crate::rows::{ByKey, Insert};
+use crate::shortened::left_out;
 use crate::sql;
 use crate::view::ViewError;
 
@@ -48,6 +49,7 @@ const ROOM: Insert = Insert::into(
         "participants",
         "muted",
         "unmuted",
+        "listed",
         "more",
     ],
 );
@@ -346,7 +348,9 @@ impl Gathered {
             values.maybe_text(row.participants.as_ref().map(|all| json!(all).to_string()));
             values.text("[]");
             values.text("[]");
-            values.text(row.more().to_string());
+            let more = row.more();
+            values.maybe_text(listed(&more));
+            values.text(Value::Object(more).to_string());
         })
         .await?;
         let named: Vec<_> = rooms.iter().flat_map(RoomRow::named).collect();
@@ -443,7 +447,7 @@ impl RoomRow {
         people.map(|account| (&self.id, account))
     }
 
-    fn more(&self) -> Value {
+    fn more(&self) -> Map<String, Value> {
         let mut more = first_fields(self.kind);
         set_details(&mut more, &self.details);
         set_switches(&mut more, &self.switches);
@@ -453,8 +457,31 @@ impl RoomRow {
             self.parent.as_ref().map(|parent| json!(parent)),
         );
         set(&mut more, "pmid", self.message.clone());
-        Value::Object(more)
+        more
     }
+}
+
+/// What a room tells of itself stands in lists up to so many bytes, longest things first left out: whoever
+/// is in many rooms gets it of each, and others put it there.
+const LISTED: usize = 8 << 10;
+
+/// What stands in lists of the rarer fields; `None` where it is all of them.
+fn listed(more: &Map<String, Value>) -> Option<String> {
+    let size = |value: &Value| match value {
+        Value::String(text) => text.len(),
+        value => value.to_string().len(),
+    };
+    let told = ["topic", "announcement", "description", "customFields"];
+    let told = told
+        .into_iter()
+        .filter_map(|field| Some((size(more.get(field)?), field)));
+    let large = left_out(told, LISTED);
+    if large.is_empty() {
+        return None;
+    }
+    let mut listed = more.clone();
+    listed.retain(|field, _| !large.contains(&field.as_str()));
+    Some(Value::Object(listed).to_string())
 }
 
 pub(super) fn filled(text: &str) -> Option<&str> {
@@ -661,7 +688,8 @@ async fn more(
     };
     let mut fields = hansard_domain::json::object(&row.try_get::<String, _>(0)?)?;
     change(&mut fields);
-    sql::query("UPDATE room SET more = $1 WHERE id = $2")
+    sql::query("UPDATE room SET listed = $1, more = $2 WHERE id = $3")
+        .bind(listed(&fields))
         .bind(Value::Object(fields).to_string())
         .bind(room.as_str().to_owned())
         .execute(tables)
@@ -827,4 +855,23 @@ async fn change_account(
         .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_room_tells_of_itself_is_left_out_of_lists_where_it_is_large() {
+        let listed = |more: Value| listed(more.as_object().unwrap());
+        let small = json!({"ro": true, "topic": "t", "customFields": {"a": 1}});
+        assert_eq!(listed(small), None);
+        let text = |bytes: usize| "€".repeat(bytes / 3);
+        let large = json!({
+            "ro": true, "topic": text(6_000), "announcement": text(1_500),
+            "description": text(15_000), "customFields": {"a": text(15_000)},
+        });
+        let left = json!({"ro": true, "topic": text(6_000), "announcement": text(1_500)});
+        assert_eq!(listed(large), Some(left.to_string()));
+    }
 }

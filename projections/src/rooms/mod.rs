@@ -19,8 +19,8 @@ use sqlx::AnyConnection;
 pub use decided::changed_at;
 pub use members::{Member, MemberOrder, MemberPage, members, online};
 pub use queries::{
-    Paging, Person, Room, RoomFilter, RoomOrder, by_filter, by_ids, of_member, reading,
-    removed_since, some,
+    Paging, Person, Room, RoomFilter, RoomOrder, by_filter, by_ids, ids, of_member, reading,
+    removed_among, some,
 };
 
 use crate::sql::Dialect;
@@ -37,7 +37,7 @@ impl View for Rooms {
     }
 
     fn version(&self) -> u32 {
-        8
+        9
     }
 
     fn schema(&self) -> &'static str {

@@ -203,9 +203,10 @@ fn conditions(filter: &RoomFilter) -> Conditions {
     conditions
 }
 
+/// As lists show them.
 const COLUMNS: &str = "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, \
-    r.is_default, r.read_only, r.archived, r.participants, r.muted, r.more, a.messages, \
-    a.members, a.spoken, r.unmuted, a.changed";
+    r.is_default, r.read_only, r.archived, r.participants, r.muted, coalesce(r.listed, r.more), \
+    a.messages, a.members, a.spoken, r.unmuted, a.changed";
 
 const BY_ID: ByKey = ByKey::new(
     "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, r.is_default, \
@@ -213,9 +214,12 @@ const BY_ID: ByKey = ByKey::new(
      r.unmuted, a.changed FROM room r JOIN activity a ON a.room = r.id WHERE r.id IN",
 );
 
+const REMOVED: ByKey = ByKey::new("SELECT room, at FROM removed WHERE room IN");
+
 const PEOPLE: ByKey = ByKey::new("SELECT id, username, name FROM account WHERE id IN");
 
-/// Rooms by filter, a page of them, and how many there are in all.
+/// Rooms by filter, a page of them as lists show them: without what they tell of themselves where that is
+/// large; and how many there are in all.
 pub async fn by_filter(
     tables: &mut AnyConnection,
     filter: &RoomFilter,
@@ -248,12 +252,33 @@ pub async fn by_filter(
     Ok((rooms, total))
 }
 
-/// Rooms by filter, a page of them.
+/// Rooms by filter, a page of them as lists show them.
 pub async fn some(
     tables: &mut AnyConnection,
     filter: &RoomFilter,
     paging: Paging,
 ) -> Result<Vec<Room>, ViewError> {
+    let rows = page(tables, COLUMNS, filter, paging).await?;
+    with_people(tables, rows).await
+}
+
+/// The ids of rooms by filter, a page of them.
+pub async fn ids(
+    tables: &mut AnyConnection,
+    filter: &RoomFilter,
+    paging: Paging,
+) -> Result<Vec<RoomId>, ViewError> {
+    let rows = page(tables, "SELECT r.id", filter, paging).await?;
+    let id = |row: &AnyRow| Ok(RoomId::new(row.try_get::<String, _>(0)?));
+    each_row(&rows, id).await
+}
+
+async fn page(
+    tables: &mut AnyConnection,
+    columns: &str,
+    filter: &RoomFilter,
+    paging: Paging,
+) -> Result<Vec<AnyRow>, ViewError> {
     let mut conditions = conditions(filter);
     if let Some(fragments) = fragments(Dialect::of(tables), filter) {
         let wanted = paging.limit().saturating_add(paging.offset);
@@ -262,15 +287,14 @@ pub async fn some(
         }
     }
     let listing = format!(
-        "{COLUMNS}{FILTERED}{}{} LIMIT {} OFFSET {}",
+        "{columns}{FILTERED}{}{} LIMIT {} OFFSET {}",
         conditions.sql().to_owned(),
         filter.order.sql(filter.descending),
         conditions.parameter(paging.limit()),
         conditions.parameter(paging.offset),
     );
     let listing = conditions.bind(sql::query(AssertSqlSafe(listing)));
-    let rows = listing.fetch_all(&mut *tables).await?;
-    with_people(tables, rows).await
+    Ok(listing.fetch_all(tables).await?)
 }
 
 /// The rooms of these ids that there are, in no order.
@@ -299,23 +323,23 @@ pub async fn of_member(
     some(tables, &filter, Paging::ALL).await
 }
 
-/// The rooms that were deleted after a time, and when.
-pub async fn removed_since(
+/// Which of these rooms were deleted after a time, and when, in this order.
+pub async fn removed_among(
     tables: &mut AnyConnection,
+    rooms: &[RoomId],
     after: Timestamp,
 ) -> Result<Vec<(RoomId, Timestamp)>, ViewError> {
-    sql::query("SELECT room, at FROM removed WHERE at > $1 ORDER BY at, room")
-        .bind(after.0)
-        .fetch_all(tables)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok((
-                RoomId::new(row.try_get::<String, _>(0)?),
-                Timestamp(row.try_get(1)?),
-            ))
-        })
-        .collect()
+    let rows = REMOVED.fetch(tables, rooms).await?;
+    let removed = |row: &AnyRow| {
+        Ok::<_, ViewError>((
+            RoomId::new(row.try_get::<String, _>(0)?),
+            Timestamp(row.try_get(1)?),
+        ))
+    };
+    let mut removed = each_row(&rows, removed).await?;
+    removed.retain(|(_, at)| *at > after);
+    removed.sort_unstable_by(|(a, then), (b, now)| (then, a.as_str()).cmp(&(now, b.as_str())));
+    Ok(removed)
 }
 
 async fn with_people(

@@ -20,7 +20,9 @@ CREATE TABLE room (
   participants text,
   muted text NOT NULL,
   unmuted text NOT NULL,
-  -- JSON: the rarer fields of the answer, finished.
+  -- JSON: the rarer fields of the answer, finished; `listed` is what of them stands in lists, where that is
+  -- less. It comes first, so that nobody who reads it has to pass the other.
+  listed text,
   more text NOT NULL
 );
 

@@ -3,6 +3,8 @@
 use axum::extract::State;
 use hansard_commands::authorization::sight::{Purpose, Right};
 use hansard_commands::model::WriteModel;
+use hansard_domain::id::RoomId;
+use hansard_domain::pace::Pace;
 use hansard_domain::room::RoomKind;
 use hansard_projections::accounts::{self, Filter, Order, Page, Search, SearchFields, User as Row};
 use hansard_projections::rooms::{
@@ -312,29 +314,35 @@ async fn spot_rooms(
         ..RoomFilter::default()
     };
     let mut tables = rooms::reading(&app.views.rooms, &filter).await?;
-    let mut outside = Vec::new();
+    let mut outside: Vec<RoomId> = Vec::new();
+    let mut pace = Pace::new();
     let mut stretch = Stretch {
         offset: 0,
         count: SPOTTED_AT_ONCE,
     };
     // Those that the caller is in are left out, and there may be many of them.
     while outside.len() < SPOTLIGHT_ROOMS {
-        let some = rooms::some(&mut tables, &filter, stretch).await?;
+        let some = rooms::ids(&mut tables, &filter, stretch).await?;
         let last = (some.len() as i64) < stretch.count;
         let model = app.commands.model();
-        let open = some.into_iter().filter(|room| !room.archived);
-        outside.extend(open.filter(|room| {
-            let sight = model.sight_in_list(caller, &room.id, Purpose::Particulars);
-            sight.is_some_and(|sight| sight.right == Right::Openness)
-        }));
+        for id in some {
+            pace.keep().await;
+            let sight = model.sight_in_list(caller, &id, Purpose::Particulars);
+            let open = sight.is_some_and(|sight| sight.right == Right::Openness);
+            if open && model.room(&id).is_some_and(|room| !room.archived) {
+                outside.push(id);
+            }
+        }
         if last {
             break;
         }
         stretch.offset += stretch.count;
         stretch.count *= 4;
     }
-    let outside = outside.into_iter();
-    let rooms = outside.take(SPOTLIGHT_ROOMS).map(|room| {
+    outside.truncate(SPOTLIGHT_ROOMS);
+    let mut found = rooms::by_ids(&mut tables, &outside).await?;
+    found.sort_by_key(|room| outside.iter().position(|id| *id == room.id));
+    let rooms = found.into_iter().map(|room| {
         let mut wire = room.wire();
         wire.retain(|name, _| SHOWN.contains(&name.as_str()));
         wire

@@ -7,6 +7,7 @@ use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::header;
 use hansard_commands::error::{CommandError, FIELD_TOO_LARGE};
 use hansard_commands::integration::incoming::{HookError, check, receive};
+use hansard_domain::fair;
 use hansard_domain::free::{self, Unreadable};
 use hansard_domain::id::IntegrationId;
 use serde_json::{Map, Value};
@@ -16,6 +17,7 @@ use utoipa_axum::routes;
 use super::answer::{Answer, Nothing, Success, done};
 use super::body;
 use super::caller::MaybeCaller;
+use super::exchange::number_of;
 use super::failure::Failure;
 use super::lenient;
 use crate::app::App;
@@ -112,6 +114,8 @@ async fn take(app: &App, integration: &str, token: &str, request: Request) -> An
     check(&app.commands, &integration, token)?;
     let (mut parts, body) = request.into_parts();
     let asking = MaybeCaller::from_request_parts(&mut parts, app).await?;
+    // Its line is its own, from however many networks it is posted to.
+    fair::is_known_as(number_of(&integration));
     let form = parts
         .headers
         .get(header::CONTENT_TYPE)

@@ -2,10 +2,10 @@
 //!
 //! Everybody is counted by address (an IPv6 address by its /64 network), in windows that begin with a
 //! first call and are over when their time has passed; what comes beyond the limit is refused until
-//! then, before anything of it is read. Who is logged in is counted by account as well, with five times
-//! the limit: one account may come from thousands of networks. What may ask for its password
-//! ([`ASK_FOR_PASSWORDS`]), which takes a core's time, has the same limit there. Holders of `api-bypass-rate-limit` are not
-//! counted, except on webhooks, where nobody is logged in.
+//! then, before anything of it is read. Accounts and webhooks are counted as well, with five times the
+//! limit: one account may come from thousands of networks. What may ask for its password
+//! ([`ASK_FOR_PASSWORDS`]), which takes a core's time, has the same limit there. Holders of
+//! `api-bypass-rate-limit` are not counted, except on webhooks, where nobody is logged in.
 //!
 //! | what | counted | calls | by default |
 //! | --- | --- | --- | --- |
@@ -61,7 +61,7 @@ const ASK_FOR_PASSWORDS: [&str; 3] = [
     "/api/v1/users.deleteOwnAccount",
 ];
 
-/// From how many networks an account may do all that it may do from each.
+/// From how many networks an account, or a webhook, may do all that it may do from each.
 const NETWORKS_OF_ONE: i64 = 5;
 
 /// Counts calls, and lets large answers be made in turn. Cheap to clone.
@@ -148,14 +148,21 @@ fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Count
     // HEAD costs what GET does. A client may make words up for methods; each would have a window of its
     // own.
     let method = match method_label(request.method()) {
+        // A webhook is posted to by either.
+        _ if hook.is_some() => "POST",
         "HEAD" => "GET",
         method => method,
     };
     let what = limiter.digests.hash_one((class.what, class.calls, method));
     let count = |who| limiter.windows.count((who, what), limit, now);
     let mut counted = count(Who::Network(address.into()));
+    let whole = match (&hook, &user) {
+        (Some(hook), _) => Some(limiter.digests.hash_one(("webhook", hook))),
+        (None, Some(user)) => Some(limiter.digests.hash_one(user)),
+        (None, None) => None,
+    };
     // What the address may not do any more takes nothing of what the account may do elsewhere.
-    if let Some(user) = user.filter(|_| counted.allowed) {
+    if let Some(whole) = whole.filter(|_| counted.allowed) {
         let times = if ASK_FOR_PASSWORDS.contains(&class.what) {
             1
         } else {
@@ -165,7 +172,7 @@ fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Count
             calls: limit.calls.saturating_mul(times),
             ..limit
         };
-        let who = Who::Account(limiter.digests.hash_one(user));
+        let who = Who::Account(whole);
         let by_account = limiter.windows.count((who, what), of_account, now);
         if !by_account.allowed || by_account.remaining < counted.remaining {
             counted = by_account;

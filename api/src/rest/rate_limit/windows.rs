@@ -19,7 +19,7 @@ const WINDOW: u32 = 320;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Who {
     Network(Network),
-    /// A digest of its id.
+    /// A digest of the id of an account or a webhook.
     Account(u64),
 }
 

@@ -6,7 +6,6 @@ use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{RoomId, UserId};
 use hansard_projections::rooms::{self, Room as Found};
-use hansard_projections::shortened::left_out;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -88,12 +87,7 @@ pub fn seen(model: &WriteModel, viewer: &UserId, room: &Found) -> Map<String, Va
     wire
 }
 
-/// What a room tells of itself stands in lists up to so many bytes, longest things first left out: whoever
-/// is in many rooms gets it of each, and others put it there.
-const BESIDE: usize = 8 << 10;
-
-/// Rooms as lists show them: what they tell of themselves, where that is large, is left to looks at one
-/// room. `fields` says what of the rest is asked for.
+/// Rooms of a list. `fields` says what of the rest is asked for.
 pub async fn listed(
     app: &App,
     viewer: &UserId,
@@ -101,27 +95,11 @@ pub async fn listed(
     fields: Option<Fields>,
 ) -> Result<Vec<Map<String, Value>>, Failure> {
     let last = move |room: &mut Map<String, Value>| {
-        shorten(room);
         if let Some(fields) = &fields {
             fields.project(room);
         }
     };
     finished(app, viewer, rooms, last).await
-}
-
-/// Leaves out what a room tells of itself, the longest first, until the rest is not large.
-fn shorten(room: &mut Map<String, Value>) {
-    let size = |value: &Value| match value {
-        Value::String(text) => text.len(),
-        value => value.to_string().len(),
-    };
-    let told = ["topic", "announcement", "description", "customFields"];
-    let told = told
-        .into_iter()
-        .filter_map(|field| Some((size(room.get(field)?), field)));
-    for field in left_out(told, BESIDE) {
-        room.shift_remove(field);
-    }
 }
 
 /// Rooms, with what was said last in those of them that the viewer may read; `finish` has the last word on
@@ -164,31 +142,4 @@ async fn finished(
         wire
     };
     aside::each(&client, rooms, shown).await
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn shortened(mut room: Value) -> Value {
-        if let Some(room) = room.as_object_mut() {
-            shorten(room);
-        }
-        room
-    }
-
-    #[test]
-    fn what_a_room_tells_of_itself_is_left_out_of_lists_where_it_is_large() {
-        let small = json!({"_id": "r", "topic": "t", "customFields": {"a": 1}});
-        assert_eq!(shortened(small.clone()), small);
-        let text = |bytes: usize| "€".repeat(bytes / 3);
-        let large = json!({
-            "_id": "r", "topic": text(6_000), "announcement": text(1_500),
-            "description": text(15_000), "customFields": {"a": text(15_000)},
-        });
-        let left = json!({"_id": "r", "topic": text(6_000), "announcement": text(1_500)});
-        assert_eq!(shortened(large), left);
-    }
 }

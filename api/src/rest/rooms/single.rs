@@ -111,23 +111,28 @@ async fn get(
         })
     });
     let since = since.transpose()?;
-    let mut reading = app.views.rooms.moment().await?;
-    let found = view::of_member(&mut reading, caller.user(), since).await?;
-    let removed = match since {
-        Some(since) => view::removed_since(&mut reading, since).await?,
-        None => Vec::new(),
-    };
-    drop(reading);
-    let left = match since {
-        Some(since) => left_since(&app, &caller, since).await?,
-        None => HashMap::new(),
-    };
     // Others may have put the caller into any number of rooms.
-    let _permit = if found.len() > MANY {
+    let many = {
+        let model = app.commands.model();
+        model.rooms_of(caller.user()).nth(MANY).is_some()
+    };
+    let _permit = if many {
         Some(builder.enter().await?)
     } else {
         None
     };
+    let left = match since {
+        Some(since) => left_since(&app, &caller, since).await?,
+        None => HashMap::new(),
+    };
+    let gone: Vec<_> = left.keys().cloned().collect();
+    let mut reading = app.views.rooms.moment().await?;
+    let found = view::of_member(&mut reading, caller.user(), since).await?;
+    let removed = match since {
+        Some(since) => view::removed_among(&mut reading, &gone, since).await?,
+        None => Vec::new(),
+    };
+    drop(reading);
     // What became of a room after one was put out of it is not told.
     let remove = removed
         .into_iter()
