@@ -119,7 +119,7 @@ impl ByKey {
     ) -> Result<u64, ViewError> {
         let mut touched = 0;
         for chunk in keys.chunks(SIZES[0]) {
-            let (sql, values) = self.statement(&[], chunk, Placeholders::of(tables));
+            let (sql, values) = self.statement(&[], texts(chunk), Placeholders::of(tables));
             let done = tables
                 .execute(sqlx::query_with(AssertSqlSafe(sql), values))
                 .await?;
@@ -136,7 +136,7 @@ impl ByKey {
     ) -> Result<Vec<AnyRow>, ViewError> {
         let mut found = Vec::new();
         for chunk in keys.chunks(SIZES[0]) {
-            let (sql, values) = self.statement(&[], chunk, Placeholders::of(tables));
+            let (sql, values) = self.statement(&[], texts(chunk), Placeholders::of(tables));
             found.extend(
                 tables
                     .fetch_all(sqlx::query_with(AssertSqlSafe(sql), values))
@@ -155,7 +155,26 @@ impl ByKey {
     ) -> Result<Vec<AnyRow>, ViewError> {
         let mut found = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(SIZES[0]) {
-            let (sql, values) = self.statement(&[first], chunk, Placeholders::Numbered(1));
+            let (sql, values) = self.statement(&[first], texts(chunk), Placeholders::Numbered(1));
+            found.extend(
+                tables
+                    .fetch_all(sqlx::query_with(AssertSqlSafe(sql), values))
+                    .await?,
+            );
+        }
+        Ok(found)
+    }
+
+    /// The rows it finds for keys that are numbers, in no order.
+    pub async fn fetch_by_number(
+        &self,
+        tables: &mut AnyConnection,
+        keys: &[i64],
+    ) -> Result<Vec<AnyRow>, ViewError> {
+        let mut found = Vec::new();
+        for chunk in keys.chunks(SIZES[0]) {
+            let keys = chunk.iter().copied();
+            let (sql, values) = self.statement(&[], keys, Placeholders::of(tables));
             found.extend(
                 tables
                     .fetch_all(sqlx::query_with(AssertSqlSafe(sql), values))
@@ -166,10 +185,10 @@ impl ByKey {
     }
 
     /// Naming a key twice changes nothing, so a short list is filled up to the next of [`SIZES`].
-    fn statement(
+    fn statement<K: Value + Clone>(
         &self,
         first: &[&str],
-        keys: &[impl AsRef<str>],
+        keys: impl ExactSizeIterator<Item = K> + Clone,
         mut placeholders: Placeholders,
     ) -> (String, AnyArguments) {
         let size = SIZES.iter().rev().copied().find(|size| *size >= keys.len());
@@ -178,12 +197,9 @@ impl ByKey {
         for value in first {
             values.text(value);
         }
-        for key in keys
-            .iter()
-            .chain(keys.last().into_iter().cycle())
-            .take(size)
-        {
-            values.text(key.as_ref());
+        let last = keys.clone().last();
+        for key in keys.chain(last.into_iter().cycle()).take(size) {
+            key.add_to(&mut values.0);
         }
         let mut sql = String::with_capacity(self.before.len() + self.after.len() + size * 3);
         sql.push_str(self.before);
@@ -193,6 +209,10 @@ impl ByKey {
         sql.push_str(self.after);
         (sql, values.0)
     }
+}
+
+fn texts<K: AsRef<str>>(keys: &[K]) -> impl ExactSizeIterator<Item = &str> + Clone {
+    keys.iter().map(AsRef::as_ref)
 }
 
 /// The values of rows on their way into a statement.
@@ -221,6 +241,10 @@ impl Values {
     }
 
     pub fn maybe_number(&mut self, value: Option<i64>) {
+        value.add_to(&mut self.0);
+    }
+
+    pub fn maybe_bytes(&mut self, value: Option<Vec<u8>>) {
         value.add_to(&mut self.0);
     }
 
@@ -306,8 +330,11 @@ mod tests {
             insert.sql(2, Placeholders::Numbered(0)),
             "INSERT INTO t (a, b) VALUES ($1,$2),($3,$4) ON CONFLICT (a) DO NOTHING"
         );
-        let (sql, values) =
-            ByKey::new("DELETE FROM t WHERE a IN").statement(&[], &["x", "y"], Placeholders::Bare);
+        let (sql, values) = ByKey::new("DELETE FROM t WHERE a IN").statement(
+            &[],
+            texts(&["x", "y"]),
+            Placeholders::Bare,
+        );
         assert_eq!(sql, "DELETE FROM t WHERE a IN (?,?,?,?) ");
         assert_eq!(values.len(), 4);
     }

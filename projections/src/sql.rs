@@ -29,17 +29,22 @@ impl Dialect {
         }
     }
 
-    /// `CREATE TABLE …` as it is written for SQLite, for this database. On PostgreSQL texts are
-    /// compared by their bytes, as SQLite compares them, whatever the database was made with.
+    /// `CREATE …` as it is written for SQLite, for this database. On PostgreSQL texts are compared by
+    /// their bytes, as SQLite compares them, whatever the database was made with, and what stands in
+    /// `/* PostgreSQL: … */` is no comment.
     pub(crate) fn adapt(self, schema: &'static str) -> Cow<'static, str> {
         static TEXT: LazyLock<Option<Regex>> =
             LazyLock::new(|| Regex::new(r"(?m)(^\s*|\(\s*|,\s*)(\w+) text\b").ok());
-        match (self, &*TEXT) {
-            (Self::Postgres, Some(text)) => {
+        static OWN: LazyLock<Option<Regex>> =
+            LazyLock::new(|| Regex::new(r"/\* PostgreSQL: (.*?) \*/").ok());
+        match (self, &*TEXT, &*OWN) {
+            (Self::Postgres, Some(text), Some(own)) => {
                 let plain = schema
                     .replace(") WITHOUT ROWID", ")")
-                    .replace(" integer PRIMARY KEY", " bigint PRIMARY KEY");
-                let collated = text.replace_all(&plain, r#"$1$2 text COLLATE "C""#);
+                    .replace(" integer PRIMARY KEY", " bigint PRIMARY KEY")
+                    .replace(" blob", " bytea");
+                let whole = own.replace_all(&plain, "$1");
+                let collated = text.replace_all(&whole, r#"$1$2 text COLLATE "C""#);
                 Cow::Owned(collated.into_owned())
             }
             _ => Cow::Borrowed(schema),
@@ -100,6 +105,12 @@ impl Value for Option<i64> {
 }
 
 impl Value for Vec<u8> {
+    fn add_to(self, arguments: &mut AnyArguments) {
+        add(arguments, self);
+    }
+}
+
+impl Value for Option<Vec<u8>> {
     fn add_to(self, arguments: &mut AnyArguments) {
         add(arguments, self);
     }

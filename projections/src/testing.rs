@@ -349,7 +349,9 @@ pub async fn dump(tables: &mut AnyConnection, names: &[&'static str]) -> Vec<Str
                 let values = row.columns().iter().map(|column| {
                     let index = column.ordinal();
                     let number = row.try_get::<Option<i64>, _>(index).map(|it| show(&it));
-                    number.unwrap_or_else(|_| show(&row.get::<Option<String>, _>(index)))
+                    let text = |_| row.try_get::<Option<String>, _>(index).map(|it| show(&it));
+                    let bytes = |_| show(&row.get::<Option<Vec<u8>>, _>(index));
+                    number.or_else(text).unwrap_or_else(bytes)
                 });
                 format!("{name}: {}", values.collect::<Vec<_>>().join(" | "))
             })

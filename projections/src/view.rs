@@ -30,7 +30,8 @@ pub trait View: Send + Sync + 'static {
 
     /// `CREATE TABLE …`, with a line for each column; the names `checkpoint`
     /// and `set_aside` are taken. Written for
-    /// SQLite, and adapted for PostgreSQL: `WITHOUT ROWID` is left out, texts sort by their bytes.
+    /// SQLite, and adapted for PostgreSQL: `WITHOUT ROWID` is left out, texts sort by their bytes, a
+    /// `blob` is a `bytea`, and what stands in `/* PostgreSQL: … */` is no comment.
     fn schema(&self) -> &'static str;
 
     /// What the two databases have no common words for: a full-text index. On SQLite it must have its

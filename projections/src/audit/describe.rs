@@ -17,6 +17,10 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 
+/// The kind of target that most events have, and their type.
+pub(super) const MESSAGE: &str = "message";
+pub(super) const MESSAGE_SENT: &str = "MessageSent";
+
 /// See the module.
 #[derive(Debug, PartialEq)]
 pub(super) struct Description<'a> {
@@ -26,6 +30,8 @@ pub(super) struct Description<'a> {
     pub outcome: Outcome,
     /// `null` where there is nothing more to say.
     pub details: Value,
+    /// Whether many events have the same details.
+    pub usual: bool,
 }
 
 impl<'a> Description<'a> {
@@ -36,6 +42,7 @@ impl<'a> Description<'a> {
             room: None,
             outcome: Outcome::Done,
             details: Value::Null,
+            usual: false,
         }
     }
 
@@ -46,6 +53,20 @@ impl<'a> Description<'a> {
 
     fn with(self, details: Value) -> Self {
         Self { details, ..self }
+    }
+
+    /// With details that many events share: none that count, or name a time or a message.
+    fn with_usual(self, details: Value) -> Self {
+        Self {
+            details,
+            usual: true,
+            ..self
+        }
+    }
+
+    /// Whether there are about as many targets of its kind as there are events.
+    pub fn is_of_its_own(&self) -> bool {
+        matches!(self.kind, MESSAGE | "delivery" | "name")
     }
 
     fn ended(self, outcome: Outcome) -> Self {
@@ -87,24 +108,26 @@ fn account<'a>(stream: &'a StreamId, event: &AccountEvent) -> Description<'a> {
             roles,
             active,
             ..
-        } => user.with(json!({ "how": how, "kind": kind, "roles": roles, "active": active })),
+        } => user.with_usual(json!({ "how": how, "kind": kind, "roles": roles, "active": active })),
         E::UserPasswordChanged {
             change_required, ..
-        } => user.with(json!({ "changeRequired": change_required })),
-        E::UserPresenceChosen { presence } => user.with(json!({ "presence": presence })),
-        E::UserDeactivated { reason } => user.with(json!({ "reason": reason })),
-        E::RoleGranted { role } | E::RoleRevoked { role } => user.with(json!({ "role": role })),
-        E::UserLoggedIn { method, .. } => user.with(json!({ "method": method })),
+        } => user.with_usual(json!({ "changeRequired": change_required })),
+        E::UserPresenceChosen { presence } => user.with_usual(json!({ "presence": presence })),
+        E::UserDeactivated { reason } => user.with_usual(json!({ "reason": reason })),
+        E::RoleGranted { role } | E::RoleRevoked { role } => {
+            user.with_usual(json!({ "role": role }))
+        }
+        E::UserLoggedIn { method, .. } => user.with_usual(json!({ "method": method })),
         E::SessionsEnded {
             kept,
             personal_access_tokens,
-        } => user.with(json!({
+        } => user.with_usual(json!({
             "keptOne": kept.is_some(),
             "personalAccessTokens": personal_access_tokens,
         })),
         E::LoginFailed { operation, .. } => {
             let operation = operation.as_ref().map(|name| json!({ "operation": name }));
-            user.with(operation.unwrap_or_default())
+            user.with_usual(operation.unwrap_or_default())
                 .ended(Outcome::Failed)
         }
         E::UserProfileChanged { .. }
@@ -132,13 +155,13 @@ fn room<'a>(stream: &'a StreamId, event: &'a RoomEvent) -> Description<'a> {
             "members": members.len(),
             "parent": parent.as_ref().map(|parent| &parent.room),
         })),
-        E::JoinCodeChanged { required, .. } => room.with(json!({ "required": required })),
-        E::RoomTypeChanged { kind } => room.with(json!({ "kind": kind })),
-        E::RoomSwitchesChanged { switches } => room.with(json!({ "switches": switches })),
+        E::JoinCodeChanged { required, .. } => room.with_usual(json!({ "required": required })),
+        E::RoomTypeChanged { kind } => room.with_usual(json!({ "kind": kind })),
+        E::RoomSwitchesChanged { switches } => room.with_usual(json!({ "switches": switches })),
         E::RetentionOverridden { retention } => room.with(json!({ "retention": retention })),
         E::MemberJoined { user, entry, .. } => Description::of("user", user.as_str())
             .within(id)
-            .with(json!({ "entry": entry })),
+            .with_usual(json!({ "entry": entry })),
         E::MemberLeft { user }
         | E::MemberRemoved { user, .. }
         | E::MemberMuted { user }
@@ -146,7 +169,7 @@ fn room<'a>(stream: &'a StreamId, event: &'a RoomEvent) -> Description<'a> {
         E::RoomRoleGranted { user, role } | E::RoomRoleRevoked { user, role } => {
             Description::of("user", user.as_str())
                 .within(id)
-                .with(json!({ "role": role }))
+                .with_usual(json!({ "role": role }))
         }
         E::ChannelPruned {
             reason,
@@ -191,7 +214,7 @@ fn subscription<'a>(stream: &'a StreamId, event: &'a SubscriptionEvent) -> Descr
 
 fn message<'a>(stream: &'a StreamId, event: &'a MessageEvent) -> Description<'a> {
     use MessageEvent as E;
-    let message = |room| Description::of("message", stream.key()).within(room);
+    let message = |room| Description::of(MESSAGE, stream.key()).within(room);
     match event {
         E::MessageSent { sent, .. } => {
             let mut details = serde_json::Map::new();
@@ -209,10 +232,13 @@ fn message<'a>(stream: &'a StreamId, event: &'a MessageEvent) -> Description<'a>
             } else {
                 details.into()
             };
-            message(sent.room.as_str()).with(details)
+            Description {
+                usual: sent.thread.is_none(),
+                ..message(sent.room.as_str()).with(details)
+            }
         }
         E::MessageDeleted { room, erased, .. } => {
-            message(room.as_str()).with(json!({ "erased": erased.is_some() }))
+            message(room.as_str()).with_usual(json!({ "erased": erased.is_some() }))
         }
         E::MessageEdited { room, .. }
         | E::ReactionAdded { room, .. }
@@ -230,9 +256,8 @@ fn message<'a>(stream: &'a StreamId, event: &'a MessageEvent) -> Description<'a>
 fn role<'a>(stream: &'a StreamId, event: &RoleEvent) -> Description<'a> {
     let role = Description::of("role", stream.key());
     match event {
-        RoleEvent::RoleCreated { details } | RoleEvent::RoleChanged { details } => {
-            role.with(json!({ "scope": details.scope, "mandatory2fa": details.mandatory_2fa }))
-        }
+        RoleEvent::RoleCreated { details } | RoleEvent::RoleChanged { details } => role
+            .with_usual(json!({ "scope": details.scope, "mandatory2fa": details.mandatory_2fa })),
         RoleEvent::RoleDeleted {} => role,
     }
 }
@@ -266,7 +291,7 @@ fn integration<'a>(stream: &'a StreamId, event: &'a IntegrationEvent) -> Descrip
         })),
         IntegrationEvent::IntegrationHeldBack { why, room, .. } => Description {
             room: room.as_ref().map(AsRef::as_ref),
-            ..integration.with(json!({ "why": why }))
+            ..integration.with_usual(json!({ "why": why }))
         },
         IntegrationEvent::DeliveryHistoryCleared {}
         | IntegrationEvent::IntegrationRemoved { .. } => integration,
@@ -334,6 +359,7 @@ fn audit(event: &AuditEvent) -> Description<'_> {
                 .ended(Outcome::Denied);
             Description {
                 room: room.as_ref().map(AsRef::as_ref),
+                usual: since.is_none(),
                 ..denied
             }
         }

@@ -2,9 +2,14 @@
 //!
 //! One row an event, refusals and looks at the record included. Rows name people, rooms and messages
 //! by their ids alone, so that an erasure has little to erase here: the addresses a person came from.
+//!
+//! There is a row for each event, so rows are small: what many of them say is a number of a
+//! [name](names), other ids are [packed], and what most say is not there at all.
 
 mod describe;
 mod fold;
+mod names;
+mod packed;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -13,6 +18,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hansard_domain::event::Entry;
+use hansard_domain::seal::Fault;
 use sqlx::AnyConnection;
 
 pub use query::{AuditFilter, AuditRow, Order, count, page};
@@ -43,6 +49,25 @@ impl Outcome {
             Self::Failed => "failed",
         }
     }
+
+    /// As it stands in a row.
+    fn number(self) -> Option<i64> {
+        match self {
+            Self::Done => None,
+            Self::Denied => Some(1),
+            Self::Failed => Some(2),
+        }
+    }
+}
+
+const FAULTS: [Fault; 2] = [Fault::Forged, Fault::Malformed];
+
+/// As it stands in a row.
+fn fault_number(fault: Fault) -> i64 {
+    match fault {
+        Fault::Forged => 1,
+        Fault::Malformed => 2,
+    }
 }
 
 #[async_trait]
@@ -52,7 +77,7 @@ impl View for Audit {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn schema(&self) -> &'static str {

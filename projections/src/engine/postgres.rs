@@ -346,12 +346,14 @@ impl Database {
         let mut literals = Vec::with_capacity(columns.len());
         for column in &columns {
             let (name, kind): (String, String) = (column.try_get(0)?, column.try_get(1)?);
-            literals.push(if kind == "bigint" {
-                format!("coalesce(CAST(\"{name}\" AS text), 'NULL')")
-            } else {
-                format!(
+            literals.push(match kind.as_str() {
+                "bigint" => format!("coalesce(CAST(\"{name}\" AS text), 'NULL')"),
+                "bytea" => format!(
+                    "coalesce('X''' || upper(encode(\"{name}\", 'hex')) || '''', 'NULL')"
+                ),
+                _ => format!(
                     "coalesce('''' || replace(CAST(\"{name}\" AS text), '''', '''''') || '''', 'NULL')"
-                )
+                ),
             });
         }
         let sql = format!("SELECT {} FROM \"{table}\"", literals.join(" || ', ' || "));

@@ -9,7 +9,7 @@ mod messages;
 mod others;
 mod past;
 mod rooms;
-mod teller;
+pub(crate) mod teller;
 mod told;
 
 use std::sync::Arc;
