@@ -147,9 +147,7 @@ impl<'a> Decision<'a> {
     fn message_time(&self, room: &RoomId, asked: Timestamp) -> Timestamp {
         let now = self.now();
         let wanted = asked.min(now);
-        let Some(last) = self.model().room_time(room) else {
-            return wanted;
-        };
+        let last = self.model().room_time(room);
         let lead = i64::try_from(LEAD.as_millis()).unwrap_or(i64::MAX);
         let limit = Timestamp(now.0.saturating_add(lead)).max(last);
         wanted.max(Timestamp(last.0.saturating_add(1))).min(limit)

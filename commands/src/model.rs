@@ -208,8 +208,8 @@ impl WriteModel {
             .insert(key, Arc::new(subscription));
     }
 
-    /// The time of the last message of a room, if it is not before the newest event.
-    pub(crate) fn room_time(&self, room: &RoomId) -> Option<Timestamp> {
+    /// The time of the last message of a room, or a later one that is before the newest event.
+    pub(crate) fn room_time(&self, room: &RoomId) -> Timestamp {
         self.room_times.said(room)
     }
 

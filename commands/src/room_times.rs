@@ -24,16 +24,16 @@ pub(crate) struct RoomTimes {
     last: HashMap<RoomId, Times>,
     /// The longest ago are dropped when there are so many in all.
     full: usize,
-    /// In no room that is not among these did anything happen later.
+    /// In no room that is not among these did anything happen later, nor is a message of it later.
     past: Timestamp,
 }
 
 impl RoomTimes {
     const FEW: usize = 2_048;
 
-    /// The time of the last message of a room; `None` if it is before the newest event.
-    pub fn said(&self, room: &RoomId) -> Option<Timestamp> {
-        self.last.get(room).map(|times| times.said)
+    /// The time of the last message of a room, or a later one that is before the newest event.
+    pub fn said(&self, room: &RoomId) -> Timestamp {
+        self.last.get(room).map_or(self.past, |times| times.said)
     }
 
     /// When something happened in a room that there is to read, or a later time.
@@ -77,7 +77,7 @@ impl RoomTimes {
         self.last.retain(|_, times| {
             let kept = times.stirred > *median || times.said >= newest;
             if !kept {
-                *past = times.stirred.max(*past);
+                *past = times.stirred.max(times.said).max(*past);
             }
             kept
         });
@@ -89,6 +89,8 @@ const NEVER: Timestamp = Timestamp(i64::MIN);
 #[cfg(test)]
 mod tests {
     use hansard_domain::id::MessageId;
+    use hansard_domain::message::Content;
+    use hansard_domain::seal::Private;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
@@ -128,6 +130,27 @@ mod tests {
         for room in (0..10).map(|room| RoomId::new(format!("times-{room}"))) {
             assert_eq!(times.stirred(&room), all[&room]);
         }
+    }
+
+    #[test]
+    fn a_room_that_many_others_came_after_is_not_taken_for_silent() {
+        let (room, mut times) = (RoomId::new("times-quiet"), RoomTimes::default());
+        // It ran ahead of the log.
+        let sent = serde_json::json!({ "room": room, "sender": "mary", "mentions": {}, "at": 900 });
+        let said = MessageEvent::MessageSent {
+            sent: serde_json::from_value(sent).unwrap(),
+            content: Private::Clear(Content::default()),
+        };
+        let stream = StreamId::new("message", MessageId::new("m"));
+        times.note(&stream, &said.into(), Timestamp(500), Timestamp(499));
+        for number in 0..3 * RoomTimes::FEW as i64 {
+            let other = StreamId::new("room", RoomId::new(format!("times-{number}")));
+            let at = 1_000 + number;
+            let archived = Event::Room(RoomEvent::RoomArchived {});
+            times.note(&other, &archived, Timestamp(at), Timestamp(at - 1));
+        }
+        assert!(!times.last.contains_key(&room));
+        assert!(times.said(&room) >= Timestamp(900));
     }
 
     #[test]

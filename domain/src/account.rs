@@ -890,10 +890,10 @@ mod tests {
             other => other,
         };
         let mut mary = Account::default();
-        for at in 0..3 {
+        for at in 1..=3 {
             mary.apply(by_email(failed(at, "192.0.2.1")));
         }
-        mary.apply(failed(3, "192.0.2.1"));
+        mary.apply(failed(4, "192.0.2.1"));
         let count = |by_email| mary.failures_between(EVER, None, by_email);
         assert_eq!((count(true), count(false)), (3, 1));
     }

@@ -64,7 +64,8 @@ pub async fn read(
     let read_in = room.clone();
     of_member(commands, caller, room, missing, move |decision| {
         SubscriptionCommand::Read {
-            at: decision.now(),
+            // Where much is said, times run ahead.
+            at: decision.now().max(decision.model().room_time(&read_in)),
             threads,
             stirred: decision.model().stirred(&read_in),
         }
