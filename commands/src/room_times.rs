@@ -58,7 +58,8 @@ impl RoomTimes {
             _ => return,
         };
         let times = self.last.entry(room).or_insert(Times {
-            said: NEVER,
+            // It may have been dropped.
+            said: self.past,
             stirred: at,
         });
         times.said = times.said.max(said);
@@ -150,6 +151,10 @@ mod tests {
             times.note(&other, &archived, Timestamp(at), Timestamp(at - 1));
         }
         assert!(!times.last.contains_key(&room));
+        assert!(times.said(&room) >= Timestamp(900));
+        let archived = Event::Room(RoomEvent::RoomArchived {});
+        let stream = StreamId::new("room", &room);
+        times.note(&stream, &archived, Timestamp(9_000), Timestamp(8_999));
         assert!(times.said(&room) >= Timestamp(900));
     }
 

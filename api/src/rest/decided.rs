@@ -16,6 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hansard_commands::account::token;
 use hansard_commands::after::{AccountAfter, RoomAfter};
 use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::bus::{Done, message_stream};
@@ -34,6 +35,7 @@ use hansard_projections::rooms::{self, Person, Room};
 use hansard_projections::{ViewError, subscriptions};
 use serde_json::{Map, Value};
 
+use super::caller::Caller;
 use super::failure::Failure;
 use crate::app::App;
 
@@ -67,8 +69,8 @@ pub async fn account(app: &App, done: &Done<AccountAfter>) -> User {
     User::of(id, state, updated)
 }
 
-/// A room as it was decided, as this viewer may see it.
-pub async fn room(app: &App, viewer: &UserId, done: &Done<RoomAfter>) -> Map<String, Value> {
+/// A room as it was decided, as the caller may see it.
+pub async fn room(app: &App, caller: &Caller, done: &Done<RoomAfter>) -> Map<String, Value> {
     let id = &done.answer.id;
     let seen = async {
         let mut reading = app.views.rooms.hurried(PATIENCE).read().await?;
@@ -78,12 +80,14 @@ pub async fn room(app: &App, viewer: &UserId, done: &Done<RoomAfter>) -> Map<Str
     let room = room_with(app, done, seen);
     let mut wire = room.wire();
     let stored = app.commands.model().flag("Store_Last_Message");
-    if room.spoken.is_some() && stored && reads(app, viewer, id) {
+    if room.spoken.is_some() && stored && reads(app, caller, id) {
         let messages = app.views.messages.hurried(PATIENCE);
-        let latest = messages.latest(viewer, std::slice::from_ref(id)).await;
+        let latest = messages
+            .latest(caller.user(), std::slice::from_ref(id))
+            .await;
         let latest = told("a room's last message", latest);
-        // The viewer may be out of the room by now.
-        let latest = latest.filter(|_| reads(app, viewer, id));
+        // The caller may be out of the room by now, or logged out.
+        let latest = latest.filter(|_| reads(app, caller, id));
         if let Some(message) = latest.and_then(|mut latest| latest.remove(id)) {
             wire.insert("lastMessage".to_owned(), message);
         }
@@ -113,11 +117,11 @@ fn room_with(app: &App, done: &Done<RoomAfter>, seen: Option<Room>) -> Room {
 /// up to a version, or else to its end. `None` if it is gone.
 pub async fn message(
     app: &App,
-    viewer: &UserId,
+    caller: &Caller,
     id: &MessageId,
     until: Option<Version>,
 ) -> Result<Option<MessageHead>, Failure> {
-    let shown = message_by(app, viewer, id, until).await?;
+    let shown = message_by(app, caller, id, until).await?;
     Ok(shown.map(|(message, _)| message))
 }
 
@@ -133,14 +137,14 @@ pub enum By {
 /// The same, and what it is known by.
 pub async fn message_by(
     app: &App,
-    viewer: &UserId,
+    caller: &Caller,
     id: &MessageId,
     until: Option<Version>,
 ) -> Result<Option<(MessageHead, By)>, Failure> {
     let views = app.views.messages.hurried(PATIENCE);
-    let seen = match told("a message", views.single_and_lag(viewer, id).await) {
+    let seen = match told("a message", views.single_and_lag(caller.user(), id).await) {
         // Who was put out meanwhile is told what it did, and nothing that came after.
-        Some((Some(seen), _)) if until.is_some() && !reads(app, viewer, &seen.room) => None,
+        Some((Some(seen), _)) if until.is_some() && !reads(app, caller, &seen.room) => None,
         Some((Some(seen), 0)) => return Ok(Some((seen, By::View))),
         Some((None, 0)) if until.is_none() => return Ok(None),
         // The view is behind, or somebody has deleted what stood at that version.
@@ -156,7 +160,7 @@ pub async fn message_by(
     if let Some(until) = until {
         entries.retain(|entry| entry.version <= until);
     }
-    let (model, reader) = (app.commands.model(), viewer.clone());
+    let (model, reader) = (app.commands.model(), caller.user().clone());
     // It may have changed thousands of times.
     let folding = tokio::task::spawn_blocking(move || {
         messages::message_of_stream(&entries, &reader, |user| author(&model, user))
@@ -168,11 +172,17 @@ pub async fn message_by(
     Ok(message.map(|message| (message, By::Stream)))
 }
 
-/// Whether somebody may read what is said in a room, as things are now.
-pub fn reads(app: &App, viewer: &UserId, room: &RoomId) -> bool {
+/// Whether the caller may read what is said in a room, as things are now: a session may have ended since the
+/// request began.
+pub fn reads(app: &App, caller: &Caller, room: &RoomId) -> bool {
     let model = app.commands.model();
-    let sight = model.sight_of(Some(viewer), room, Purpose::Messages);
-    sight.is_some()
+    let now = app.commands.clock().now();
+    let ended = |token| token::holder(&model, token, now).is_none();
+    let account = model.account(caller.user());
+    let is_let_in = !caller.token.as_ref().is_some_and(ended)
+        && account.is_some_and(|account| !account.must_change_password());
+    let sight = model.sight_of(Some(caller.user()), room, Purpose::Messages);
+    is_let_in && sight.is_some()
 }
 
 /// A turn to read a stream. Who is to be told what it did waits for as long as its request may take.

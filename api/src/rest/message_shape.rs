@@ -208,10 +208,10 @@ pub fn recorded(model: &WriteModel, message: &MessageAfter) -> Result<String, Fa
 }
 
 /// What was said: from its event, or from its stream where it stood already.
-pub async fn said(app: &App, viewer: &UserId, said: &Said) -> Result<String, Failure> {
+pub async fn said(app: &App, caller: &Caller, said: &Said) -> Result<String, Failure> {
     match said {
         Said::New(message) => recorded(&app.commands.model(), message),
-        Said::Already(id) => Ok(stands(app, viewer, id, None).await?.json),
+        Said::Already(id) => Ok(stands(app, caller, id, None).await?.json),
     }
 }
 
@@ -219,14 +219,14 @@ pub async fn said(app: &App, viewer: &UserId, said: &Said) -> Result<String, Fai
 /// not there is nothing.
 pub async fn stands(
     app: &App,
-    viewer: &UserId,
+    caller: &Caller,
     id: &MessageId,
     until: Option<Version>,
 ) -> Result<MessageHead, Failure> {
-    let message = decided::message(app, viewer, id, until).await?;
+    let message = decided::message(app, caller, id, until).await?;
     let told = |message: &MessageHead| {
         // What stands there now may be of later than the caller was let in.
-        until.is_some() || decided::reads(app, viewer, &message.room)
+        until.is_some() || decided::reads(app, caller, &message.room)
     };
     message.filter(told).ok_or_else(nothing)
 }

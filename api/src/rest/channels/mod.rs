@@ -90,7 +90,7 @@ async fn join(
 ) -> Answer<ChannelAnswer> {
     let found = Section::Channels.find_live(&app, &caller, &asked.room)?;
     let done = room::join(&app.commands, &caller, found.id, asked.join_code).await?;
-    answer(decided::room(&app, caller.user(), &done).await.into())
+    answer(decided::room(&app, &caller, &done).await.into())
 }
 
 /// Sends a member away. Needs `remove-user`.
@@ -104,7 +104,7 @@ async fn kick_member(
     Body(asked): Body<MemberRef>,
 ) -> Answer<ChannelAnswer> {
     let done = kick(&app, &caller, Section::Channels, &asked).await?;
-    answer(decided::room(&app, caller.user(), &done).await.into())
+    answer(decided::room(&app, &caller, &done).await.into())
 }
 
 /// The caller leaves a channel. Needs `leave-c`.
@@ -118,7 +118,7 @@ async fn leave_channel(
     Body(asked): Body<RoomRef>,
 ) -> Answer<ChannelAnswer> {
     let done = leave(&app, &caller, Section::Channels, &asked).await?;
-    answer(decided::room(&app, caller.user(), &done).await.into())
+    answer(decided::room(&app, &caller, &done).await.into())
 }
 
 /// Channels: all of them with `view-c-room`, the caller's own with `view-joined-room`.

@@ -89,7 +89,7 @@ async fn update(
         previews: request.preview_urls,
     };
     let version = message::edit(&app.commands, &caller, edit).await?;
-    let message = stands(&app, caller.user(), &id, version).await?;
+    let message = stands(&app, &caller, &id, version).await?;
     Ok(Written::new().json("message", &message.json))
 }
 
@@ -142,7 +142,7 @@ async fn delete(
     Body(request): Body<Delete>,
 ) -> Result<Written, Failure> {
     let id = message_id(&app, &request.msg_id, || no_message(&request.msg_id)).await?;
-    let before = decided::message_by(&app, caller.user(), &id, None).await?;
+    let before = decided::message_by(&app, &caller, &id, None).await?;
     let (before, by) = before.ok_or_else(|| no_message(&request.msg_id))?;
     let shown = hansard_domain::json::value(&before.json).unwrap_or_default();
     let deletion = Deletion {

@@ -109,7 +109,7 @@ async fn pin(
     let id = request.id(&app, MISSING).await?;
     let json = match message::pin(&app.commands, &caller, &id).await? {
         Some(notice) => recorded(&app.commands.model(), &notice)?,
-        None => stands(&app, caller.user(), &id, None).await?.json,
+        None => stands(&app, &caller, &id, None).await?.json,
     };
     Ok(Written::new().json("message", &json))
 }

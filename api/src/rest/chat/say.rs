@@ -91,7 +91,7 @@ async fn send_message(
         ..message.outgoing()?
     };
     let sent = message::send(&app.commands, &caller, outgoing).await?;
-    let json = said(&app, caller.user(), &sent).await?;
+    let json = said(&app, &caller, &sent).await?;
     Ok(Written::new().json("message", &json))
 }
 
@@ -204,7 +204,7 @@ async fn post_message(
     let Some(first) = posted.first() else {
         return Err(Failure::refused("invalid-channel", ""));
     };
-    let json = said(&app, caller.user(), &first.said).await?;
+    let json = said(&app, &caller, &first.said).await?;
     let now = app.commands.clock().now();
     let channel = Value::String(first.channel.clone());
     Ok(Written::new()

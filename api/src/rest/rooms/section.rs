@@ -235,7 +235,7 @@ pub async fn create(
         encrypted: extra.encrypted,
     };
     let done = room::create(&app.commands, caller, new).await?;
-    Ok(decided::room(app, caller.user(), &done).await)
+    Ok(decided::room(app, caller, &done).await)
 }
 
 pub async fn info(
@@ -284,7 +284,7 @@ pub async fn invite(
     }
     let done = room::invite(&app.commands, caller, found.id.clone(), users).await?;
     looked(app, caller, &found.id, ADD_TO_ANY, done.entries()).await?;
-    Ok(decided::room(app, caller.user(), &done).await)
+    Ok(decided::room(app, caller, &done).await)
 }
 
 /// Everybody is to be added to a room.
@@ -306,7 +306,7 @@ pub async fn add_all(
     let found = section.find_live(app, caller, &asked.room)?;
     let active_only = asked.active_users_only.unwrap_or_default();
     let done = room::add_everybody(&app.commands, caller, found.id, active_only).await?;
-    Ok(decided::room(app, caller.user(), &done).await)
+    Ok(decided::room(app, caller, &done).await)
 }
 
 /// Somebody in a room.
@@ -590,7 +590,7 @@ async fn changed(
     changes: Changes,
 ) -> Result<Wire, Failure> {
     let done = room::change(&app.commands, caller, room, changes).await?;
-    Ok(decided::room(app, caller.user(), &done).await)
+    Ok(decided::room(app, caller, &done).await)
 }
 
 pub async fn rename(

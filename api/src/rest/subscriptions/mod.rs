@@ -199,7 +199,7 @@ async fn unread(
             let not_allowed = || Failure::refused("error-action-not-allowed", "Not allowed");
             let id = MessageId::parse(&message._id).map_err(|_| not_allowed())?;
             let id = app.commands.message_id(id).await?;
-            let found = decided::message(&app, caller.user(), &id, None).await?;
+            let found = decided::message(&app, &caller, &id, None).await?;
             let found = if_readable(&app, &caller, found, not_allowed, not_allowed)?;
             if found.sender == *caller.user() {
                 return Err(not_allowed());
