@@ -308,6 +308,7 @@ impl Commands {
             })
         };
         // What is refused has to be on the record, however much there is to do.
+        let caller = &caller.even_if_logged_out();
         for _ in 0..REFUSED_AGAIN {
             match fair::as_the_server(self.run(caller, refused.clone())).await {
                 Err(CommandError::Denied { .. }) | Ok(_) => return Ok(()),

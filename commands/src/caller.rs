@@ -74,6 +74,14 @@ impl Caller {
         Network::parse(&self.origin.as_ref()?.address)
     }
 
+    /// The same, whatever has become of its session: what was refused to it, or given in vain, goes on the record.
+    pub(crate) fn even_if_logged_out(&self) -> Self {
+        Self {
+            token: None,
+            ..self.clone()
+        }
+    }
+
     pub fn user_id(&self) -> Result<&UserId, CommandError> {
         self.user.as_ref().ok_or(CommandError::NotLoggedIn)
     }

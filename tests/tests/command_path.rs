@@ -22,7 +22,7 @@ use hansard_commands::policy::{self, Policy};
 use hansard_commands::shredder::Shredder;
 use hansard_commands::snapshot::Snapshots;
 use hansard_domain::account::{
-    AccountCommand, AccountKind, PasswordHash, Presence, Profile, Registration,
+    AccountCommand, AccountKind, PasswordHash, Presence, Profile, Registration, TokenHash,
 };
 use hansard_domain::audit::AuditEvent;
 use hansard_domain::claim::Namespace;
@@ -859,7 +859,13 @@ async fn a_message_of_an_earlier_version_still_goes_by_what_its_client_called_it
 async fn a_name_that_nobody_has_is_recorded_so_that_nobody_can_read_it() {
     let bench = Bench::new().await;
     let mut recorded = Vec::new();
-    for given in [" Marigold@example.org", "marigold@example.org", "another"] {
+    // Another where the lookup takes it for another.
+    let spelled = [
+        "Marigold@example.org",
+        "marigold@example.org",
+        " marigold@example.org",
+    ];
+    for given in spelled {
         let caller = Caller::system("login");
         let journal = bench.commands.journal();
         let before = journal.head();
@@ -922,5 +928,19 @@ async fn a_refusal_is_recorded_however_many_commands_of_its_caller_wait() {
     let busy = |done: &&Result<Done<()>, CommandError>| matches!(done, Err(CommandError::Busy));
     assert_eq!(crowd.iter().filter(busy).count(), 200 - 64 - 64);
     refused.unwrap();
+    assert_eq!(denials(&bench).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_refused_to_a_session_that_ended_is_recorded() {
+    let bench = Bench::new().await;
+    let mary = bench.register("mary").await.unwrap().answer;
+    let ended = Caller {
+        token: Some(TokenHash("ended".to_owned())),
+        ..Caller::user(mary, "chat.getPinnedMessages")
+    };
+    let done = bench.commands.run(&ended, |_| Ok(())).await;
+    assert!(matches!(done, Err(CommandError::NotLoggedIn)));
+    bench.commands.refuse(&ended, None, None).await.unwrap();
     assert_eq!(denials(&bench).await, 1);
 }

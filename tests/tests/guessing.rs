@@ -351,3 +351,28 @@ async fn what_is_blocked_tells_nobody_whose_a_name_or_an_address_is() {
         assert_eq!(blocked, "error-login-blocked-for-user", "{often}");
     }
 }
+
+#[tokio::test]
+async fn a_session_that_ends_meanwhile_hides_no_guess() {
+    let server = server(Options::default().setting(BY_IP, "false")).await;
+    let admin = server.admin().await;
+    let mary = admin.member("mary").await;
+    admin.member("eve").await;
+    let guess = async || {
+        let request = mary
+            .request(Method::POST, "/api/v1/login")
+            .header("X-Forwarded-For", ELSEWHERE)
+            .json(&json!({ "user": "eve", "password": "wrong" }));
+        mary.answer(request).await.status
+    };
+    let log_out = async {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        mary.post("logout", json!({})).await.expect_ok();
+    };
+    let (statuses, ()) = tokio::join!(join_all((0..10).map(|_| guess())), log_out);
+    assert!(statuses.iter().all(|status| *status == 401), "{statuses:?}");
+    assert_eq!(
+        outcome(&server, ELSEWHERE, "eve", &own_password("eve")).await,
+        "error-login-blocked-for-user"
+    );
+}

@@ -151,6 +151,7 @@ async fn record_failure(
     whose: Whose,
     operation: Option<String>,
 ) -> Result<(), CommandError> {
+    let caller = &caller.even_if_logged_out();
     let recording = commands.run(caller, move |decision| {
         let at = decision.clock();
         match &whose {
