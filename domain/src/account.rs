@@ -395,7 +395,7 @@ pub struct Account {
     /// By name.
     pub personal_access_tokens: LiteMap<String, PersonalAccessToken>,
     /// Wrong passwords since the right one was last given from the same network, newest last; at most
-    /// [`FAILURES_KEPT`].
+    /// [`FAILURES_KEPT`] with the username, and as many with an address.
     pub failed_logins: Vec<FailedLogin>,
     /// Where somebody logged in from with the password, newest last; at most [`NETWORKS_KEPT`].
     pub known_networks: Vec<Network>,
@@ -727,8 +727,12 @@ impl Aggregate for Account {
             AccountEvent::LoginFailed {
                 at, from, by_email, ..
             } => {
-                if self.failed_logins.len() == FAILURES_KEPT {
-                    self.failed_logins.remove(0);
+                let failed = &mut self.failed_logins;
+                let is_alike = |one: &FailedLogin| one.by_email == by_email;
+                if failed.iter().filter(|one| is_alike(one)).count() == FAILURES_KEPT
+                    && let Some(oldest) = failed.iter().position(is_alike)
+                {
+                    failed.remove(oldest);
                 }
                 let from = from.and_then(Private::into_value);
                 self.failed_logins.push(FailedLogin { at, from, by_email });
@@ -894,8 +898,15 @@ mod tests {
             mary.apply(by_email(failed(at, "192.0.2.1")));
         }
         mary.apply(failed(4, "192.0.2.1"));
-        let count = |by_email| mary.failures_between(EVER, None, by_email);
-        assert_eq!((count(true), count(false)), (3, 1));
+        let count = |mary: &Account, by_email| mary.failures_between(EVER, None, by_email);
+        assert_eq!((count(&mary, true), count(&mary, false)), (3, 1));
+        for at in 5..=2 * FAILURES_KEPT as i64 {
+            mary.apply(failed(at, "192.0.2.1"));
+        }
+        assert_eq!(
+            (count(&mary, true), count(&mary, false)),
+            (3, FAILURES_KEPT)
+        );
     }
 
     fn failed(at: i64, address: &str) -> AccountEvent {

@@ -64,8 +64,8 @@ pub enum SubscriptionCommand {
     Open,
     Hide,
     Favour(bool),
-    /// `stirred` is when something last happened in the room that there is to read, or a later time.
-    /// Both are times of the log.
+    /// `stirred` is when something last happened in the room that there is to read, or a later time. Both are
+    /// times of the log, or that of the room's last message where it is ahead of it.
     Read {
         at: Timestamp,
         threads: bool,

@@ -63,11 +63,12 @@ pub async fn read(
     let missing = || CommandError::plain("error-invalid-subscription");
     let read_in = room.clone();
     of_member(commands, caller, room, missing, move |decision| {
+        // Where much is said, its times run ahead of the log's.
+        let said = decision.model().room_time(&read_in);
         SubscriptionCommand::Read {
-            // Where much is said, times run ahead.
-            at: decision.now().max(decision.model().room_time(&read_in)),
+            at: decision.now().max(said),
             threads,
-            stirred: decision.model().stirred(&read_in),
+            stirred: decision.model().stirred(&read_in).max(said),
         }
     })
     .await
