@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batches::Folded;
 use crate::catalog::Catalog;
-use crate::engine::{Engine, Namespace};
+use crate::engine::{Engine, Namespace, TIME};
 use crate::generation::Generation;
 use crate::nodes::{Announcement, Duty, Nodes};
 use crate::rebuild::{Progress, Told};
@@ -38,6 +38,20 @@ const IDLE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 5_000 
 
 /// How often what was erased is scrubbed at most: each time costs a sync of the file.
 const SCRUB: Duration = Duration::from_millis(100);
+
+/// How long readers may be in the way of scrubbing before none is let in for it: where they come without a pause
+/// there would never be none.
+const IN_THE_WAY: Duration = Duration::from_secs(1);
+
+/// How long those are waited for that were let in: what a statement may take, and a little more.
+const LET_OUT: Duration = TIME.saturating_add(Duration::from_secs(1));
+
+/// After how long they are kept out again, where one took longer.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// How often it is looked how large a write-ahead log is, and how large it may become.
+const SIZES: Duration = Duration::from_secs(10);
+const LARGE: u64 = 256 << 20;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// Between two tries to open tables on a server that is away.
@@ -314,6 +328,9 @@ impl Feed {
     async fn follow(&mut self, generation: &mut Generation) -> Result<Interruption, ViewError> {
         let mut arriving = Folded::new(self.journal.follow(generation.position()), TRANSACTION);
         let mut scrubs = tokio::time::interval(SCRUB);
+        let mut sizes = tokio::time::interval(SIZES);
+        // Since when readers are in the way.
+        let mut in_the_way: Option<Instant> = None;
         let mut suspicions = view::suspicions();
         let mut wanted = self.store.wanted();
         let mut gathered = Vec::new();
@@ -343,9 +360,29 @@ impl Feed {
                 Some(adopt) = self.adoptions.recv() => return Ok(Interruption::Adopt(adopt)),
                 Ok(()) = suspicions.changed() => generation.check().await?,
                 _ = scrubs.tick(), if generation.unscrubbed() => {
+                    let for_long = in_the_way.is_some_and(|since| since.elapsed() >= IN_THE_WAY);
+                    let mut kept_out = None;
+                    if for_long && matches!(self.engine, Engine::Sqlite(_)) {
+                        kept_out = self.store.without_readers(LET_OUT).await;
+                        in_the_way = Some(Instant::now() + AGAIN);
+                    }
                     generation.scrub().await?;
+                    drop(kept_out);
+                    if generation.unscrubbed() {
+                        in_the_way.get_or_insert_with(Instant::now);
+                    } else {
+                        in_the_way = None;
+                    }
                     self.publish(generation);
                     scrubs.reset();
+                }
+                _ = sizes.tick() => {
+                    if generation.written_ahead() > LARGE {
+                        let _kept_out = self.store.without_readers(LET_OUT).await;
+                        if !generation.cut_back().await? {
+                            sizes.reset_after(AGAIN);
+                        }
+                    }
                 }
                 entries = arriving.next() => {
                     let entries = entries.ok_or_else(|| {

@@ -425,6 +425,11 @@ impl Generation {
         self.engine.cut_back(&mut self.tables).await
     }
 
+    /// How many bytes its write-ahead log has, where it is one of its own.
+    pub fn written_ahead(&self) -> u64 {
+        self.engine.written_ahead(&self.namespace)
+    }
+
     fn end_scrubbing(&mut self, position: Position) {
         self.scrubbed = position;
         self.scrubbing = None;

@@ -11,7 +11,10 @@ use hansard_domain::journal::Journal;
 use hansard_domain::log::Position;
 use sqlx::pool::PoolConnection;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Transaction};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{
+    Notify, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore,
+    watch,
+};
 
 use crate::engine::allow;
 use crate::lag;
@@ -41,6 +44,8 @@ struct Shared {
     walkers: Fair,
     /// One at a time does the server's own work.
     patient: Arc<Semaphore>,
+    /// Held by all who read; see [`Store::without_readers`].
+    gate: Arc<RwLock<()>>,
     generation: AtomicU64,
     applied: watch::Sender<Position>,
     /// The furthest position that a reader has waited for.
@@ -69,6 +74,8 @@ pub struct Lacking {
 /// A connection to a view's tables, and how far they are behind.
 pub struct Reading {
     connection: Source,
+    /// Given back after the connection.
+    _gate: OwnedRwLockReadGuard<()>,
     /// Events that were committed before the reader asked and are not in the tables; 0 unless the
     /// view could not catch up in two seconds.
     pub lag: u64,
@@ -103,6 +110,7 @@ impl Store {
                 readers: Fair::new(readers, readers - half),
                 walkers: Fair::new(half.max(1), 1),
                 patient: Arc::new(Semaphore::new(1)),
+                gate: Arc::default(),
                 generation: AtomicU64::new(0),
                 applied: watch::Sender::new(Position::START),
                 wanted: watch::Sender::new(Position::START),
@@ -189,6 +197,14 @@ impl Store {
             Some(patience) => self.shared.readers.turn_within(patience).await?,
             None => self.shared.readers.turn().await?,
         };
+        let gate = self.shared.gate.clone().read_owned();
+        let gate = match self.hurry {
+            Some(patience) => {
+                let gate = tokio::time::timeout(patience, gate).await;
+                gate.map_err(|_| ViewError::Busy)?
+            }
+            None => gate.await,
+        };
         loop {
             let lag = head.0.saturating_sub(self.applied().0);
             let Some(pool) = self.shared.serving.load_full() else {
@@ -199,6 +215,7 @@ impl Store {
                     lag::note(lag);
                     return Ok(Reading {
                         connection,
+                        _gate: gate,
                         lag,
                         _reader: reader,
                         _walker: None,
@@ -210,6 +227,16 @@ impl Store {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Lets nobody in who would read, waits for those who do, for so long at most, and answers with what keeps
+    /// the others out as long as it is there; `None` where some are not done by then.
+    pub(crate) async fn without_readers(
+        &self,
+        most: Duration,
+    ) -> Option<OwnedRwLockWriteGuard<()>> {
+        let gate = self.shared.gate.clone().write_owned();
+        tokio::time::timeout(most, gate).await.ok()
     }
 
     /// Waits for a position, for a while.

@@ -921,6 +921,44 @@ async fn a_reader_in_the_way_delays_scrubbing_and_nothing_else() {
     running.stop().await;
 }
 
+async fn readers_that_come_without_a_pause_are_not_in_the_way_of_scrubbing_for_ever() {
+    let world = World::new().await;
+    let running = world.start(Default::default()).await;
+    running.ready().await;
+    let key = world.say("secret", "the quincunx lies under the oak").await;
+    // One always reads that began before the other ends.
+    let reading = |offset: u64| {
+        let store = running.store.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(offset)).await;
+            loop {
+                let mut reading = store.moment().await.unwrap();
+                said(&mut reading).await;
+                tokio::time::sleep(Duration::from_millis(900)).await;
+            }
+        })
+    };
+    let readers = [reading(0), reading(300), reading(600)];
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let position = world.erase("secret", key).await;
+    let life = async {
+        for message in 0.. {
+            world.say(&format!("life-{message}"), "goes on").await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = running.scrubbed(position) => {}
+        () = life => {}
+    }
+    assert!(!world.stands("quincunx").await);
+    for reader in readers {
+        reader.abort();
+        assert!(reader.await.is_err_and(|ended| ended.is_cancelled()));
+    }
+    running.stop().await;
+}
+
 async fn a_rebuild_that_read_an_erased_message_scrubs_it_too() {
     let world = World::new().await;
     let key = world.say("secret", "the quincunx lies under the oak").await;
@@ -1027,6 +1065,7 @@ on_both_engines!(
     another_version_is_rebuilt_at_the_start,
     what_is_erased_stands_in_no_file,
     a_reader_in_the_way_delays_scrubbing_and_nothing_else,
+    readers_that_come_without_a_pause_are_not_in_the_way_of_scrubbing_for_ever,
     a_rebuild_that_read_an_erased_message_scrubs_it_too,
     views_can_be_built_as_they_were,
     what_events_leave_to_be_done_keeps_nobody_waiting_and_goes_on_after_a_restart,

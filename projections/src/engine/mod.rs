@@ -213,6 +213,14 @@ impl Engine {
         }
     }
 
+    /// How many bytes the write-ahead log has, where it is one of the tables' own.
+    pub fn written_ahead(&self, namespace: &Namespace) -> u64 {
+        match self {
+            Self::Sqlite(files) => files.written_ahead(namespace),
+            Self::Postgres(_) => 0,
+        }
+    }
+
     /// Fails with [`ViewError::Damaged`] if the tables make no sense, as far as the engine can tell.
     pub async fn check(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {
         match self {

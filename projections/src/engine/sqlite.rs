@@ -148,6 +148,12 @@ impl Files {
         Ok(row.try_get::<i64, _>(0)? == 0)
     }
 
+    /// How many bytes the write-ahead log has.
+    pub fn written_ahead(&self, namespace: &Namespace) -> u64 {
+        let log = self.path(&namespace.to_string()).with_extension("db-wal");
+        fs::metadata(log).map_or(0, |log| log.len())
+    }
+
     /// Fails with [`ViewError::Damaged`] if a page or an index makes no sense.
     pub async fn check(&self, tables: &mut AnyConnection) -> Result<(), ViewError> {
         let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
