@@ -230,11 +230,15 @@ impl Store {
     }
 
     /// Lets nobody in who would read, waits for those who do, for so long at most, and answers with what keeps
-    /// the others out as long as it is there; `None` where some are not done by then.
+    /// the others out as long as it is there; `None` where some are not done by then, as the server's own work
+    /// may not be for long.
     pub(crate) async fn without_readers(
         &self,
         most: Duration,
     ) -> Option<OwnedRwLockWriteGuard<()>> {
+        if self.shared.patient.available_permits() == 0 {
+            return None;
+        }
         let gate = self.shared.gate.clone().write_owned();
         tokio::time::timeout(most, gate).await.ok()
     }

@@ -16,7 +16,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hansard_commands::account::token;
 use hansard_commands::after::{AccountAfter, RoomAfter};
 use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::bus::{Done, message_stream};
@@ -37,6 +36,7 @@ use serde_json::{Map, Value};
 
 use super::caller::Caller;
 use super::failure::Failure;
+use super::recheck::is_logged_out;
 use crate::app::App;
 
 /// How long an answer waits for what only a view knows.
@@ -176,10 +176,8 @@ pub async fn message_by(
 /// request began.
 pub fn reads(app: &App, caller: &Caller, room: &RoomId) -> bool {
     let model = app.commands.model();
-    let now = app.commands.clock().now();
-    let ended = |token| token::holder(&model, token, now).is_none();
     let account = model.account(caller.user());
-    let is_let_in = !caller.token.as_ref().is_some_and(ended)
+    let is_let_in = !is_logged_out(app, &model, caller)
         && account.is_some_and(|account| !account.must_change_password());
     let sight = model.sight_of(Some(caller.user()), room, Purpose::Messages);
     is_let_in && sight.is_some()

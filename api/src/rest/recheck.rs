@@ -52,7 +52,12 @@ where
 
 fn still_may(app: &App, before: &WriteModel, asking: &Asking) -> bool {
     let model = app.commands.model();
+    !is_logged_out(app, &model, asking) && !model.has_withdrawn(before, asking)
+}
+
+/// Whether the session that a request came with has ended.
+pub fn is_logged_out(app: &App, model: &WriteModel, asking: &Asking) -> bool {
     let now = app.commands.clock().now();
-    let ended = |token| token::holder(&model, token, now).is_none();
-    !asking.token.as_ref().is_some_and(ended) && !model.has_withdrawn(before, asking)
+    let ended = |token| token::holder(model, token, now).is_none();
+    asking.token.as_ref().is_some_and(ended)
 }

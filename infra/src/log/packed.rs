@@ -92,7 +92,7 @@ pub fn pack(event: &NewEvent, envelope: &Envelope) -> io::Result<Vec<u8>> {
     let frame = COMPRESSOR.with_borrow_mut(|compressor| {
         let compressor = match compressor {
             Some(compressor) => compressor,
-            none => none.insert(compressor_of(&PACKING)?),
+            none => none.insert(new_compressor()?),
         };
         compressor.compress(&bytes)
     })?;
@@ -102,10 +102,8 @@ pub fn pack(event: &NewEvent, envelope: &Envelope) -> io::Result<Vec<u8>> {
     Ok(packed)
 }
 
-fn compressor_of(
-    dictionary: &'static EncoderDictionary<'static>,
-) -> io::Result<Compressor<'static>> {
-    let mut compressor = Compressor::with_prepared_dictionary(dictionary)?;
+fn new_compressor() -> io::Result<Compressor<'static>> {
+    let mut compressor = Compressor::with_prepared_dictionary(&PACKING)?;
     compressor.set_parameter(CParameter::DictIdFlag(false))?;
     compressor.set_parameter(CParameter::ChecksumFlag(false))?;
     compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
