@@ -53,8 +53,10 @@ impl Messages {
         let mut ids = Vec::with_capacity(rooms.len());
         for room in rooms {
             let newest = sql::query(
-                "SELECT id FROM message WHERE room = $1 AND main = 1 AND system IS NULL \
-                 ORDER BY at DESC, position DESC LIMIT 1",
+                "SELECT m.id FROM message s CROSS JOIN message m \
+                 WHERE s.room = $1 AND s.main = 1 AND s.system IS NULL \
+                 AND m.room = s.room AND m.at = s.at AND m.position = s.position \
+                 ORDER BY s.at DESC, s.position DESC LIMIT 1",
             )
             .bind(room.to_string())
             .fetch_optional(&mut reading)

@@ -48,7 +48,7 @@ impl View for MessagesView {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn schema(&self) -> &'static str {

@@ -51,6 +51,10 @@ pub(super) struct ByTime {
 /// (`FROM message m WHERE …`), between which times, both inclusive, and the numbers of the three
 /// parameters that come last: limit, offset, and the place of the last message that is asked for.
 ///
+/// Where an index tells by itself what is listed, the end of a page is looked up there: the columns of time
+/// and position are the index's, and a list without the messages (`FROM message s WHERE …`) comes before the
+/// one with them.
+///
 /// A list that is read on inside of a time begins beyond a time and a position, exclusive, instead.
 ///
 /// A page goes on to the time of that message, which is looked up in the same statement.
@@ -60,7 +64,18 @@ macro_rules! by_time {
         $limit:literal, $offset:literal, $last:literal
     ) => {
         by_time!(
-            @ $time, " DESC", "max", "min", concat!($listed, " AND ", $time, " <= ", $to),
+            @ $time, "m.position", " DESC", "max", "min",
+            concat!($listed, " AND ", $time, " <= ", $to), concat!($listed, " AND ", $time, " <= ", $to),
+            " >= ", $from, $limit, $offset, $last
+        )
+    };
+    (
+        $time:literal, $position:literal, newest first, $keys:expr, $listed:expr, $from:literal to $to:literal,
+        $limit:literal, $offset:literal, $last:literal
+    ) => {
+        by_time!(
+            @ $time, $position, " DESC", "max", "min",
+            concat!($keys, " AND ", $time, " <= ", $to), concat!($listed, " AND ", $time, " <= ", $to),
             " >= ", $from, $limit, $offset, $last
         )
     };
@@ -69,7 +84,8 @@ macro_rules! by_time {
         $limit:literal, $offset:literal, $last:literal
     ) => {
         by_time!(
-            @ $time, "", "min", "max", concat!($listed, " AND ", $time, " >= ", $from),
+            @ $time, "m.position", "", "min", "max",
+            concat!($listed, " AND ", $time, " >= ", $from), concat!($listed, " AND ", $time, " >= ", $from),
             " <= ", $to, $limit, $offset, $last
         )
     };
@@ -78,7 +94,8 @@ macro_rules! by_time {
         $limit:literal, $offset:literal, $last:literal
     ) => {
         by_time!(
-            @ $time, " DESC", "max", "min",
+            @ $time, "m.position", " DESC", "max", "min",
+            concat!($listed, " AND (", $time, ", m.position) < (", $at, ", ", $position, ")"),
             concat!($listed, " AND (", $time, ", m.position) < (", $at, ", ", $position, ")"),
             " >= ", $to, $limit, $offset, $last
         )
@@ -88,31 +105,33 @@ macro_rules! by_time {
         $limit:literal, $offset:literal, $last:literal
     ) => {
         by_time!(
-            @ $time, "", "min", "max",
+            @ $time, "m.position", "", "min", "max",
+            concat!($listed, " AND (", $time, ", m.position) > (", $at, ", ", $position, ")"),
             concat!($listed, " AND (", $time, ", m.position) > (", $at, ", ", $position, ")"),
             " <= ", $to, $limit, $offset, $last
         )
     };
     (
-        @ $time:literal, $order:literal, $first_of:literal, $last_of:literal, $listed:expr,
-        $through:literal, $to:literal, $limit:literal, $offset:literal, $last:literal
+        @ $time:literal, $position:literal, $order:literal, $first_of:literal, $last_of:literal,
+        $keys:expr, $listed:expr, $through:literal, $to:literal,
+        $limit:literal, $offset:literal, $last:literal
     ) => {
         $crate::messages::queries::by_time::ByTime {
             page: concat!(
                 "SELECT count(*), string_agg(one, ','), ", $first_of, "(at), ", $last_of, "(at) FROM (SELECT ",
                 one!(), " AS one, ", $time, " AS at ", $listed, " AND ", $time, $through,
-                "coalesce((SELECT ", $time, " ", $listed, " AND ", $time, $through, $to,
-                " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT 1 OFFSET ", $last, "), ", $to, ")",
-                " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT ", $limit, " OFFSET ", $offset,
+                "coalesce((SELECT ", $time, " ", $keys, " AND ", $time, $through, $to,
+                " ORDER BY ", $time, $order, ", ", $position, $order, " LIMIT 1 OFFSET ", $last, "), ", $to, ")",
+                " ORDER BY ", $time, $order, ", ", $position, $order, " LIMIT ", $limit, " OFFSET ", $offset,
                 ") AS page"
             ),
             rows: concat!(
                 "SELECT ", one!(), " AS one, ", $time, " AS at ", $listed, " AND ", $time, $through, $to,
-                " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT ", $limit, " OFFSET ", $offset
+                " ORDER BY ", $time, $order, ", ", $position, $order, " LIMIT ", $limit, " OFFSET ", $offset
             ),
             position: concat!(
-                "SELECT m.position ", $listed, " AND ", $time, $through, $to,
-                " ORDER BY ", $time, $order, ", m.position", $order, " LIMIT 1 OFFSET ", $limit
+                "SELECT ", $position, " ", $keys, " AND ", $time, $through, $to,
+                " ORDER BY ", $time, $order, ", ", $position, $order, " LIMIT 1 OFFSET ", $limit
             ),
         }
     };
@@ -311,7 +330,7 @@ mod tests {
     use sqlx::{AssertSqlSafe, Executor as _};
 
     use super::super::changes::{UPDATED, UPDATED_NEWEST};
-    use super::super::history::HISTORY;
+    use super::super::history::{HISTORY, HISTORY_WITH_REPLIES};
     use super::super::list::{NEWEST, NEWEST_MENTIONING};
     use super::super::threads::THREAD;
     use super::*;
@@ -352,7 +371,16 @@ mod tests {
         let view = MessagesView;
         let mut tables = tables_on(Dialect::Sqlite, &view, &[], 1).await;
         for (name, statements, wanted) in [
-            ("history", HISTORY, "(room=? AND at>? AND at<?)"),
+            (
+                "history",
+                HISTORY,
+                "USING COVERING INDEX message_main (room=? AND at>? AND at<?)",
+            ),
+            (
+                "history with replies",
+                HISTORY_WITH_REPLIES,
+                "m USING PRIMARY KEY (room=? AND at>? AND at<?)",
+            ),
             ("list", NEWEST, "(room=? AND at>? AND at<?)"),
             ("thread", THREAD, "(thread=? AND at>? AND at<?)"),
             (

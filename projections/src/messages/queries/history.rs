@@ -4,31 +4,94 @@ use hansard_domain::id::{RoomId, Timestamp, UserId};
 use sqlx::{AnyConnection, Row as _};
 
 use super::by_time::{ByTime, JOINED, by_time};
-use super::{Found, Messages, Slice, joined};
+use super::{Found, Messages, Slice, count, joined};
 use crate::sql;
 use crate::view::ViewError;
 
-pub(super) const HISTORY: ByTime = by_time!(
-    "m.at",
-    newest first,
-    "FROM message m WHERE m.room = $2 AND (m.main = 1 OR $5 = 1) \
-     AND (m.system IS NULL OR $6 NOT LIKE '%|' || m.system || '|%')",
-    "$3" to "$4",
-    "$7", "$8", "$9"
-);
+/// Kinds of system messages that `$5` names don't show.
+macro_rules! not_hidden {
+    ($message:literal) => {
+        concat!(
+            "(",
+            $message,
+            ".system IS NULL OR $5 NOT LIKE '%|' || ",
+            $message,
+            ".system || '|%')"
+        )
+    };
+}
 
-const FIRST_UNREAD: &str = concat!(
-    "SELECT ",
-    one!(),
-    " AS one FROM message m WHERE m.room = $2 AND m.at > $3 AND m.at < $4 \
-     AND (m.main = 1 OR $5 = 1) \
-     AND (m.system IS NULL OR $6 NOT LIKE '%|' || m.system || '|%') \
-     ORDER BY m.at, m.position LIMIT 1"
-);
+/// What shows in the room `$2`: by an index that has nothing else, and the messages beside it.
+macro_rules! shown {
+    () => {
+        concat!("WHERE s.room = $2 AND s.main = 1 AND ", not_hidden!("s"))
+    };
+    (messages) => {
+        concat!(
+            "FROM message s CROSS JOIN message m ",
+            shown!(),
+            " AND m.room = s.room AND m.at = s.at AND m.position = s.position"
+        )
+    };
+}
 
-const UNREAD: &str = "SELECT count(*) FROM message m \
-     WHERE m.room = $1 AND m.at > $2 AND m.at < $3 AND (m.main = 1 OR $4 = 1) \
-     AND (m.system IS NULL OR $5 NOT LIKE '%|' || m.system || '|%')";
+/// The same with the replies that show in their threads alone.
+macro_rules! with_replies {
+    () => {
+        concat!("FROM message m WHERE m.room = $2 AND ", not_hidden!("m"))
+    };
+}
+
+/// The statements of a history.
+struct Statements {
+    page: ByTime,
+    /// The oldest between two times, both exclusive.
+    first: &'static str,
+    /// How many lie between two times, both exclusive.
+    count: &'static str,
+}
+
+const SHOWN: Statements = Statements {
+    page: by_time!(
+        "s.at", "s.position", newest first, concat!("FROM message s ", shown!()), shown!(messages),
+        "$3" to "$4", "$6", "$7", "$8"
+    ),
+    first: concat!(
+        "SELECT ",
+        one!(),
+        " AS one ",
+        shown!(messages),
+        " AND s.at > $3 AND s.at < $4 ORDER BY s.at, s.position LIMIT 1"
+    ),
+    count: concat!(
+        "SELECT count(*) FROM message s ",
+        shown!(),
+        " AND s.at > $3 AND s.at < $4"
+    ),
+};
+
+const WITH_REPLIES: Statements = Statements {
+    page: by_time!(
+        "m.at", newest first, with_replies!(), "$3" to "$4", "$6", "$7", "$8"
+    ),
+    first: concat!(
+        "SELECT ",
+        one!(),
+        " AS one ",
+        with_replies!(),
+        " AND m.at > $3 AND m.at < $4 ORDER BY m.at, m.position LIMIT 1"
+    ),
+    count: concat!(
+        "SELECT count(*) ",
+        with_replies!(),
+        " AND m.at > $3 AND m.at < $4"
+    ),
+};
+
+#[cfg(test)]
+pub(super) const HISTORY: ByTime = SHOWN.page;
+#[cfg(test)]
+pub(super) const HISTORY_WITH_REPLIES: ByTime = WITH_REPLIES.page;
 
 /// A page of a room's history, the newest first.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +108,12 @@ pub struct History {
     /// Kinds of system messages to leave out: few, and such as there are, because each message is
     /// looked up among them.
     pub hidden: Vec<String>,
+}
+
+impl History {
+    fn statements(&self) -> Statements {
+        if self.threads { WITH_REPLIES } else { SHOWN }
+    }
 }
 
 /// What a page of history leaves before it that has not been read.
@@ -83,30 +152,23 @@ impl Messages {
         history: &History,
     ) -> Result<Unread, ViewError> {
         let mut reading = self.store.walk().await?;
-        let row = sql::query(UNREAD)
-            .bind(room.to_string())
-            .bind(after.0)
-            .bind(before.0)
-            .bind(i64::from(history.threads))
-            .bind(joined(&history.hidden))
-            .fetch_one(&mut reading)
-            .await?;
-        let count: i64 = row.try_get(0)?;
+        let statements = history.statements();
+        let bound = |sql: &'static str| {
+            sql::query(sql)
+                .bind(viewer.to_string())
+                .bind(room.to_string())
+                .bind(after.0)
+                .bind(before.0)
+                .bind(joined(&history.hidden))
+        };
+        let count = count(&mut reading, bound(statements.count)).await?;
         if count == 0 {
             return Ok(Unread::default());
         }
-        let first = sql::query(FIRST_UNREAD)
-            .bind(viewer.to_string())
-            .bind(room.to_string())
-            .bind(after.0)
-            .bind(before.0)
-            .bind(i64::from(history.threads))
-            .bind(joined(&history.hidden))
-            .fetch_optional(&mut reading)
-            .await?;
+        let first = bound(statements.first).fetch_optional(&mut reading).await?;
         Ok(Unread {
             first: first.map(|row| row.try_get(0)).transpose()?,
-            count: count as u64,
+            count,
         })
     }
 }
@@ -130,8 +192,8 @@ pub(in crate::messages) async fn page(
             .bind(room.to_string())
             .bind(oldest)
             .bind(latest)
-            .bind(i64::from(history.threads))
             .bind(joined(&history.hidden))
     };
-    HISTORY.find(tables, history.slice, bound).await
+    let statements = history.statements();
+    statements.page.find(tables, history.slice, bound).await
 }
