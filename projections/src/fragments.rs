@@ -9,7 +9,6 @@
 //! has the text. A column of its own, `tags`, has what lists ask for beside a text, three letters each.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use hansard_domain::log::Position;
 use sqlx::{AnyConnection, Row as _};
@@ -25,7 +24,7 @@ const SHORTEST: usize = 3;
 /// Of a longer text the index is asked for the beginning.
 const LONGEST: usize = 16;
 
-/// So many are looked up and sorted rather than met in their order.
+/// Of so many it is told exactly how many have the text.
 const FEW: i64 = if cfg!(test) { 2 } else { 4_000 };
 
 /// What is asked of the index.
@@ -39,12 +38,13 @@ pub(crate) struct Fragments {
 }
 
 impl Fragments {
-    /// For what has a text in one of some columns, and all of these tags. `None` where the index can't say.
+    /// For what has a text in one of some columns, and tags as they are asked for. `None` where the index
+    /// can't say.
     pub fn of<'a>(
         dialect: Dialect,
         text: &str,
         columns: impl IntoIterator<Item = &'a str>,
-        tags: impl IntoIterator<Item = &'a str>,
+        tags: impl IntoIterator<Item = Tag<'a>>,
     ) -> Option<Self> {
         let text = folded(text);
         // A text goes up to its first NUL.
@@ -56,15 +56,23 @@ impl Fragments {
             return None;
         }
         let letters: Vec<char> = text.chars().take(LONGEST).collect();
-        let parts: BTreeSet<String> = letters
-            .windows(SHORTEST)
-            .map(|part| part.iter().collect::<String>().replace('"', "\"\""))
+        // Side by side, and the last ones: each more has to be gone through, and `LIKE` looks anyway.
+        let last = letters.len() - SHORTEST;
+        let parts: BTreeSet<String> = (0..last)
+            .step_by(SHORTEST)
+            .chain([last])
+            .map(|at| letters[at..at + SHORTEST].iter().collect::<String>())
+            .map(|part| part.replace('"', "\"\""))
             .collect();
         let parts: Vec<_> = parts.iter().map(|part| format!("\"{part}\"")).collect();
-        let mut expression = format!("{{{}}} : ({})", columns.join(" "), parts.join(" AND "));
+        let columns = columns.join(" ");
+        let mut expression = format!("({{{columns}}} : ({}))", parts.join(" AND "));
         for tag in tags {
-            // Writing to a string does not fail.
-            let _ = write!(expression, " AND tags : \"{tag}\"");
+            let (asked, tag) = match tag {
+                Tag::Has(tag) => ("AND", tag),
+                Tag::HasNot(tag) => ("NOT", tag),
+            };
+            expression = format!("({expression} {asked} tags : \"{tag}\")");
         }
         let length = text.chars().count();
         Some(Self {
@@ -85,33 +93,77 @@ impl Fragments {
         self.exact
     }
 
-    /// How many are found.
-    pub async fn count(&self, tables: &mut AnyConnection) -> Result<i64, ViewError> {
-        self.count_up_to(tables, i64::MAX).await
-    }
-
-    /// Whether what is found is best looked up, for somebody who wants so many at most. Of many that have
-    /// the text, the first are soon met in their order.
-    pub async fn are_few(
+    /// How many are found, as far as up to so many.
+    pub async fn count_up_to(
         &self,
         tables: &mut AnyConnection,
-        wanted: Option<i64>,
-    ) -> Result<bool, ViewError> {
-        let Some(wanted) = wanted.filter(|_| self.whole) else {
-            return Ok(true);
-        };
-        let few = wanted.max(FEW);
-        let found = self.count_up_to(tables, few.saturating_add(1)).await?;
-        Ok(found <= few)
-    }
-
-    async fn count_up_to(&self, tables: &mut AnyConnection, most: i64) -> Result<i64, ViewError> {
+        most: i64,
+    ) -> Result<i64, ViewError> {
         let counting = "SELECT count(*) FROM \
              (SELECT rowid FROM fragment WHERE fragment MATCH $1 LIMIT $2)";
         let counting = sql::query(counting)
             .bind(self.expression.clone())
             .bind(most);
         Ok(counting.fetch_one(tables).await?.try_get(0)?)
+    }
+
+    /// How many have the text: exactly, or, where it would have to be looked for in too many, how many are
+    /// found, which may be a few more.
+    pub async fn total(&self, tables: &mut AnyConnection) -> Result<Total, ViewError> {
+        let found = self.count_up_to(tables, i64::MAX).await?;
+        Ok(if self.exact {
+            Total::Exact(found)
+        } else if found > FEW {
+            Total::AtMost(found)
+        } else {
+            Total::ToBeCounted
+        })
+    }
+
+    /// Whether what is found is best looked up and sorted, for somebody who wants so many at most, and `many`
+    /// is too many for that. Of many that have the text, the first are soon met in their order.
+    pub async fn are_few(
+        &self,
+        tables: &mut AnyConnection,
+        wanted: Option<i64>,
+        many: i64,
+    ) -> Result<bool, ViewError> {
+        let Some(wanted) = wanted.filter(|_| self.whole) else {
+            return Ok(true);
+        };
+        let few = wanted.max(if cfg!(test) { FEW } else { many });
+        let found = self.count_up_to(tables, few.saturating_add(1)).await?;
+        Ok(found <= few)
+    }
+}
+
+/// What is asked of what stands beside a text. What nearly all have is best asked for by what they have not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Tag<'a> {
+    Has(&'a str),
+    HasNot(&'a str),
+}
+
+/// How many have a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Total {
+    Exact(i64),
+    /// A few of them may not have it.
+    AtMost(i64),
+    /// The index can't tell, but those that it finds are few.
+    ToBeCounted,
+}
+
+impl Total {
+    /// Corrected by a page that begins at an offset: where it ends before its limit, all have been met.
+    pub fn corrected(total: i64, offset: i64, met: usize, limit: i64) -> i64 {
+        let met = met as i64;
+        let end = offset.saturating_add(met);
+        if met < limit && (met > 0 || offset == 0) {
+            end
+        } else {
+            total.max(end)
+        }
     }
 }
 

@@ -64,7 +64,7 @@ impl View for Accounts {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn schema(&self) -> &'static str {

@@ -1,7 +1,7 @@
 CREATE TABLE account (
     id text PRIMARY KEY,
     -- The position of its registration in the log.
-    number bigint NOT NULL UNIQUE,
+    number bigint NOT NULL,
     -- Names and texts without their case, which is how they are compared and sorted.
     username text NOT NULL,
     name text NOT NULL,

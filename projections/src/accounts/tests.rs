@@ -400,7 +400,29 @@ async fn what_the_index_finds_is_what_a_walk_finds() {
                 let first = some(&mut tables, &filter, &first).await.unwrap();
                 let first: Vec<_> = first.iter().map(|user| user.id.as_str()).collect();
                 assert_eq!(first, ids[..ids.len().min(1)], "{text} {active:?} {email}");
+                assert_eq!(
+                    paged(&mut tables, &filter).await,
+                    walked,
+                    "{text} {active:?} {email}"
+                );
             }
+        }
+    }
+}
+
+/// All that pass a filter, as a client meets them that goes on as long as the total says.
+async fn paged(tables: &mut AnyConnection, filter: &Filter) -> Vec<String> {
+    let mut met = Vec::new();
+    loop {
+        let page = Page {
+            offset: met.len() as u64,
+            limit: Some(2),
+            ..Page::default()
+        };
+        let (users, total) = list(tables, filter, &page).await.unwrap();
+        met.extend(users.iter().map(|user| user.id.to_string()));
+        if users.is_empty() || met.len() as u64 == total {
+            return met;
         }
     }
 }

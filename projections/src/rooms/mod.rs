@@ -37,7 +37,7 @@ impl View for Rooms {
     }
 
     fn version(&self) -> u32 {
-        9
+        10
     }
 
     fn schema(&self) -> &'static str {

@@ -11,7 +11,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use crate::conditions::Conditions;
 use crate::folding::containing;
-use crate::fragments::Fragments;
+use crate::fragments::{Fragments, Tag, Total};
 use crate::rows::ByKey;
 use crate::sql::{self, Dialect};
 use crate::store::{Reading, Store};
@@ -89,6 +89,32 @@ pub struct RoomFilter {
     pub descending: bool,
 }
 
+impl RoomFilter {
+    /// Whether it asks for nothing that a room's name and kind can't tell.
+    fn asks_for_a_name(&self) -> bool {
+        self.member.is_none() && self.open_to.is_none() && self.changed_after.is_none()
+    }
+
+    /// The same in parts that have no room in common, and an index each.
+    fn parts(&self) -> Vec<Self> {
+        match &self.open_to {
+            Some(viewer) if self.kind.is_none() && self.member.is_none() => {
+                let part = |kind, member| Self {
+                    kind: Some(kind),
+                    member,
+                    open_to: None,
+                    ..self.clone()
+                };
+                vec![
+                    part(RoomKind::Channel, None),
+                    part(RoomKind::Group, Some(viewer.clone())),
+                ]
+            }
+            _ => vec![self.clone()],
+        }
+    }
+}
+
 /// What a list of rooms is sorted by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RoomOrder {
@@ -115,6 +141,11 @@ impl RoomOrder {
             "usersCount" => Self::Members,
             _ => return None,
         })
+    }
+
+    /// Whether it changes with every message or member.
+    fn is_of_activity(self) -> bool {
+        matches!(self, Self::Spoken | Self::Messages | Self::Members)
     }
 
     fn sql(self, descending: bool) -> &'static str {
@@ -165,6 +196,7 @@ fn fragments(dialect: Dialect, filter: &RoomFilter) -> Option<Fragments> {
         RoomKind::Direct => "s d",
     });
     let columns = ["name_folded", "fname_folded"];
+    let kind = kind.map(Tag::Has);
     Fragments::of(dialect, filter.name.as_deref()?, columns, kind)
 }
 
@@ -203,6 +235,8 @@ fn conditions(filter: &RoomFilter) -> Conditions {
     conditions
 }
 
+const LISTED: &str = " FROM room r JOIN activity a ON a.room = r.id";
+
 /// As lists show them.
 const COLUMNS: &str = "SELECT r.id, r.kind, r.name, r.fname, r.creator, r.created, r.updated, \
     r.is_default, r.read_only, r.archived, r.participants, r.muted, coalesce(r.listed, r.more), \
@@ -227,29 +261,46 @@ pub async fn by_filter(
 ) -> Result<(Vec<Room>, i64), ViewError> {
     // A page and its total are of one moment.
     let mut moment = tables.begin().await?;
-    let theirs = filter.member.is_some() || filter.open_to.is_some();
-    let fragments = fragments(Dialect::of(&moment), filter);
-    let total = match fragments {
-        Some(fragments) if fragments.is_exact() && !theirs && filter.changed_after.is_none() => {
-            fragments.count(&mut moment).await?
+    let (mut total, mut at_most) = (0, false);
+    for filter in filter.parts() {
+        match told(&mut moment, &filter).await? {
+            Total::Exact(part) => total += part,
+            Total::AtMost(part) => {
+                total += part;
+                at_most = true;
+            }
+            Total::ToBeCounted => total += counted(&mut moment, &filter).await?,
         }
-        fragments => {
-            let conditions = match fragments {
-                Some(fragments) => found(filter, fragments),
-                None => conditions(filter),
-            };
-            let from = match filter.changed_after {
-                Some(_) => FILTERED,
-                None => COUNTED,
-            };
-            let counting = format!("SELECT count(*){from}{}", conditions.sql());
-            let counting = conditions.bind(sql::query(AssertSqlSafe(counting)));
-            counting.fetch_one(&mut moment).await?.try_get(0)?
-        }
-    };
+    }
     let rooms = some(&mut moment, filter, paging).await?;
     moment.commit().await?;
+    if at_most {
+        total = Total::corrected(total, paging.offset, rooms.len(), paging.limit());
+    }
     Ok((rooms, total))
+}
+
+async fn told(tables: &mut AnyConnection, filter: &RoomFilter) -> Result<Total, ViewError> {
+    match fragments(Dialect::of(tables), filter) {
+        Some(fragments) if filter.asks_for_a_name() => fragments.total(tables).await,
+        _ => Ok(Total::ToBeCounted),
+    }
+}
+
+async fn counted(tables: &mut AnyConnection, filter: &RoomFilter) -> Result<i64, ViewError> {
+    // The rooms that somebody is in are fewer than those that have a name.
+    let fragments = fragments(Dialect::of(tables), filter).filter(|_| filter.asks_for_a_name());
+    let conditions = match fragments {
+        Some(fragments) => found(filter, fragments),
+        None => conditions(filter),
+    };
+    let from = match filter.changed_after {
+        Some(_) => FILTERED,
+        None => COUNTED,
+    };
+    let counting = format!("SELECT count(*){from}{}", conditions.sql());
+    let counting = conditions.bind(sql::query(AssertSqlSafe(counting)));
+    Ok(counting.fetch_one(tables).await?.try_get(0)?)
 }
 
 /// Rooms by filter, a page of them as lists show them.
@@ -258,7 +309,11 @@ pub async fn some(
     filter: &RoomFilter,
     paging: Paging,
 ) -> Result<Vec<Room>, ViewError> {
-    let rows = page(tables, COLUMNS, filter, paging).await?;
+    let (page, conditions) = page(tables, filter, paging).await?;
+    let sorted = filter.order.sql(filter.descending);
+    let listing = format!("{COLUMNS}{LISTED} WHERE r.id IN ({page}){sorted}");
+    let listing = conditions.bind(sql::query(AssertSqlSafe(listing)));
+    let rows = listing.fetch_all(&mut *tables).await?;
     with_people(tables, rows).await
 }
 
@@ -268,33 +323,42 @@ pub async fn ids(
     filter: &RoomFilter,
     paging: Paging,
 ) -> Result<Vec<RoomId>, ViewError> {
-    let rows = page(tables, "SELECT r.id", filter, paging).await?;
+    let (page, conditions) = page(tables, filter, paging).await?;
+    let listing = conditions.bind(sql::query(AssertSqlSafe(page)));
+    let rows = listing.fetch_all(tables).await?;
     let id = |row: &AnyRow| Ok(RoomId::new(row.try_get::<String, _>(0)?));
     each_row(&rows, id).await
 }
 
+/// So many that have a name are looked up and sorted rather than met in their order.
+const MANY: i64 = 4_000;
+
+/// The statement that finds the ids of a page, and its parameters.
 async fn page(
     tables: &mut AnyConnection,
-    columns: &str,
     filter: &RoomFilter,
     paging: Paging,
-) -> Result<Vec<AnyRow>, ViewError> {
+) -> Result<(String, Conditions), ViewError> {
     let mut conditions = conditions(filter);
     if let Some(fragments) = fragments(Dialect::of(tables), filter) {
         let wanted = paging.limit().saturating_add(paging.offset);
-        if fragments.are_few(tables, Some(wanted)).await? {
+        if fragments.are_few(tables, Some(wanted), MANY).await? {
             conditions = found(filter, fragments);
         }
     }
-    let listing = format!(
-        "{columns}{FILTERED}{}{} LIMIT {} OFFSET {}",
+    let from = if filter.changed_after.is_some() || filter.order.is_of_activity() {
+        FILTERED
+    } else {
+        COUNTED
+    };
+    let page = format!(
+        "SELECT r.id{from}{}{} LIMIT {} OFFSET {}",
         conditions.sql().to_owned(),
         filter.order.sql(filter.descending),
         conditions.parameter(paging.limit()),
         conditions.parameter(paging.offset),
     );
-    let listing = conditions.bind(sql::query(AssertSqlSafe(listing)));
-    Ok(listing.fetch_all(tables).await?)
+    Ok((page, conditions))
 }
 
 /// The rooms of these ids that there are, in no order.

@@ -2,7 +2,7 @@
 CREATE TABLE room (
   id text PRIMARY KEY,
   -- The position in the log of what made it.
-  number bigint NOT NULL UNIQUE,
+  number bigint NOT NULL,
   kind text NOT NULL,
   name text,
   fname text,

@@ -180,6 +180,106 @@ async fn names_of_any_script_are_found_whatever_their_case() {
     }
 }
 
+async fn what_the_index_of_names_finds_is_what_a_walk_finds() {
+    let mut story = two_people_talking();
+    for number in 0..9 {
+        let members: &[&str] = if number % 2 == 0 {
+            &["ann", "joe"]
+        } else {
+            &["ann"]
+        };
+        story.created(&format!("seminar-{number}"), RoomKind::Group, members);
+        story.created(
+            &format!("open-seminar-{number}"),
+            RoomKind::Channel,
+            &["ann"],
+        );
+        // The parts of "seminar" in another order.
+        story.created(
+            &format!("nar-sem-emina-{number}"),
+            RoomKind::Channel,
+            &["ann"],
+        );
+    }
+    let mut tables = told(&Rooms, &story, TABLES).await;
+    let everything = by_filter(&mut tables, &RoomFilter::default(), Paging::ALL).await;
+    let (everything, all) = everything.unwrap();
+    assert_eq!(everything.len() as i64, all);
+    for name in [
+        "",
+        "sem",
+        "seminar",
+        "seminar-4",
+        "emin",
+        "nar",
+        "zzz",
+        "se",
+    ] {
+        for (kind, member, open_to) in [
+            (None, None, None),
+            (None, None, Some("joe")),
+            (None, None, Some("mary")),
+            (None, Some("joe"), None),
+            (Some(RoomKind::Channel), None, None),
+            (Some(RoomKind::Group), None, Some("joe")),
+        ] {
+            for descending in [false, true] {
+                let filter = RoomFilter {
+                    kind,
+                    member: member.map(UserId::new),
+                    open_to: open_to.map(UserId::new),
+                    name: Some(name.to_owned()),
+                    descending,
+                    ..RoomFilter::default()
+                };
+                let mut expected = Vec::new();
+                for room in &everything {
+                    let page = members(
+                        &mut tables,
+                        &room.id,
+                        "",
+                        &[],
+                        MemberOrder::Username,
+                        Paging::ALL,
+                    );
+                    let page = page.await.unwrap();
+                    let is_in = |user: &str| page.members.iter().any(|it| it.id.as_str() == user);
+                    let open = |user| {
+                        room.kind == RoomKind::Channel
+                            || room.kind == RoomKind::Group && is_in(user)
+                    };
+                    if kind.is_none_or(|kind| kind == room.kind)
+                        && member.is_none_or(is_in)
+                        && open_to.is_none_or(open)
+                        && room.name.as_deref().unwrap_or_default().contains(name)
+                    {
+                        expected.push(room.id.to_string());
+                    }
+                }
+                if descending {
+                    expected.reverse();
+                }
+                let mut met: Vec<String> = Vec::new();
+                loop {
+                    let page = Paging {
+                        offset: met.len() as i64,
+                        count: 4,
+                    };
+                    let (rooms, total) = by_filter(&mut tables, &filter, page).await.unwrap();
+                    let found = ids(&mut tables, &filter, page).await.unwrap();
+                    let same = rooms.iter().map(|room| &room.id).eq(&found);
+                    assert!(same, "{filter:?}");
+                    met.extend(found.iter().map(ToString::to_string));
+                    if rooms.is_empty() || met.len() as i64 == total {
+                        break;
+                    }
+                }
+                assert_eq!(met, expected, "{filter:?}");
+            }
+        }
+    }
+}
+
 async fn members_are_found_by_name_and_presence() {
     let mut story = two_people_talking();
     story.account(
@@ -573,6 +673,7 @@ on_both_engines!(
     what_was_deleted_or_pruned_is_not_counted,
     what_is_erased_after_a_room_leaves_nothing_of_it,
     names_of_any_script_are_found_whatever_their_case,
+    what_the_index_of_names_finds_is_what_a_walk_finds,
     members_are_found_by_name_and_presence,
     who_leaves_stays_muted,
     names_follow_their_people,
