@@ -40,6 +40,9 @@ const MAX_BATCH: usize = 512;
 /// have more.
 const MAX_BYTES: usize = 4 << 20;
 
+/// A job of so many bytes is decided and taken in about as long as a hundred posts.
+const HEAVY: usize = 128 << 10;
+
 /// Keys minted ahead; below the low mark more are minted beside the work.
 const KEYS_LOW: usize = 2048;
 const KEYS_HIGH: usize = 6144;
@@ -187,7 +190,11 @@ impl Committer {
     /// Decides and records jobs; those that other nodes overtook again, on what is there now.
     async fn work(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let mut give_up = Instant::now() + PATIENCE;
+        let mut heavy_first = false;
         while !jobs.is_empty() {
+            self.take_waiting(&mut jobs);
+            arrange(&mut jobs, heavy_first);
+            heavy_first = !heavy_first;
             if self.role.has_changed().unwrap_or(false) {
                 self.take_role().await;
             }
@@ -229,12 +236,17 @@ impl Committer {
             self.tools.journal.pass().await;
             return Err(error);
         }
+        self.take_waiting(jobs);
+        Ok(())
+    }
+
+    /// Takes what came meanwhile.
+    fn take_waiting(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
         while jobs.len() < MAX_BATCH
             && let Ok(job) = self.jobs.try_recv()
         {
             jobs.push(job);
         }
-        Ok(())
     }
 
     async fn mint_ahead(&self, jobs: usize) {
@@ -453,6 +465,16 @@ impl Committer {
     }
 }
 
+/// Puts light jobs before heavy ones, or the first of the heavy ones before all: who asks for little waits for
+/// one of these at most, however many there are.
+fn arrange(jobs: &mut [Box<dyn Job>], heavy_first: bool) {
+    jobs.sort_by_key(|job| job.weight() > HEAVY);
+    let heavy = jobs.iter().position(|job| job.weight() > HEAVY);
+    if let Some(place) = heavy.filter(|_| heavy_first) {
+        jobs[..=place].rotate_right(1);
+    }
+}
+
 /// How many of these jobs make up one append.
 fn fitting(jobs: &[Box<dyn Job>]) -> usize {
     let mut bytes = 0_usize;
@@ -468,5 +490,45 @@ fn fitting(jobs: &[Box<dyn Job>]) -> usize {
 fn answer_all(jobs: Vec<Box<dyn Job>>, error: &CommandError) {
     for job in jobs {
         job.answer(Err(error.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Weighing(usize);
+
+    impl Job for Weighing {
+        fn caller(&self) -> Arc<Caller> {
+            Arc::new(Caller::system("weigh"))
+        }
+
+        fn decide(&mut self, _: &mut Decision<'_>) -> Result<(), CommandError> {
+            Ok(())
+        }
+
+        fn weight(&self) -> usize {
+            self.0
+        }
+
+        fn answer(self: Box<Self>, _: Result<Option<Batch>, CommandError>) {}
+    }
+
+    fn arranged(weights: &[usize], heavy_first: bool) -> Vec<usize> {
+        let job = |weight: &usize| Box::new(Weighing(*weight)) as Box<dyn Job>;
+        let mut jobs: Vec<_> = weights.iter().map(job).collect();
+        arrange(&mut jobs, heavy_first);
+        jobs.iter().map(|job| job.weight()).collect()
+    }
+
+    #[test]
+    fn who_asks_for_little_waits_for_one_who_asks_for_much() {
+        let (one, other) = (MAX_BYTES, MAX_BYTES - 1);
+        let weights = [one, 1, other, 2, 3];
+        assert_eq!(arranged(&weights, false), [1, 2, 3, one, other]);
+        assert_eq!(arranged(&weights, true), [one, 1, 2, 3, other]);
+        assert_eq!(arranged(&[2, 1], true), [2, 1]);
+        assert!(arranged(&[], true).is_empty());
     }
 }

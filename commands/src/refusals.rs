@@ -2,15 +2,16 @@
 //!
 //! The first of a kind is recorded at once. Those of the same caller for the same thing that follow are
 //! counted, and recorded as one event a minute later, or when the server stops: whoever asks again and
-//! again for what is refused does not fill a log that nobody can shorten. What could not be recorded is
-//! counted, too.
+//! again for what is refused does not fill a log that nobody can shorten. Where somebody is refused many things
+//! within a minute they are counted by operation and room, and each is recorded as an event of its own. What
+//! could not be recorded is counted, too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use compact_str::CompactString;
-use hansard_domain::audit::{AuditEvent, Denied};
+use hansard_domain::audit::AuditEvent;
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::journal::Batch;
 use hansard_domain::network::Network;
@@ -31,7 +32,8 @@ const WINDOW: Duration = Duration::from_secs(60);
 const KINDS_OF_CALLER: usize = 20;
 const KINDS: usize = 10_000;
 
-/// How many operations are told of those that are counted as one kind.
+/// How many operations are told with their rooms of those that are counted as one kind; beyond that
+/// operations are told by themselves, which are as many as the server has.
 const TOLD: usize = 50;
 
 /// What stands for the operation where refusals of several are counted as one.
@@ -66,8 +68,18 @@ struct Counted {
     several: Several,
 }
 
-/// How often operations were refused, about a room or none.
-type Several = BTreeMap<(CompactString, Option<RoomId>), u64>;
+/// What was refused of several operations, about a room or none.
+type Several = BTreeMap<(CompactString, Option<RoomId>), Asked>;
+
+/// Refusals of one operation about one room.
+#[derive(Debug, Clone)]
+struct Asked {
+    times: u64,
+    permission: Option<String>,
+    since: Timestamp,
+    /// As in [`Counted`].
+    caller: Arc<Caller>,
+}
 
 /// Counts that could not be recorded, on their way back.
 type Returned = Arc<Mutex<Vec<Tally>>>;
@@ -88,11 +100,17 @@ struct Tally {
     times: u64,
     since: Timestamp,
     caller: Arc<Caller>,
-    several: Several,
     returned: Returned,
 }
 
 impl Who {
+    fn of(caller: &Caller) -> Self {
+        Self {
+            user: caller.user.clone(),
+            network: caller.network(),
+        }
+    }
+
     /// Whose kinds are counted together: those of an account, wherever it is; of others, those of a site.
     fn counted(&self) -> Self {
         match &self.user {
@@ -117,10 +135,7 @@ impl Kind {
             return None;
         };
         Some(Self {
-            who: Who {
-                user: caller.user.clone(),
-                network: caller.network(),
-            },
+            who: Who::of(caller),
             action: caller.action.clone(),
             permission: permission.clone(),
             room: room.clone(),
@@ -141,14 +156,10 @@ impl Kind {
         self.action == SEVERAL
     }
 
-    fn event(&self, times: u64, since: Option<Timestamp>, several: &Several) -> AuditEvent {
-        let denied = |((action, room), times): (&(CompactString, Option<RoomId>), &u64)| Denied {
-            action: action.to_string(),
-            room: room.clone(),
-            times: *times,
-        };
+    fn event(&self, times: u64, since: Option<Timestamp>) -> AuditEvent {
         AuditEvent::CommandDenied {
-            several: several.iter().map(denied).collect(),
+            // Earlier versions told there of all operations together.
+            several: Vec::new(),
             action: self.action.to_string(),
             permission: self.permission.clone(),
             user: self.who.user.clone(),
@@ -169,7 +180,7 @@ impl Refusals {
         at: Timestamp,
     ) -> Option<AuditEvent> {
         let kind = Kind::of(error, caller)?;
-        let event = kind.event(1, None, &Several::new());
+        let event = kind.event(1, None);
         let counted = self.count(kind, caller, at, 0, 1);
         (!counted).then_some(event)
     }
@@ -191,7 +202,13 @@ impl Refusals {
         first: u64,
         next: u64,
     ) -> bool {
-        let asked = (kind.action.clone(), kind.room.clone());
+        let place = (kind.action.clone(), kind.room.clone());
+        let asked = Asked {
+            times: next,
+            permission: kind.permission.clone(),
+            since: at,
+            caller: caller.clone(),
+        };
         let kind = self.told_apart(kind);
         if let Some(counted) = self.counted.get_mut(&kind) {
             if counted.times == 0 {
@@ -199,19 +216,26 @@ impl Refusals {
             }
             counted.times += next;
             counted.caller = caller.clone();
-            if kind.is_several() && asked.0 != SEVERAL {
-                tell(&mut counted.several, asked, next);
+            if kind.is_several() {
+                tell(&mut counted.several, place, asked);
             }
             return true;
         }
         *self.kinds_of.entry(kind.who.counted()).or_default() += 1;
-        let counted = Counted {
+        let mut counted = Counted {
             ends: Instant::now() + WINDOW,
             times: first,
             since: at,
             caller: caller.clone(),
             several: Several::new(),
         };
+        if kind.is_several() && first > 0 {
+            let asked = Asked {
+                times: first,
+                ..asked
+            };
+            tell(&mut counted.several, place, asked);
+        }
         self.counted.insert(kind, counted);
         false
     }
@@ -260,16 +284,9 @@ impl Refusals {
                 times,
                 since,
                 caller,
-                several,
                 ..
             } = tally;
-            let stands = self.told_apart(kind.clone());
             self.count(kind, &caller, since, times, times);
-            if let Some(counted) = self.counted.get_mut(&stands) {
-                for (asked, times) in several {
-                    tell(&mut counted.several, asked, times);
-                }
-            }
         }
         let now = Instant::now();
         let mut tallies: Vec<Box<dyn Job>> = Vec::new();
@@ -282,14 +299,29 @@ impl Refusals {
                 forget(kinds_of, &kind.who.counted());
                 return false;
             }
-            tallies.push(Box::new(Tally {
-                kind: kind.clone(),
-                times: std::mem::take(&mut counted.times),
-                since: counted.since,
-                caller: counted.caller.clone(),
-                several: std::mem::take(&mut counted.several),
-                returned: returned.clone(),
-            }));
+            let mut tally = |kind, times, since, caller| {
+                tallies.push(Box::new(Tally {
+                    kind,
+                    times,
+                    since,
+                    caller,
+                    returned: returned.clone(),
+                }));
+            };
+            let times = std::mem::take(&mut counted.times);
+            if kind.is_several() {
+                for ((action, room), asked) in std::mem::take(&mut counted.several) {
+                    let kind = Kind {
+                        who: Who::of(&asked.caller),
+                        action,
+                        permission: asked.permission,
+                        room,
+                    };
+                    tally(kind, asked.times, asked.since, asked.caller);
+                }
+            } else {
+                tally(kind.clone(), times, counted.since, counted.caller.clone());
+            }
             counted.ends = now + WINDOW;
             true
         });
@@ -306,9 +338,20 @@ impl Refusals {
     }
 }
 
-fn tell(several: &mut Several, asked: (CompactString, Option<RoomId>), times: u64) {
-    if several.len() < TOLD || several.contains_key(&asked) {
-        *several.entry(asked).or_default() += times;
+fn tell(several: &mut Several, place: (CompactString, Option<RoomId>), asked: Asked) {
+    let place = if several.len() < TOLD || several.contains_key(&place) {
+        place
+    } else {
+        (place.0, None)
+    };
+    match several.get_mut(&place) {
+        Some(told) => {
+            told.times += asked.times;
+            told.caller = asked.caller;
+        }
+        None => {
+            several.insert(place, asked);
+        }
     }
 }
 
@@ -327,8 +370,7 @@ impl Job for Tally {
     }
 
     fn decide(&mut self, decision: &mut Decision<'_>) -> Result<(), CommandError> {
-        let event = self.kind.event(self.times, Some(self.since), &self.several);
-        decision.audit(event);
+        decision.audit(self.kind.event(self.times, Some(self.since)));
         Ok(())
     }
 
@@ -453,25 +495,29 @@ mod tests {
                 refusals.note(&denied(&format!("board{room}")), &mary, Timestamp(1));
             }
         }
-        for _ in 0..2 {
-            for tally in refusals.take_all() {
-                tally.answer(Err(CommandError::Follower));
-            }
-        }
-        // What could not be recorded is counted again.
-        assert!(refusals.take_due().is_empty());
-        let mut counted = refusals.counted.into_iter();
+        let mut counted = refusals.counted.iter();
         let (_, counted) = counted.find(|(kind, _)| kind.is_several()).unwrap();
-        assert_eq!(counted.several.len(), TOLD);
-        let board = |number: usize| {
-            (
-                "channels.archive".into(),
-                Some(RoomId::new(format!("board{number}"))),
-            )
+        let in_rooms = counted.several.keys().filter(|(_, room)| room.is_some());
+        assert_eq!(in_rooms.count(), TOLD);
+        let told = |room: Option<String>| {
+            let place = ("channels.archive".into(), room.map(RoomId::new));
+            counted.several.get(&place).map(|asked| asked.times)
         };
         // The first was recorded at once.
-        assert_eq!(counted.several.get(&board(0)), Some(&1));
-        assert_eq!(counted.several.get(&board(1)), Some(&2));
+        assert_eq!(told(Some("board0".to_owned())), Some(1));
+        assert_eq!(told(Some("board1".to_owned())), Some(2));
+        // What somebody does behind so many is told all the same.
+        assert_eq!(told(None), Some(2 * TOLD as u64));
+        let unrecorded = refusals.unrecorded();
+        assert_eq!(unrecorded, 4 * TOLD as u64 - 1);
+        let tallies = refusals.take_all();
+        assert_eq!((tallies.len(), refusals.unrecorded()), (TOLD + 1, 0));
+        // What could not be recorded is counted again.
+        for tally in tallies {
+            tally.answer(Err(CommandError::Follower));
+        }
+        assert!(refusals.take_due().is_empty());
+        assert_eq!(refusals.unrecorded(), unrecorded);
     }
 
     #[tokio::test]

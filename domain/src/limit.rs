@@ -114,7 +114,7 @@ impl Limit {
     /// Refuses a text that has too many characters.
     pub fn check(&self, text: &str) -> Result<(), OutOfBounds> {
         // A text has at most as many characters as bytes.
-        if text.len() <= self.most || text.encode_utf16().count() <= self.most {
+        if text.len() <= self.most || text.encode_utf16().nth(self.most).is_none() {
             return Ok(());
         }
         Err(self.exceeded())

@@ -15,6 +15,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::engine::gaps::Gaps;
 use crate::engine::{Engine, Namespace, Purpose};
 use crate::set_aside::{self, Known};
 use crate::sql::{self, Dialect};
@@ -68,6 +69,8 @@ pub struct Generation {
     unscrubbed: bool,
     /// What was erased up to here is being scrubbed, by the engine's own mark.
     scrubbing: Option<(Position, i64)>,
+    /// What is left of it in SQLite's pages.
+    gaps: Option<Gaps>,
     /// The part of it that goes on beside the feeding, where it takes long.
     beside: Option<AbortOnDropHandle<Result<(), ViewError>>>,
     /// Everything that was erased up to here is gone.
@@ -121,6 +124,7 @@ impl Generation {
             unfinished: false,
             unscrubbed: false,
             scrubbing: None,
+            gaps: None,
             beside: None,
             scrubbed: Position::START,
         })
@@ -199,6 +203,7 @@ impl Generation {
             // Whether the process that erased something lived to scrub it is not known.
             unscrubbed: true,
             scrubbing: None,
+            gaps: None,
             beside: None,
             scrubbed: Position::START,
         }))
@@ -398,17 +403,17 @@ impl Generation {
         }
         if self.beside.is_none() && self.engine.scrub(&mut self.tables, mark).await? {
             let (engine, namespace) = (self.engine.clone(), self.namespace.clone());
-            let rest = match engine {
-                Engine::Sqlite(_) => None,
-                Engine::Postgres(database) => {
-                    Some(tokio::spawn(
-                        async move { database.vacuum(&namespace).await },
-                    ))
+            match engine {
+                Engine::Sqlite(files) => {
+                    let (tables, gaps) = (&mut self.tables, &mut self.gaps);
+                    if files.overwrite_gaps(tables, &namespace, gaps).await? {
+                        self.end_scrubbing(position);
+                    }
                 }
-            };
-            match rest {
-                Some(rest) => self.beside = Some(AbortOnDropHandle::new(rest)),
-                None => self.end_scrubbing(position),
+                Engine::Postgres(database) => {
+                    let rest = async move { database.vacuum(&namespace).await };
+                    self.beside = Some(AbortOnDropHandle::new(tokio::spawn(rest)));
+                }
             }
         }
         if let Some(rest) = self.beside.take_if(|rest| rest.is_finished()) {

@@ -15,12 +15,13 @@ use tokio::sync::{
     Notify, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore,
     watch,
 };
+use tokio::time::Instant;
 
 use crate::engine::allow;
 use crate::lag;
 use crate::view::ViewError;
 
-/// How long a reader waits where nothing else was said.
+/// How long a reader waits where nothing else was said, for all views of a request together.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long somebody waits who would walk through many rows, while others do.
@@ -250,7 +251,9 @@ impl Store {
         let caught_up = applied.wait_for(|applied| *applied >= head);
         // Neither giving up nor a projector that is gone keeps the reader from what is there.
         let Some(patience) = self.hurry else {
-            let _ = tokio::time::timeout(PATIENCE, caught_up).await;
+            let begun = Instant::now();
+            let _ = tokio::time::timeout(lag::left_of(PATIENCE), caught_up).await;
+            lag::waited(begun.elapsed());
             return;
         };
         let still_at = &self.shared.still_at;

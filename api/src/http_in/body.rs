@@ -42,14 +42,30 @@ impl BodyError {
     }
 }
 
-/// The memory that the bodies of all requests share.
+/// The memory that the bodies of all requests share. The more of it is taken, the less a single body may have
+/// of it: whoever holds large ones leaves room for the small ones of everybody else.
 #[derive(Debug)]
 pub struct Memory {
     taken: AtomicUsize,
     limit: usize,
 }
 
+/// As long as others have no more than this part of the memory, a body may have all that is left.
+const PLENTY: usize = 4;
+
+/// Otherwise it may have this part of what others leave.
+const PART: usize = 16;
+
+/// Whoever wants no more gets it as long as there is any.
+const LITTLE: usize = 8 << 10;
+
 impl Memory {
+    /// Whether a body may have so many bytes while others have so many.
+    fn allows(&self, own: usize, others: usize) -> bool {
+        let free = self.limit.saturating_sub(others);
+        own <= free && (others <= self.limit / PLENTY || own <= free / PART || own <= LITTLE)
+    }
+
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             taken: AtomicUsize::new(0),
@@ -75,9 +91,9 @@ impl Taken {
 
     /// Takes so many bytes more. Answers whether there is room for them.
     fn take(&self, bytes: usize) -> bool {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let own = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = self.memory.taken.fetch_add(bytes, Ordering::Relaxed);
-        before + bytes <= self.memory.limit
+        self.memory.allows(own + bytes, before.saturating_sub(own))
     }
 }
 
@@ -281,6 +297,26 @@ mod tests {
         assert!(second.take(59));
         drop(second);
         assert_eq!(memory.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn whoever_holds_large_bodies_leaves_room_for_small_ones() {
+        let memory = Memory::new(super::super::limits::BODIES_BYTES);
+        let mut held = Vec::new();
+        // As large as there is room for, from so many connections.
+        for _ in 0..64 {
+            let body = Taken::of(&memory);
+            let mut size = 10 << 20;
+            while size > 0 && !memory.allows(size, memory.taken.load(Ordering::Relaxed)) {
+                size /= 2;
+            }
+            assert!(body.take(size));
+            held.push(body);
+        }
+        for _ in 0..1_000 {
+            let body = Taken::of(&memory);
+            assert!(body.take(64 << 10));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use hansard_domain::limit;
 use hansard_domain::log::Actor;
 use hansard_domain::seal::Private;
 
-use super::guessing::{Called, FailedLogins, Tried};
+use super::guessing::{Attempt, Called, FailedLogins, Tried};
 use super::hashing::Asker;
 use super::password::Secret;
 use super::token::{AuthToken, Opened, expiry, open};
@@ -119,22 +119,42 @@ pub async fn confirm(
     caller: &Caller,
     secret: Secret,
 ) -> Result<bool, CommandError> {
-    let user = caller.user_id()?.clone();
-    let tried = Tried::Account(&user, Called::ByUsername);
+    let _attempt = admit_own(commands, failed, caller).await?;
+    let hash = existing(&commands.model(), caller.user_id()?)?
+        .password
+        .clone();
+    let right = password::verify(Asker::of(caller), secret, hash).await?;
+    if !right {
+        failed_own(commands, failed, caller).await?;
+    }
+    Ok(right)
+}
+
+/// Lets the caller try the password of its own account, for as long as the answer is there; refuses it where
+/// it was wrong too often.
+pub(super) async fn admit_own<'a>(
+    commands: &Commands,
+    failed: &'a FailedLogins,
+    caller: &Caller,
+) -> Result<Attempt<'a>, CommandError> {
+    let tried = Tried::Account(caller.user_id()?, Called::ByUsername);
     let attempt = failed.admit(commands, tried, caller.network()).await;
-    let _attempt = attempt.map_err(|error| match error {
+    attempt.map_err(|error| match error {
         LoginError::Refused { code, reason } => CommandError::refused(code, reason),
         LoginError::Command(error) => error,
         LoginError::Unauthorized => CommandError::NotLoggedIn,
-    })?;
-    let hash = existing(&commands.model(), &user)?.password.clone();
-    let right = password::verify(Asker::of(caller), secret, hash).await?;
-    if !right {
-        let operation = Some(caller.action.to_string());
-        let whose = Whose::Account(user, Called::ByUsername);
-        record_failure(commands, failed, caller, whose, operation).await?;
-    }
-    Ok(right)
+    })
+}
+
+/// Counts and records that the caller did not know the password of its own account.
+pub(super) async fn failed_own(
+    commands: &Commands,
+    failed: &FailedLogins,
+    caller: &Caller,
+) -> Result<(), CommandError> {
+    let operation = Some(caller.action.to_string());
+    let whose = Whose::Account(caller.user_id()?.clone(), Called::ByUsername);
+    record_failure(commands, failed, caller, whose, operation).await
 }
 
 /// Whose password was tried in vain.

@@ -496,21 +496,41 @@ pub async fn update_own(
     ) {
         prove(commands, failed, caller, change.current_password.as_deref()).await?;
     }
-    let hash = match change.new_password.as_deref() {
-        Some(new) if !new.is_empty() => {
-            // In this order: what breaks the policy is no way to try passwords.
-            password::check_policy(&commands.model(), new)?;
-            let current = existing(&commands.model(), &user)?.password.clone();
-            if password::verify(Asker::of(caller), Secret::of(new), current).await? {
-                return Err(CommandError::refused(
-                    "error-password-same-as-current",
-                    "Entered password same as current password",
-                ));
-            }
-            Some(password::hash(Asker::of(caller), Secret::of(new)).await?)
-        }
-        _ => None,
+    let new = change.new_password.clone().filter(|new| !new.is_empty());
+    let Some(new) = new else {
+        return run_own(commands, caller, user, change, None).await;
     };
+    // In this order: what breaks the policy is no way to try passwords.
+    password::check_policy(&commands.model(), &new)?;
+    // Whether the new password is that of now is a way to try passwords as long as nothing comes of the
+    // change: it is counted like one then.
+    let attempt = login::admit_own(commands, failed, caller).await?;
+    let current = existing(&commands.model(), &user)?.password.clone();
+    if password::verify(Asker::of(caller), Secret::of(&new), current).await? {
+        return Err(CommandError::refused(
+            "error-password-same-as-current",
+            "Entered password same as current password",
+        ));
+    }
+    let changed = async {
+        let hash = password::hash(Asker::of(caller), Secret::of(&new)).await?;
+        run_own(commands, caller, user, change, Some(hash)).await
+    };
+    let changed = changed.await;
+    if let Err(CommandError::Refused { .. } | CommandError::Denied { .. }) = &changed {
+        login::failed_own(commands, failed, caller).await?;
+    }
+    drop(attempt);
+    changed
+}
+
+async fn run_own(
+    commands: &Commands,
+    caller: &Caller,
+    user: UserId,
+    change: OwnChange,
+    hash: Option<PasswordHash>,
+) -> Result<Done<AccountAfter>, CommandError> {
     commands
         .run(caller, move |decision| {
             check_own(decision.model(), decision.caller(), &user, &change)?;

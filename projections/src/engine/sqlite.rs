@@ -9,6 +9,7 @@ use std::{fs, io};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Executor, Row};
 
+use crate::engine::gaps::Gaps;
 use crate::engine::{Namespace, Purpose, timed};
 use crate::sql;
 use crate::view::ViewError;
@@ -16,6 +17,9 @@ use crate::view::ViewError;
 /// Connections that queries of one view share; opened when they are first needed. Two may be walked with, and
 /// one is there for the server's own work at most.
 pub const READERS: u32 = 5;
+
+/// For so long gaps are overwritten at once, while events wait.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// A reader that nobody needs for so long is closed.
 const IDLE: Duration = Duration::from_mins(2);
@@ -146,6 +150,40 @@ impl Files {
             .fetch_one(tables)
             .await?;
         Ok(row.try_get::<i64, _>(0)? == 0)
+    }
+
+    /// Overwrites what SQLite leaves behind in the tables' pages, for a moment; see [`Gaps`]. `tables` writes
+    /// them, and the write-ahead log is empty. Answers whether it has come to the end.
+    pub async fn overwrite_gaps(
+        &self,
+        tables: &mut AnyConnection,
+        namespace: &Namespace,
+        gaps: &mut Option<Gaps>,
+    ) -> Result<bool, ViewError> {
+        let path = self.path(&namespace.to_string());
+        // Pages in its cache would be written with what stands in their gaps.
+        tables
+            .execute(sqlx::raw_sql("PRAGMA shrink_memory"))
+            .await?;
+        let known = gaps.take();
+        let overwriting = tokio::task::spawn_blocking(move || {
+            let mut gaps = match known {
+                Some(gaps) => gaps,
+                None => Gaps::open(&path)?,
+            };
+            let ended = gaps.overwrite(MOMENT)?;
+            if ended {
+                gaps.rewind();
+            }
+            Ok((gaps, ended))
+        });
+        let overwritten = overwriting
+            .await
+            .map_err(|error| ViewError::Unavailable(error.to_string()))?;
+        let path = self.path(&namespace.to_string());
+        let (known, ended) = overwritten.map_err(|error: io::Error| unavailable(&path, &error))?;
+        *gaps = Some(known);
+        Ok(ended)
     }
 
     /// How many bytes the write-ahead log has.
