@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::erasure::Erasure;
-use crate::operation::Behind;
-use crate::operation::metrics::Access;
+use crate::handover::Outcomes;
+use crate::monitoring::Behind;
+use crate::monitoring::metrics::Access;
 use crate::rest::rate_limit::RateLimiter;
 use crate::rest::rate_limit::crowd::Crowd;
 use crate::rest::rate_limit::waiting::Waiting;
@@ -44,6 +45,7 @@ pub struct Parts {
     pub stop: CancellationToken,
     pub behind: Behind,
     pub limiter: RateLimiter,
+    pub outcomes: Outcomes,
     pub crowd: Crowd,
     pub waiting: Waiting,
     pub metrics: PrometheusHandle,

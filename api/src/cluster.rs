@@ -14,8 +14,6 @@ use crate::config::{Config, LogStore, readable_by_others};
 
 /// On requests that one node hands on to another: the secret that all nodes share.
 pub const SECRET: HeaderName = HeaderName::from_static("hansard-node-secret");
-/// The address of the client that a handed on request comes from.
-pub const CLIENT: HeaderName = HeaderName::from_static("hansard-client-address");
 /// On answers to such requests: this node does not write the log either.
 pub const FOLLOWS: HeaderName = HeaderName::from_static("hansard-follows");
 

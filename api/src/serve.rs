@@ -29,17 +29,18 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::erasure::Erasure;
 use crate::greeting::{self, Greeting};
+use crate::handover::Outcomes;
 use crate::http_in::{self, Limits, Listeners, Tls};
 use crate::leading::{Duties, Leading};
-use crate::operation::Behind;
-use crate::operation::metrics::Access;
+use crate::monitoring::Behind;
+use crate::monitoring::metrics::Access;
 use crate::rest::rate_limit::RateLimiter;
 use crate::rest::rate_limit::crowd::Crowd;
 use crate::rest::rate_limit::waiting::Waiting;
 use crate::rest::rooms::index::Index;
 use crate::views::Views;
 use crate::workspace::Workspace;
-use crate::{lacking, operation, rest};
+use crate::{lacking, monitoring, rest};
 
 /// How often a node looks whether another one has founded the workspace.
 const FOUNDING: Duration = Duration::from_millis(50);
@@ -118,9 +119,10 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         views,
         behind: Behind::default(),
         limiter: RateLimiter::new(),
+        outcomes: Outcomes::default(),
         crowd: Crowd::new(door.limits.per_client),
         waiting: Waiting::default(),
-        metrics: operation::gather()?,
+        metrics: monitoring::gather()?,
         metrics_access,
     });
     let upkeep = tokio::spawn(tend(app.metrics.clone()));
@@ -196,7 +198,7 @@ impl Door {
     ) -> Result<(), Box<dyn Error>> {
         let router = rest::service(app.clone())?;
         let metrics = self.metrics.map(|listeners| {
-            let router = operation::service(app);
+            let router = monitoring::service(app);
             let limits = self.limits.of_operators();
             http_in::serve(listeners, router, limits, self.tls.clone(), stop.clone())
         });
@@ -220,7 +222,7 @@ impl Door {
 
 /// Folds what was measured into its buckets, so that it takes no more room.
 async fn tend(metrics: metrics_exporter_prometheus::PrometheusHandle) {
-    let mut interval = tokio::time::interval(operation::UPKEEP);
+    let mut interval = tokio::time::interval(monitoring::UPKEEP);
     loop {
         interval.tick().await;
         metrics.run_upkeep();

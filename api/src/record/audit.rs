@@ -1,11 +1,6 @@
 //! `GET /api/hansard/v1/audit`: who did what to what, when, from where, with which outcome.
 
-use std::convert::Infallible;
-
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use hansard_commands::model::WriteModel;
 use hansard_domain::log::Position;
 use hansard_domain::seal::Fault;
@@ -13,11 +8,11 @@ use hansard_projections::audit::{self, AuditFilter, AuditRow, Order, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{event_types, inspected, names, page_size, position, require, time};
 use crate::app::App;
+use crate::operations::Operation;
+use crate::operations::reply::{OrStream, Reply};
 use crate::rest::answer::{Success, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
@@ -32,9 +27,7 @@ const MOST: u64 = 1000;
 /// How many rows of an export are read at a time.
 const EXPORT_PAGE: u64 = 1000;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(look))
-}
+pub const OPERATIONS: &[Operation] = &[LOOK];
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -150,26 +143,20 @@ struct AuditPage {
     next: Option<u64>,
 }
 
-/// Look at the audit.
-///
-/// One entry an event, refusals and looks at the record included; texts of messages never stand in
-/// it. Needs `view-audit`; each look is an entry of its own.
-#[utoipa::path(
-    get, path = "/api/hansard/v1/audit", tag = "record", params(AuditQuery),
-    responses(
-        (status = 200, description = "A page, or everything as lines of JSON or CSV.", content(
-            (Success<AuditPage> = "application/json"),
-            (String = "application/jsonl"),
-            (String = "text/csv"),
-        )),
-        Failure,
-    )
-)]
+pub const LOOK: Operation = Operation::get("hansard.audit", &look)
+    .own("/api/hansard/v1/audit")
+    .tagged("record")
+    .tells("Look at the audit.")
+    .notes(
+        "One entry an event, refusals and looks at the record included; texts of messages never stand \
+         in it. Needs `view-audit`; each look is an entry of its own.",
+    );
+
 async fn look(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(query): Params<AuditQuery>,
-) -> Result<Response, Failure> {
+) -> Result<OrStream<Success<AuditPage>>, Failure> {
     require(&app, &caller, PERMISSION)?;
     let filter = query.filter(&app).await?;
     let asked = query.as_recorded(&filter);
@@ -178,7 +165,7 @@ async fn look(
             let page = page(&app, &query, &filter).await?;
             let shown = page.entries.len() as u64;
             inspected(&app, &caller, "audit", asked, shown).await?;
-            Ok(answer(page).into_response())
+            Ok(OrStream::Whole(answer(page)?))
         }
         Some("jsonl") => export(app, caller, filter, asked, Lines::Json).await,
         Some("csv") => export(app, caller, filter, asked, Lines::Csv).await,
@@ -342,7 +329,7 @@ const CSV_HEAD: [&str; 15] = [
 ];
 
 impl Lines {
-    fn content_type(self) -> &'static str {
+    fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/jsonl; charset=utf-8",
             Self::Csv => "text/csv; charset=utf-8",
@@ -414,7 +401,7 @@ async fn export(
     mut filter: AuditFilter,
     asked: String,
     lines: Lines,
-) -> Result<Response, Failure> {
+) -> Result<OrStream<Success<AuditPage>>, Failure> {
     let end = Position(app.commands.journal().head().0 + 1);
     filter.before = Some(filter.before.map_or(end, |given| given.min(end)));
     let shown = {
@@ -423,7 +410,7 @@ async fn export(
     };
     inspected(&app, &caller, "audit", asked, shown).await?;
     let body = async_stream::stream! {
-        yield Ok::<_, Infallible>(Bytes::from(lines.head()));
+        yield Bytes::from(lines.head());
         loop {
             let page = async {
                 let mut reading = app.views.audit.read().await?;
@@ -443,11 +430,10 @@ async fn export(
                 return;
             }
             let entries = rows.into_iter().map(|row| AuditEntry::of(row, &model)).collect();
-            yield Ok(Bytes::from(lines.write(entries)));
+            yield Bytes::from(lines.write(entries));
         }
     };
-    let kind = [(header::CONTENT_TYPE, lines.content_type())];
-    Ok((kind, Body::from_stream(body)).into_response())
+    Ok(OrStream::Stream(Reply::stream(lines.media_type(), body)))
 }
 
 #[cfg(test)]

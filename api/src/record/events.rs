@@ -1,8 +1,5 @@
 //! `GET /api/hansard/v1/events`: the log as pages, or as a stream that goes on; and one stream of it.
 
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use hansard_commands::error::CommandError;
 use hansard_domain::event::Entry;
@@ -10,15 +7,13 @@ use hansard_domain::journal::JournalError;
 use hansard_domain::log::{Position, StreamId, Version};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::reveal::ShownEvent;
 use super::{event_types, feed, inspected, page_size, position, require};
 use crate::app::App;
-use crate::rest::answer::{Answer, Success, answer};
-use crate::rest::body::Params;
-use crate::rest::caller::Caller;
+use crate::operations::Operation;
+use crate::operations::reply::{Answer, EVENT_STREAM, OrStream, Reply, Success, answer};
+use crate::operations::request::{Caller, Follow, Params, Path};
 use crate::rest::failure::Failure;
 
 pub const PERMISSION: &[&str] = &["view-event-log"];
@@ -32,11 +27,7 @@ const LOOKED_AT: usize = 20_000;
 /// The longest name of a stream that is asked for.
 const LONGEST_STREAM: usize = 256;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(events))
-        .routes(routes!(stream))
-}
+pub const OPERATIONS: &[Operation] = &[EVENTS, STREAM];
 
 #[derive(Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -103,31 +94,21 @@ impl EventFilter {
     }
 }
 
-/// Read the log.
-///
-/// With `Accept: text/event-stream` the answer goes on as events are recorded, from `Last-Event-ID`
-/// if that is given, until the caller may not see it any more. Needs `view-event-log`; each request
-/// is put on the record.
-#[utoipa::path(
-    get, path = "/api/hansard/v1/events", tag = "record",
-    params(
-        EventsQuery,
-        ("Last-Event-ID" = Option<u64>, Header, description = "Where a stream is taken up again."),
-    ),
-    responses(
-        (status = 200, description = "A page, or a stream of server-sent events.", content(
-            (Success<EventsPage> = "application/json"),
-            (String = "text/event-stream"),
-        )),
-        Failure,
-    )
-)]
+pub const EVENTS: Operation = Operation::get("hansard.events", &events)
+    .own("/api/hansard/v1/events")
+    .tagged("record")
+    .tells("Read the log.")
+    .notes(
+        "With `Accept: text/event-stream` the answer goes on as events are recorded, from \
+         `Last-Event-ID` if that is given, until the caller may not see it any more. Needs \
+         `view-event-log`; each request is put on the record.",
+    );
+
 async fn events(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    headers: HeaderMap,
-    Params(query): Params<EventsQuery>,
-) -> Result<Response, Failure> {
+    (Params(query), follow): (Params<EventsQuery>, Option<Follow>),
+) -> Result<OrStream<Success<EventsPage>>, Failure> {
     require(&app, &caller, PERMISSION)?;
     let filter = EventFilter {
         types: event_types(query.types.as_deref())?,
@@ -135,34 +116,31 @@ async fn events(
     };
     let mut after = position(query.after.unwrap_or(0));
     let asked = serde_json::to_string(&query).unwrap_or_default();
-    if wants_stream(&headers) {
-        if let Some(last) = headers.get("last-event-id") {
-            let last = last.to_str().ok().and_then(|last| last.trim().parse().ok());
-            after = position(last.ok_or_else(|| {
+    if let Some(follow) = follow {
+        if let Some(last) = follow.last {
+            after = position(last.trim().parse().map_err(|_| {
                 Failure::invalid_params("'Last-Event-ID' must be a position of the log")
             })?);
         }
         inspected(&app, &caller, "events", asked, 0).await?;
-        return Ok(feed::answer(app, caller, filter, after));
+        let feed = feed::events(app, caller, filter, after);
+        return Ok(OrStream::Stream(Reply::stream(EVENT_STREAM, feed)));
     }
     let page = page(&app, &filter, after, page_size(query.limit, MOST)?).await?;
     inspected(&app, &caller, "events", asked, page.events.len() as u64).await?;
-    Ok(answer(page).into_response())
+    Ok(OrStream::Whole(answer(page)?))
 }
 
-/// Read one stream of the log.
-///
-/// Needs `view-event-log`; each request is put on the record.
-#[utoipa::path(
-    get, path = "/api/hansard/v1/streams/{stream}", tag = "record",
-    params(("stream" = String, Path, description = "Its name, `room-GENERAL`."), StreamQuery),
-    responses((status = 200, body = Success<StreamPage>), Failure)
-)]
+pub const STREAM: Operation = Operation::get("hansard.stream", &stream)
+    .own("/api/hansard/v1/streams/{stream}")
+    .tagged("record")
+    .tells("Read one stream of the log, such as `room-GENERAL`.")
+    .notes("Needs `view-event-log`; each request is put on the record.");
+
 async fn stream(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Path(name): Path<String>,
-    Params(query): Params<StreamQuery>,
+    (Path(name), Params(query)): (Path, Params<StreamQuery>),
 ) -> Answer<StreamPage> {
     require(&app, &caller, PERMISSION)?;
     let limit = page_size(query.limit, MOST)? as usize;
@@ -193,13 +171,6 @@ fn stream_id(name: &str) -> Result<StreamId, Failure> {
         ));
     }
     Ok(StreamId::from_name(name))
-}
-
-fn wants_stream(headers: &HeaderMap) -> bool {
-    let accepted = headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok());
-    accepted.is_some_and(|accept| accept.contains("text/event-stream"))
 }
 
 fn unavailable(error: JournalError) -> Failure {

@@ -5,11 +5,9 @@
 //! Its id is an event's position; a heartbeat carries one, too, so that a client whose filter lets
 //! little through need not begin far back when it comes again.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::response::sse::{Event, Sse};
-use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use hansard_commands::account::token;
 use hansard_domain::log::Position;
@@ -24,16 +22,12 @@ use crate::rest::caller::Caller;
 /// at then.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-pub fn answer(app: App, caller: Caller, filter: EventFilter, after: Position) -> Response {
-    Sse::new(events(app, caller, filter, after)).into_response()
-}
-
-fn events(
+pub fn events(
     app: App,
     caller: Caller,
     filter: EventFilter,
     after: Position,
-) -> impl Stream<Item = Result<Event, Infallible>> {
+) -> impl Stream<Item = Bytes> {
     async_stream::stream! {
         let mut batches = app.commands.journal().follow(after);
         let mut heart = heart();
@@ -51,7 +45,7 @@ fn events(
                 return;
             }
             match batch {
-                None => yield Ok(Event::default().id(position.to_string()).comment("")),
+                None => yield Bytes::from(format!("id: {position}\n:\n\n")),
                 Some(Some(Ok(mut batch))) => for place in 0..batch.len() {
                     if journal.erasures() != seen {
                         seen = journal.erasures();
@@ -67,10 +61,13 @@ fn events(
                     position = entry.position;
                     if filter.lets_through(entry) {
                         let shown = ShownEvent::of(entry);
-                        let event = Event::default().id(position.to_string()).event(shown.kind);
-                        // Text of our own making: it always becomes JSON.
-                        if let Ok(event) = event.json_data(&shown) {
-                            yield Ok(event);
+                        // JSON has no line breaks of its own.
+                        match serde_json::to_string(&shown) {
+                            Ok(json) => yield Bytes::from(format!(
+                                "id: {position}\nevent: {}\ndata: {json}\n\n",
+                                shown.kind
+                            )),
+                            Err(error) => tracing::error!(%error, "an event can't be written as JSON"),
                         }
                     }
                 },

@@ -17,19 +17,18 @@ use hansard_domain::audit::AuditEvent;
 use hansard_domain::id::Timestamp;
 use hansard_domain::log::Position;
 use hansard_domain::seal::Private;
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+use crate::operations::Operation;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .merge(audit::routes())
-        .merge(events::routes())
-        .merge(views::routes())
-        .merge(retention::routes())
-}
+pub const OPERATIONS: &[&[Operation]] = &[
+    audit::OPERATIONS,
+    events::OPERATIONS,
+    views::OPERATIONS,
+    retention::OPERATIONS,
+];
 
 /// Refuses a caller without one of some permissions.
 fn require(app: &App, caller: &Caller, permissions: &[&str]) -> Result<(), Failure> {

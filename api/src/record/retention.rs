@@ -2,29 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use hansard_commands::model::WriteModel;
 use hansard_commands::retention::{RoomPolicy, Schedule};
 use hansard_domain::id::{RoomId, Timestamp};
 use hansard_projections::retention::{self, PrunedTotal};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{inspected, names, require};
 use crate::app::App;
-use crate::rest::answer::{Answer, Success, answer};
+use crate::operations::Operation;
+use crate::rest::answer::{Answer, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
-use crate::rest::failure::Failure;
 
 /// It names every room.
 const PERMISSIONS: &[&str] = &["view-audit"];
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(show))
-}
+pub const OPERATIONS: &[Operation] = &[SHOW];
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -71,16 +66,15 @@ struct PrunedAnswer {
     last_at: String,
 }
 
-/// What holds for each room, and what was pruned.
-///
-/// Needs `view-audit`; every look goes on the audit.
-#[utoipa::path(
-    get, path = "/api/hansard/v1/retention", tag = "record", params(RetentionQuery),
-    responses((status = 200, body = Success<RetentionAnswer>), Failure)
-)]
+pub const SHOW: Operation = Operation::get("hansard.retention", &show)
+    .own("/api/hansard/v1/retention")
+    .tagged("record")
+    .tells("What holds for each room, and what was pruned.")
+    .notes("Needs `view-audit`; every look goes on the audit.");
+
 async fn show(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(query): Params<RetentionQuery>,
 ) -> Answer<RetentionAnswer> {
     require(&app, &caller, PERMISSIONS)?;

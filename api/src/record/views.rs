@@ -1,28 +1,21 @@
 //! `GET /api/hansard/v1/views`: how the views are doing; and having one built again.
 
-use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use hansard_projections::{SetAside, ViewState};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::require;
 use crate::app::App;
+use crate::operations::Operation;
+use crate::operations::reply::Begun;
+use crate::operations::request::Path;
 use crate::rest::answer::{Answer, Success, answer};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 
 const PERMISSION: &[&str] = &["manage-views"];
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(views))
-        .routes(routes!(rebuild))
-        .routes(routes!(set_aside))
-}
+pub const OPERATIONS: &[Operation] = &[VIEWS, REBUILD, SET_ASIDE];
 
 #[derive(Debug, Serialize, ToSchema)]
 struct ViewsAnswer {
@@ -86,14 +79,13 @@ impl From<ViewState> for ViewAnswer {
     }
 }
 
-/// How the views are doing.
-///
-/// Needs `manage-views`.
-#[utoipa::path(
-    get, path = "/api/hansard/v1/views", tag = "record",
-    responses((status = 200, body = Success<ViewsAnswer>), Failure)
-)]
-async fn views(caller: Caller, State(app): State<App>) -> Answer<ViewsAnswer> {
+pub const VIEWS: Operation = Operation::get("hansard.views", &views)
+    .own("/api/hansard/v1/views")
+    .tagged("record")
+    .tells("How the views are doing.")
+    .notes("Needs `manage-views`.");
+
+async fn views(app: App, caller: Caller, (): ()) -> Answer<ViewsAnswer> {
     require(&app, &caller, PERMISSION)?;
     let head = app.commands.journal().head().0;
     let views = app.views.projector.views();
@@ -134,19 +126,13 @@ impl From<SetAside> for EventAnswer {
     }
 }
 
-/// Which events a view could not take in.
-///
-/// It answers without them. When it is built again they are tried again. Needs `manage-views`.
-#[utoipa::path(
-    get, path = "/api/hansard/v1/views/{view}/set-aside", tag = "record",
-    params(("view" = String, Path, description = "Its name.")),
-    responses((status = 200, body = Success<SetAsideAnswer>), Failure)
-)]
-async fn set_aside(
-    caller: Caller,
-    State(app): State<App>,
-    Path(name): Path<String>,
-) -> Answer<SetAsideAnswer> {
+pub const SET_ASIDE: Operation = Operation::get("hansard.views.setAside", &set_aside)
+    .own("/api/hansard/v1/views/{view}/set-aside")
+    .tagged("record")
+    .tells("Which events a view could not take in.")
+    .notes("It answers without them. When it is built again they are tried again. Needs `manage-views`.");
+
+async fn set_aside(app: App, caller: Caller, Path(name): Path) -> Answer<SetAsideAnswer> {
     require(&app, &caller, PERMISSION)?;
     let projector = &app.views.projector;
     let found = projector.set_aside(&name, TOLD).await?;
@@ -157,26 +143,24 @@ async fn set_aside(
     })
 }
 
-/// Build a view again.
-///
-/// It serves meanwhile, and the new tables take over once they hold everything; `GET
-/// /api/hansard/v1/views` tells how far that is. One that is being built already is not begun anew.
-/// Views that nodes share are rebuilt by the node that feeds them, whichever is asked; where each node
-/// has views of its own, that of the node that is asked is rebuilt. If the node dies that builds it, ask
-/// again. Needs `manage-views`.
-#[utoipa::path(
-    post, path = "/api/hansard/v1/views/{view}/rebuild", tag = "record",
-    params(("view" = String, Path, description = "Its name.")),
-    responses(
-        (status = 202, body = Success<ViewAnswer>, description = "It is being built."),
-        Failure,
-    )
-)]
+pub const REBUILD: Operation = Operation::post("hansard.views.rebuild", &rebuild)
+    .own("/api/hansard/v1/views/{view}/rebuild")
+    .of_this_node()
+    .tagged("record")
+    .tells("Build a view again.")
+    .notes(
+        "It serves meanwhile, and the new tables take over once they hold everything; `GET \
+         /api/hansard/v1/views` tells how far that is. One that is being built already is not begun \
+         anew. Views that nodes share are rebuilt by the node that feeds them, whichever is asked; \
+         where each node has views of its own, that of the node that is asked is rebuilt. If the node \
+         dies that builds it, ask again. Needs `manage-views`.",
+    );
+
 async fn rebuild(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Path(name): Path<String>,
-) -> Result<(StatusCode, Json<Success<ViewAnswer>>), Failure> {
+    Path(name): Path,
+) -> Result<Begun<Success<ViewAnswer>>, Failure> {
     require(&app, &caller, PERMISSION)?;
     let projector = &app.views.projector;
     projector.begin_rebuild(&name).await?;
@@ -184,5 +168,5 @@ async fn rebuild(
     let view = views
         .find(|view| view.name == name)
         .ok_or_else(|| Failure::not_found("There is no such view"))?;
-    Ok((StatusCode::ACCEPTED, Json(answer(view.into())?)))
+    Ok(Begun(answer(view.into())?))
 }

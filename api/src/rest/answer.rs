@@ -1,43 +1,42 @@
-//! What a handler answers when it is done.
+//! What an operation answers over HTTP.
 
-use axum::Json;
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
+use futures::StreamExt as _;
 
-use super::failure::Failure;
+pub use crate::operations::reply::{Answer, EVENT_STREAM, Nothing, Success, answer, done};
+use crate::operations::reply::{Answers, Content, Reply};
 
-/// What handlers of Rocket.Chat's API give back; [`answer`] makes it.
-pub type Answer<T> = Result<Success<T>, Failure>;
-
-/// 200 with a JSON object, and `"success": true` in it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Success<T> {
-    #[serde(flatten)]
-    answer: T,
-    #[schema(example = true)]
-    success: bool,
-}
-
-/// An answer without content of its own.
-#[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Nothing {}
-
-/// Answers `answer`, which serialises to an object.
-pub fn answer<T>(answer: T) -> Answer<T> {
-    Ok(Success {
-        answer,
-        success: true,
-    })
-}
-
-/// Answers `{"success": true}`.
-pub fn done() -> Answer<Nothing> {
-    answer(Nothing {})
-}
-
-impl<T: Serialize> IntoResponse for Success<T> {
+impl IntoResponse for Reply {
     fn into_response(self) -> Response {
-        Json(self).into_response()
+        let (media_type, body) = match self.content {
+            Content::Json(json) => ("application/json", Body::from(json)),
+            Content::Stream(media_type, stream) => (
+                media_type,
+                Body::from_stream(stream.map(Ok::<_, Infallible>)),
+            ),
+        };
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        if media_type == EVENT_STREAM {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        if self.goes_on {
+            *response.status_mut() = StatusCode::ACCEPTED;
+        }
+        response
+    }
+}
+
+impl<T> IntoResponse for Success<T>
+where
+    Self: Answers,
+{
+    fn into_response(self) -> Response {
+        self.reply().into_response()
     }
 }

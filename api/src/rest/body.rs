@@ -3,54 +3,42 @@
 use std::error::Error;
 
 use axum::body::{Bytes, HttpBody};
-use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::request::Parts;
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use bytes::BytesMut;
 use hansard_domain::free::{self, FreeList, FreeObject, Unreadable};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
 use super::lenient;
 use crate::app::App;
 use crate::http_in::body::BodyError;
+use crate::operations::request::Payload;
+pub use crate::operations::request::{Body, Params};
 
-/// The body: JSON, whatever its content type says, or a form. An empty body is an empty object.
-#[derive(Debug)]
-pub struct Body<T>(pub T);
-
-/// The query string.
-#[derive(Debug)]
-pub struct Params<T>(pub T);
-
-impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, app: &App) -> Result<Self, Failure> {
-        let form = is_form(request.headers());
-        let bytes = bytes(request, app).await?;
-        // curl calls everything a form; what begins like an object is one.
-        if form && !bytes.trim_ascii_start().starts_with(b"{") {
-            return Ok(Self(lenient::read_form(&bytes)?));
-        }
-        let value = if bytes.trim_ascii().is_empty() {
-            Value::Object(Default::default())
-        } else {
-            free::read(&bytes, &free::REQUEST)?
-        };
-        Ok(Self(lenient::read(value)?))
+/// What a body says: JSON, whatever its content type says, or a form. An empty body is an empty object.
+pub async fn value(request: Request, app: &App) -> Result<Value, Failure> {
+    let form = is_form(request.headers());
+    let bytes = bytes(request, app).await?;
+    // curl calls everything a form; what begins like an object is one.
+    if form && !bytes.trim_ascii_start().starts_with(b"{") {
+        return Ok(lenient::form(&bytes)?);
     }
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Value::Object(Default::default()));
+    }
+    Ok(free::read(&bytes, &free::REQUEST)?)
 }
 
-impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Failure> {
-        let query = parts.uri.query().unwrap_or_default();
-        Ok(Self(lenient::read_query(query.as_bytes())?))
-    }
+/// A body as it came.
+pub async fn payload(request: Request, app: &App) -> Result<Payload, Failure> {
+    let is_form = is_form(request.headers());
+    let bytes = bytes(request, app).await?;
+    Ok(Payload {
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+        is_form,
+    })
 }
 
 /// A value whose shape the client chose, for those who take only what is within the bounds.

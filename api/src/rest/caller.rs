@@ -1,179 +1,41 @@
-//! Who asks: the token and the user that a request names, looked up in the write model.
+//! Who asks over HTTP: what `X-Auth-Token` and `X-User-Id` say, and the client's address.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::Deref;
-use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath};
-use axum::http::request::Parts;
+use axum::extract::ConnectInfo;
 use axum::http::{Extensions, HeaderMap, header};
-use hansard_commands::account::token;
-use hansard_commands::caller::Caller as Asking;
 use hansard_commands::model::WriteModel;
-use hansard_domain::account::TokenHash;
-use hansard_domain::event::Origin;
-use hansard_domain::fair;
 use hansard_domain::id::{Timestamp, UserId};
 use hansard_domain::limit;
-use hansard_domain::log::{Actor, Role};
 
-use super::exchange::{RequestId, number_of};
-use super::failure::Failure;
-use super::refused::AskedBy;
-use crate::app::App;
+use crate::operations::asked::Credentials;
+pub use crate::operations::request::{Caller, LoggedIn, MaybeCaller};
 
-const TOKEN: &str = "x-auth-token";
+pub const TOKEN: &str = "x-auth-token";
 
-/// A caller who is logged in, by `X-Auth-Token` and `X-User-Id`; everybody else gets 401, and 403 who
-/// has to change its password before anything else.
-///
-/// It stands first in a handler's arguments: who may not come in is not told what else is wrong.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    asking: Arc<Asking>,
-    user: UserId,
+/// What the headers say of who asks.
+pub fn credentials(headers: &HeaderMap) -> Option<Credentials> {
+    let text = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    Some(Credentials {
+        user: text("x-user-id")?,
+        token: text(TOKEN)?,
+    })
 }
 
-/// A caller who is logged in, though it may have to change its password: for the few operations that
-/// lead there, and out again.
-#[derive(Debug, Clone)]
-pub struct LoggedIn(pub Caller);
-
-/// A caller who may be logged in or not.
-#[derive(Debug, Clone)]
-pub struct MaybeCaller(Arc<Asking>);
-
-impl Caller {
-    /// The user who is logged in.
-    pub fn user(&self) -> &UserId {
-        &self.user
-    }
-}
-
-impl Deref for Caller {
-    type Target = Asking;
-
-    fn deref(&self) -> &Asking {
-        &self.asking
-    }
-}
-
-impl Deref for MaybeCaller {
-    type Target = Asking;
-
-    fn deref(&self) -> &Asking {
-        &self.0
-    }
-}
-
-impl FromRequestParts<App> for LoggedIn {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let asking = asking(parts, app).await?;
-        let user = asking.user.clone().ok_or_else(Failure::not_logged_in)?;
-        Ok(Self(Caller { asking, user }))
-    }
-}
-
-impl FromRequestParts<App> for Caller {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let LoggedIn(caller) = LoggedIn::from_request_parts(parts, app).await?;
-        let model = app.commands.model();
-        let account = model.account(caller.user());
-        if account.is_some_and(|account| account.must_change_password()) {
-            return Err(Failure::password_change_required());
-        }
-        Ok(caller)
-    }
-}
-
-impl FromRequestParts<App> for MaybeCaller {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        Ok(Self(asking(parts, app).await?))
-    }
-}
-
-async fn asking(parts: &Parts, app: &App) -> Result<Arc<Asking>, Failure> {
-    let now = app.commands.clock().now();
-    let mut session = session(&parts.headers, &app.commands.model(), now);
-    if session.is_none() && parts.headers.contains_key(TOKEN) {
-        session = session_elsewhere(parts, app, now).await?;
-    }
-    let (user, token) = session.unzip();
-    let actor = user.clone().map_or(Actor::Anonymous, Actor::User);
-    let agent = parts.headers.get(header::USER_AGENT);
-    let agent = agent.map_or_else(Default::default, |agent| {
-        let kept = &agent.as_bytes()[..agent.len().min(limit::USER_AGENT.most)];
-        String::from_utf8_lossy(kept).into_owned()
-    });
-    let address = client_address(
-        &parts.headers,
-        &parts.extensions,
-        app.config.forwarded_count,
-    );
-    let asking = Arc::new(Asking {
-        actor,
-        user,
-        token,
-        origin: Some(Origin {
-            address: address.to_string(),
-            user_agent: agent,
-        }),
-        action: parts.extensions.get().map_or("", action).into(),
-        correlation: parts
-            .extensions
-            .get()
-            .map(|id: &RequestId| id.as_str().into()),
-        causation: None,
-        // What changes something is decided on what holds then.
-        seen: parts.method.is_safe().then(Arc::default),
-    });
-    if let Some(user) = &asking.user {
-        fair::is_known_as(number_of(user));
-    }
-    if let Some(asked_by) = parts.extensions.get::<AskedBy>() {
-        asked_by.tell(&asking);
-    }
-    Ok(asking)
-}
-
-/// A session that this node may not have heard of yet, because another one began it.
-async fn session_elsewhere(
-    parts: &Parts,
-    app: &App,
-    now: Timestamp,
-) -> Result<Option<(UserId, TokenHash)>, Failure> {
-    match app.commands.journal().role() {
-        Role::Sole => Ok(None),
-        Role::Shared => {
-            app.commands.caught_up().await;
-            Ok(session(&parts.headers, &app.commands.model(), now))
-        }
-        Role::Follower => Err(Failure::elsewhere()),
-    }
-}
-
-/// Rocket.Chat's name of an operation: `/api/v1/channels.archive` is `channels.archive`.
-fn action(path: &MatchedPath) -> &str {
-    let path = path.as_str();
-    path.strip_prefix("/api/v1/").unwrap_or(path)
+/// The program that asks.
+pub fn user_agent(headers: &HeaderMap) -> String {
+    headers
+        .get(header::USER_AGENT)
+        .map_or_else(Default::default, |agent| {
+            let kept = &agent.as_bytes()[..agent.len().min(limit::USER_AGENT.most)];
+            String::from_utf8_lossy(kept).into_owned()
+        })
 }
 
 /// Whose session the headers name, if it holds.
-pub fn session(
-    headers: &HeaderMap,
-    model: &WriteModel,
-    now: Timestamp,
-) -> Option<(UserId, TokenHash)> {
-    let named = headers.get("x-user-id")?.to_str().ok()?;
-    let token = token::hash(headers.get(TOKEN)?.to_str().ok()?);
-    let user = token::holder(model, &token, now)?;
-    (user.as_str() == named).then_some((user, token))
+pub fn session(headers: &HeaderMap, model: &WriteModel, now: Timestamp) -> Option<UserId> {
+    let (user, _) = credentials(headers)?.session(model, now)?;
+    Some(user)
 }
 
 /// The client's address: the peer's, or what the proxies in front of the server tell.

@@ -1,6 +1,5 @@
 //! `rooms.cleanHistory`: prunes a room.
 
-use axum::extract::State;
 use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::prune::{self, CleanHistory, Messages};
 use hansard_domain::id::{RoomId, Timestamp};
@@ -8,19 +7,16 @@ use hansard_domain::room::PruneCriteria;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Success, answer};
+use super::answer::{Answer, answer};
 use super::body::Body;
 use super::caller::Caller;
 use super::failure::Failure;
 use super::lenient;
 use crate::app::App;
+use crate::operations::Operation;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(clean_history))
-}
+pub const OPERATIONS: &[Operation] = &[CLEAN_HISTORY];
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -63,18 +59,16 @@ struct CleanedHistory {
     erasing: bool,
 }
 
-/// Prune a room.
-///
-/// Messages go from the room for good, and their texts from every file: they are gone when this
-/// answers, unless it says `erasing`. Needs `clean-channel-history`.
-#[utoipa::path(
-    post, path = "/api/v1/rooms.cleanHistory", tag = "rooms",
-    request_body = CleanHistoryRequest,
-    responses((status = 200, body = Success<CleanedHistory>), Failure)
-)]
+pub const CLEAN_HISTORY: Operation = Operation::post("rooms.cleanHistory", &clean_history)
+    .tells("Prune a room.")
+    .notes(
+        "Messages go from the room for good, and their texts from every file: they are gone when this \
+         answers, unless it says `erasing`. Needs `clean-channel-history`.",
+    );
+
 async fn clean_history(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<CleanHistoryRequest>,
 ) -> Answer<CleanedHistory> {
     let room = request.room(&app, &caller)?;

@@ -36,8 +36,8 @@ use serde_json::{Map, Value};
 
 use super::caller::Caller;
 use super::failure::Failure;
-use super::recheck::is_logged_out;
 use crate::app::App;
+use crate::operations::asked::is_logged_out;
 
 /// How long an answer waits for what only a view knows.
 const PATIENCE: Duration = Duration::from_millis(500);

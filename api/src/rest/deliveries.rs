@@ -1,6 +1,5 @@
 //! `/api/hansard/v1/deliveries`: what came of outgoing webhooks, across all of them.
 
-use axum::extract::{Path, State};
 use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::integration::kept::with_names;
@@ -11,22 +10,17 @@ use hansard_domain::integration::Direction;
 use hansard_projections::deliveries::{Delivery, Filter, State as DeliveryState};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Nothing, Success, answer, done};
+use super::answer::{Answer, Nothing, answer, done};
 use super::body::Params;
 use super::caller::Caller;
 use super::failure::Failure;
-use super::paging::{Paging, PagingParams};
+use super::paging::Paging;
 use crate::app::App;
+use crate::operations::Operation;
+use crate::operations::request::Path;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(get))
-        .routes(routes!(replay_delivery))
-}
+pub const OPERATIONS: &[Operation] = &[LIST, GET, REPLAY_DELIVERY];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -121,20 +115,19 @@ impl ShownDelivery {
     }
 }
 
-/// List deliveries of outgoing webhooks, newest first.
-///
-/// Needs `manage-outgoing-integrations`; with `manage-own-outgoing-integrations` alone, name an
-/// integration of your own.
-#[utoipa::path(
-    get, path = "/api/hansard/v1/deliveries", tag = "deliveries",
-    params(Which, PagingParams),
-    responses((status = 200, body = Success<Deliveries>), Failure)
-)]
+pub const LIST: Operation = Operation::get("hansard.deliveries", &list)
+    .own("/api/hansard/v1/deliveries")
+    .tagged("deliveries")
+    .tells("List deliveries of outgoing webhooks, newest first.")
+    .notes(
+        "Needs `manage-outgoing-integrations`; with `manage-own-outgoing-integrations` alone, name an \
+         integration of your own.",
+    );
+
 async fn list(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(which): Params<Which>,
-    paging: Paging,
+    (Params(which), paging): (Params<Which>, Paging),
 ) -> Answer<Deliveries> {
     let integration = which.integration.map(IntegrationId::new);
     may_see(&app.commands.model(), &caller, integration.as_ref())?;
@@ -166,17 +159,12 @@ async fn list(
     })
 }
 
-/// Get one delivery.
-#[utoipa::path(
-    get, path = "/api/hansard/v1/deliveries/{id}", tag = "deliveries",
-    params(("id" = String, Path, description = "The delivery's id.")),
-    responses((status = 200, body = Success<OneDelivery>), Failure)
-)]
-async fn get(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Answer<OneDelivery> {
+pub const GET: Operation = Operation::get("hansard.deliveries.get", &get)
+    .own("/api/hansard/v1/deliveries/{id}")
+    .tagged("deliveries")
+    .tells("Get one delivery.");
+
+async fn get(app: App, caller: Caller, Path(id): Path) -> Answer<OneDelivery> {
     let delivery = find(&app, &caller, &id).await?;
     put_on_record(&app, &caller, std::slice::from_ref(&delivery)).await?;
     answer(OneDelivery {
@@ -184,17 +172,13 @@ async fn get(
     })
 }
 
-/// Make a delivery again that is delivered or dead.
-#[utoipa::path(
-    post, path = "/api/hansard/v1/deliveries/{id}/replay", tag = "deliveries",
-    params(("id" = String, Path, description = "The delivery's id.")),
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn replay_delivery(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Answer<Nothing> {
+pub const REPLAY_DELIVERY: Operation =
+    Operation::post("hansard.deliveries.replay", &replay_delivery)
+        .own("/api/hansard/v1/deliveries/{id}/replay")
+        .tagged("deliveries")
+        .tells("Make a delivery again that is delivered or dead.");
+
+async fn replay_delivery(app: App, caller: Caller, Path(id): Path) -> Answer<Nothing> {
     let delivery = find(&app, &caller, &id).await?;
     replay::replay(&app.commands, &caller, delivery.integration, delivery.id).await?;
     done()

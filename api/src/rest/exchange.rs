@@ -19,11 +19,11 @@ use tracing::Instrument;
 use super::caller::{client_address, session};
 use super::failure::Failure;
 use super::rate_limit::waiting::{self, Taker};
-use super::refused::AskedBy;
 use crate::app::App;
 use crate::http_in::Ending;
+use crate::monitoring::{self, times};
 use crate::openapi;
-use crate::operation::{self, times};
+use crate::operations::asked::AskedBy;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// On answers to writes: a view that has applied this position shows what was written. A request
@@ -101,7 +101,7 @@ where
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let span = tracing::info_span!("request", id = id.as_str(), %method, route);
     // Who asks how the server is doing is to hear of it now.
-    let probes = matches!(route, operation::HEALTH | operation::READY);
+    let probes = matches!(route, monitoring::HEALTH | monitoring::READY);
     let seen = position(request.headers()).filter(|_| !probes);
 
     let answer = async {
@@ -143,7 +143,7 @@ where
     let elapsed = start.elapsed();
     span.in_scope(|| {
         // Whoever waits for the server to become ready asks again and again.
-        if status.is_server_error() && route != operation::READY {
+        if status.is_server_error() && route != monitoring::READY {
             tracing::warn!(status = status.as_u16(), ?elapsed, "a request failed");
         } else {
             tracing::debug!(status = status.as_u16(), ?elapsed, "answered");

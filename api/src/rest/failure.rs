@@ -34,17 +34,12 @@ pub struct Failure {
     refusal: Option<Box<Refusal>>,
 }
 
-/// Marks an answer to somebody who lacks a right, which is not on the record yet; see
-/// [`refused`](super::refused).
+/// What somebody lacks a right for, which is not on the record yet.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     pub permission: Option<String>,
     pub room: Option<RoomId>,
 }
-
-/// Marks an answer of a node that may not decide what was asked; see [`forward`](super::forward).
-#[derive(Debug, Clone, Copy)]
-pub struct Elsewhere;
 
 impl Failure {
     fn new(status: StatusCode, body: Value) -> Self {
@@ -258,6 +253,34 @@ impl Failure {
         }
     }
 
+    /// 500 of a node that took over from the one that did what was asked.
+    pub fn answer_lost() -> Self {
+        Self::unsuccessful(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The request was done, and its answer was lost with the node that did it: look before you \
+             ask again [error-answer-lost]",
+        )
+    }
+
+    /// 503: it was handed over to the node that writes, which did not answer.
+    pub fn outcome_unknown() -> Self {
+        Self::unavailable(
+            "The node that writes did not answer; whether it was done is not known \
+             [error-unavailable]",
+        )
+    }
+
+    /// Whether another node can do it.
+    pub fn is_elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    /// That it is for want of a right, where nobody has put that on the record.
+    pub fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refusal.take().map(|refusal| *refusal)
+    }
+
+    #[cfg(test)]
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -346,12 +369,6 @@ impl IntoResponse for Failure {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.elsewhere {
-            response.extensions_mut().insert(Elsewhere);
-        }
-        if let Some(refusal) = self.refusal {
-            response.extensions_mut().insert(*refusal);
         }
         response
     }

@@ -2,12 +2,11 @@
 
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Success, answer};
-use super::failure::Failure;
+use super::answer::{Answer, answer};
 use crate::app::App;
+use crate::operations::Operation;
+use crate::operations::request::MaybeCaller;
 
 /// The Rocket.Chat whose API is spoken here; clients decide by it what they may ask.
 const SPOKEN: &str = "6.12";
@@ -29,18 +28,14 @@ struct MinimumClientVersions {
     mobile: &'static str,
 }
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(info))
-        .routes(routes!(info_v1))
-}
+pub const OPERATIONS: &[Operation] = &[INFO, INFO_V1];
 
-/// What server this is.
-#[utoipa::path(
-    get, path = "/api/info", tag = "info", security(()),
-    responses((status = 200, body = Success<Info>), Failure)
-)]
-async fn info() -> Answer<Info> {
+pub const INFO: Operation = Operation::get("server.info", &info)
+    .at("/api/info")
+    .tagged("info")
+    .tells("What server this is.");
+
+async fn info(_: App, _: MaybeCaller, (): ()) -> Answer<Info> {
     answer(Info {
         version: SPOKEN,
         minimum_client_versions: MinimumClientVersions {
@@ -51,11 +46,6 @@ async fn info() -> Answer<Info> {
     })
 }
 
-/// What server this is, under the path of the versioned API.
-#[utoipa::path(
-    get, path = "/api/v1/info", tag = "info", security(()),
-    responses((status = 200, body = Success<Info>), Failure)
-)]
-async fn info_v1() -> Answer<Info> {
-    info().await
-}
+/// The same under the path of the versioned API.
+pub const INFO_V1: Operation = Operation::get("info", &info)
+    .tells("What server this is, under the path of the versioned API.");

@@ -60,9 +60,9 @@ pub fn read_query<T: DeserializeOwned>(encoded: &[u8]) -> Result<T, Invalid> {
     T::deserialize(Lenient { value, source })
 }
 
-/// Reads a `T` from a form.
-pub fn read_form<T: DeserializeOwned>(encoded: &[u8]) -> Result<T, Invalid> {
-    read(pairs(encoded)?)
+/// What a form says.
+pub fn form(encoded: &[u8]) -> Result<Value, Invalid> {
+    pairs(encoded)
 }
 
 /// Reads a part of an object whose members stand beside those of others; for

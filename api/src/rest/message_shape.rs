@@ -3,8 +3,8 @@
 //! The view of messages holds them finished, so an answer is written around their text and nothing
 //! is parsed or serialised again; [`Message`] is what they look like, for the document.
 
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use std::marker::PhantomData;
+
 use hansard_commands::after::MessageAfter;
 use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::message::Said;
@@ -24,6 +24,8 @@ use super::decided;
 use super::failure::Failure;
 use super::paging::{Direction, Paging};
 use crate::app::App;
+use crate::operations::contract::{Described, Schemas};
+use crate::operations::reply::{Answers, Reply};
 
 /// A message.
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,14 +102,17 @@ pub struct MessagesAnswer {
 
 /// An answer whose members are JSON texts: `{…, "success": true}`.
 #[derive(Debug)]
-pub struct Written {
+pub struct Written<A> {
     body: String,
+    /// What it looks like.
+    answer: PhantomData<fn() -> A>,
 }
 
-impl Written {
+impl<A> Written<A> {
     pub fn new() -> Self {
         Self {
             body: String::from("{"),
+            answer: PhantomData,
         }
     }
 
@@ -135,11 +140,14 @@ impl Written {
     }
 }
 
-impl IntoResponse for Written {
-    fn into_response(mut self) -> Response {
+impl<A: ToSchema + 'static> Answers for Written<A> {
+    fn reply(mut self) -> Result<Reply, Failure> {
         self.body.push_str("\"success\":true}");
-        let json = HeaderValue::from_static("application/json");
-        ([(header::CONTENT_TYPE, json)], self.body).into_response()
+        Ok(Reply::json(self.body))
+    }
+
+    fn describe(schemas: &mut Schemas) -> Described {
+        Described::of(schemas.reference::<A>())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The REST API: one folder a resource, and what they share.
 //!
-//! A resource's `routes()` declares its endpoints; [`routes`] merges them.
+//! A resource's `OPERATIONS` are in the [`TABLE`]; [`door`] serves them.
 
 #![allow(unused_qualifications, reason = "utoipa's macro writes paths out")]
 #![allow(clippy::struct_field_names, reason = "Rocket.Chat names the fields")]
@@ -11,21 +11,18 @@ pub mod body;
 pub mod caller;
 mod cors;
 pub mod decided;
+mod door;
 pub mod exchange;
 pub mod failure;
-mod forward;
 pub mod lenient;
 pub mod message_shape;
 pub mod paging;
 pub mod query;
 pub mod rate_limit;
-mod recheck;
-mod refused;
 pub mod time;
 mod turns;
 pub mod way;
 
-#[macro_use]
 pub mod rooms;
 
 mod channels;
@@ -46,44 +43,95 @@ mod statistics;
 mod subscriptions;
 mod users;
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::failure::Failure;
 use crate::app::App;
-use crate::{openapi, operation, record, welcome};
+use crate::operations::{Method, Operation, contract};
+use crate::{handover, monitoring, openapi, record, welcome};
 
-/// Every endpoint, with its description.
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(openapi::frame())
-        .merge(chat::routes())
-        .merge(info::routes())
-        .merge(login::routes())
-        .merge(users::routes())
-        .merge(roles::routes())
-        .merge(permissions::routes())
-        .merge(settings::routes())
-        .merge(directory::routes())
-        .merge(integrations::routes())
-        .merge(hooks::routes())
-        .merge(deliveries::routes())
-        .merge(clean_history::routes())
-        .merge(statistics::routes())
-        .merge(record::routes())
-        .merge(operation::routes())
-        .merge(channels::routes())
-        .merge(groups::routes())
-        .merge(im::routes())
-        .merge(rooms::routes())
-        .merge(subscriptions::routes())
+/// All operations.
+pub const TABLE: &[&[&[Operation]]] = &[
+    chat::OPERATIONS,
+    users::OPERATIONS,
+    channels::OPERATIONS,
+    groups::OPERATIONS,
+    im::OPERATIONS,
+    rooms::OPERATIONS,
+    record::OPERATIONS,
+    &[
+        hooks::OPERATIONS,
+        info::OPERATIONS,
+        login::OPERATIONS,
+        roles::OPERATIONS,
+        permissions::OPERATIONS,
+        settings::OPERATIONS,
+        directory::OPERATIONS,
+        integrations::OPERATIONS,
+        deliveries::OPERATIONS,
+        clean_history::OPERATIONS,
+        statistics::OPERATIONS,
+        subscriptions::OPERATIONS,
+    ],
+];
+
+/// All operations, one after the other.
+pub fn operations() -> impl Iterator<Item = &'static Operation> {
+    TABLE.iter().copied().flatten().copied().flatten()
+}
+
+/// The operation that a method and the path of a route lead to.
+pub fn operation_at(method: &axum::http::Method, route: &str) -> Option<&'static Operation> {
+    static BY_ROUTE: LazyLock<HashMap<(Method, String), &Operation>> = LazyLock::new(|| {
+        let by_route =
+            |operation: &'static Operation| ((operation.method, operation.route()), operation);
+        operations().map(by_route).collect()
+    });
+    let method = match *method {
+        axum::http::Method::GET | axum::http::Method::HEAD => Method::Get,
+        axum::http::Method::POST => Method::Post,
+        axum::http::Method::PUT => Method::Put,
+        _ => return None,
+    };
+    BY_ROUTE.get(&(method, route.to_owned())).copied()
+}
+
+/// The operation of a name.
+pub fn operation_called(method: Method, name: &str) -> Option<&'static Operation> {
+    static BY_NAME: LazyLock<HashMap<(Method, String), &Operation>> = LazyLock::new(|| {
+        let by_name =
+            |operation: &'static Operation| ((operation.method, operation.name()), operation);
+        operations().map(by_name).collect()
+    });
+    BY_NAME.get(&(method, name.to_owned())).copied()
+}
+
+/// What is served and is not an operation.
+fn others() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::frame()).merge(monitoring::routes())
+}
+
+/// The description of everything that is served.
+pub fn document() -> OpenApi {
+    let (_, mut document) = others().split_for_parts();
+    contract::describe(&mut document, operations());
+    document
 }
 
 /// Everything that is served over HTTP.
 pub fn service(app: App) -> serde_json::Result<Router> {
-    let (endpoints, document) = routes().split_for_parts();
+    statistics::begin();
+    let (endpoints, _) = others().split_for_parts();
     let routes = endpoints
-        .merge(openapi::page(&document)?)
+        .merge(door::routes(operations()))
+        .merge(handover::routes())
+        .merge(openapi::page(&document())?)
         .merge(welcome::page())
         .fallback(async || Failure::no_endpoint())
         .method_not_allowed_fallback(async || Failure::wrong_method())

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
+use hansard_commands::caller::Caller as Asking;
 use hansard_domain::free::{self, Bounds};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
-use super::body::Params;
 use super::failure::Failure;
 use super::rate_limit::building::{Builder, Client, Permit};
 use crate::app::App;
+use crate::operations::contract::Contract;
+use crate::operations::request::{Input, Params, Request};
 
 /// The most that a list gives when the workspace sets no sensible limit, and what it gives when
 /// nothing is asked for.
@@ -62,7 +62,7 @@ const MAX_FIELDS: usize = 64;
 /// By how many names a list is sorted at most.
 const MAX_SORT: usize = 8;
 
-/// The query parameters, for the document; handlers take [`Paging`].
+/// The query parameters, for the document; operations take [`Paging`].
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PagingParams {
@@ -84,11 +84,9 @@ pub struct PagingParams {
     query: Option<String>,
 }
 
-impl FromRequestParts<App> for Paging {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Failure> {
-        let Params(asked) = Params::<PagingParams>::from_request_parts(parts, app).await?;
+impl Request for Paging {
+    async fn read(app: &App, asking: &Asking, input: &mut Input) -> Result<Self, Failure> {
+        let Params(asked) = Params::<PagingParams>::read(app, asking, input).await?;
         let limits = Limits {
             upper: app.setting("API_Upper_Count_Limit").as_i64(),
             usual: app.setting("API_Default_Count").as_i64(),
@@ -97,11 +95,16 @@ impl FromRequestParts<App> for Paging {
                 .as_bool()
                 .unwrap_or(false),
         };
-        let mut paging = Self::read(asked, &limits, Client::of(parts, app))?;
+        let client = Client::of(asking);
+        let mut paging = Self::new(asked, &limits, client.clone())?;
         if paging.count.is_none_or(|count| count > USUAL) {
-            paging.whole(Builder::of(parts, app)).await?;
+            paging.whole(Builder::of(app, client)).await?;
         }
         Ok(paging)
+    }
+
+    fn describe(contract: &mut Contract) {
+        contract.query::<PagingParams>();
     }
 }
 
@@ -113,7 +116,7 @@ struct Limits {
 }
 
 impl Paging {
-    fn read(asked: PagingParams, limits: &Limits, client: Client) -> Result<Self, Failure> {
+    fn new(asked: PagingParams, limits: &Limits, client: Client) -> Result<Self, Failure> {
         let positive = |limit: Option<i64>, otherwise| match limit {
             Some(limit @ 1..) => limit as u64,
             _ => otherwise,
@@ -255,7 +258,7 @@ mod tests {
             endless: false,
         };
         let asked = lenient::read_query(encoded.as_bytes()).unwrap();
-        Paging::read(asked, &limits, Client::Account("mary".into())).unwrap()
+        Paging::new(asked, &limits, Client::Account("mary".into())).unwrap()
     }
 
     #[test]
@@ -274,7 +277,7 @@ mod tests {
             endless: true,
         };
         let asked = lenient::read_query(b"count=0").unwrap();
-        let paging = Paging::read(asked, &limits, Client::Account("mary".into()));
+        let paging = Paging::new(asked, &limits, Client::Account("mary".into()));
         assert_eq!(paging.unwrap().count, None);
     }
 

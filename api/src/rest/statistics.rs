@@ -5,7 +5,6 @@ use std::fs;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
 use hansard_domain::account::{AccountKind, Presence};
 use hansard_domain::event::Event;
 use hansard_domain::id::Timestamp;
@@ -13,24 +12,26 @@ use hansard_domain::log::{StreamId, Version};
 use hansard_domain::room::RoomKind;
 use hansard_domain::workspace::{WORKSPACE, WorkspaceEvent};
 use hansard_projections::statistics;
-use serde::Serialize;
-use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::answer::{Answer, Success, answer};
+use super::answer::{Answer, answer};
 use super::caller::Caller;
 use super::failure::Failure;
 use crate::app::App;
+use crate::operations::Operation;
+use crate::operations::request::Params;
 
 /// When this process began to answer.
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-pub fn routes() -> OpenApiRouter<App> {
+pub const OPERATIONS: &[Operation] = &[SHOW];
+
+/// Notes when the server was started.
+pub fn begin() {
     LazyLock::force(&STARTED);
-    OpenApiRouter::new().routes(routes!(show))
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -109,18 +110,19 @@ struct Process {
     uptime: f64,
 }
 
-/// How large the workspace is.
-///
-/// Needs `view-statistics`.
-#[utoipa::path(
-    get, path = "/api/v1/statistics", tag = "statistics",
-    params((
-        "refresh" = Option<bool>, Query,
-        description = "Changes nothing: statistics are always those of now.",
-    )),
-    responses((status = 200, body = Success<StatisticsAnswer>), Failure)
-)]
-async fn show(caller: Caller, State(app): State<App>) -> Answer<StatisticsAnswer> {
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Refresh {
+    /// Changes nothing: statistics are always those of now.
+    #[serde(rename = "refresh")]
+    _refresh: Option<bool>,
+}
+
+pub const SHOW: Operation = Operation::get("statistics", &show)
+    .tells("How large the workspace is.")
+    .notes("Needs `view-statistics`.");
+
+async fn show(app: App, caller: Caller, _: Params<Refresh>) -> Answer<StatisticsAnswer> {
     let permission = "view-statistics";
     if !app.commands.model().allows(&caller, permission, None) {
         return Err(Failure::plain("error-not-allowed").denied(Some(permission)));

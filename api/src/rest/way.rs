@@ -5,25 +5,19 @@
 
 use std::panic::AssertUnwindSafe;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt as _;
 
-use super::{cors, exchange, forward, rate_limit, recheck, refused};
+use super::{cors, exchange, rate_limit};
 use crate::app::App;
 
 /// The layer of everything that is served.
 pub async fn pass(State(app): State<App>, request: Request, next: Next) -> Response {
-    let handle = |mut request| {
-        DefaultBodyLimit::max(app.config.body_limit).apply(&mut request);
-        next.clone().run(request)
-    };
-    let still_allowed = |request| recheck::ask_again(&app, request, handle);
-    let recorded = |request| refused::record(&app, request, still_allowed);
-    let counted = |request| rate_limit::limit(&app, request, recorded);
-    let handed_on = |request| forward::hand_on(&app, request, counted);
-    let few = |request| rate_limit::crowd::limit(&app, request, handed_on);
+    let handle = |request| next.run(request);
+    let counted = |request| rate_limit::limit(&app, request, handle);
+    let few = |request| rate_limit::crowd::limit(&app, request, counted);
     let shared = |request| cors::share(&app, request, few);
     let unharmed = async |request| {
         let answer = AssertUnwindSafe(shared(request)).catch_unwind().await;

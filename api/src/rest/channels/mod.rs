@@ -1,36 +1,46 @@
 //! `channels.*`: rooms that everybody may look into.
 
-use axum::extract::State;
 use hansard_commands::room;
 use hansard_domain::room::RoomKind;
 use hansard_projections::rooms::RoomFilter;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Nothing, Success, answer, done};
-use super::body::{Body, Params};
+use super::answer::{Answer, answer};
+use super::body::Body;
 use super::caller::Caller;
 use super::decided;
 use super::failure::Failure;
 use super::lenient;
-use super::paging::{Paging, PagingParams};
+use super::paging::Paging;
+use super::rooms::endpoints::{self, Kind};
+use super::rooms::section::*;
 use super::rooms::{RoomList, rooms, shape};
 use crate::app::App;
+use crate::operations::Operation;
 
-section_endpoints!("channels", Section::Channels, ChannelAnswer);
+pub const OPERATIONS: &[&[Operation]] = &[
+    SHARED,
+    &[
+        JOIN,
+        KICK_MEMBER,
+        LEAVE_CHANNEL,
+        LIST,
+        LIST_JOINED,
+        CHANGE_DEFAULT,
+        CHANGE_JOIN_CODE,
+    ],
+];
 
-pub fn routes() -> OpenApiRouter<App> {
-    shared_routes()
-        .routes(routes!(join))
-        .routes(routes!(kick_member))
-        .routes(routes!(leave_channel))
-        .routes(routes!(list))
-        .routes(routes!(list_joined))
-        .routes(routes!(change_default))
-        .routes(routes!(change_join_code))
+const SHARED: &[Operation] = &endpoints::operations::<Channels>();
+
+struct Channels;
+
+impl Kind for Channels {
+    const SECTION: Section = Section::Channels;
+    const RESOURCE: &'static str = "channels";
+    type Room = ChannelAnswer;
 }
 
 /// A channel.
@@ -78,55 +88,43 @@ struct Join {
     join_code: Option<String>,
 }
 
-/// Makes the caller a member of a channel.
-#[utoipa::path(
-    post, path = "/api/v1/channels.join", operation_id = "channels.join", tag = "channels",
-    request_body = Join, responses((status = 200, body = Success<ChannelAnswer>), Failure)
-)]
-async fn join(
-    caller: Caller,
-    State(app): State<App>,
-    Body(asked): Body<Join>,
-) -> Answer<ChannelAnswer> {
+pub const JOIN: Operation =
+    Operation::post("channels.join", &join).tells("Makes the caller a member of a channel.");
+
+async fn join(app: App, caller: Caller, Body(asked): Body<Join>) -> Answer<ChannelAnswer> {
     let found = Section::Channels.find_live(&app, &caller, &asked.room)?;
     let done = room::join(&app.commands, &caller, found.id, asked.join_code).await?;
     answer(decided::room(&app, &caller, &done).await.into())
 }
 
-/// Sends a member away. Needs `remove-user`.
-#[utoipa::path(
-    post, path = "/api/v1/channels.kick", operation_id = "channels.kick", tag = "channels",
-    request_body = MemberRef, responses((status = 200, body = Success<ChannelAnswer>), Failure)
-)]
+pub const KICK_MEMBER: Operation = Operation::post("channels.kick", &kick_member)
+    .tells("Sends a member away. Needs `remove-user`.");
+
 async fn kick_member(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(asked): Body<MemberRef>,
 ) -> Answer<ChannelAnswer> {
     let done = kick(&app, &caller, Section::Channels, &asked).await?;
     answer(decided::room(&app, &caller, &done).await.into())
 }
 
-/// The caller leaves a channel. Needs `leave-c`.
-#[utoipa::path(
-    post, path = "/api/v1/channels.leave", operation_id = "channels.leave", tag = "channels",
-    request_body = RoomRef, responses((status = 200, body = Success<ChannelAnswer>), Failure)
-)]
+pub const LEAVE_CHANNEL: Operation = Operation::post("channels.leave", &leave_channel)
+    .tells("The caller leaves a channel. Needs `leave-c`.");
+
 async fn leave_channel(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(asked): Body<RoomRef>,
 ) -> Answer<ChannelAnswer> {
     let done = leave(&app, &caller, Section::Channels, &asked).await?;
     answer(decided::room(&app, &caller, &done).await.into())
 }
 
-/// Channels: all of them with `view-c-room`, the caller's own with `view-joined-room`.
-#[utoipa::path(
-    get, path = "/api/v1/channels.list", operation_id = "channels.list", tag = "channels",
-    params(PagingParams), responses((status = 200, body = Success<ChannelsAnswer>), Failure)
-)]
-async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<ChannelsAnswer> {
+pub const LIST: Operation = Operation::get("channels.list", &list)
+    .tells("Channels: all of them with `view-c-room`, the caller's own with `view-joined-room`.");
+
+async fn list(app: App, caller: Caller, paging: Paging) -> Answer<ChannelsAnswer> {
     let member = {
         let model = app.commands.model();
         let all = model.allows(&caller, "view-c-room", None);
@@ -144,17 +142,10 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
     answer(ChannelsAnswer::of(list, &paging))
 }
 
-/// The channels that the caller is in.
-#[utoipa::path(
-    get, path = "/api/v1/channels.list.joined", operation_id = "channels.list.joined",
-    tag = "channels", params(PagingParams),
-    responses((status = 200, body = Success<ChannelsAnswer>), Failure)
-)]
-async fn list_joined(
-    caller: Caller,
-    State(app): State<App>,
-    paging: Paging,
-) -> Answer<ChannelsAnswer> {
+pub const LIST_JOINED: Operation = Operation::get("channels.list.joined", &list_joined)
+    .tells("The channels that the caller is in.");
+
+async fn list_joined(app: App, caller: Caller, paging: Paging) -> Answer<ChannelsAnswer> {
     let paging = Paging {
         query: None,
         ..paging
@@ -168,16 +159,15 @@ async fn list_joined(
     answer(ChannelsAnswer::of(list, &paging))
 }
 
-/// Lets new users join a channel by themselves, or not. Needs `edit-room` and
-/// `view-room-administration`.
-#[utoipa::path(
-    post, path = "/api/v1/channels.setDefault", operation_id = "channels.setDefault",
-    tag = "channels", request_body = SetSwitch,
-    responses((status = 200, body = Success<ChannelAnswer>), Failure)
-)]
+pub const CHANGE_DEFAULT: Operation = Operation::post("channels.setDefault", &change_default)
+    .tells(
+        "Lets new users join a channel by themselves, or not. Needs `edit-room` and \
+         `view-room-administration`.",
+    );
+
 async fn change_default(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(asked): Body<SetSwitch>,
 ) -> Answer<ChannelAnswer> {
     answer(
@@ -187,15 +177,12 @@ async fn change_default(
     )
 }
 
-/// Lets only those join who know a code. Needs `edit-room`.
-#[utoipa::path(
-    post, path = "/api/v1/channels.setJoinCode", operation_id = "channels.setJoinCode",
-    tag = "channels", request_body = SetText,
-    responses((status = 200, body = Success<ChannelAnswer>), Failure)
-)]
+pub const CHANGE_JOIN_CODE: Operation = Operation::post("channels.setJoinCode", &change_join_code)
+    .tells("Lets only those join who know a code. Needs `edit-room`.");
+
 async fn change_join_code(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(asked): Body<SetText>,
 ) -> Answer<ChannelAnswer> {
     answer(

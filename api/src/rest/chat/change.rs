@@ -1,16 +1,14 @@
 //! `chat.getMessage`, `chat.update` and `chat.delete`.
 
-use axum::extract::State;
 use hansard_commands::message::{self, Deletion, Edit};
 use hansard_domain::id::RoomId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{message_id, not_allowed};
 use crate::app::App;
+use crate::operations::Operation;
 use crate::rest::body::{Body, Params, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::decided::{self, By};
@@ -19,12 +17,7 @@ use crate::rest::message_shape::{
     MessageAnswer, MessageAuthor, Written, nothing, readable, stands,
 };
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(get_message))
-        .routes(routes!(update))
-        .routes(routes!(delete))
-}
+pub const OPERATIONS: &[Operation] = &[GET_MESSAGE, UPDATE, DELETE];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -34,16 +27,14 @@ struct GetMessage {
     msg_id: Option<String>,
 }
 
-/// One message.
-#[utoipa::path(
-    get, path = "/api/v1/chat.getMessage", tag = "chat",
-    params(GetMessage), responses((status = 200, body = MessageAnswer), Failure)
-)]
+pub const GET_MESSAGE: Operation =
+    Operation::get("chat.getMessage", &get_message).tells("One message.");
+
 async fn get_message(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(asked): Params<GetMessage>,
-) -> Result<Written, Failure> {
+) -> Result<Written<MessageAnswer>, Failure> {
     let Some(id) = asked.msg_id.filter(|id| !id.is_empty()) else {
         return Err(Failure::plain(
             "The \"msgId\" query parameter must be provided.",
@@ -67,16 +58,14 @@ struct Update {
     preview_urls: Option<Vec<String>>,
 }
 
-/// Change a message's text.
-#[utoipa::path(
-    post, path = "/api/v1/chat.update", tag = "chat",
-    request_body = Update, responses((status = 200, body = MessageAnswer), Failure)
-)]
+pub const UPDATE: Operation =
+    Operation::post("chat.update", &update).tells("Change a message's text.");
+
 async fn update(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<Update>,
-) -> Result<Written, Failure> {
+) -> Result<Written<MessageAnswer>, Failure> {
     let id = message_id(&app, &request.msg_id, || no_message(&request.msg_id)).await?;
     let edit = Edit {
         message: id.clone(),
@@ -129,18 +118,15 @@ struct DeletedMessage {
     u: MessageAuthor,
 }
 
-/// Delete a message.
-///
-/// Its text is erased for good, unless the workspace keeps history.
-#[utoipa::path(
-    post, path = "/api/v1/chat.delete", tag = "chat",
-    request_body = Delete, responses((status = 200, body = DeleteAnswer), Failure)
-)]
+pub const DELETE: Operation = Operation::post("chat.delete", &delete)
+    .tells("Delete a message.")
+    .notes("Its text is erased for good, unless the workspace keeps history.");
+
 async fn delete(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<Delete>,
-) -> Result<Written, Failure> {
+) -> Result<Written<DeleteAnswer>, Failure> {
     let id = message_id(&app, &request.msg_id, || no_message(&request.msg_id)).await?;
     let before = decided::message_by(&app, &caller, &id, None).await?;
     let (before, by) = before.ok_or_else(|| no_message(&request.msg_id))?;

@@ -1,27 +1,20 @@
 //! Pinned, starred and mentioning messages of a room.
 
-use axum::extract::State;
 use hansard_domain::id::RoomId;
 use hansard_projections::messages::Order;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{not_allowed, required};
 use crate::app::App;
+use crate::operations::Operation;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{MessagesAnswer, Written, order, project, require_readable};
-use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::paging::Paging;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(pinned))
-        .routes(routes!(starred))
-        .routes(routes!(mentioned))
-}
+pub const OPERATIONS: &[Operation] = &[PINNED, STARRED, MENTIONED];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -39,17 +32,14 @@ impl OfRoom {
     }
 }
 
-/// The pinned messages of a room, the newest first.
-#[utoipa::path(
-    get, path = "/api/v1/chat.getPinnedMessages", tag = "chat",
-    params(OfRoom, PagingParams), responses((status = 200, body = MessagesAnswer), Failure)
-)]
+pub const PINNED: Operation = Operation::get("chat.getPinnedMessages", &pinned)
+    .tells("The pinned messages of a room, the newest first.");
+
 async fn pinned(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<OfRoom>,
-    paging: Paging,
-) -> Result<Written, Failure> {
+    (Params(asked), paging): (Params<OfRoom>, Paging),
+) -> Result<Written<MessagesAnswer>, Failure> {
     let room = asked.room("error-roomId-param-not-provided")?;
     require_readable(&app, &caller, &room, not_allowed("Not allowed"))?;
     let messages = &app.views.messages;
@@ -60,17 +50,14 @@ async fn pinned(
     Ok(Written::new().page("messages", &found, paging.offset))
 }
 
-/// The messages of a room that the caller starred.
-#[utoipa::path(
-    get, path = "/api/v1/chat.getStarredMessages", tag = "chat",
-    params(OfRoom, PagingParams), responses((status = 200, body = MessagesAnswer), Failure)
-)]
+pub const STARRED: Operation = Operation::get("chat.getStarredMessages", &starred)
+    .tells("The messages of a room that the caller starred.");
+
 async fn starred(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<OfRoom>,
-    paging: Paging,
-) -> Result<Written, Failure> {
+    (Params(asked), paging): (Params<OfRoom>, Paging),
+) -> Result<Written<MessagesAnswer>, Failure> {
     let room = asked.room("error-invalid-params")?;
     require_readable(&app, &caller, &room, refusal)?;
     let order = order(&paging, Order::NewestFirst);
@@ -82,17 +69,14 @@ async fn starred(
     Ok(Written::new().page("messages", &found, paging.offset))
 }
 
-/// The messages of a room that mention the caller.
-#[utoipa::path(
-    get, path = "/api/v1/chat.getMentionedMessages", tag = "chat",
-    params(OfRoom, PagingParams), responses((status = 200, body = MessagesAnswer), Failure)
-)]
+pub const MENTIONED: Operation = Operation::get("chat.getMentionedMessages", &mentioned)
+    .tells("The messages of a room that mention the caller.");
+
 async fn mentioned(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<OfRoom>,
-    paging: Paging,
-) -> Result<Written, Failure> {
+    (Params(asked), paging): (Params<OfRoom>, Paging),
+) -> Result<Written<MessagesAnswer>, Failure> {
     let room = asked.room("error-invalid-params")?;
     require_readable(&app, &caller, &room, refusal)?;
     let order = order(&paging, Order::NewestFirst);

@@ -1,33 +1,30 @@
 //! Reactions, pins, stars, followed threads, reports, and whom the caller does not want to read.
 
-use axum::extract::State;
 use hansard_commands::message::{self, Reaction};
 use hansard_domain::id::{MessageId, RoomId, UserId};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{message_id, not_found, required};
 use crate::app::App;
-use crate::rest::answer::{Answer, Nothing, Success, done};
+use crate::operations::Operation;
+use crate::rest::answer::{Answer, Nothing, done};
 use crate::rest::body::{Body, Params};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{MessageAnswer, Written, recorded, stands};
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(react))
-        .routes(routes!(pin))
-        .routes(routes!(unpin))
-        .routes(routes!(star))
-        .routes(routes!(unstar))
-        .routes(routes!(follow))
-        .routes(routes!(unfollow))
-        .routes(routes!(report))
-        .routes(routes!(ignore_user))
-}
+pub const OPERATIONS: &[Operation] = &[
+    REACT,
+    PIN,
+    UNPIN,
+    STAR,
+    UNSTAR,
+    FOLLOW,
+    UNFOLLOW,
+    REPORT,
+    IGNORE_USER,
+];
 
 const MISSING: &str = "The required \"messageId\" param is missing.";
 const REQUIRED: &str = "The required \"messageId\" param is required.";
@@ -62,16 +59,10 @@ struct React {
     should_react: Option<bool>,
 }
 
-/// React to a message, or take a reaction back.
-#[utoipa::path(
-    post, path = "/api/v1/chat.react", tag = "chat",
-    request_body = React, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn react(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<React>,
-) -> Answer<Nothing> {
+pub const REACT: Operation =
+    Operation::post("chat.react", &react).tells("React to a message, or take a reaction back.");
+
+async fn react(app: App, caller: Caller, Body(request): Body<React>) -> Answer<Nothing> {
     let given = request.message_id.as_deref();
     let id = required(given, "error-messageid-param-not-provided", MISSING)?;
     let message = message_id(&app, id, not_found).await?;
@@ -94,18 +85,18 @@ async fn react(
     done()
 }
 
-/// Pin a message to its room. Needs `pin-message`.
-///
-/// Answers the notice that is put into the room, or the message itself where it was pinned already.
-#[utoipa::path(
-    post, path = "/api/v1/chat.pinMessage", tag = "chat",
-    request_body = Marked, responses((status = 200, body = MessageAnswer), Failure)
-)]
+pub const PIN: Operation = Operation::post("chat.pinMessage", &pin)
+    .tells("Pin a message to its room. Needs `pin-message`.")
+    .notes(
+        "Answers the notice that is put into the room, or the message itself where it was pinned \
+         already.",
+    );
+
 async fn pin(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<Marked>,
-) -> Result<Written, Failure> {
+) -> Result<Written<MessageAnswer>, Failure> {
     let id = request.id(&app, MISSING).await?;
     let json = match message::pin(&app.commands, &caller, &id).await? {
         Some(notice) => recorded(&app.commands.model(), &notice)?,
@@ -114,30 +105,18 @@ async fn pin(
     Ok(Written::new().json("message", &json))
 }
 
-/// Unpin a message. Needs `pin-message`.
-#[utoipa::path(
-    post, path = "/api/v1/chat.unPinMessage", tag = "chat",
-    request_body = Marked, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn unpin(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Marked>,
-) -> Answer<Nothing> {
+pub const UNPIN: Operation =
+    Operation::post("chat.unPinMessage", &unpin).tells("Unpin a message. Needs `pin-message`.");
+
+async fn unpin(app: App, caller: Caller, Body(request): Body<Marked>) -> Answer<Nothing> {
     message::unpin(&app.commands, &caller, &request.id(&app, REQUIRED).await?).await?;
     done()
 }
 
-/// Star a message; nobody else sees it.
-#[utoipa::path(
-    post, path = "/api/v1/chat.starMessage", tag = "chat",
-    request_body = Marked, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn star(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Marked>,
-) -> Answer<Nothing> {
+pub const STAR: Operation =
+    Operation::post("chat.starMessage", &star).tells("Star a message; nobody else sees it.");
+
+async fn star(app: App, caller: Caller, Body(request): Body<Marked>) -> Answer<Nothing> {
     message::star(
         &app.commands,
         &caller,
@@ -148,16 +127,10 @@ async fn star(
     done()
 }
 
-/// Take a star back.
-#[utoipa::path(
-    post, path = "/api/v1/chat.unStarMessage", tag = "chat",
-    request_body = Marked, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn unstar(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Marked>,
-) -> Answer<Nothing> {
+pub const UNSTAR: Operation =
+    Operation::post("chat.unStarMessage", &unstar).tells("Take a star back.");
+
+async fn unstar(app: App, caller: Caller, Body(request): Body<Marked>) -> Answer<Nothing> {
     message::star(
         &app.commands,
         &caller,
@@ -185,30 +158,18 @@ impl Followed {
     }
 }
 
-/// Follow the thread that a message hangs on or stands in.
-#[utoipa::path(
-    post, path = "/api/v1/chat.followMessage", tag = "chat",
-    request_body = Followed, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn follow(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Followed>,
-) -> Answer<Nothing> {
+pub const FOLLOW: Operation = Operation::post("chat.followMessage", &follow)
+    .tells("Follow the thread that a message hangs on or stands in.");
+
+async fn follow(app: App, caller: Caller, Body(request): Body<Followed>) -> Answer<Nothing> {
     message::follow(&app.commands, &caller, &request.id(&app).await?, true).await?;
     done()
 }
 
-/// Stop following a thread.
-#[utoipa::path(
-    post, path = "/api/v1/chat.unfollowMessage", tag = "chat",
-    request_body = Followed, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn unfollow(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Followed>,
-) -> Answer<Nothing> {
+pub const UNFOLLOW: Operation =
+    Operation::post("chat.unfollowMessage", &unfollow).tells("Stop following a thread.");
+
+async fn unfollow(app: App, caller: Caller, Body(request): Body<Followed>) -> Answer<Nothing> {
     message::follow(&app.commands, &caller, &request.id(&app).await?, false).await?;
     done()
 }
@@ -221,16 +182,10 @@ struct Report {
     description: String,
 }
 
-/// Report a message to those who moderate.
-#[utoipa::path(
-    post, path = "/api/v1/chat.reportMessage", tag = "chat",
-    request_body = Report, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn report(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Report>,
-) -> Answer<Nothing> {
+pub const REPORT: Operation =
+    Operation::post("chat.reportMessage", &report).tells("Report a message to those who moderate.");
+
+async fn report(app: App, caller: Caller, Body(request): Body<Report>) -> Answer<Nothing> {
     let unknown = || Failure::plain("error-invalid-message_id");
     let id = message_id(&app, &request.message_id, unknown).await?;
     message::report(&app.commands, &caller, &id, request.description).await?;
@@ -249,14 +204,13 @@ struct IgnoreUser {
     ignore: Option<String>,
 }
 
-/// Hide what a user says in a room from the caller, or show it again.
-#[utoipa::path(
-    get, path = "/api/v1/chat.ignoreUser", tag = "chat",
-    params(IgnoreUser), responses((status = 200, body = Success<Nothing>), Failure)
-)]
+pub const IGNORE_USER: Operation = Operation::get("chat.ignoreUser", &ignore_user)
+    .records()
+    .tells("Hide what a user says in a room from the caller, or show it again.");
+
 async fn ignore_user(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(asked): Params<IgnoreUser>,
 ) -> Answer<Nothing> {
     let room = required(

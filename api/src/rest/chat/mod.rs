@@ -9,21 +9,20 @@ mod sync;
 mod threads;
 
 use hansard_domain::id::MessageId;
-use utoipa_axum::router::OpenApiRouter;
 
 use super::failure::Failure;
 use crate::app::App;
+use crate::operations::Operation;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .merge(say::routes())
-        .merge(change::routes())
-        .merge(marks::routes())
-        .merge(lists::routes())
-        .merge(threads::routes())
-        .merge(sync::routes())
-        .merge(search::routes())
-}
+pub const OPERATIONS: &[&[Operation]] = &[
+    say::OPERATIONS,
+    change::OPERATIONS,
+    marks::OPERATIONS,
+    lists::OPERATIONS,
+    threads::OPERATIONS,
+    sync::OPERATIONS,
+    search::OPERATIONS,
+];
 
 /// A parameter that has to be there, or what Rocket.Chat says when it is not.
 fn required<'a>(given: Option<&'a str>, code: &str, reason: &str) -> Result<&'a str, Failure> {

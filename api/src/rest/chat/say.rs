@@ -1,16 +1,14 @@
 //! `chat.sendMessage` and `chat.postMessage`.
 
-use axum::extract::State;
 use hansard_commands::message::{self, Address, Outgoing, Post};
 use hansard_domain::free::FreeObject;
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::operations::Operation;
 use crate::rest::body::{Body, free_list, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
@@ -18,11 +16,7 @@ use crate::rest::lenient::OneOrMany;
 use crate::rest::message_shape::{Message, MessageAnswer, Written, said};
 use crate::rest::time::time_in;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(send_message))
-        .routes(routes!(post_message))
-}
+pub const OPERATIONS: &[Operation] = &[SEND_MESSAGE, POST_MESSAGE];
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct SendMessage {
@@ -61,20 +55,19 @@ struct MessageToSend {
     t: Option<String>,
 }
 
-/// Send a message into a room.
-///
-/// Whoever may see a room may write in it, unless it is archived, read-only, or the caller is muted
-/// there. `alias` and `avatar` need `message-impersonate`, `@all` needs `mention-all`, `@here` needs
-/// `mention-here`.
-#[utoipa::path(
-    post, path = "/api/v1/chat.sendMessage", tag = "chat",
-    request_body = SendMessage, responses((status = 200, body = MessageAnswer), Failure)
-)]
+pub const SEND_MESSAGE: Operation = Operation::post("chat.sendMessage", &send_message)
+    .tells("Send a message into a room.")
+    .notes(
+        "Whoever may see a room may write in it, unless it is archived, read-only, or the caller is \
+         muted there. `alias` and `avatar` need `message-impersonate`, `@all` needs `mention-all`, \
+         `@here` needs `mention-here`.",
+    );
+
 async fn send_message(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<SendMessage>,
-) -> Result<Written, Failure> {
+) -> Result<Written<MessageAnswer>, Failure> {
     let Some(message) = request.message else {
         return Err(Failure::refused(
             "error-invalid-params",
@@ -188,18 +181,15 @@ struct PostAnswer {
     success: bool,
 }
 
-/// Post a message to rooms or people, as bots and scripts do.
-///
-/// Whoever posts into a channel joins it. The answer tells of the first of several.
-#[utoipa::path(
-    post, path = "/api/v1/chat.postMessage", tag = "chat",
-    request_body = PostMessage, responses((status = 200, body = PostAnswer), Failure)
-)]
+pub const POST_MESSAGE: Operation = Operation::post("chat.postMessage", &post_message)
+    .tells("Post a message to rooms or people, as bots and scripts do.")
+    .notes("Whoever posts into a channel joins it. The answer tells of the first of several.");
+
 async fn post_message(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<PostMessage>,
-) -> Result<Written, Failure> {
+) -> Result<Written<PostAnswer>, Failure> {
     let posted = message::post(&app.commands, &caller, request.post()?).await?;
     let Some(first) = posted.first() else {
         return Err(Failure::refused("invalid-channel", ""));

@@ -1,26 +1,22 @@
 //! `chat.search`.
 
-use axum::extract::State;
 use hansard_commands::authorization::sight::Purpose;
 use hansard_domain::id::{RoomId, UserId};
 use hansard_projections::messages::Order;
 use hansard_projections::search::Question;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{not_allowed, required};
 use crate::app::App;
+use crate::operations::Operation;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{Message, Written, project, require_readable};
-use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::paging::Paging;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(search))
-}
+pub const OPERATIONS: &[Operation] = &[SEARCH];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -43,17 +39,14 @@ struct SearchAnswer {
     success: bool,
 }
 
-/// Search the messages of a room, the newest first.
-#[utoipa::path(
-    get, path = "/api/v1/chat.search", tag = "chat",
-    params(SearchIn, PagingParams), responses((status = 200, body = SearchAnswer), Failure)
-)]
+pub const SEARCH: Operation = Operation::get("chat.search", &search)
+    .tells("Search the messages of a room, the newest first.");
+
 async fn search(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<SearchIn>,
-    paging: Paging,
-) -> Result<Written, Failure> {
+    (Params(asked), paging): (Params<SearchIn>, Paging),
+) -> Result<Written<SearchAnswer>, Failure> {
     let room = required(
         asked.room_id.as_deref(),
         "error-roomId-param-not-provided",

@@ -1,31 +1,25 @@
 //! What changed and what was deleted, for clients that were away.
 
-use axum::extract::State;
 use hansard_domain::id::{RoomId, Timestamp};
 use hansard_domain::log::Position;
 use hansard_projections::messages::{Changed, Cursor, Deleted, Point};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{not_allowed, required};
 use crate::app::App;
-use crate::rest::answer::{Answer, Success, answer};
+use crate::operations::Operation;
+use crate::rest::answer::{Answer, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{Message, Written, require_readable, unreadable};
-use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::paging::Paging;
 use crate::rest::rate_limit::building::Builder;
 use crate::rest::time::time;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(sync_messages))
-        .routes(routes!(deleted_messages))
-}
+pub const OPERATIONS: &[Operation] = &[SYNC_MESSAGES, DELETED_MESSAGES];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -193,25 +187,22 @@ impl SyncMessages {
     }
 }
 
-/// What was sent, changed or deleted in a room since a time.
-///
-/// All of it at once with `lastUpdate`; or a page of one kind with `type` and `next` or `previous`, the
-/// cursors that the page before told. A page holds more than `count` messages, up to 1,000, where the
-/// last of them have the same time, and all that was deleted at the time at its end.
-///
-/// With `lastUpdate`, too, the answer ends at 32 MiB of messages, or at 100,000 that were deleted. It
-/// then has a `cursor`: what happened later is asked for with its `next`, as `lastUpdate` or by pages.
-#[utoipa::path(
-    get, path = "/api/v1/chat.syncMessages", tag = "chat",
-    params(SyncMessages, PagingParams), responses((status = 200, body = SyncAnswer), Failure)
-)]
+pub const SYNC_MESSAGES: Operation = Operation::get("chat.syncMessages", &sync_messages)
+    .tells("What was sent, changed or deleted in a room since a time.")
+    .notes(
+        "All of it at once with `lastUpdate`; or a page of one kind with `type` and `next` or \
+         `previous`, the cursors that the page before told. A page holds more than `count` messages, up \
+         to 1,000, where the last of them have the same time, and all that was deleted at the time at \
+         its end.\n\n With `lastUpdate`, too, the answer ends at 32 MiB of messages, or at 100,000 that \
+         were deleted. It then has a `cursor`: what happened later is asked for with its `next`, as \
+         `lastUpdate` or by pages.",
+    );
+
 async fn sync_messages(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<SyncMessages>,
-    mut paging: Paging,
-    builder: Builder,
-) -> Result<Written, Failure> {
+    (Params(asked), mut paging, builder): (Params<SyncMessages>, Paging, Builder),
+) -> Result<Written<SyncAnswer>, Failure> {
     let room = required(
         asked.room_id.as_deref(),
         "error-roomId-param-not-provided",
@@ -280,17 +271,14 @@ struct DeletedId {
     _id: String,
 }
 
-/// The ids of the messages deleted in a room since a time.
-#[utoipa::path(
-    get, path = "/api/v1/chat.getDeletedMessages", tag = "chat",
-    params(DeletedMessages, PagingParams),
-    responses((status = 200, body = Success<DeletedAnswer>), Failure)
-)]
+pub const DELETED_MESSAGES: Operation =
+    Operation::get("chat.getDeletedMessages", &deleted_messages)
+        .tells("The ids of the messages deleted in a room since a time.");
+
 async fn deleted_messages(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<DeletedMessages>,
-    paging: Paging,
+    (Params(asked), paging): (Params<DeletedMessages>, Paging),
 ) -> Answer<DeletedAnswer> {
     let missing_room = "The required \"roomId\" query param is missing.";
     let room = required(asked.room_id.as_deref(), missing_room, "")?;

@@ -1,35 +1,27 @@
 //! The threads of a room and the messages in them.
 
-use axum::extract::State;
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
 use hansard_projections::messages::{Found, Order, Replies, Since, ThreadKind};
 use hansard_projections::subscriptions::{self, Subscription};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::sync::DeletedAt;
 use super::{message_id, not_allowed, required};
 use crate::app::App;
+use crate::operations::Operation;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::message_shape::{
     Message, MessagesAnswer, Written, order, project, require_readable,
 };
-use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::paging::Paging;
 use crate::rest::rate_limit::building::Builder;
 use crate::rest::rooms::history::{between, unknown_condition};
 use crate::rest::time::time;
 
-pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(threads))
-        .routes(routes!(thread))
-        .routes(routes!(sync_threads))
-        .routes(routes!(sync_thread))
-}
+pub const OPERATIONS: &[Operation] = &[THREADS, THREAD, SYNC_THREADS, SYNC_THREAD];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -54,20 +46,18 @@ struct ThreadsAnswer {
     success: bool,
 }
 
-/// The threads of a room, those replied to last first.
-///
-/// A page does not end between two threads that were last replied to at the same time, and so can hold
-/// more than `count`.
-#[utoipa::path(
-    get, path = "/api/v1/chat.getThreadsList", tag = "chat",
-    params(ThreadsOf, PagingParams), responses((status = 200, body = ThreadsAnswer), Failure)
-)]
+pub const THREADS: Operation = Operation::get("chat.getThreadsList", &threads)
+    .tells("The threads of a room, those replied to last first.")
+    .notes(
+        "A page does not end between two threads that were last replied to at the same time, and so can \
+         hold more than `count`.",
+    );
+
 async fn threads(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<ThreadsOf>,
-    paging: Paging,
-) -> Result<Written, Failure> {
+    (Params(asked), paging): (Params<ThreadsOf>, Paging),
+) -> Result<Written<ThreadsAnswer>, Failure> {
     require_threads(&app)?;
     let room = RoomId::new(&asked.rid);
     require_readable(&app, &caller, &room, not_allowed("Not Allowed"))?;
@@ -97,20 +87,18 @@ struct InThread {
     tmid: Option<String>,
 }
 
-/// The replies of a thread, the oldest first.
-///
-/// `query` takes a condition on `ts`, the time. A page holds more than `count` messages where the last
-/// of them have the same time.
-#[utoipa::path(
-    get, path = "/api/v1/chat.getThreadMessages", tag = "chat",
-    params(InThread, PagingParams), responses((status = 200, body = MessagesAnswer), Failure)
-)]
+pub const THREAD: Operation = Operation::get("chat.getThreadMessages", &thread)
+    .tells("The replies of a thread, the oldest first.")
+    .notes(
+        "`query` takes a condition on `ts`, the time. A page holds more than `count` messages where the \
+         last of them have the same time.",
+    );
+
 async fn thread(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<InThread>,
-    paging: Paging,
-) -> Result<Written, Failure> {
+    (Params(asked), paging): (Params<InThread>, Paging),
+) -> Result<Written<MessagesAnswer>, Failure> {
     require_threads(&app)?;
     let tmid = required_tmid(asked.tmid.as_deref())?;
     let parent = parent(&app, &caller, tmid).await?;
@@ -171,21 +159,18 @@ struct ThreadChanges {
     success: bool,
 }
 
-/// The threads of a room that changed since a time, the earliest change first.
-///
-/// An answer ends at 32 MiB of messages: what changed later is there for whoever asks again, with the
-/// latest `_updatedAt` in it as `updatedSince`.
-#[utoipa::path(
-    get, path = "/api/v1/chat.syncThreadsList", tag = "chat",
-    params(ThreadsSince), responses((status = 200, body = ThreadsChanges), Failure)
-)]
+pub const SYNC_THREADS: Operation = Operation::get("chat.syncThreadsList", &sync_threads)
+    .tells("The threads of a room that changed since a time, the earliest change first.")
+    .notes(
+        "An answer ends at 32 MiB of messages: what changed later is there for whoever asks again, with \
+         the latest `_updatedAt` in it as `updatedSince`.",
+    );
+
 async fn sync_threads(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<ThreadsSince>,
-    mut paging: Paging,
-    builder: Builder,
-) -> Result<Written, Failure> {
+    (Params(asked), mut paging, builder): (Params<ThreadsSince>, Paging, Builder),
+) -> Result<Written<ThreadsChanges>, Failure> {
     require_threads(&app)?;
     let room = required(
         asked.rid.as_deref(),
@@ -212,21 +197,18 @@ struct ThreadSince {
     updated_since: Option<String>,
 }
 
-/// The messages of a thread that changed since a time, the earliest change first.
-///
-/// An answer ends at 32 MiB of messages: what changed later is there for whoever asks again, with the
-/// latest `_updatedAt` in it as `updatedSince`.
-#[utoipa::path(
-    get, path = "/api/v1/chat.syncThreadMessages", tag = "chat",
-    params(ThreadSince), responses((status = 200, body = ThreadChanges), Failure)
-)]
+pub const SYNC_THREAD: Operation = Operation::get("chat.syncThreadMessages", &sync_thread)
+    .tells("The messages of a thread that changed since a time, the earliest change first.")
+    .notes(
+        "An answer ends at 32 MiB of messages: what changed later is there for whoever asks again, with \
+         the latest `_updatedAt` in it as `updatedSince`.",
+    );
+
 async fn sync_thread(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<ThreadSince>,
-    mut paging: Paging,
-    builder: Builder,
-) -> Result<Written, Failure> {
+    (Params(asked), mut paging, builder): (Params<ThreadSince>, Paging, Builder),
+) -> Result<Written<ThreadChanges>, Failure> {
     require_threads(&app)?;
     let tmid = required_tmid(asked.tmid.as_deref())?;
     let since = since(asked.updated_since.as_deref())?;

@@ -1,6 +1,5 @@
 //! `directory` and `spotlight`: finding people and rooms.
 
-use axum::extract::State;
 use hansard_commands::authorization::sight::{Purpose, Right};
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::RoomId;
@@ -13,23 +12,18 @@ use hansard_projections::rooms::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Success, answer};
+use super::answer::{Answer, answer};
 use super::aside;
 use super::body::Params;
 use super::caller::Caller;
 use super::failure::Failure;
-use super::paging::{Direction, Paging, PagingParams};
+use super::paging::{Direction, Paging};
 use super::users::User;
 use crate::app::App;
+use crate::operations::Operation;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(directory))
-        .routes(routes!(spotlight))
-}
+pub const OPERATIONS: &[Operation] = &[DIRECTORY, SPOTLIGHT];
 
 /// How many rooms and how many people the spotlight shows.
 const SPOTLIGHT_ROOMS: usize = 5;
@@ -50,16 +44,15 @@ fn invalid() -> Failure {
     Failure::plain("Please verify the parameters")
 }
 
-/// The people or the channels of the workspace.
-///
-/// `query` is an object with `text`, what to look for, and `type`: `channels` or `users`. At most
-/// one name to sort by. For people it needs `view-outside-room` and `view-d-room`, for channels
-/// `view-c-room`.
-#[utoipa::path(
-    get, path = "/api/v1/directory", tag = "directory", params(PagingParams),
-    responses((status = 200, body = Success<Found>), Failure)
-)]
-async fn directory(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<Found> {
+pub const DIRECTORY: Operation = Operation::get("directory", &directory)
+    .tells("The people or the channels of the workspace.")
+    .notes(
+        "`query` is an object with `text`, what to look for, and `type`: `channels` or `users`. At most \
+         one name to sort by. For people it needs `view-outside-room` and `view-d-room`, for channels \
+         `view-c-room`.",
+    );
+
+async fn directory(app: App, caller: Caller, paging: Paging) -> Answer<Found> {
     if paging.sort.len() > 1 {
         return Err(Failure::plain(
             "This method support only one \"sort\" parameter",
@@ -228,14 +221,15 @@ struct Spotted {
     rooms: Vec<Map<String, Value>>,
 }
 
-/// A few people, and a few channels that the caller is not in, whose names contain a text.
-#[utoipa::path(
-    get, path = "/api/v1/spotlight", tag = "directory", params(Spotlight),
-    responses((status = 200, body = Success<Spotted>), Failure)
-)]
+pub const SPOTLIGHT: Operation = Operation::get("spotlight", &spotlight)
+    .tagged("directory")
+    .tells(
+        "A few people, and a few channels that the caller is not in, whose names contain a text.",
+    );
+
 async fn spotlight(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(Spotlight { query }): Params<Spotlight>,
 ) -> Answer<Spotted> {
     let (people, places, text) = match query.chars().next() {

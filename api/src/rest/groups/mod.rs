@@ -1,32 +1,36 @@
 //! `groups.*`: private groups, which only their members see.
 
-use axum::extract::State;
 use hansard_commands::authorization::sight::ADMINISTRATION;
 use hansard_domain::room::RoomKind;
 use hansard_projections::rooms::RoomFilter;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Nothing, Success, answer, done};
-use super::body::{Body, Params};
+use super::answer::{Answer, Nothing, answer, done};
+use super::body::Body;
 use super::caller::Caller;
 use super::failure::Failure;
-use super::paging::{Paging, PagingParams};
+use super::paging::Paging;
+use super::rooms::endpoints::{self, Kind};
+use super::rooms::section::*;
 use super::rooms::{RoomList, administered, rooms, shape};
 use crate::app::App;
+use crate::operations::Operation;
 
-section_endpoints!("groups", Section::Groups, GroupAnswer);
+pub const OPERATIONS: &[&[Operation]] = &[
+    SHARED,
+    &[KICK_MEMBER, LEAVE_GROUP, LIST, LIST_ALL, CHANGE_ENCRYPTED],
+];
 
-pub fn routes() -> OpenApiRouter<App> {
-    shared_routes()
-        .routes(routes!(kick_member))
-        .routes(routes!(leave_group))
-        .routes(routes!(list))
-        .routes(routes!(list_all))
-        .routes(routes!(change_encrypted))
+const SHARED: &[Operation] = &endpoints::operations::<Groups>();
+
+struct Groups;
+
+impl Kind for Groups {
+    const SECTION: Section = Section::Groups;
+    const RESOURCE: &'static str = "groups";
+    type Room = GroupAnswer;
 }
 
 /// A private group.
@@ -63,40 +67,26 @@ impl GroupsAnswer {
     }
 }
 
-/// Sends a member away. Needs `remove-user`.
-#[utoipa::path(
-    post, path = "/api/v1/groups.kick", operation_id = "groups.kick", tag = "groups",
-    request_body = MemberRef, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn kick_member(
-    caller: Caller,
-    State(app): State<App>,
-    Body(asked): Body<MemberRef>,
-) -> Answer<Nothing> {
+pub const KICK_MEMBER: Operation =
+    Operation::post("groups.kick", &kick_member).tells("Sends a member away. Needs `remove-user`.");
+
+async fn kick_member(app: App, caller: Caller, Body(asked): Body<MemberRef>) -> Answer<Nothing> {
     kick(&app, &caller, Section::Groups, &asked).await?;
     done()
 }
 
-/// The caller leaves a private group. Needs `leave-p`.
-#[utoipa::path(
-    post, path = "/api/v1/groups.leave", operation_id = "groups.leave", tag = "groups",
-    request_body = RoomRef, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn leave_group(
-    caller: Caller,
-    State(app): State<App>,
-    Body(asked): Body<RoomRef>,
-) -> Answer<Nothing> {
+pub const LEAVE_GROUP: Operation = Operation::post("groups.leave", &leave_group)
+    .tells("The caller leaves a private group. Needs `leave-p`.");
+
+async fn leave_group(app: App, caller: Caller, Body(asked): Body<RoomRef>) -> Answer<Nothing> {
     leave(&app, &caller, Section::Groups, &asked).await?;
     done()
 }
 
-/// The private groups that the caller is in.
-#[utoipa::path(
-    get, path = "/api/v1/groups.list", operation_id = "groups.list", tag = "groups",
-    params(PagingParams), responses((status = 200, body = Success<GroupsAnswer>), Failure)
-)]
-async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<GroupsAnswer> {
+pub const LIST: Operation =
+    Operation::get("groups.list", &list).tells("The private groups that the caller is in.");
+
+async fn list(app: App, caller: Caller, paging: Paging) -> Answer<GroupsAnswer> {
     let paging = Paging {
         query: None,
         ..paging
@@ -110,13 +100,12 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
     answer(GroupsAnswer::of(list, &paging))
 }
 
-/// All private groups, without what is said in those that the caller may not read. Needs
-/// `view-room-administration`; what it shows that the caller is not in goes on the audit.
-#[utoipa::path(
-    get, path = "/api/v1/groups.listAll", operation_id = "groups.listAll", tag = "groups",
-    params(PagingParams), responses((status = 200, body = Success<GroupsAnswer>), Failure)
-)]
-async fn list_all(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<GroupsAnswer> {
+pub const LIST_ALL: Operation = Operation::get("groups.listAll", &list_all).tells(
+    "All private groups, without what is said in those that the caller may not read. Needs \
+         `view-room-administration`; what it shows that the caller is not in goes on the audit.",
+);
+
+async fn list_all(app: App, caller: Caller, paging: Paging) -> Answer<GroupsAnswer> {
     if !app.commands.model().allows(&caller, ADMINISTRATION, None) {
         return Err(Failure::forbidden_because("unauthorized"));
     }
@@ -128,16 +117,15 @@ async fn list_all(caller: Caller, State(app): State<App>, paging: Paging) -> Ans
     answer(GroupsAnswer::of(list, &paging))
 }
 
-/// Switches end-to-end encryption in a group on or off. Needs `edit-room` and
-/// `toggle-room-e2e-encryption`.
-#[utoipa::path(
-    post, path = "/api/v1/groups.setEncrypted", operation_id = "groups.setEncrypted",
-    tag = "groups", request_body = SetSwitch,
-    responses((status = 200, body = Success<GroupAnswer>), Failure)
-)]
+pub const CHANGE_ENCRYPTED: Operation = Operation::post("groups.setEncrypted", &change_encrypted)
+    .tells(
+        "Switches end-to-end encryption in a group on or off. Needs `edit-room` and \
+         `toggle-room-e2e-encryption`.",
+    );
+
 async fn change_encrypted(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(asked): Body<SetSwitch>,
 ) -> Answer<GroupAnswer> {
     answer(

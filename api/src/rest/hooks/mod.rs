@@ -3,126 +3,68 @@
 //! The token in the path is all that is asked for. Rocket.Chat's older form has a user in between;
 //! it is not looked at.
 
-use axum::extract::{FromRequestParts, Path, Request, State};
-use axum::http::header;
 use hansard_commands::error::{CommandError, FIELD_TOO_LARGE};
 use hansard_commands::integration::incoming::{HookError, check, receive};
 use hansard_domain::fair;
 use hansard_domain::free::{self, Unreadable};
 use hansard_domain::id::IntegrationId;
 use serde_json::{Map, Value};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Nothing, Success, done};
-use super::body;
-use super::caller::MaybeCaller;
 use super::exchange::number_of;
 use super::failure::Failure;
 use super::lenient;
 use crate::app::App;
+use crate::operations::reply::{Answer, Nothing, done};
+use crate::operations::request::{MaybeCaller, Paths, Payload};
+use crate::operations::{Limit, Operation};
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(post_hook, get_hook))
-        .routes(routes!(post_hook_of_user, get_hook_of_user))
-}
+pub const OPERATIONS: &[Operation] = &[POST, GET, POST_OF_USER, GET_OF_USER];
 
-/// Post messages through an incoming webhook.
-///
-/// Takes what Slack and Rocket.Chat take, as JSON or as a form with the JSON in `payload`: `text`,
-/// `attachments`, `username` or `alias`, `icon_url` or `avatar`, `icon_emoji` or `emoji`, `tmid`,
-/// `parseUrls`, `groupable`, `customFields`, and `channel` or `roomId` (one or several) where the
-/// integration allows other destinations. A payload that is empty posts nothing. What the integration names
-/// itself is the room or the person that was called so when it was saved; where that is gone, nothing is
-/// posted until it is saved with another one.
-#[utoipa::path(
-    post, path = "/hooks/{integration}/{token}", tag = "hooks", security(()),
-    params(
-        ("integration" = String, Path, description = "The integration's id."),
-        ("token" = String, Path, description = "Its token."),
-    ),
-    request_body = Map<String, Value>,
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn post_hook(
-    Path((integration, token)): Path<(String, String)>,
-    State(app): State<App>,
-    request: Request,
+const POST: Operation = Operation::post("hooks.post", &take)
+    .at("/hooks/{integration}/{token}")
+    .limited(Limit::Other)
+    .tells("Post messages through an incoming webhook.")
+    .notes(
+        "Takes what Slack and Rocket.Chat take, as JSON or as a form with the JSON in `payload`: `text`, \
+         `attachments`, `username` or `alias`, `icon_url` or `avatar`, `icon_emoji` or `emoji`, `tmid`, \
+         `parseUrls`, `groupable`, `customFields`, and `channel` or `roomId` (one or several) where the \
+         integration allows other destinations. A payload that is empty posts nothing. What the \
+         integration names itself is the room or the person that was called so when it was saved; where \
+         that is gone, nothing is posted until it is saved with another one.",
+    );
+
+const GET: Operation = Operation::get("hooks.get", &take)
+    .at("/hooks/{integration}/{token}")
+    .records()
+    .limited(Limit::Other)
+    .tells("Check that an incoming webhook is there.")
+    .notes("As in Rocket.Chat a body of a `GET` posts too, but hardly any client sends one.");
+
+const POST_OF_USER: Operation = Operation::post("hooks.postOfUser", &take)
+    .at("/hooks/{integration}/{user}/{token}")
+    .limited(Limit::Other)
+    .tells("Post messages through an incoming webhook, by the path that older integrations have.")
+    .notes("The user in it is not looked at.");
+
+const GET_OF_USER: Operation = Operation::get("hooks.getOfUser", &take)
+    .at("/hooks/{integration}/{user}/{token}")
+    .records()
+    .limited(Limit::Other)
+    .tells("Check that an incoming webhook is there, by the path that older integrations have.");
+
+async fn take(
+    app: App,
+    asking: MaybeCaller,
+    (Paths(path), payload): (Paths, Payload),
 ) -> Answer<Nothing> {
-    take(&app, &integration, &token, request).await
-}
-
-/// Check that an incoming webhook is there.
-///
-/// As in Rocket.Chat a body of a `GET` posts too, but hardly any client sends one.
-#[utoipa::path(
-    get, path = "/hooks/{integration}/{token}", tag = "hooks", security(()),
-    params(
-        ("integration" = String, Path, description = "The integration's id."),
-        ("token" = String, Path, description = "Its token."),
-    ),
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn get_hook(
-    Path((integration, token)): Path<(String, String)>,
-    State(app): State<App>,
-    request: Request,
-) -> Answer<Nothing> {
-    take(&app, &integration, &token, request).await
-}
-
-/// Post messages through an incoming webhook, by its older address.
-#[utoipa::path(
-    post, path = "/hooks/{integration}/{user}/{token}", tag = "hooks", security(()),
-    params(
-        ("integration" = String, Path, description = "The integration's id."),
-        ("user" = String, Path, description = "Not looked at."),
-        ("token" = String, Path, description = "Its token."),
-    ),
-    request_body = Map<String, Value>,
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn post_hook_of_user(
-    Path((integration, _user, token)): Path<(String, String, String)>,
-    State(app): State<App>,
-    request: Request,
-) -> Answer<Nothing> {
-    take(&app, &integration, &token, request).await
-}
-
-/// Check that an incoming webhook is there, by its older address.
-#[utoipa::path(
-    get, path = "/hooks/{integration}/{user}/{token}", tag = "hooks", security(()),
-    params(
-        ("integration" = String, Path, description = "The integration's id."),
-        ("user" = String, Path, description = "Not looked at."),
-        ("token" = String, Path, description = "Its token."),
-    ),
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn get_hook_of_user(
-    Path((integration, _user, token)): Path<(String, String, String)>,
-    State(app): State<App>,
-    request: Request,
-) -> Answer<Nothing> {
-    take(&app, &integration, &token, request).await
-}
-
-async fn take(app: &App, integration: &str, token: &str, request: Request) -> Answer<Nothing> {
+    let (Some(integration), Some(token)) = (path.first(), path.last()) else {
+        return Err(Failure::no_endpoint());
+    };
     let integration = IntegrationId::new(integration);
     check(&app.commands, &integration, token)?;
-    let (mut parts, body) = request.into_parts();
-    let asking = MaybeCaller::from_request_parts(&mut parts, app).await?;
     // Its line is its own, from however many networks it is posted to.
     fair::is_known_as(number_of(&integration));
-    let form = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    let bytes = body::bytes(Request::from_parts(parts, body), app).await?;
-    let payload = read(&bytes, form)?;
+    let payload = read(payload.text.as_bytes(), payload.is_form)?;
     receive(
         &app.commands,
         &integration,
@@ -149,7 +91,7 @@ fn read(bytes: &[u8], form: bool) -> Result<Map<String, Value>, Failure> {
     if !form {
         return object(bytes);
     }
-    let fields: Map<String, Value> = lenient::read_form(bytes)?;
+    let fields: Map<String, Value> = lenient::read(lenient::form(bytes)?)?;
     match fields.get("payload") {
         Some(Value::String(payload)) if fields.len() == 1 => object(payload.as_bytes()),
         _ => Ok(fields),

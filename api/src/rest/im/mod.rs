@@ -1,6 +1,5 @@
 //! `im.*` and `dm.*`: direct conversations, under both names.
 
-use axum::extract::State;
 use hansard_commands::authorization::sight::{ADMINISTRATION, Purpose};
 use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::room::{self, Changes};
@@ -10,28 +9,36 @@ use hansard_projections::rooms::RoomFilter;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Nothing, Success, answer, done};
+use super::answer::{Answer, Nothing, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
 use super::decided::{self, Listed};
 use super::failure::Failure;
 use super::message_shape::{MessagesAnswer, Written};
-use super::paging::{Paging, PagingParams};
+use super::paging::Paging;
 use super::rooms::section::{self as shared, Counters, CountersParams, Members};
 use super::rooms::{
     HistoryAnswer, HistoryParams, MembersParams, RoomList, administered, history, messages, rooms,
     shape,
 };
 use crate::app::App;
+use crate::operations::Operation;
 
-mod names;
+mod endpoints;
 
-pub fn routes() -> OpenApiRouter<App> {
-    names::im::routes().merge(names::dm::routes())
-}
+/// They are there as `im.*`, and as `dm.*`.
+pub const OPERATIONS: &[&[Operation]] = &[&endpoints::OPERATIONS, &DM];
+
+const DM: [Operation; endpoints::OPERATIONS.len()] = {
+    let mut operations = endpoints::OPERATIONS;
+    let mut at = 0;
+    while at < operations.len() {
+        operations[at] = operations[at].under("dm");
+        at += 1;
+    }
+    operations
+};
 
 /// Which conversation.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema, IntoParams)]
@@ -274,7 +281,7 @@ async fn history_of(
     wanted: &DirectRef,
     asked: &HistoryParams,
     paging: &Paging,
-) -> Result<Written, Failure> {
+) -> Result<Written<HistoryAnswer>, Failure> {
     let room = wanted.room_id.as_ref().filter(|room| !room.is_empty());
     let room = room.ok_or_else(|| not_provided("Query"))?;
     let wanted = DirectRef {
@@ -290,7 +297,7 @@ async fn messages_of(
     caller: &Caller,
     wanted: &DirectRef,
     paging: &Paging,
-) -> Result<Written, Failure> {
+) -> Result<Written<MessagesAnswer>, Failure> {
     let room = find(app, caller, wanted, Purpose::Existence).await?;
     require(app, caller, &room, Purpose::Messages)?;
     let page = messages(app, caller.user(), &room, paging).await?;
@@ -302,7 +309,7 @@ async fn messages_of_others(
     caller: &Caller,
     wanted: &DirectRef,
     paging: &Paging,
-) -> Result<Written, Failure> {
+) -> Result<Written<MessagesAnswer>, Failure> {
     let (room, right) = {
         let model = app.commands.model();
         if !model.flag("API_Enable_Direct_Message_History_EndPoint") {

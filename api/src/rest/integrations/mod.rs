@@ -3,7 +3,6 @@
 mod request;
 pub mod shown;
 
-use axum::extract::State;
 use hansard_commands::integration::manage::{self, may_manage, permissions};
 use hansard_commands::integration::replay;
 use hansard_commands::model::WriteModel;
@@ -13,34 +12,32 @@ use hansard_projections::deliveries::Filter;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use self::request::{
     ClearHistory, CreateIntegration, GetIntegration, HistoryOf, RemoveIntegration, ReplayOutgoing,
     UpdateIntegration, direction,
 };
 use self::shown::{HistoryEntry, ShownIntegration};
-use super::answer::{Answer, Nothing, Success, answer, done};
+use super::answer::{Answer, Nothing, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
 use super::deliveries::put_on_record;
 use super::failure::Failure;
-use super::paging::{Direction as Order, Paging, PagingParams};
+use super::paging::{Direction as Order, Paging};
 use crate::app::App;
+use crate::operations::Operation;
 use crate::record::inspected;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(create))
-        .routes(routes!(update))
-        .routes(routes!(list))
-        .routes(routes!(get))
-        .routes(routes!(history))
-        .routes(routes!(clear_history))
-        .routes(routes!(replay_outgoing))
-        .routes(routes!(remove))
-}
+pub const OPERATIONS: &[Operation] = &[
+    CREATE,
+    UPDATE,
+    LIST,
+    GET,
+    HISTORY,
+    CLEAR_HISTORY,
+    REPLAY_OUTGOING,
+    REMOVE,
+];
 
 #[derive(Debug, Serialize, ToSchema)]
 struct OneIntegration {
@@ -67,20 +64,19 @@ struct History {
     total: u64,
 }
 
-/// Make an integration.
-///
-/// Needs `manage-incoming-integrations` or `manage-own-incoming-integrations`, or those for outgoing
-/// ones. With one of the two, it may reach no more than the rooms that the caller is in. With that for
-/// one's own alone it posts as the caller or as the server's own account, and hears what the caller sees.
-/// Rooms and people that it names are kept by their ids: it stays with them whatever they are called later.
-#[utoipa::path(
-    post, path = "/api/v1/integrations.create", tag = "integrations",
-    request_body = CreateIntegration,
-    responses((status = 200, body = Success<OneIntegration>), Failure)
-)]
+pub const CREATE: Operation = Operation::post("integrations.create", &create)
+    .tells("Make an integration.")
+    .notes(
+        "Needs `manage-incoming-integrations` or `manage-own-incoming-integrations`, or those for \
+         outgoing ones. With one of the two, it may reach no more than the rooms that the caller is in. \
+         With that for one's own alone it posts as the caller or as the server's own account, and hears \
+         what the caller sees. Rooms and people that it names are kept by their ids: it stays with them \
+         whatever they are called later.",
+    );
+
 async fn create(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<CreateIntegration>,
 ) -> Answer<OneIntegration> {
     let direction = direction(&request.kind)?;
@@ -88,19 +84,18 @@ async fn create(
     answer(shown(&app.commands.model(), &caller, &id)?)
 }
 
-/// Change an integration.
-///
-/// An outgoing one needs its `token` said again. Needs the permissions of `integrations.create`;
-/// with that for one's own alone, it must be the caller's. One that is `heldBack` is the caller's
-/// from now on.
-#[utoipa::path(
-    put, path = "/api/v1/integrations.update", tag = "integrations",
-    request_body = UpdateIntegration,
-    responses((status = 200, body = Success<OneIntegration>), Failure)
-)]
+pub const UPDATE: Operation = Operation::post("integrations.update", &update)
+    .by_put()
+    .tells("Change an integration.")
+    .notes(
+        "An outgoing one needs its `token` said again. Needs the permissions of `integrations.create`; \
+         with that for one's own alone, it must be the caller's. One that is `heldBack` is the caller's \
+         from now on.",
+    );
+
 async fn update(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<UpdateIntegration>,
 ) -> Answer<OneIntegration> {
     let direction = direction(&request.kind)?;
@@ -110,16 +105,14 @@ async fn update(
     answer(shown_on_record(&app, &caller, &id).await?)
 }
 
-/// List integrations.
-///
-/// Those that the caller may change; oldest first. `query` takes plain values of their members. That the
-/// tokens of those that others answer for were shown is on the record.
-#[utoipa::path(
-    get, path = "/api/v1/integrations.list", tag = "integrations",
-    params(PagingParams),
-    responses((status = 200, body = Success<Integrations>), Failure)
-)]
-async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<Integrations> {
+pub const LIST: Operation = Operation::get("integrations.list", &list)
+    .tells("List integrations.")
+    .notes(
+        "Those that the caller may change; oldest first. `query` takes plain values of their members. \
+         That the tokens of those that others answer for were shown is on the record.",
+    );
+
+async fn list(app: App, caller: Caller, paging: Paging) -> Answer<Integrations> {
     let model = app.commands.model();
     require_any(&model, &caller, &[Direction::Incoming, Direction::Outgoing])?;
     let mut found: Vec<_> = model
@@ -154,17 +147,13 @@ async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<
     })
 }
 
-/// Get an integration.
-///
-/// That the token of one that somebody else answers for was shown is on the record.
-#[utoipa::path(
-    get, path = "/api/v1/integrations.get", tag = "integrations",
-    params(GetIntegration),
-    responses((status = 200, body = Success<OneIntegration>), Failure)
-)]
+pub const GET: Operation = Operation::get("integrations.get", &get)
+    .tells("Get an integration.")
+    .notes("That the token of one that somebody else answers for was shown is on the record.");
+
 async fn get(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(request): Params<GetIntegration>,
 ) -> Answer<OneIntegration> {
     let model = app.commands.model();
@@ -184,20 +173,17 @@ async fn get(
     answer(shown_on_record(&app, &caller, &id).await?)
 }
 
-/// The deliveries of an outgoing webhook.
-///
-/// Newest first. Needs `manage-outgoing-integrations` or `manage-own-outgoing-integrations`; with
-/// the latter alone, another's integration has none.
-#[utoipa::path(
-    get, path = "/api/v1/integrations.history", tag = "integrations",
-    params(HistoryOf, PagingParams),
-    responses((status = 200, body = Success<History>), Failure)
-)]
+pub const HISTORY: Operation = Operation::get("integrations.history", &history)
+    .tells("The deliveries of an outgoing webhook.")
+    .notes(
+        "Newest first. Needs `manage-outgoing-integrations` or `manage-own-outgoing-integrations`; with \
+         the latter alone, another's integration has none.",
+    );
+
 async fn history(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(request): Params<HistoryOf>,
-    paging: Paging,
+    (Params(request), paging): (Params<HistoryOf>, Paging),
 ) -> Answer<History> {
     let model = app.commands.model();
     require_any(&model, &caller, &[Direction::Outgoing])?;
@@ -243,17 +229,13 @@ async fn history(
     })
 }
 
-/// Forget the deliveries of an outgoing webhook.
-///
-/// Those that are under way stay. What was recorded of them stays in the log.
-#[utoipa::path(
-    post, path = "/api/v1/integrations.clearHistory", tag = "integrations",
-    request_body = ClearHistory,
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
+pub const CLEAR_HISTORY: Operation = Operation::post("integrations.clearHistory", &clear_history)
+    .tells("Forget the deliveries of an outgoing webhook.")
+    .notes("Those that are under way stay. What was recorded of them stays in the log.");
+
 async fn clear_history(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<ClearHistory>,
 ) -> Answer<Nothing> {
     let id = IntegrationId::new(&request.integration_id);
@@ -261,15 +243,13 @@ async fn clear_history(
     done()
 }
 
-/// Make a delivery again that is delivered or dead.
-#[utoipa::path(
-    post, path = "/api/v1/integrations.replayOutgoing", tag = "integrations",
-    request_body = ReplayOutgoing,
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
+pub const REPLAY_OUTGOING: Operation =
+    Operation::post("integrations.replayOutgoing", &replay_outgoing)
+        .tells("Make a delivery again that is delivered or dead.");
+
 async fn replay_outgoing(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<ReplayOutgoing>,
 ) -> Answer<Nothing> {
     let integration = IntegrationId::new(&request.integration_id);
@@ -278,17 +258,15 @@ async fn replay_outgoing(
     done()
 }
 
-/// Remove an integration.
-///
-/// Answers it as it was. What was typed into it is erased for good; its deliveries are given up.
-#[utoipa::path(
-    post, path = "/api/v1/integrations.remove", tag = "integrations",
-    request_body = RemoveIntegration,
-    responses((status = 200, body = Success<OneIntegration>), Failure)
-)]
+pub const REMOVE: Operation = Operation::post("integrations.remove", &remove)
+    .tells("Remove an integration.")
+    .notes(
+        "Answers it as it was. What was typed into it is erased for good; its deliveries are given up.",
+    );
+
 async fn remove(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<RemoveIntegration>,
 ) -> Answer<OneIntegration> {
     let direction = direction(&request.kind)?;

@@ -1,33 +1,23 @@
 //! `login`, `logout`, `me`.
 
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
 use hansard_commands::account::login::{self, LoginError, Name};
 use hansard_commands::account::password::Secret;
 use hansard_commands::account::token::Opened;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Success, answer};
+use super::answer::{Answer, answer};
 use super::body::Body;
 use super::caller::{Caller, LoggedIn, MaybeCaller};
 use super::failure::Failure;
-use super::recheck::Done;
 use super::users::{User, row};
 use super::{decided, lenient};
 use crate::app::App;
+use crate::operations::Operation;
+use crate::operations::reply::{OnceOnly, Plain};
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(log_in))
-        .routes(routes!(log_out))
-        .routes(routes!(log_out_by_get))
-        .routes(routes!(me))
-}
+pub const OPERATIONS: &[Operation] = &[LOG_IN, LOG_OUT, LOG_OUT_BY_GET, ME];
 
 /// Who logs in: `user` (a name or an address) or `username` or `email`, and a password; or `resume`,
 /// the token of a session.
@@ -117,19 +107,16 @@ struct Login {
     me: User,
 }
 
-/// Log in.
-///
-/// What is wrong about a login that fails is not told: an unknown name and a wrong password are
-/// answered alike.
-#[utoipa::path(
-    post, path = "/api/v1/login", tag = "login", security(()),
-    request_body = LogIn, responses((status = 200, body = LoginAnswer), Failure)
-)]
+pub const LOG_IN: Operation = Operation::post("login", &log_in).tells("Log in.").notes(
+    "What is wrong about a login that fails is not told: an unknown name and a wrong password are \
+         answered alike.",
+);
+
 async fn log_in(
+    app: App,
     caller: MaybeCaller,
-    State(app): State<App>,
     Body(request): Body<LogIn>,
-) -> Result<Response, Failure> {
+) -> Result<Plain<LoginAnswer>, Failure> {
     let opened = open(&app, &caller, request).await?;
     let row = decided::account(&app, &opened.account).await;
     let me = User::own(&app.commands.model(), &row);
@@ -141,7 +128,7 @@ async fn log_in(
             me,
         },
     };
-    Ok(Json(logged_in).into_response())
+    Ok(Plain(logged_in))
 }
 
 async fn open(app: &App, caller: &MaybeCaller, request: LogIn) -> Result<Opened, Failure> {
@@ -174,7 +161,7 @@ struct Goodbye {
     message: &'static str,
 }
 
-async fn leave(app: &App, caller: &Caller) -> Result<Response, Failure> {
+async fn leave(app: &App, caller: &Caller) -> Result<OnceOnly<Plain<LoggedOut>>, Failure> {
     login::log_out(&app.commands, caller).await?;
     let data = Goodbye {
         message: "You've been logged out!",
@@ -184,36 +171,40 @@ async fn leave(app: &App, caller: &Caller) -> Result<Response, Failure> {
         data,
     };
     // The session that asked is not there any more, as it should be.
-    Ok((Extension(Done), Json(logged_out)).into_response())
+    Ok(OnceOnly(Plain(logged_out)))
 }
 
-/// End the session of the caller.
-#[utoipa::path(
-    post, path = "/api/v1/logout", tag = "login",
-    responses((status = 200, body = LoggedOut), Failure)
-)]
-async fn log_out(LoggedIn(caller): LoggedIn, State(app): State<App>) -> Result<Response, Failure> {
-    leave(&app, &caller).await
-}
+pub const LOG_OUT: Operation = Operation::post("logout", &log_out)
+    .tagged("login")
+    .tells("End the session of the caller.");
 
-/// End the session of the caller, for clients that still ask by GET.
-#[utoipa::path(
-    get, path = "/api/v1/logout", tag = "login",
-    responses((status = 200, body = LoggedOut), Failure)
-)]
-async fn log_out_by_get(
+async fn log_out(
+    app: App,
     LoggedIn(caller): LoggedIn,
-    State(app): State<App>,
-) -> Result<Response, Failure> {
+    (): (),
+) -> Result<OnceOnly<Plain<LoggedOut>>, Failure> {
     leave(&app, &caller).await
 }
 
-/// Who the caller is, with all preferences.
-#[utoipa::path(
-    get, path = "/api/v1/me", tag = "login",
-    responses((status = 200, body = Success<User>), Failure)
-)]
-async fn me(LoggedIn(caller): LoggedIn, State(app): State<App>) -> Answer<User> {
+pub const LOG_OUT_BY_GET: Operation = Operation::get("logout.byGet", &log_out_by_get)
+    .at("/api/v1/logout")
+    .records()
+    .tagged("login")
+    .tells("End the session of the caller, for clients that still ask by GET.");
+
+async fn log_out_by_get(
+    app: App,
+    LoggedIn(caller): LoggedIn,
+    (): (),
+) -> Result<OnceOnly<Plain<LoggedOut>>, Failure> {
+    leave(&app, &caller).await
+}
+
+pub const ME: Operation = Operation::get("me", &me)
+    .tagged("login")
+    .tells("Who the caller is, with all preferences.");
+
+async fn me(app: App, LoggedIn(caller): LoggedIn, (): ()) -> Answer<User> {
     let row = row(&app, caller.user()).await?;
     answer(User::own(&app.commands.model(), &row))
 }

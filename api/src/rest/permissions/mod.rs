@@ -2,29 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use hansard_commands::role;
 use hansard_domain::id::{RoleId, Timestamp};
 use hansard_projections::configuration::{self, Changes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Success, answer};
+use super::answer::{Answer, answer};
 use super::body::{Body, Params};
 use super::caller::Caller;
 use super::decided;
 use super::failure::Failure;
 use super::lenient;
 use crate::app::App;
+use crate::operations::Operation;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(list_all))
-        .routes(routes!(update))
-}
+pub const OPERATIONS: &[Operation] = &[LIST_ALL, UPDATE];
 
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 struct Grant {
@@ -77,16 +71,10 @@ fn changed_after(app: &App, changes: &Changes, after: Option<Timestamp>) -> Vec<
         .collect()
 }
 
-/// All permissions, with the roles that hold them.
-#[utoipa::path(
-    get, path = "/api/v1/permissions.listAll", tag = "permissions", params(Since),
-    responses((status = 200, body = Success<AllPermissions>), Failure)
-)]
-async fn list_all(
-    _: Caller,
-    State(app): State<App>,
-    Params(asked): Params<Since>,
-) -> Answer<AllPermissions> {
+pub const LIST_ALL: Operation = Operation::get("permissions.listAll", &list_all)
+    .tells("All permissions, with the roles that hold them.");
+
+async fn list_all(app: App, _: Caller, Params(asked): Params<Since>) -> Answer<AllPermissions> {
     let after = asked.updated_since.as_deref().map(|text| {
         Timestamp::parse(text).ok_or_else(|| {
             Failure::refused(
@@ -116,18 +104,11 @@ struct Updated {
     permissions: Vec<Permission>,
 }
 
-/// Grant permissions to exactly the roles beside them.
-///
-/// Needs `access-permissions`.
-#[utoipa::path(
-    post, path = "/api/v1/permissions.update", tag = "permissions",
-    request_body = Update, responses((status = 200, body = Success<Updated>), Failure)
-)]
-async fn update(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Update>,
-) -> Answer<Updated> {
+pub const UPDATE: Operation = Operation::post("permissions.update", &update)
+    .tells("Grant permissions to exactly the roles beside them.")
+    .notes("Needs `access-permissions`.");
+
+async fn update(app: App, caller: Caller, Body(request): Body<Update>) -> Answer<Updated> {
     let grants: Vec<Grant> = lenient::read(request.permissions)
         .map_err(|_| Failure::refused("error-invalid-body-params", "Invalid body params"))?;
     let grants = grants.into_iter().map(|grant| (grant.id, grant.roles));

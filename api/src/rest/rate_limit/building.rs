@@ -6,16 +6,13 @@
 //! so [`WAITING`] of a client wait at most; it is told to come again with more. What has been made counts
 //! as [waiting](super::waiting) to be taken.
 
-use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
+use hansard_commands::caller::Caller as Asking;
 use hansard_domain::id::UserId;
 use hansard_domain::network::Network;
 
-use super::super::caller::client_address;
 use super::super::failure::Failure;
-use super::super::refused::AskedBy;
 use super::super::turns::{Turn, Turns};
 use crate::app::App;
 
@@ -46,22 +43,21 @@ impl Default for Building {
 }
 
 impl Client {
-    /// Whoever makes a request.
-    pub fn of(parts: &Parts, app: &App) -> Self {
-        let asked_by = parts.extensions.get::<AskedBy>();
-        let account = asked_by.and_then(AskedBy::user);
-        account.map_or_else(
-            || {
-                let proxies = app.config.forwarded_count;
-                let address = client_address(&parts.headers, &parts.extensions, proxies);
-                Self::Network(address.into())
-            },
-            Self::Account,
-        )
+    /// Whoever asks.
+    pub fn of(asking: &Asking) -> Self {
+        if let Some(user) = &asking.user {
+            return Self::Account(user.clone());
+        }
+        let address = asking
+            .origin
+            .as_ref()
+            .and_then(|origin| origin.address.parse().ok());
+        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        Self::Network(address.into())
     }
 }
 
-/// Whoever may be about to make a large answer. It stands behind the caller in a handler's arguments.
+/// Whoever may be about to make a large answer. An operation takes it with its request.
 #[derive(Debug)]
 pub struct Builder {
     building: Building,
@@ -69,10 +65,10 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub fn of(parts: &Parts, app: &App) -> Self {
+    pub fn of(app: &App, client: Client) -> Self {
         Self {
             building: app.limiter.building.clone(),
-            client: Client::of(parts, app),
+            client,
         }
     }
 
@@ -81,13 +77,5 @@ impl Builder {
     pub async fn enter(self) -> Result<Permit, Failure> {
         let permit = self.building.0.enter(&self.client).await;
         permit.ok_or_else(Failure::too_many_at_once)
-    }
-}
-
-impl FromRequestParts<App> for Builder {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self::of(parts, app))
     }
 }

@@ -3,8 +3,8 @@
 //! Everybody is counted by address (an IPv6 address by its /64 network), in windows that begin with a
 //! first call and are over when their time has passed; what comes beyond the limit is refused until
 //! then, before anything of it is read. Accounts and webhooks are counted as well, with five times the
-//! limit: one account may come from thousands of networks. What may ask for its password
-//! ([`ASK_FOR_PASSWORDS`]), which takes a core's time, has the same limit there. Holders of
+//! limit: one account may come from thousands of networks. What may ask for its password, which takes a
+//! core's time, has the same limit there; operations say that of themselves ([`Limited`]). Holders of
 //! `api-bypass-rate-limit` are not counted, except on webhooks, where nobody is logged in.
 //!
 //! | what | counted | calls | by default |
@@ -30,13 +30,15 @@ mod windows;
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use hansard_commands::integration::incoming;
 use hansard_commands::model::WriteModel;
-use hansard_domain::id::{IntegrationId, Timestamp};
+use hansard_domain::id::{IntegrationId, Timestamp, UserId};
+use hansard_domain::log::Role;
 use percent_encoding::percent_decode_str;
 
 use self::building::Building;
@@ -44,7 +46,12 @@ use self::windows::{Counted, Limit, Who, Windows};
 use super::caller::{client_address, session};
 use super::exchange::method_label;
 use super::failure::Failure;
+use super::operation_at;
 use crate::app::App;
+use crate::handover;
+use crate::monitoring::{HEALTH, READY};
+use crate::operations::asked::Asked;
+use crate::operations::{Effect, Limit as Limited, Operation};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -53,13 +60,6 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// The settings of Rocket.Chat's limiter.
 const CALLS: &str = "API_Enable_Rate_Limiter_Limit_Calls_Default";
 const MILLIS: &str = "API_Enable_Rate_Limiter_Limit_Time_Default";
-
-/// What may ask for the password of who is logged in, or hash a new one of it.
-const ASK_FOR_PASSWORDS: [&str; 3] = [
-    "/api/v1/users.update",
-    "/api/v1/users.updateOwnBasicInfo",
-    "/api/v1/users.deleteOwnAccount",
-];
 
 /// From how many networks an account, or a webhook, may do all that it may do from each.
 const NETWORKS_OF_ONE: i64 = 5;
@@ -82,6 +82,8 @@ struct Class<'a> {
     calls: &'static str,
     /// Whether some callers are not counted.
     bypassed: bool,
+    /// From how many networks an account may do all that it may do from each.
+    networks: i64,
 }
 
 impl RateLimiter {
@@ -94,6 +96,15 @@ impl RateLimiter {
     }
 }
 
+/// A call that is counted.
+struct Call<'a> {
+    class: Class<'a>,
+    method: &'a str,
+    hook: Option<String>,
+    user: Option<UserId>,
+    address: IpAddr,
+}
+
 /// Counts a request, or refuses it.
 pub async fn limit<N, F>(app: &App, request: Request, next: N) -> Response
 where
@@ -101,11 +112,73 @@ where
     F: Future<Output = Response>,
 {
     let now = app.commands.clock().now();
-    let Some((limit, counted)) = counted(app, &request, now) else {
+    let model = app.commands.model();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map(MatchedPath::as_str);
+    let operation = route.and_then(|route| operation_at(request.method(), route));
+    // What is handed over is counted by the node that does it.
+    let handed_over = operation.is_some_and(|operation| operation.effect == Effect::Records)
+        && app.commands.journal().role() == Role::Follower;
+    let hook = webhook(&model, request.uri().path());
+    let class = class(operation, route, hook.as_deref()).filter(|_| !handed_over);
+    let Some(class) = class else {
         return next(request).await;
     };
+    let method = method_label(request.method());
+    let proxies = app.config.forwarded_count;
+    let call = Call {
+        method,
+        user: session(request.headers(), &model, now).filter(|_| class.bypassed),
+        address: client_address(request.headers(), request.extensions(), proxies),
+        hook: hook.clone(),
+        class,
+    };
+    let counted = counted(app, &model, call, now);
+    answered(counted, now, async || next(request).await).await
+}
+
+/// Counts what another node handed over, or refuses it.
+pub async fn limit_handed(
+    app: &App,
+    operation: &Operation,
+    asked: &Asked,
+    next: impl AsyncFnOnce() -> Response,
+) -> Response {
+    let now = app.commands.clock().now();
+    let model = app.commands.model();
+    let route = operation.route();
+    let hook = match asked.input.path.as_slice() {
+        [id, .., token] => known_webhook(&model, id, token),
+        _ => None,
+    };
+    let Some(class) = class(Some(operation), Some(&route), hook.as_deref()) else {
+        return next().await;
+    };
+    let session = asked
+        .credentials
+        .as_ref()
+        .and_then(|credentials| credentials.session(&model, now));
+    let call = Call {
+        method: operation.method.label(),
+        user: session.map(|(user, _)| user).filter(|_| class.bypassed),
+        address: asked.address,
+        hook: hook.clone(),
+        class,
+    };
+    let counted = counted(app, &model, call, now);
+    answered(counted, now, next).await
+}
+
+async fn answered(
+    counted: Option<(Limit, Counted)>,
+    now: Timestamp,
+    next: impl AsyncFnOnce() -> Response,
+) -> Response {
+    let Some((limit, counted)) = counted else {
+        return next().await;
+    };
     let mut response = if counted.allowed {
-        next(request).await
+        next().await
     } else {
         Failure::too_many_requests(counted.reset.max(0).unsigned_abs().div_ceil(1000))
             .into_response()
@@ -114,15 +187,23 @@ where
     response
 }
 
-/// Counts a request, unless it is not limited.
-fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Counted)> {
-    let model = app.commands.model();
-    if !is_on(&model) {
+/// Counts a call, unless it is not limited.
+fn counted(
+    app: &App,
+    model: &WriteModel,
+    call: Call<'_>,
+    now: Timestamp,
+) -> Option<(Limit, Counted)> {
+    if !is_on(model) {
         return None;
     }
-    let route = request.extensions().get::<MatchedPath>();
-    let hook = webhook(&model, request.uri().path());
-    let class = class(route.map(MatchedPath::as_str), hook.as_deref())?;
+    let Call {
+        class,
+        method,
+        hook,
+        user,
+        address,
+    } = call;
     let limit = Limit {
         calls: model.number(class.calls),
         millis: model.number(MILLIS),
@@ -130,24 +211,14 @@ fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Count
     if limit.calls <= 0 || limit.millis <= 0 {
         return None;
     }
-    let user = if class.bypassed {
-        session(request.headers(), &model, now).map(|(user, _)| user)
-    } else {
-        None
-    };
     let exempt = |user| model.permitted(user, "api-bypass-rate-limit", None);
     if user.as_ref().is_some_and(exempt) {
         return None;
     }
-    let address = client_address(
-        request.headers(),
-        request.extensions(),
-        app.config.forwarded_count,
-    );
     let limiter = &app.limiter;
     // HEAD costs what GET does. A client may make words up for methods; each would have a window of its
     // own.
-    let method = match method_label(request.method()) {
+    let method = match method {
         // A webhook is posted to by either.
         _ if hook.is_some() => "POST",
         "HEAD" => "GET",
@@ -163,13 +234,8 @@ fn counted(app: &App, request: &Request, now: Timestamp) -> Option<(Limit, Count
     };
     // What the address may not do any more takes nothing of what the account may do elsewhere.
     if let Some(whole) = whole.filter(|_| counted.allowed) {
-        let times = if ASK_FOR_PASSWORDS.contains(&class.what) {
-            1
-        } else {
-            NETWORKS_OF_ONE
-        };
         let of_account = Limit {
-            calls: limit.calls.saturating_mul(times),
+            calls: limit.calls.saturating_mul(class.networks),
             ..limit
         };
         let who = Who::Account(whole);
@@ -197,49 +263,49 @@ fn webhook(model: &WriteModel, path: &str) -> Option<String> {
             .map(Cow::into_owned)
     };
     let (id, token) = (decoded(parts.next()?)?, decoded(parts.next_back()?)?);
-    incoming::known(model, &IntegrationId::new(&id), &token)?;
-    Some(id)
+    known_webhook(model, &id, &token)
 }
 
-/// What a request is counted as, by the route that it takes and the webhook that it is for; `None` if it
-/// is not counted.
-fn class<'a>(route: Option<&'a str>, hook: Option<&'a str>) -> Option<Class<'a>> {
+fn known_webhook(model: &WriteModel, id: &str, token: &str) -> Option<String> {
+    incoming::known(model, &IntegrationId::new(id), token)?;
+    Some(id.to_owned())
+}
+
+/// What a request is counted as, by the operation, the webhook or the route that it is for; `None` if it is
+/// not counted.
+fn class<'a>(
+    operation: Option<&Operation>,
+    route: Option<&'a str>,
+    hook: Option<&'a str>,
+) -> Option<Class<'a>> {
     let route = route.unwrap_or_default();
-    if matches!(route, "/health" | "/ready") {
+    // What nodes hand over is counted as what it is.
+    if matches!(route, HEALTH | READY | handover::PATH) {
         return None;
     }
-    let class = if route == "/api/v1/users.register" {
-        Class {
-            what: route,
-            calls: "Rate_Limiter_Limit_RegisterUser",
-            bypassed: true,
-        }
-    } else if route.starts_with("/api/v1/") {
-        Class {
-            what: route,
-            calls: CALLS,
-            bypassed: true,
-        }
-    } else if let Some(hook) = hook {
-        Class {
-            what: hook,
-            calls: CALLS,
-            bypassed: false,
-        }
-    } else if route.starts_with("/api/hansard/v1/") {
-        Class {
-            what: route,
-            calls: "Hansard_Rate_Limiter_Limit_Calls",
-            bypassed: true,
-        }
-    } else {
-        Class {
-            what: "",
-            calls: "Hansard_Rate_Limiter_Limit_Calls_Other",
-            bypassed: true,
-        }
+    let class = |what, calls| Class {
+        what,
+        calls,
+        bypassed: true,
+        networks: NETWORKS_OF_ONE,
     };
-    Some(class)
+    Some(match (operation, hook) {
+        (_, Some(hook)) => Class {
+            bypassed: false,
+            ..class(hook, CALLS)
+        },
+        (Some(operation), None) => match operation.limit {
+            Limited::Other => class("", "Hansard_Rate_Limiter_Limit_Calls_Other"),
+            Limited::Usual => class(route, CALLS),
+            Limited::AsksForPassword => Class {
+                networks: 1,
+                ..class(route, CALLS)
+            },
+            Limited::Registration => class(route, "Rate_Limiter_Limit_RegisterUser"),
+            Limited::Own => class(route, "Hansard_Rate_Limiter_Limit_Calls"),
+        },
+        (None, None) => class("", "Hansard_Rate_Limiter_Limit_Calls_Other"),
+    })
 }
 
 fn tell(headers: &mut HeaderMap, limit: Limit, counted: &Counted, now: Timestamp) {
@@ -250,25 +316,34 @@ fn tell(headers: &mut HeaderMap, limit: Limit, counted: &Counted, now: Timestamp
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Method;
     use hansard_domain::setting::definitions::definition;
 
     use super::*;
 
-    fn counted_as(route: Option<&str>) -> Option<(&str, &'static str)> {
-        class(route, None).map(|class| (class.what, class.calls))
+    fn counted_as(route: &str, hook: Option<&'static str>) -> Option<(String, &'static str)> {
+        let operation = operation_at(&Method::POST, route).or(operation_at(&Method::GET, route));
+        let class = class(operation, Some(route), hook)?;
+        Some((class.what.to_owned(), class.calls))
     }
 
     #[test]
     fn everything_is_counted_but_probes() {
         let endpoint = "/api/v1/channels.info";
-        assert_eq!(counted_as(Some(endpoint)), Some((endpoint, CALLS)));
-        let other = Some(("", "Hansard_Rate_Limiter_Limit_Calls_Other"));
+        assert_eq!(
+            counted_as(endpoint, None),
+            Some((endpoint.to_owned(), CALLS))
+        );
+        let other = Some((String::new(), "Hansard_Rate_Limiter_Limit_Calls_Other"));
         let hook = "/hooks/{integration}/{token}";
-        assert_eq!(class(Some(hook), Some("one")).unwrap().what, "one");
-        assert_eq!(counted_as(Some(hook)), other);
-        assert_eq!(counted_as(None), other);
-        assert_eq!(counted_as(Some("/metrics")), other);
-        assert_eq!(counted_as(Some("/health")), None);
+        assert_eq!(
+            counted_as(hook, Some("one")),
+            Some(("one".to_owned(), CALLS))
+        );
+        assert_eq!(counted_as(hook, None), other);
+        assert_eq!(class(None, None, None).unwrap().what, "");
+        assert_eq!(counted_as("/metrics", None), other);
+        assert_eq!(counted_as("/health", None), None);
     }
 
     #[test]
@@ -281,7 +356,7 @@ mod tests {
             ("/api/hansard/v1/audit", None),
             ("/", None),
         ] {
-            let calls = class(Some(route), hook).unwrap().calls;
+            let (_, calls) = counted_as(route, hook).unwrap();
             assert!(definition(calls).is_some(), "{calls}");
         }
         assert!(definition(MILLIS).is_some());

@@ -1,6 +1,5 @@
 //! `roles.*`: which roles there are, and who has them.
 
-use axum::extract::State;
 use hansard_commands::after::RoleAfter;
 use hansard_commands::authorization::sight::{OTHERS_ROOMS, Purpose};
 use hansard_commands::bus::Done;
@@ -14,28 +13,26 @@ use hansard_projections::accounts::{self, Filter, Page, User as Row};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Nothing, Success, answer, done};
+use super::answer::{Answer, Nothing, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
 use super::failure::Failure;
-use super::paging::{Paging, PagingParams};
+use super::paging::Paging;
 use super::users::{User, UserParam};
 use super::{decided, lenient};
 use crate::app::App;
+use crate::operations::Operation;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(create))
-        .routes(routes!(update))
-        .routes(routes!(delete))
-        .routes(routes!(add_user_to_role))
-        .routes(routes!(remove_user_from_role))
-        .routes(routes!(get_users_in_role))
-}
+pub const OPERATIONS: &[Operation] = &[
+    LIST,
+    CREATE,
+    UPDATE,
+    DELETE,
+    ADD_USER_TO_ROLE,
+    REMOVE_USER_FROM_ROLE,
+    GET_USERS_IN_ROLE,
+];
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -87,12 +84,9 @@ struct Roles {
     roles: Vec<Role>,
 }
 
-/// All roles.
-#[utoipa::path(
-    get, path = "/api/v1/roles.list", tag = "roles",
-    responses((status = 200, body = Success<Roles>), Failure)
-)]
-async fn list(_: Caller, State(app): State<App>) -> Answer<Roles> {
+pub const LIST: Operation = Operation::get("roles.list", &list).tells("All roles.");
+
+async fn list(app: App, _: Caller, (): ()) -> Answer<Roles> {
     let model = app.commands.model();
     let mut roles: Vec<Role> = model
         .roles()
@@ -123,18 +117,11 @@ impl From<Create> for NewRole {
     }
 }
 
-/// Make a role.
-///
-/// Needs `access-permissions`, as do all changes of roles.
-#[utoipa::path(
-    post, path = "/api/v1/roles.create", tag = "roles",
-    request_body = Create, responses((status = 200, body = Success<OneRole>), Failure)
-)]
-async fn create(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Create>,
-) -> Answer<OneRole> {
+pub const CREATE: Operation = Operation::post("roles.create", &create)
+    .tells("Make a role.")
+    .notes("Needs `access-permissions`, as do all changes of roles.");
+
+async fn create(app: App, caller: Caller, Body(request): Body<Create>) -> Answer<OneRole> {
     let done = role::create(&app.commands, &caller, request.into()).await?;
     one(&app, &done).await
 }
@@ -151,16 +138,10 @@ struct Update {
     mandatory2fa: Option<bool>,
 }
 
-/// Change a role. Name and scope of those that every workspace has stay.
-#[utoipa::path(
-    post, path = "/api/v1/roles.update", tag = "roles",
-    request_body = Update, responses((status = 200, body = Success<OneRole>), Failure)
-)]
-async fn update(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Update>,
-) -> Answer<OneRole> {
+pub const UPDATE: Operation = Operation::post("roles.update", &update)
+    .tells("Change a role. Name and scope of those that every workspace has stay.");
+
+async fn update(app: App, caller: Caller, Body(request): Body<Update>) -> Answer<OneRole> {
     let id = RoleId::new(&request.role_id);
     let new = Create {
         name: request.name,
@@ -179,16 +160,10 @@ struct RoleParam {
     role_id: String,
 }
 
-/// Delete a role that nobody has.
-#[utoipa::path(
-    post, path = "/api/v1/roles.delete", tag = "roles",
-    request_body = RoleParam, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn delete(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<RoleParam>,
-) -> Answer<Nothing> {
+pub const DELETE: Operation =
+    Operation::post("roles.delete", &delete).tells("Delete a role that nobody has.");
+
+async fn delete(app: App, caller: Caller, Body(request): Body<RoleParam>) -> Answer<Nothing> {
     role::delete(&app.commands, &caller, request.role_id).await?;
     done()
 }
@@ -218,14 +193,12 @@ struct AddUser {
     room_id: Option<String>,
 }
 
-/// Give a user a role.
-#[utoipa::path(
-    post, path = "/api/v1/roles.addUserToRole", tag = "roles",
-    request_body = AddUser, responses((status = 200, body = Success<OneRole>), Failure)
-)]
+pub const ADD_USER_TO_ROLE: Operation =
+    Operation::post("roles.addUserToRole", &add_user_to_role).tells("Give a user a role.");
+
 async fn add_user_to_role(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<AddUser>,
 ) -> Answer<OneRole> {
     let user = request.user.find(&app)?;
@@ -248,14 +221,13 @@ struct RemoveUser {
     scope: Option<String>,
 }
 
-/// Take a role from a user.
-#[utoipa::path(
-    post, path = "/api/v1/roles.removeUserFromRole", tag = "roles",
-    request_body = RemoveUser, responses((status = 200, body = Success<OneRole>), Failure)
-)]
+pub const REMOVE_USER_FROM_ROLE: Operation =
+    Operation::post("roles.removeUserFromRole", &remove_user_from_role)
+        .tells("Take a role from a user.");
+
 async fn remove_user_from_role(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<RemoveUser>,
 ) -> Answer<OneRole> {
     let user = app
@@ -292,19 +264,17 @@ struct Holders {
     total: u64,
 }
 
-/// Who has a role.
-///
-/// Needs `access-permissions`; for a room `view-other-user-channels`, too, and a look into one that the
-/// caller does not see goes on the audit.
-#[utoipa::path(
-    get, path = "/api/v1/roles.getUsersInRole", tag = "roles", params(InRole, PagingParams),
-    responses((status = 200, body = Success<Holders>), Failure)
-)]
+pub const GET_USERS_IN_ROLE: Operation = Operation::get("roles.getUsersInRole", &get_users_in_role)
+    .tells("Who has a role.")
+    .notes(
+        "Needs `access-permissions`; for a room `view-other-user-channels`, too, and a look into one \
+         that the caller does not see goes on the audit.",
+    );
+
 async fn get_users_in_role(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<InRole>,
-    paging: Paging,
+    (Params(asked), paging): (Params<InRole>, Paging),
 ) -> Answer<Holders> {
     let model = app.commands.model();
     let Some(role) = asked.role.filter(|role| !role.is_empty()) else {

@@ -1,288 +1,390 @@
-//! The endpoints that `channels.*` and `groups.*` have both.
-//!
-//! Each is declared with its path, which has to be written out where it is declared: a macro writes
-//! the two of them. What they do is in [`section`](super::section).
+//! The operations that `channels.*` and `groups.*` both have. What they do stands in
+//! [`section`](super::section).
 
-/// Declares the shared endpoints, and `shared_routes()` with all of them. `$answer` is what answers
-/// a room and is made of one.
-macro_rules! section_endpoints {
-    ($prefix:tt, $section:expr, $answer:ident) => {
-        use crate::rest::rooms::section::*;
+use hansard_commands::room::RoomRole;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-        fn shared_routes() -> OpenApiRouter<App> {
-            OpenApiRouter::new()
-                .routes(routes!(create_room))
-                .routes(routes!(room_info))
-                .routes(routes!(add_members))
-                .routes(routes!(add_everybody))
-                .routes(routes!(archive_room))
-                .routes(routes!(unarchive_room))
-                .routes(routes!(delete_room))
-                .routes(routes!(open_room))
-                .routes(routes!(close_room))
-                .routes(routes!(rename_room))
-                .routes(routes!(change_topic))
-                .routes(routes!(change_description))
-                .routes(routes!(change_purpose))
-                .routes(routes!(change_announcement))
-                .routes(routes!(change_read_only))
-                .routes(routes!(change_type))
-                .routes(routes!(change_custom_fields))
-                .routes(routes!(add_owner))
-                .routes(routes!(remove_owner))
-                .routes(routes!(add_moderator))
-                .routes(routes!(remove_moderator))
-                .routes(routes!(add_leader))
-                .routes(routes!(remove_leader))
-                .routes(routes!(list_members))
-                .routes(routes!(list_moderators))
-                .routes(routes!(list_roles))
-                .routes(routes!(list_online))
-                .routes(routes!(room_counters))
-                .routes(routes!(room_history))
-                .routes(routes!(room_messages))
-        }
+use super::section::*;
+use crate::app::App;
+use crate::operations::Operation;
+use crate::operations::reply::{Answer, Nothing, Success, answer, done};
+use crate::operations::request::{Body, Caller, Params};
+use crate::rest::failure::Failure;
+use crate::rest::paging::Paging;
 
-        section_endpoints! { @room $prefix, $section, $answer;
-            /// Makes a room. Needs `create-c` for channels, `create-p` for groups.
-            create_room ".create" Create => |app, caller, section, asked| create(app, caller, section, asked);
-            /// Adds users to a room. Needs `add-user-to-joined-room` for a caller in the room,
-            /// otherwise `add-user-to-any-c-room` or `add-user-to-any-p-room`.
-            add_members ".invite" Invite => |app, caller, section, asked| invite(app, caller, section, &asked);
-            /// Adds everybody to a room. Needs `add-all-to-room`.
-            add_everybody ".addAll" AddAll => |app, caller, section, asked| add_all(app, caller, section, &asked);
-            /// Renames a room. Needs `edit-room`.
-            rename_room ".rename" SetText => |app, caller, section, asked| rename(app, caller, section, asked);
-            /// Makes a room read-only, or not. Needs `edit-room`.
-            change_read_only ".setReadOnly" SetSwitch => |app, caller, section, asked| set_read_only(app, caller, section, asked);
-            /// Makes a channel of a group, or a group of a channel. Needs `edit-room`, and
-            /// `create-c` or `create-p`.
-            change_type ".setType" SetText => |app, caller, section, asked| set_type(app, caller, section, asked);
-            /// Replaces the custom fields of a room. Needs `edit-room`.
-            change_custom_fields ".setCustomFields" SetCustomFields => |app, caller, section, asked| set_custom_fields(app, caller, section, asked);
-        }
+/// One of the two resources, and how it answers a room.
+pub trait Kind: Send + Sync + 'static {
+    const SECTION: Section;
+    const RESOURCE: &'static str;
+    type Room: From<Wire> + Serialize + ToSchema + Send + 'static;
+}
 
-        section_endpoints! { @text $prefix, $section;
-            /// Says what a room is talking about. Needs `edit-room`.
-            change_topic ".setTopic" Text::Topic;
-            /// Says what a room is for. Needs `edit-room`.
-            change_description ".setDescription" Text::Description;
-            /// Says what a room is for, under its older name. Needs `edit-room`.
-            change_purpose ".setPurpose" Text::Purpose;
-            /// Announces something in a room. Needs `edit-room`.
-            change_announcement ".setAnnouncement" Text::Announcement;
-        }
+type RoomAnswer<K> = Result<Success<<K as Kind>::Room>, Failure>;
 
-        section_endpoints! { @done $prefix, $section;
-            /// Archives a room: nothing more is said in it. Needs `archive-room`.
-            archive_room ".archive" RoomRef => |app, caller, section, asked| archive(app, caller, section, &asked);
-            /// Opens an archived room again. Needs `unarchive-room`.
-            unarchive_room ".unarchive" RoomRef => |app, caller, section, asked| unarchive(app, caller, section, &asked);
-            /// Deletes a room with everything said in it, for good. Needs `delete-c` or `delete-p`.
-            delete_room ".delete" RoomRef => |app, caller, section, asked| delete(app, caller, section, &asked);
-            /// Puts a room back into the caller's list.
-            open_room ".open" RoomRef => |app, caller, section, asked| open(app, caller, section, &asked);
-            /// Takes a room out of the caller's list until something is said in it.
-            close_room ".close" RoomRef => |app, caller, section, asked| close(app, caller, section, &asked);
-            /// Makes a member an owner. Needs `set-owner`.
-            add_owner ".addOwner" MemberRef => |app, caller, section, asked| grant(app, caller, section, &asked, RoomRole::Owner);
-            /// Takes ownership from a member. Needs `set-owner`.
-            remove_owner ".removeOwner" MemberRef => |app, caller, section, asked| revoke(app, caller, section, &asked, RoomRole::Owner);
-            /// Makes a member a moderator. Needs `set-moderator`.
-            add_moderator ".addModerator" MemberRef => |app, caller, section, asked| grant(app, caller, section, &asked, RoomRole::Moderator);
-            /// Makes a moderator a plain member. Needs `set-moderator`.
-            remove_moderator ".removeModerator" MemberRef => |app, caller, section, asked| revoke(app, caller, section, &asked, RoomRole::Moderator);
-            /// Makes a member a leader. Needs `set-leader`.
-            add_leader ".addLeader" MemberRef => |app, caller, section, asked| grant(app, caller, section, &asked, RoomRole::Leader);
-            /// Makes a leader a plain member. Needs `set-leader`.
-            remove_leader ".removeLeader" MemberRef => |app, caller, section, asked| revoke(app, caller, section, &asked, RoomRole::Leader);
-        }
+fn room<K: Kind>(wire: Wire) -> RoomAnswer<K> {
+    answer(wire.into())
+}
 
-        /// What a room is.
-        #[utoipa::path(
-            get, path = concat!("/api/v1/", $prefix, ".info"),
-            operation_id = concat!($prefix, ".info"), tag = $prefix, params(RoomRef),
-            responses((status = 200, body = Success<$answer>), Failure)
-        )]
-        async fn room_info(
-            caller: Caller,
-            State(app): State<App>,
-            Params(room): Params<RoomRef>,
-        ) -> Answer<$answer> {
-            answer($answer::from(info(&app, &caller, $section, &room).await?))
-        }
+/// The operations of one resource.
+pub const fn operations<K: Kind>() -> [Operation; 30] {
+    [
+        Operation::post("channels.create", &create_room::<K>)
+            .under(K::RESOURCE)
+            .tells("Makes a room. Needs `create-c` for channels, `create-p` for groups."),
+        Operation::get("channels.info", &room_info::<K>)
+            .under(K::RESOURCE)
+            .tells("What a room is."),
+        Operation::post("channels.invite", &add_members::<K>)
+            .under(K::RESOURCE)
+            .tells("Adds users to a room.")
+            .notes(
+                "Needs `add-user-to-joined-room` for a caller in the room, otherwise \
+                 `add-user-to-any-c-room` or `add-user-to-any-p-room`.",
+            ),
+        Operation::post("channels.addAll", &add_everybody::<K>)
+            .under(K::RESOURCE)
+            .tells("Adds everybody to a room. Needs `add-all-to-room`."),
+        Operation::post("channels.archive", &archive_room::<K>)
+            .under(K::RESOURCE)
+            .tells("Archives a room: nothing more is said in it. Needs `archive-room`."),
+        Operation::post("channels.unarchive", &unarchive_room::<K>)
+            .under(K::RESOURCE)
+            .tells("Opens an archived room again. Needs `unarchive-room`."),
+        Operation::post("channels.delete", &delete_room::<K>)
+            .under(K::RESOURCE)
+            .tells(
+                "Deletes a room with everything said in it, for good. Needs `delete-c` or `delete-p`.",
+            ),
+        Operation::post("channels.open", &open_room::<K>)
+            .under(K::RESOURCE)
+            .tells("Puts a room back into the caller's list."),
+        Operation::post("channels.close", &close_room::<K>)
+            .under(K::RESOURCE)
+            .tells("Takes a room out of the caller's list until something is said in it."),
+        Operation::post("channels.rename", &rename_room::<K>)
+            .under(K::RESOURCE)
+            .tells("Renames a room. Needs `edit-room`."),
+        Operation::post("channels.setTopic", &change_topic::<K>)
+            .under(K::RESOURCE)
+            .tells("Says what a room is talking about. Needs `edit-room`."),
+        Operation::post("channels.setDescription", &change_description::<K>)
+            .under(K::RESOURCE)
+            .tells("Says what a room is for. Needs `edit-room`."),
+        Operation::post("channels.setPurpose", &change_purpose::<K>)
+            .under(K::RESOURCE)
+            .tells("Says what a room is for, under its older name. Needs `edit-room`."),
+        Operation::post("channels.setAnnouncement", &change_announcement::<K>)
+            .under(K::RESOURCE)
+            .tells("Announces something in a room. Needs `edit-room`."),
+        Operation::post("channels.setReadOnly", &change_read_only::<K>)
+            .under(K::RESOURCE)
+            .tells("Makes a room read-only, or not. Needs `edit-room`."),
+        Operation::post("channels.setType", &change_type::<K>)
+            .under(K::RESOURCE)
+            .tells("Makes a channel of a group, or a group of a channel.")
+            .notes("Needs `edit-room`, and `create-c` or `create-p`."),
+        Operation::post("channels.setCustomFields", &change_custom_fields::<K>)
+            .under(K::RESOURCE)
+            .tells("Replaces the custom fields of a room. Needs `edit-room`."),
+        Operation::post("channels.addOwner", &add_owner::<K>)
+            .under(K::RESOURCE)
+            .tells("Makes a member an owner. Needs `set-owner`."),
+        Operation::post("channels.removeOwner", &remove_owner::<K>)
+            .under(K::RESOURCE)
+            .tells("Takes ownership from a member. Needs `set-owner`."),
+        Operation::post("channels.addModerator", &add_moderator::<K>)
+            .under(K::RESOURCE)
+            .tells("Makes a member a moderator. Needs `set-moderator`."),
+        Operation::post("channels.removeModerator", &remove_moderator::<K>)
+            .under(K::RESOURCE)
+            .tells("Makes a moderator a plain member. Needs `set-moderator`."),
+        Operation::post("channels.addLeader", &add_leader::<K>)
+            .under(K::RESOURCE)
+            .tells("Makes a member a leader. Needs `set-leader`."),
+        Operation::post("channels.removeLeader", &remove_leader::<K>)
+            .under(K::RESOURCE)
+            .tells("Makes a leader a plain member. Needs `set-leader`."),
+        Operation::get("channels.members", &list_members::<K>)
+            .under(K::RESOURCE)
+            .tells("The members of a room."),
+        Operation::get("channels.moderators", &list_moderators::<K>)
+            .under(K::RESOURCE)
+            .tells("The moderators of a room."),
+        Operation::get("channels.roles", &list_roles::<K>)
+            .under(K::RESOURCE)
+            .tells("Who has which roles in a room."),
+        Operation::get("channels.online", &list_online::<K>)
+            .under(K::RESOURCE)
+            .tells("Who is online in the room that `query` finds."),
+        Operation::get("channels.counters", &room_counters::<K>)
+            .under(K::RESOURCE)
+            .tells("How much is in a room, and how much of it is new."),
+        Operation::get("channels.history", &room_history::<K>)
+            .under(K::RESOURCE)
+            .tells("A page of a room's history, the newest message first.")
+            .notes(
+                "A page does not end between two messages of the same time: it holds more than `count` \
+                 messages, by a thousand at most, where the last of them share a time. So whoever reads \
+                 on with the time of the last message as `latest` misses nothing.",
+            ),
+        Operation::get("channels.messages", &room_messages::<K>)
+            .under(K::RESOURCE)
+            .tells("A page of all messages of a room.")
+            .notes(
+                "It does not end between two messages of the same time, and so can hold more than \
+                 `count`.",
+            ),
+    ]
+}
 
-        /// The members of a room.
-        #[utoipa::path(
-            get, path = concat!("/api/v1/", $prefix, ".members"),
-            operation_id = concat!($prefix, ".members"), tag = $prefix,
-            params(RoomRef, MembersParams, PagingParams),
-            responses((status = 200, body = Success<Members>), Failure)
-        )]
-        async fn list_members(
-            caller: Caller,
-            State(app): State<App>,
-            Params(room): Params<RoomRef>,
-            Params(asked): Params<MembersParams>,
-            paging: Paging,
-        ) -> Answer<Members> {
-            answer(members(&app, &caller, $section, &room, &asked, &paging).await?)
-        }
+async fn create_room<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<Create>,
+) -> RoomAnswer<K> {
+    room::<K>(create(&app, &caller, K::SECTION, asked).await?)
+}
 
-        /// The moderators of a room.
-        #[utoipa::path(
-            get, path = concat!("/api/v1/", $prefix, ".moderators"),
-            operation_id = concat!($prefix, ".moderators"), tag = $prefix, params(RoomRef),
-            responses((status = 200, body = Success<Moderators>), Failure)
-        )]
-        async fn list_moderators(
-            caller: Caller,
-            State(app): State<App>,
-            Params(room): Params<RoomRef>,
-        ) -> Answer<Moderators> {
-            answer(moderators(&app, &caller, $section, &room).await?)
-        }
+async fn room_info<K: Kind>(
+    app: App,
+    caller: Caller,
+    Params(wanted): Params<RoomRef>,
+) -> RoomAnswer<K> {
+    room::<K>(info(&app, &caller, K::SECTION, &wanted).await?)
+}
 
-        /// Who has which roles in a room.
-        #[utoipa::path(
-            get, path = concat!("/api/v1/", $prefix, ".roles"),
-            operation_id = concat!($prefix, ".roles"), tag = $prefix, params(RoomRef),
-            responses((status = 200, body = Success<Roles>), Failure)
-        )]
-        async fn list_roles(
-            caller: Caller,
-            State(app): State<App>,
-            Params(room): Params<RoomRef>,
-        ) -> Answer<Roles> {
-            answer(roles(&app, &caller, $section, &room).await?)
-        }
+async fn add_members<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<Invite>,
+) -> RoomAnswer<K> {
+    room::<K>(invite(&app, &caller, K::SECTION, &asked).await?)
+}
 
-        /// Who is online in the room that `query` finds.
-        #[utoipa::path(
-            get, path = concat!("/api/v1/", $prefix, ".online"),
-            operation_id = concat!($prefix, ".online"), tag = $prefix, params(PagingParams),
-            responses((status = 200, body = Success<Online>), Failure)
-        )]
-        async fn list_online(
-            caller: Caller,
-            State(app): State<App>,
-            paging: Paging,
-        ) -> Answer<Online> {
-            answer(online(&app, &caller, $section, &paging).await?)
-        }
+async fn add_everybody<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<AddAll>,
+) -> RoomAnswer<K> {
+    room::<K>(add_all(&app, &caller, K::SECTION, &asked).await?)
+}
 
-        /// How much is in a room, and how much of it is new.
-        #[utoipa::path(
-            get, path = concat!("/api/v1/", $prefix, ".counters"),
-            operation_id = concat!($prefix, ".counters"), tag = $prefix,
-            params(RoomRef, CountersParams),
-            responses((status = 200, body = Success<Counters>), Failure)
-        )]
-        async fn room_counters(
-            caller: Caller,
-            State(app): State<App>,
-            Params(room): Params<RoomRef>,
-            Params(asked): Params<CountersParams>,
-        ) -> Answer<Counters> {
-            answer(counters_in(&app, &caller, $section, &room, &asked).await?)
-        }
+async fn rename_room<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<SetText>,
+) -> RoomAnswer<K> {
+    room::<K>(rename(&app, &caller, K::SECTION, asked).await?)
+}
 
-        /// A page of a room's history, the newest message first.
-        ///
-        /// A page does not end between two messages of the same time: it holds more than `count`
-        /// messages, by a thousand at most, where the last of them share a time. So whoever reads on
-        /// with the time of the last message as `latest` misses nothing.
-        #[utoipa::path(
-            get, path = concat!("/api/v1/", $prefix, ".history"),
-            operation_id = concat!($prefix, ".history"), tag = $prefix,
-            params(RoomRef, HistoryParams, PagingParams),
-            responses((status = 200, body = HistoryAnswer), Failure)
-        )]
-        async fn room_history(
-            caller: Caller,
-            State(app): State<App>,
-            Params(room): Params<RoomRef>,
-            Params(asked): Params<HistoryParams>,
-            paging: Paging,
-        ) -> Result<Written, Failure> {
-            history_of(&app, &caller, $section, &room, &asked, &paging).await
-        }
+async fn change_read_only<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<SetSwitch>,
+) -> RoomAnswer<K> {
+    room::<K>(set_read_only(&app, &caller, K::SECTION, asked).await?)
+}
 
-        /// A page of all messages of a room.
-        ///
-        /// It does not end between two messages of the same time, and so can hold more than `count`.
-        #[utoipa::path(
-            get, path = concat!("/api/v1/", $prefix, ".messages"),
-            operation_id = concat!($prefix, ".messages"), tag = $prefix,
-            params(RoomRef, PagingParams),
-            responses((status = 200, body = MessagesAnswer), Failure)
-        )]
-        async fn room_messages(
-            caller: Caller,
-            State(app): State<App>,
-            Params(room): Params<RoomRef>,
-            paging: Paging,
-        ) -> Result<Written, Failure> {
-            messages_of(&app, &caller, $section, &room, &paging).await
-        }
-    };
+async fn change_type<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<SetText>,
+) -> RoomAnswer<K> {
+    room::<K>(set_type(&app, &caller, K::SECTION, asked).await?)
+}
 
-    (@room $prefix:tt, $section:expr, $answer:ident; $(
-        $(#[$doc:meta])* $name:ident $path:tt $request:ident =>
-            |$app:ident, $caller:ident, $of:ident, $asked:ident| $act:expr;
-    )*) => {$(
-        $(#[$doc])*
-        #[utoipa::path(
-            post, path = concat!("/api/v1/", $prefix, $path),
-            operation_id = concat!($prefix, $path), tag = $prefix, request_body = $request,
-            responses((status = 200, body = Success<$answer>), Failure)
-        )]
-        async fn $name(
-            caller: Caller,
-            State(app): State<App>,
-            Body($asked): Body<$request>,
-        ) -> Answer<$answer> {
-            let ($app, $caller, $of) = (&app, &caller, $section);
-            answer($answer::from($act.await?))
-        }
-    )*};
+async fn change_custom_fields<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<SetCustomFields>,
+) -> RoomAnswer<K> {
+    room::<K>(set_custom_fields(&app, &caller, K::SECTION, asked).await?)
+}
 
-    (@done $prefix:tt, $section:expr; $(
-        $(#[$doc:meta])* $name:ident $path:tt $request:ident =>
-            |$app:ident, $caller:ident, $of:ident, $asked:ident| $act:expr;
-    )*) => {$(
-        $(#[$doc])*
-        #[utoipa::path(
-            post, path = concat!("/api/v1/", $prefix, $path),
-            operation_id = concat!($prefix, $path), tag = $prefix, request_body = $request,
-            responses((status = 200, body = Success<Nothing>), Failure)
-        )]
-        async fn $name(
-            caller: Caller,
-            State(app): State<App>,
-            Body($asked): Body<$request>,
-        ) -> Answer<Nothing> {
-            let ($app, $caller, $of) = (&app, &caller, $section);
-            $act.await?;
-            done()
-        }
-    )*};
+async fn change_topic<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<SetText>,
+) -> Answer<TextAnswer> {
+    let text = set_text(&app, &caller, K::SECTION, asked, Text::Topic).await?;
+    answer(TextAnswer(text))
+}
 
-    (@text $prefix:tt, $section:expr; $(
-        $(#[$doc:meta])* $name:ident $path:tt $text:expr;
-    )*) => {$(
-        $(#[$doc])*
-        #[utoipa::path(
-            post, path = concat!("/api/v1/", $prefix, $path),
-            operation_id = concat!($prefix, $path), tag = $prefix, request_body = SetText,
-            responses((status = 200, body = Success<TextAnswer>), Failure)
-        )]
-        async fn $name(
-            caller: Caller,
-            State(app): State<App>,
-            Body(asked): Body<SetText>,
-        ) -> Answer<TextAnswer> {
-            answer(TextAnswer(set_text(&app, &caller, $section, asked, $text).await?))
-        }
-    )*};
+async fn change_description<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<SetText>,
+) -> Answer<TextAnswer> {
+    let text = set_text(&app, &caller, K::SECTION, asked, Text::Description).await?;
+    answer(TextAnswer(text))
+}
+
+async fn change_purpose<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<SetText>,
+) -> Answer<TextAnswer> {
+    let text = set_text(&app, &caller, K::SECTION, asked, Text::Purpose).await?;
+    answer(TextAnswer(text))
+}
+
+async fn change_announcement<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<SetText>,
+) -> Answer<TextAnswer> {
+    let text = set_text(&app, &caller, K::SECTION, asked, Text::Announcement).await?;
+    answer(TextAnswer(text))
+}
+
+async fn archive_room<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<RoomRef>,
+) -> Answer<Nothing> {
+    archive(&app, &caller, K::SECTION, &asked).await?;
+    done()
+}
+
+async fn unarchive_room<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<RoomRef>,
+) -> Answer<Nothing> {
+    unarchive(&app, &caller, K::SECTION, &asked).await?;
+    done()
+}
+
+async fn delete_room<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<RoomRef>,
+) -> Answer<Nothing> {
+    delete(&app, &caller, K::SECTION, &asked).await?;
+    done()
+}
+
+async fn open_room<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<RoomRef>,
+) -> Answer<Nothing> {
+    open(&app, &caller, K::SECTION, &asked).await?;
+    done()
+}
+
+async fn close_room<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<RoomRef>,
+) -> Answer<Nothing> {
+    close(&app, &caller, K::SECTION, &asked).await?;
+    done()
+}
+
+async fn add_owner<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<MemberRef>,
+) -> Answer<Nothing> {
+    grant(&app, &caller, K::SECTION, &asked, RoomRole::Owner).await?;
+    done()
+}
+
+async fn remove_owner<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<MemberRef>,
+) -> Answer<Nothing> {
+    revoke(&app, &caller, K::SECTION, &asked, RoomRole::Owner).await?;
+    done()
+}
+
+async fn add_moderator<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<MemberRef>,
+) -> Answer<Nothing> {
+    grant(&app, &caller, K::SECTION, &asked, RoomRole::Moderator).await?;
+    done()
+}
+
+async fn remove_moderator<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<MemberRef>,
+) -> Answer<Nothing> {
+    revoke(&app, &caller, K::SECTION, &asked, RoomRole::Moderator).await?;
+    done()
+}
+
+async fn add_leader<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<MemberRef>,
+) -> Answer<Nothing> {
+    grant(&app, &caller, K::SECTION, &asked, RoomRole::Leader).await?;
+    done()
+}
+
+async fn remove_leader<K: Kind>(
+    app: App,
+    caller: Caller,
+    Body(asked): Body<MemberRef>,
+) -> Answer<Nothing> {
+    revoke(&app, &caller, K::SECTION, &asked, RoomRole::Leader).await?;
+    done()
+}
+
+async fn list_members<K: Kind>(
+    app: App,
+    caller: Caller,
+    (Params(room), Params(asked), paging): (Params<RoomRef>, Params<MembersParams>, Paging),
+) -> Answer<Members> {
+    answer(members(&app, &caller, K::SECTION, &room, &asked, &paging).await?)
+}
+
+async fn list_moderators<K: Kind>(
+    app: App,
+    caller: Caller,
+    Params(room): Params<RoomRef>,
+) -> Answer<Moderators> {
+    answer(moderators(&app, &caller, K::SECTION, &room).await?)
+}
+
+async fn list_roles<K: Kind>(
+    app: App,
+    caller: Caller,
+    Params(room): Params<RoomRef>,
+) -> Answer<Roles> {
+    answer(roles(&app, &caller, K::SECTION, &room).await?)
+}
+
+async fn list_online<K: Kind>(app: App, caller: Caller, paging: Paging) -> Answer<Online> {
+    answer(online(&app, &caller, K::SECTION, &paging).await?)
+}
+
+async fn room_counters<K: Kind>(
+    app: App,
+    caller: Caller,
+    (Params(room), Params(asked)): (Params<RoomRef>, Params<CountersParams>),
+) -> Answer<Counters> {
+    answer(counters_in(&app, &caller, K::SECTION, &room, &asked).await?)
+}
+
+async fn room_history<K: Kind>(
+    app: App,
+    caller: Caller,
+    (Params(room), Params(asked), paging): (Params<RoomRef>, Params<HistoryParams>, Paging),
+) -> Result<Written<HistoryAnswer>, Failure> {
+    history_of(&app, &caller, K::SECTION, &room, &asked, &paging).await
+}
+
+async fn room_messages<K: Kind>(
+    app: App,
+    caller: Caller,
+    (Params(room), paging): (Params<RoomRef>, Paging),
+) -> Result<Written<MessagesAnswer>, Failure> {
+    messages_of(&app, &caller, K::SECTION, &room, &paging).await
 }

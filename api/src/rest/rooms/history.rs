@@ -63,7 +63,7 @@ pub async fn history(
     asked: &HistoryParams,
     threads: bool,
     paging: &Paging,
-) -> Result<Written, Failure> {
+) -> Result<Written<HistoryAnswer>, Failure> {
     let viewer = caller.user();
     let history = {
         let model = app.commands.model();

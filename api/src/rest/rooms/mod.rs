@@ -1,7 +1,6 @@
 //! `rooms.*`, and what the resources of channels, groups and direct conversations share.
 
-#[macro_use]
-mod endpoints;
+pub mod endpoints;
 pub mod history;
 pub mod index;
 mod list;
@@ -11,13 +10,9 @@ pub mod section;
 pub mod shape;
 mod single;
 
-use utoipa_axum::router::OpenApiRouter;
-
 pub use self::history::{HistoryAnswer, HistoryParams, history, messages};
 pub use self::list::{RoomList, administered, rooms};
 pub use self::request::MembersParams;
-use crate::app::App;
+use crate::operations::Operation;
 
-pub fn routes() -> OpenApiRouter<App> {
-    single::routes().merge(save::routes())
-}
+pub const OPERATIONS: &[&[Operation]] = &[single::OPERATIONS, save::OPERATIONS];

@@ -1,23 +1,19 @@
 //! `rooms.saveRoomSettings`: several changes of a room at once.
 
-use axum::extract::State;
 use hansard_commands::room::{self, Changes, Retention};
 use hansard_domain::id::RoomId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::rest::answer::{Answer, Success, answer};
+use crate::operations::Operation;
+use crate::rest::answer::{Answer, answer};
 use crate::rest::body::{Body, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(save_room_settings))
-}
+pub const OPERATIONS: &[Operation] = &[SAVE_ROOM_SETTINGS];
 
 /// What is to be different about a room.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -70,15 +66,13 @@ struct Saved {
     rid: String,
 }
 
-/// Changes a room. Needs `edit-room`, and what single changes need besides.
-#[utoipa::path(
-    post, path = "/api/v1/rooms.saveRoomSettings", operation_id = "rooms.saveRoomSettings",
-    tag = "rooms", request_body = Settings,
-    responses((status = 200, body = Success<Saved>), Failure)
-)]
+pub const SAVE_ROOM_SETTINGS: Operation =
+    Operation::post("rooms.saveRoomSettings", &save_room_settings)
+        .tells("Changes a room. Needs `edit-room`, and what single changes need besides.");
+
 async fn save_room_settings(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(asked): Body<Settings>,
 ) -> Answer<Saved> {
     if !asked.unknown.is_empty() {

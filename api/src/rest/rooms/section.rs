@@ -1055,7 +1055,7 @@ pub async fn history_of(
     wanted: &RoomRef,
     asked: &HistoryParams,
     paging: &Paging,
-) -> Result<Written, Failure> {
+) -> Result<Written<HistoryAnswer>, Failure> {
     let found = section.find(app, caller, wanted)?;
     let threads = section == Section::Groups;
     history::history(app, caller, &found.id, asked, threads, paging).await
@@ -1067,7 +1067,7 @@ pub async fn messages_of(
     section: Section,
     wanted: &RoomRef,
     paging: &Paging,
-) -> Result<Written, Failure> {
+) -> Result<Written<MessagesAnswer>, Failure> {
     let found = match section {
         Section::Channels => section.find(app, caller, wanted)?,
         Section::Groups => section.find_live(app, caller, wanted)?,

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use axum::extract::State;
 use hansard_commands::authorization::sight::{ADMINISTRATION, Purpose};
 use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::room;
@@ -13,35 +12,33 @@ use hansard_projections::subscriptions;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::request::{RoomRef, UserRef};
 use super::{list, shape};
 use crate::app::App;
-use crate::rest::answer::{Answer, Nothing, Success, answer, done};
+use crate::operations::Operation;
+use crate::rest::answer::{Answer, Nothing, answer, done};
 use crate::rest::body::{Body, Params};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::lenient;
-use crate::rest::paging::{Paging, PagingParams};
+use crate::rest::paging::Paging;
 use crate::rest::rate_limit::building::Builder;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(get))
-        .routes(routes!(info))
-        .routes(routes!(name_exists))
-        .routes(routes!(admin_rooms))
-        .routes(routes!(admin_room))
-        .routes(routes!(favorite))
-        .routes(routes!(leave))
-        .routes(routes!(delete))
-        .routes(routes!(change_archivation_state))
-        .routes(routes!(mute_user))
-        .routes(routes!(unmute_user))
-        .routes(routes!(save_notification))
-}
+pub const OPERATIONS: &[Operation] = &[
+    GET,
+    INFO,
+    NAME_EXISTS,
+    ADMIN_ROOMS,
+    ADMIN_ROOM,
+    FAVORITE,
+    LEAVE,
+    DELETE,
+    CHANGE_ARCHIVATION_STATE,
+    MUTE_USER,
+    UNMUTE_USER,
+    SAVE_NOTIFICATION,
+];
 
 /// The room that is meant, if the caller knows of it and it is not archived.
 fn find(app: &App, caller: &Caller, wanted: &RoomRef) -> Result<RoomId, Failure> {
@@ -90,16 +87,13 @@ struct RoomChanges {
 /// Who is in more rooms gets them when it is its turn.
 const MANY: usize = 100;
 
-/// The rooms that the caller is in, and those it was in that were deleted.
-#[utoipa::path(
-    get, path = "/api/v1/rooms.get", operation_id = "rooms.get", tag = "rooms", params(Since),
-    responses((status = 200, body = Success<RoomChanges>), Failure)
-)]
+pub const GET: Operation = Operation::get("rooms.get", &get)
+    .tells("The rooms that the caller is in, and those it was in that were deleted.");
+
 async fn get(
+    app: App,
     caller: Caller,
-    builder: Builder,
-    State(app): State<App>,
-    Params(asked): Params<Since>,
+    (builder, Params(asked)): (Builder, Params<Since>),
 ) -> Answer<RoomChanges> {
     let since = asked.updated_since.filter(|since| !since.is_empty());
     let since = since.map(|since| {
@@ -167,16 +161,13 @@ struct RoomAnswer {
     room: Map<String, Value>,
 }
 
-/// What a room is, for whoever may see it.
-#[utoipa::path(
-    get, path = "/api/v1/rooms.info", operation_id = "rooms.info", tag = "rooms",
-    params(RoomRef, PagingParams), responses((status = 200, body = Success<RoomAnswer>), Failure)
-)]
+pub const INFO: Operation =
+    Operation::get("rooms.info", &info).tells("What a room is, for whoever may see it.");
+
 async fn info(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(wanted): Params<RoomRef>,
-    paging: Paging,
+    (Params(wanted), paging): (Params<RoomRef>, Paging),
 ) -> Answer<RoomAnswer> {
     let id = find(&app, &caller, &wanted)?;
     if !app
@@ -215,14 +206,12 @@ struct Exists {
     exists: bool,
 }
 
-/// Whether a room has a name.
-#[utoipa::path(
-    get, path = "/api/v1/rooms.nameExists", operation_id = "rooms.nameExists", tag = "rooms",
-    params(NameParams), responses((status = 200, body = Success<Exists>), Failure)
-)]
+pub const NAME_EXISTS: Operation =
+    Operation::get("rooms.nameExists", &name_exists).tells("Whether a room has a name.");
+
 async fn name_exists(
+    app: App,
     _caller: Caller,
-    State(app): State<App>,
     Params(asked): Params<NameParams>,
 ) -> Answer<Exists> {
     let exists = room::name_exists(&app.commands.model(), &asked.room_name);
@@ -255,17 +244,13 @@ fn require_administration(app: &App, caller: &Caller) -> Result<(), Failure> {
     Err(Failure::plain("error-not-authorized").denied(Some(ADMINISTRATION)))
 }
 
-/// All rooms, for administrators. Needs `view-room-administration`.
-#[utoipa::path(
-    get, path = "/api/v1/rooms.adminRooms", operation_id = "rooms.adminRooms", tag = "rooms",
-    params(AdminFilter, PagingParams),
-    responses((status = 200, body = Success<AdminRooms>), Failure)
-)]
+pub const ADMIN_ROOMS: Operation = Operation::get("rooms.adminRooms", &admin_rooms)
+    .tells("All rooms, for administrators. Needs `view-room-administration`.");
+
 async fn admin_rooms(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<AdminFilter>,
-    paging: Paging,
+    (Params(asked), paging): (Params<AdminFilter>, Paging),
 ) -> Answer<AdminRooms> {
     require_administration(&app, &caller)?;
     let mut kinds = Vec::new();
@@ -323,15 +308,12 @@ struct AdminRoomParams {
 #[schema(value_type = shape::Room)]
 struct BareRoom(Map<String, Value>);
 
-/// A room, for administrators. Needs `view-room-administration`.
-#[utoipa::path(
-    get, path = "/api/v1/rooms.adminRooms.getRoom", operation_id = "rooms.adminRooms.getRoom",
-    tag = "rooms", params(AdminRoomParams),
-    responses((status = 200, body = Success<BareRoom>), Failure)
-)]
+pub const ADMIN_ROOM: Operation = Operation::get("rooms.adminRooms.getRoom", &admin_room)
+    .tells("A room, for administrators. Needs `view-room-administration`.");
+
 async fn admin_room(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(asked): Params<AdminRoomParams>,
 ) -> Answer<BareRoom> {
     require_administration(&app, &caller)?;
@@ -363,16 +345,10 @@ struct Favorite {
     favorite: Option<bool>,
 }
 
-/// Makes a room one of the caller's favourites, or not.
-#[utoipa::path(
-    post, path = "/api/v1/rooms.favorite", operation_id = "rooms.favorite", tag = "rooms",
-    request_body = Favorite, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn favorite(
-    caller: Caller,
-    State(app): State<App>,
-    Body(asked): Body<Favorite>,
-) -> Answer<Nothing> {
+pub const FAVORITE: Operation = Operation::post("rooms.favorite", &favorite)
+    .tells("Makes a room one of the caller's favourites, or not.");
+
+async fn favorite(app: App, caller: Caller, Body(asked): Body<Favorite>) -> Answer<Nothing> {
     let favorite = asked
         .favorite
         .ok_or_else(|| Failure::plain("The 'favorite' param is required"))?;
@@ -381,16 +357,10 @@ async fn favorite(
     done()
 }
 
-/// The caller leaves a room. Needs `leave-c` or `leave-p`.
-#[utoipa::path(
-    post, path = "/api/v1/rooms.leave", operation_id = "rooms.leave", tag = "rooms",
-    request_body = RoomRef, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn leave(
-    caller: Caller,
-    State(app): State<App>,
-    Body(asked): Body<RoomRef>,
-) -> Answer<Nothing> {
+pub const LEAVE: Operation = Operation::post("rooms.leave", &leave)
+    .tells("The caller leaves a room. Needs `leave-c` or `leave-p`.");
+
+async fn leave(app: App, caller: Caller, Body(asked): Body<RoomRef>) -> Answer<Nothing> {
     let id = find(&app, &caller, &asked)?;
     room::leave(&app.commands, &caller, id).await?;
     done()
@@ -405,16 +375,12 @@ struct Delete {
     room_id: String,
 }
 
-/// Deletes a room with everything said in it, for good. Needs `delete-c`, `delete-p` or `delete-d`.
-#[utoipa::path(
-    post, path = "/api/v1/rooms.delete", operation_id = "rooms.delete", tag = "rooms",
-    request_body = Delete, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn delete(
-    caller: Caller,
-    State(app): State<App>,
-    Body(asked): Body<Delete>,
-) -> Answer<Nothing> {
+pub const DELETE: Operation = Operation::post("rooms.delete", &delete).tells(
+    "Deletes a room with everything said in it, for good. Needs `delete-c`, `delete-p` or \
+         `delete-d`.",
+);
+
+async fn delete(app: App, caller: Caller, Body(asked): Body<Delete>) -> Answer<Nothing> {
     if asked.room_id.is_empty() {
         return Err(Failure::plain("The 'roomId' param is required"));
     }
@@ -432,16 +398,13 @@ struct ChangeArchivationState {
     action: Option<String>,
 }
 
-/// Archives a room or opens it again. Needs `archive-room` or `unarchive-room`.
-#[utoipa::path(
-    post, path = "/api/v1/rooms.changeArchivationState",
-    operation_id = "rooms.changeArchivationState", tag = "rooms",
-    request_body = ChangeArchivationState,
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
+pub const CHANGE_ARCHIVATION_STATE: Operation =
+    Operation::post("rooms.changeArchivationState", &change_archivation_state)
+        .tells("Archives a room or opens it again. Needs `archive-room` or `unarchive-room`.");
+
 async fn change_archivation_state(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(asked): Body<ChangeArchivationState>,
 ) -> Answer<Nothing> {
     let id = RoomId::new(&asked.rid);
@@ -462,31 +425,19 @@ struct Silence {
     user: UserRef,
 }
 
-/// Silences a member. Needs `mute-user`.
-#[utoipa::path(
-    post, path = "/api/v1/rooms.muteUser", operation_id = "rooms.muteUser", tag = "rooms",
-    request_body = Silence, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn mute_user(
-    caller: Caller,
-    State(app): State<App>,
-    Body(asked): Body<Silence>,
-) -> Answer<Nothing> {
+pub const MUTE_USER: Operation =
+    Operation::post("rooms.muteUser", &mute_user).tells("Silences a member. Needs `mute-user`.");
+
+async fn mute_user(app: App, caller: Caller, Body(asked): Body<Silence>) -> Answer<Nothing> {
     let user = asked.user.find(&app.commands.model())?;
     room::mute(&app.commands, &caller, RoomId::new(&asked.room_id), user).await?;
     done()
 }
 
-/// Lets a silenced member speak again. Needs `mute-user`.
-#[utoipa::path(
-    post, path = "/api/v1/rooms.unmuteUser", operation_id = "rooms.unmuteUser", tag = "rooms",
-    request_body = Silence, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn unmute_user(
-    caller: Caller,
-    State(app): State<App>,
-    Body(asked): Body<Silence>,
-) -> Answer<Nothing> {
+pub const UNMUTE_USER: Operation = Operation::post("rooms.unmuteUser", &unmute_user)
+    .tells("Lets a silenced member speak again. Needs `mute-user`.");
+
+async fn unmute_user(app: App, caller: Caller, Body(asked): Body<Silence>) -> Answer<Nothing> {
     let user = asked.user.find(&app.commands.model())?;
     room::unmute(&app.commands, &caller, RoomId::new(&asked.room_id), user).await?;
     done()
@@ -520,15 +471,13 @@ const CHOICES: &[&str] = &[
     "unreadAlert",
 ];
 
-/// Changes how the caller is told of what happens in a room.
-#[utoipa::path(
-    post, path = "/api/v1/rooms.saveNotification", operation_id = "rooms.saveNotification",
-    tag = "rooms", request_body = SaveNotification,
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
+pub const SAVE_NOTIFICATION: Operation =
+    Operation::post("rooms.saveNotification", &save_notification)
+        .tells("Changes how the caller is told of what happens in a room.");
+
 async fn save_notification(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(asked): Body<SaveNotification>,
 ) -> Answer<Nothing> {
     if asked.room_id.is_empty() {

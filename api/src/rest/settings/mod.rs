@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use axum::extract::{Path, State};
 use hansard_commands::model::WriteModel;
 use hansard_commands::setting;
 use hansard_domain::setting::definitions::{self, Definition, Kind};
@@ -11,24 +10,19 @@ use hansard_projections::configuration::{self, Changes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Nothing, Success, answer, done};
+use super::answer::{Answer, Nothing, answer, done};
 use super::body::Body;
 use super::caller::{Caller, MaybeCaller};
 use super::failure::Failure;
-use super::paging::{Direction, Fields, Paging, PagingParams};
+use super::paging::{Direction, Fields, Paging};
 use super::query::Query;
 use crate::app::App;
+use crate::operations::Operation;
+use crate::operations::request::Path;
 use crate::record::inspected;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(public))
-        .routes(routes!(list))
-        .routes(routes!(get_one, change))
-}
+pub const OPERATIONS: &[Operation] = &[PUBLIC, LIST, GET_ONE, CHANGE];
 
 /// A setting. `fields` asks for more than `_id`, `value` and `enterprise`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -202,15 +196,14 @@ fn place(paging: &Paging, setting: &Map<String, Value>) -> Vec<By> {
     asked.chain([By::Ascending(text("_id"))]).collect()
 }
 
-/// The settings that everybody may read, also before a login.
-///
-/// Without a login `query` can name settings by their `_id` (one, or several with `$in`), and ask
-/// nothing else.
-#[utoipa::path(
-    get, path = "/api/v1/settings.public", tag = "settings", security(()), params(PagingParams),
-    responses((status = 200, body = Success<Settings>), Failure)
-)]
-async fn public(caller: MaybeCaller, State(app): State<App>, paging: Paging) -> Answer<Settings> {
+pub const PUBLIC: Operation = Operation::get("settings.public", &public)
+    .tells("The settings that everybody may read, also before a login.")
+    .notes(
+        "Without a login `query` can name settings by their `_id` (one, or several with `$in`), and ask \
+         nothing else.",
+    );
+
+async fn public(app: App, caller: MaybeCaller, paging: Paging) -> Answer<Settings> {
     let query = paging.query.as_ref().filter(|query| !query.is_empty());
     if caller.user.is_none() && query.is_some_and(|query| ids(query).is_none()) {
         return Err(Failure::not_logged_in());
@@ -219,15 +212,14 @@ async fn public(caller: MaybeCaller, State(app): State<App>, paging: Paging) -> 
     answer(page)
 }
 
-/// The settings.
-///
-/// All of them with `view-privileged-setting`, else those that are public. That secrets were among those
-/// that were looked through is on the record.
-#[utoipa::path(
-    get, path = "/api/v1/settings", tag = "settings", params(PagingParams),
-    responses((status = 200, body = Success<Settings>), Failure)
-)]
-async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<Settings> {
+pub const LIST: Operation = Operation::get("settings", &list)
+    .tells("The settings.")
+    .notes(
+        "All of them with `view-privileged-setting`, else those that are public. That secrets were \
+         among those that were looked through is on the record.",
+    );
+
+async fn list(app: App, caller: Caller, paging: Paging) -> Answer<Settings> {
     let privileged = setting::may_view(&app.commands.model(), &caller);
     let shown = |setting: &Definition| privileged || (setting.public && !setting.secret);
     let (page, secrets) = page(&app, &paging, shown).await?;
@@ -247,19 +239,13 @@ fn missing() -> Failure {
     Failure::refused("error-invalid-setting", "Invalid setting")
 }
 
-/// One setting.
-///
-/// Needs `view-privileged-setting`. That a secret was shown is on the record.
-#[utoipa::path(
-    get, path = "/api/v1/settings/{id}", tag = "settings",
-    params(("id" = String, Path, description = "Its id.")),
-    responses((status = 200, body = Success<OneSetting>), Failure)
-)]
-async fn get_one(
-    caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Answer<OneSetting> {
+pub const GET_ONE: Operation = Operation::get("settings.get", &get_one)
+    .at("/api/v1/settings/{id}")
+    .tagged("settings")
+    .tells("One setting.")
+    .notes("Needs `view-privileged-setting`. That a secret was shown is on the record.");
+
+async fn get_one(app: App, caller: Caller, Path(id): Path) -> Answer<OneSetting> {
     let model = app.commands.model();
     if !setting::may_view(&model, &caller) {
         return Err(Failure::forbidden_because("unauthorized"));
@@ -280,19 +266,16 @@ struct Change {
     value: Option<Value>,
 }
 
-/// Set a setting.
-///
-/// Needs `edit-privileged-setting`. The value must be of the setting's kind.
-#[utoipa::path(
-    post, path = "/api/v1/settings/{id}", tag = "settings",
-    params(("id" = String, Path, description = "Its id.")),
-    request_body = Change, responses((status = 200, body = Success<Nothing>), Failure)
-)]
+pub const CHANGE: Operation = Operation::post("settings.set", &change)
+    .at("/api/v1/settings/{id}")
+    .tagged("settings")
+    .tells("Set a setting.")
+    .notes("Needs `edit-privileged-setting`. The value must be of the setting's kind.");
+
 async fn change(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Path(id): Path<String>,
-    Body(request): Body<Change>,
+    (Path(id), Body(request)): (Path, Body<Change>),
 ) -> Answer<Nothing> {
     let value = request.value.unwrap_or_default();
     setting::change(&app.commands, &caller, &id, value).await?;

@@ -1,6 +1,5 @@
 //! `subscriptions.*`: what the caller sees of its rooms.
 
-use axum::extract::State;
 use hansard_commands::room;
 use hansard_domain::id::{MessageId, RoomId, Timestamp};
 use hansard_projections::messages::{Filter, Order, Slice};
@@ -8,24 +7,17 @@ use hansard_projections::subscriptions::{self as view, Counting};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
-use super::answer::{Answer, Nothing, Success, answer, done};
+use super::answer::{Answer, Nothing, answer, done};
 use super::body::{Body, Params};
 use super::caller::Caller;
 use super::decided;
 use super::failure::Failure;
 use super::message_shape::{if_readable, require_readable};
 use crate::app::App;
+use crate::operations::Operation;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(get))
-        .routes(routes!(get_one))
-        .routes(routes!(read))
-        .routes(routes!(unread))
-}
+pub const OPERATIONS: &[Operation] = &[GET, GET_ONE, READ, UNREAD];
 
 /// What counts as unread in channels and groups, and in direct conversations.
 fn counting(app: &App) -> (Counting, Counting) {
@@ -53,15 +45,12 @@ struct SubscriptionChanges {
     remove: Vec<Value>,
 }
 
-/// The caller's subscriptions.
-#[utoipa::path(
-    get, path = "/api/v1/subscriptions.get", operation_id = "subscriptions.get",
-    tag = "subscriptions", params(Since),
-    responses((status = 200, body = Success<SubscriptionChanges>), Failure)
-)]
+pub const GET: Operation =
+    Operation::get("subscriptions.get", &get).tells("The caller's subscriptions.");
+
 async fn get(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(asked): Params<Since>,
 ) -> Answer<SubscriptionChanges> {
     let since = asked.updated_since.filter(|since| !since.is_empty());
@@ -109,15 +98,12 @@ struct SubscriptionAnswer {
     subscription: Value,
 }
 
-/// The caller's subscription to a room.
-#[utoipa::path(
-    get, path = "/api/v1/subscriptions.getOne", operation_id = "subscriptions.getOne",
-    tag = "subscriptions", params(OneParams),
-    responses((status = 200, body = Success<SubscriptionAnswer>), Failure)
-)]
+pub const GET_ONE: Operation =
+    Operation::get("subscriptions.getOne", &get_one).tells("The caller's subscription to a room.");
+
 async fn get_one(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(asked): Params<OneParams>,
 ) -> Answer<SubscriptionAnswer> {
     let (channels, direct) = counting(&app);
@@ -141,13 +127,10 @@ struct Read {
     read_threads: Option<bool>,
 }
 
-/// Everything said in a room is read.
-#[utoipa::path(
-    post, path = "/api/v1/subscriptions.read", operation_id = "subscriptions.read",
-    tag = "subscriptions", request_body = Read,
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn read(caller: Caller, State(app): State<App>, Body(asked): Body<Read>) -> Answer<Nothing> {
+pub const READ: Operation =
+    Operation::post("subscriptions.read", &read).tells("Everything said in a room is read.");
+
+async fn read(app: App, caller: Caller, Body(asked): Body<Read>) -> Answer<Nothing> {
     if asked.rid.is_some() && asked.room_id.is_some() {
         return Err(Failure::invalid_params(
             "must NOT have additional properties",
@@ -177,17 +160,10 @@ struct MessageRef {
     _id: String,
 }
 
-/// What was read is unread again, from a message on.
-#[utoipa::path(
-    post, path = "/api/v1/subscriptions.unread", operation_id = "subscriptions.unread",
-    tag = "subscriptions", request_body = Unread,
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn unread(
-    caller: Caller,
-    State(app): State<App>,
-    Body(asked): Body<Unread>,
-) -> Answer<Nothing> {
+pub const UNREAD: Operation = Operation::post("subscriptions.unread", &unread)
+    .tells("What was read is unread again, from a message on.");
+
+async fn unread(app: App, caller: Caller, Body(asked): Body<Unread>) -> Answer<Nothing> {
     let (room, from) = match (asked.room_id, asked.first_unread_message) {
         (Some(room), _) => {
             let room = RoomId::new(room);

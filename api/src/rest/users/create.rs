@@ -1,30 +1,22 @@
 //! New accounts, and the end of them.
 
-use axum::extract::State;
 use hansard_commands::account::create::{self, Application, NewUser};
 use hansard_commands::account::{delete, names};
 use hansard_domain::id::RoleId;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{OneUser, UserParam, changed};
 use crate::app::App;
-use crate::rest::answer::{Answer, Nothing, Success, answer, done};
+use crate::operations::{Limit, Operation};
+use crate::rest::answer::{Answer, Nothing, answer, done};
 use crate::rest::body::{Body, free_object};
 use crate::rest::caller::{Caller, MaybeCaller};
 use crate::rest::failure::Failure;
 use crate::rest::lenient;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(create_user))
-        .routes(routes!(register))
-        .routes(routes!(delete_user))
-        .routes(routes!(delete_own))
-}
+pub const OPERATIONS: &[Operation] = &[CREATE_USER, REGISTER, DELETE_USER, DELETE_OWN];
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -58,18 +50,11 @@ pub fn check_name(name: &str) -> Result<(), Failure> {
     Err(Failure::plain("Name contains invalid characters"))
 }
 
-/// Make an account for somebody.
-///
-/// Needs `create-user`; to make an administrator `assign-admin-role`, too.
-#[utoipa::path(
-    post, path = "/api/v1/users.create", tag = "users",
-    request_body = Create, responses((status = 200, body = Success<OneUser>), Failure)
-)]
-async fn create_user(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Create>,
-) -> Answer<OneUser> {
+pub const CREATE_USER: Operation = Operation::post("users.create", &create_user)
+    .tells("Make an account for somebody.")
+    .notes("Needs `create-user`; to make an administrator `assign-admin-role`, too.");
+
+async fn create_user(app: App, caller: Caller, Body(request): Body<Create>) -> Answer<OneUser> {
     check_name(&request.name)?;
     let new = NewUser {
         username: request.username,
@@ -107,16 +92,11 @@ struct Register {
     custom_fields: Option<Map<String, Value>>,
 }
 
-/// Make an account for oneself, where the workspace allows that.
-#[utoipa::path(
-    post, path = "/api/v1/users.register", tag = "users", security(()),
-    request_body = Register, responses((status = 200, body = Success<OneUser>), Failure)
-)]
-async fn register(
-    caller: MaybeCaller,
-    State(app): State<App>,
-    Body(request): Body<Register>,
-) -> Answer<OneUser> {
+pub const REGISTER: Operation = Operation::post("users.register", &register)
+    .limited(Limit::Registration)
+    .tells("Make an account for oneself, where the workspace allows that.");
+
+async fn register(app: App, caller: MaybeCaller, Body(request): Body<Register>) -> Answer<OneUser> {
     check_name(&request.name)?;
     let application = Application {
         username: request.username,
@@ -142,18 +122,11 @@ struct Delete {
     confirm_relinquish: bool,
 }
 
-/// Delete an account, with all that is personal about it.
-///
-/// Needs `delete-user`.
-#[utoipa::path(
-    post, path = "/api/v1/users.delete", tag = "users",
-    request_body = Delete, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn delete_user(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<Delete>,
-) -> Answer<Nothing> {
+pub const DELETE_USER: Operation = Operation::post("users.delete", &delete_user)
+    .tells("Delete an account, with all that is personal about it.")
+    .notes("Needs `delete-user`.");
+
+async fn delete_user(app: App, caller: Caller, Body(request): Body<Delete>) -> Answer<Nothing> {
     delete::check_may_delete(&app.commands.model(), &caller)?;
     let user = request.user.find(&app)?;
     let confirmed = request.confirm_relinquish;
@@ -171,16 +144,11 @@ struct DeleteOwn {
     confirm_relinquish: bool,
 }
 
-/// Delete the account of the caller, where the workspace allows that.
-#[utoipa::path(
-    post, path = "/api/v1/users.deleteOwnAccount", tag = "users",
-    request_body = DeleteOwn, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn delete_own(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<DeleteOwn>,
-) -> Answer<Nothing> {
+pub const DELETE_OWN: Operation = Operation::post("users.deleteOwnAccount", &delete_own)
+    .limited(Limit::AsksForPassword)
+    .tells("Delete the account of the caller, where the workspace allows that.");
+
+async fn delete_own(app: App, caller: Caller, Body(request): Body<DeleteOwn>) -> Answer<Nothing> {
     let Some(password) = request.password.filter(|password| !password.is_empty()) else {
         return Err(Failure::plain("Body parameter \"password\" is required."));
     };

@@ -1,6 +1,5 @@
 //! Users as others see them: one, or a list.
 
-use axum::extract::State;
 use hansard_commands::authorization::sight::OTHERS_ROOMS;
 use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::model::WriteModel;
@@ -9,25 +8,19 @@ use hansard_projections::accounts::{self, Filter, Order, Page, Search, SearchFie
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{User, UserParam, row};
 use crate::app::App;
-use crate::rest::answer::{Answer, Success, answer};
+use crate::operations::Operation;
+use crate::rest::answer::{Answer, answer};
 use crate::rest::aside;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::paging::{Direction, Fields, Paging, PagingParams};
+use crate::rest::paging::{Direction, Fields, Paging};
 use crate::rest::query::Query;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(info))
-        .routes(routes!(list))
-        .routes(routes!(list_by_status))
-}
+pub const OPERATIONS: &[Operation] = &[INFO, LIST, LIST_BY_STATUS];
 
 const FULL_INFO: &str = "view-full-other-user-info";
 
@@ -37,19 +30,17 @@ struct Shown {
     user: Map<String, Value>,
 }
 
-/// A user, by id or by name.
-///
-/// With `view-full-other-user-info`, and of the caller itself, everything; else what is public. With
-/// `fields={"userRooms":1}` also the rooms the user is in, for those who may know.
-#[utoipa::path(
-    get, path = "/api/v1/users.info", tag = "users", params(UserParam, PagingParams),
-    responses((status = 200, body = Success<Shown>), Failure)
-)]
+pub const INFO: Operation = Operation::get("users.info", &info)
+    .tells("A user, by id or by name.")
+    .notes(
+        "With `view-full-other-user-info`, and of the caller itself, everything; else what is public. \
+         With `fields={\"userRooms\":1}` also the rooms the user is in, for those who may know.",
+    );
+
 async fn info(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<UserParam>,
-    paging: Paging,
+    (Params(asked), paging): (Params<UserParam>, Paging),
 ) -> Answer<Shown> {
     if !asked.names_somebody() {
         return Err(Failure::plain("Invalid search query."));
@@ -205,14 +196,13 @@ fn page(paging: &Paging, privileged: bool) -> Page {
     }
 }
 
-/// Users, a page of them.
-///
-/// Needs `view-d-room`. Who does not have `view-full-other-user-info` sees what is public.
-#[utoipa::path(
-    get, path = "/api/v1/users.list", tag = "users", params(PagingParams),
-    responses((status = 200, body = Success<Users>), Failure)
-)]
-async fn list(caller: Caller, State(app): State<App>, paging: Paging) -> Answer<Users> {
+pub const LIST: Operation = Operation::get("users.list", &list)
+    .tells("Users, a page of them.")
+    .notes(
+        "Needs `view-d-room`. Who does not have `view-full-other-user-info` sees what is public.",
+    );
+
+async fn list(app: App, caller: Caller, paging: Paging) -> Answer<Users> {
     let model = app.commands.model();
     check_may_list(&model, &caller)?;
     let privileged = model.allows(&caller, FULL_INFO, None);
@@ -294,18 +284,16 @@ struct ByStatus {
     search_term: Option<String>,
 }
 
-/// Users by whether they may log in and ever did.
-///
-/// Needs `view-d-room`. Who does not have `view-full-other-user-info` sees what is public.
-#[utoipa::path(
-    get, path = "/api/v1/users.listByStatus", tag = "users", params(ByStatus, PagingParams),
-    responses((status = 200, body = Success<Users>), Failure)
-)]
+pub const LIST_BY_STATUS: Operation = Operation::get("users.listByStatus", &list_by_status)
+    .tells("Users by whether they may log in and ever did.")
+    .notes(
+        "Needs `view-d-room`. Who does not have `view-full-other-user-info` sees what is public.",
+    );
+
 async fn list_by_status(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<ByStatus>,
-    paging: Paging,
+    (Params(asked), paging): (Params<ByStatus>, Paging),
 ) -> Answer<Users> {
     use hansard_domain::account::AccountKind;
 

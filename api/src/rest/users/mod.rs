@@ -9,30 +9,28 @@ mod tokens;
 mod update;
 pub mod user;
 
-use axum::http::HeaderMap;
 use hansard_commands::after::AccountAfter;
 use hansard_commands::bus::Done;
 use hansard_domain::id::UserId;
 use hansard_projections::accounts::{self, User as Row};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
 
 pub use self::user::User;
 use super::decided;
 use super::failure::Failure;
 use crate::app::App;
+use crate::operations::Operation;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .merge(create::routes())
-        .merge(info::routes())
-        .merge(own::routes())
-        .merge(presence::routes())
-        .merge(search::routes())
-        .merge(tokens::routes())
-        .merge(update::routes())
-}
+pub const OPERATIONS: &[&[Operation]] = &[
+    create::OPERATIONS,
+    info::OPERATIONS,
+    own::OPERATIONS,
+    presence::OPERATIONS,
+    search::OPERATIONS,
+    tokens::OPERATIONS,
+    update::OPERATIONS,
+];
 
 /// Names a user, by id or by name.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema, IntoParams)]
@@ -94,15 +92,6 @@ impl UserParam {
             Ok(caller.clone())
         }
     }
-}
-
-/// The password that a client gives again as a second proof, as Rocket.Chat's clients do: the
-/// hexadecimal SHA-256 of it, or it itself.
-fn proof(headers: &HeaderMap) -> Option<String> {
-    let told = |name: &str| headers.get(name)?.to_str().ok();
-    let method = told("x-2fa-method")?;
-    let code = told("x-2fa-code").filter(|code| !code.is_empty())?;
-    (method == "password").then(|| code.to_owned())
 }
 
 /// An account as the view has it.

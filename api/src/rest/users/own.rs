@@ -1,7 +1,5 @@
 //! What users do with their own accounts.
 
-use axum::extract::State;
-use axum::http::HeaderMap;
 use hansard_commands::account::names;
 use hansard_commands::account::profile::{self, OwnChange};
 use hansard_domain::account::Presence;
@@ -9,25 +7,24 @@ use hansard_domain::id::UserId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::create::check_name;
-use super::{OneUser, changed, proof, row};
+use super::{OneUser, changed, row};
 use crate::app::App;
-use crate::rest::answer::{Answer, Success, answer};
+use crate::operations::request::Proof;
+use crate::operations::{Limit, Operation};
+use crate::rest::answer::{Answer, answer};
 use crate::rest::body::{Body, Params, free_object};
 use crate::rest::caller::{Caller, LoggedIn};
 use crate::rest::failure::Failure;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(update_own_basic_info))
-        .routes(routes!(set_preferences))
-        .routes(routes!(get_preferences))
-        .routes(routes!(get_username_suggestion))
-        .routes(routes!(check_username_availability))
-}
+pub const OPERATIONS: &[Operation] = &[
+    UPDATE_OWN_BASIC_INFO,
+    SET_PREFERENCES,
+    GET_PREFERENCES,
+    GET_USERNAME_SUGGESTION,
+    CHECK_USERNAME_AVAILABILITY,
+];
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -66,19 +63,21 @@ pub fn presence(status: &str) -> Result<Presence, Failure> {
     }
 }
 
-/// Change the caller's own account, as far as the workspace's settings let users.
-///
-/// Where a new password is required of the account, this is how it is set, by `newPassword` and
-/// `currentPassword` alone.
-#[utoipa::path(
-    post, path = "/api/v1/users.updateOwnBasicInfo", tag = "users",
-    request_body = UpdateOwn, responses((status = 200, body = Success<OneUser>), Failure)
-)]
+pub const UPDATE_OWN_BASIC_INFO: Operation = Operation::post(
+    "users.updateOwnBasicInfo",
+    &update_own_basic_info,
+)
+.limited(Limit::AsksForPassword)
+.tells("Change the caller's own account, as far as the workspace's settings let users.")
+.notes(
+    "Where a new password is required of the account, this is how it is set, by `newPassword` and \
+         `currentPassword` alone.",
+);
+
 async fn update_own_basic_info(
+    app: App,
     LoggedIn(caller): LoggedIn,
-    State(app): State<App>,
-    headers: HeaderMap,
-    Body(request): Body<UpdateOwn>,
+    (Proof(proof), Body(request)): (Proof, Body<UpdateOwn>),
 ) -> Answer<OneUser> {
     let data = request.data;
     if let Some(name) = &data.name {
@@ -90,7 +89,7 @@ async fn update_own_basic_info(
         name: data.name,
         email: data.email,
         new_password: data.new_password,
-        current_password: data.current_password.or_else(|| proof(&headers)),
+        current_password: data.current_password.or(proof),
         bio: data.bio,
         nickname: data.nickname,
         status_text: data.status_text,
@@ -133,16 +132,13 @@ struct Settings {
     preferences: Map<String, Value>,
 }
 
-/// Change preferences.
-///
-/// Of another account than the caller's it needs `edit-other-user-info`.
-#[utoipa::path(
-    post, path = "/api/v1/users.setPreferences", tag = "users",
-    request_body = SetPreferences, responses((status = 200, body = Success<PreferredUser>), Failure)
-)]
+pub const SET_PREFERENCES: Operation = Operation::post("users.setPreferences", &set_preferences)
+    .tells("Change preferences.")
+    .notes("Of another account than the caller's it needs `edit-other-user-info`.");
+
 async fn set_preferences(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<SetPreferences>,
 ) -> Answer<PreferredUser> {
     let user = request.user_id.filter(|id| !id.is_empty());
@@ -159,12 +155,10 @@ async fn set_preferences(
     })
 }
 
-/// The caller's preferences, those that were chosen.
-#[utoipa::path(
-    get, path = "/api/v1/users.getPreferences", tag = "users",
-    responses((status = 200, body = Success<Settings>), Failure)
-)]
-async fn get_preferences(caller: Caller, State(app): State<App>) -> Answer<Settings> {
+pub const GET_PREFERENCES: Operation = Operation::get("users.getPreferences", &get_preferences)
+    .tells("The caller's preferences, those that were chosen.");
+
+async fn get_preferences(app: App, caller: Caller, (): ()) -> Answer<Settings> {
     let row = row(&app, caller.user()).await?;
     answer(Settings {
         preferences: row.preferences.read(),
@@ -177,12 +171,11 @@ struct Suggestion {
     result: String,
 }
 
-/// A username for the caller that is free and looks like the name.
-#[utoipa::path(
-    get, path = "/api/v1/users.getUsernameSuggestion", tag = "users",
-    responses((status = 200, body = Success<Suggestion>), Failure)
-)]
-async fn get_username_suggestion(caller: Caller, State(app): State<App>) -> Answer<Suggestion> {
+pub const GET_USERNAME_SUGGESTION: Operation =
+    Operation::get("users.getUsernameSuggestion", &get_username_suggestion)
+        .tells("A username for the caller that is free and looks like the name.");
+
+async fn get_username_suggestion(app: App, caller: Caller, (): ()) -> Answer<Suggestion> {
     let model = app.commands.model();
     let account = model
         .account(caller.user())
@@ -203,14 +196,15 @@ struct Availability {
     result: bool,
 }
 
-/// Whether the caller could have a username.
-#[utoipa::path(
-    get, path = "/api/v1/users.checkUsernameAvailability", tag = "users", params(Username),
-    responses((status = 200, body = Success<Availability>), Failure)
-)]
+pub const CHECK_USERNAME_AVAILABILITY: Operation = Operation::get(
+    "users.checkUsernameAvailability",
+    &check_username_availability,
+)
+.tells("Whether the caller could have a username.");
+
 async fn check_username_availability(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(Username { username }): Params<Username>,
 ) -> Answer<Availability> {
     let model = app.commands.model();

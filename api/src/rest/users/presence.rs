@@ -2,28 +2,21 @@
 //!
 //! A status is what its user chose last: there are no connections to tell more from.
 
-use axum::extract::State;
 use hansard_commands::account::status;
 use hansard_domain::id::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{UserParam, own, row, user};
 use crate::app::App;
-use crate::rest::answer::{Answer, Nothing, Success, answer, done};
+use crate::operations::Operation;
+use crate::rest::answer::{Answer, Nothing, answer, done};
 use crate::rest::body::{Body, Params};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::lenient;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(get_presence))
-        .routes(routes!(get_status))
-        .routes(routes!(set_status))
-}
+pub const OPERATIONS: &[Operation] = &[GET_PRESENCE, GET_STATUS, SET_STATUS];
 
 /// What is told of the caller only.
 const NO_CONNECTION: &str = "offline";
@@ -38,14 +31,12 @@ struct Presence {
     last_login: Option<String>,
 }
 
-/// What a user is seen as; of the caller, when it last logged in, too.
-#[utoipa::path(
-    get, path = "/api/v1/users.getPresence", tag = "users", params(UserParam),
-    responses((status = 200, body = Success<Presence>), Failure)
-)]
+pub const GET_PRESENCE: Operation = Operation::get("users.getPresence", &get_presence)
+    .tells("What a user is seen as; of the caller, when it last logged in, too.");
+
 async fn get_presence(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(asked): Params<UserParam>,
 ) -> Answer<Presence> {
     let user = asked.find_or(&app, caller.user())?;
@@ -70,16 +61,10 @@ struct Status {
     connection_status: Option<&'static str>,
 }
 
-/// What a user is seen as, and the text beside it.
-#[utoipa::path(
-    get, path = "/api/v1/users.getStatus", tag = "users", params(UserParam),
-    responses((status = 200, body = Success<Status>), Failure)
-)]
-async fn get_status(
-    caller: Caller,
-    State(app): State<App>,
-    Params(asked): Params<UserParam>,
-) -> Answer<Status> {
+pub const GET_STATUS: Operation = Operation::get("users.getStatus", &get_status)
+    .tells("What a user is seen as, and the text beside it.");
+
+async fn get_status(app: App, caller: Caller, Params(asked): Params<UserParam>) -> Answer<Status> {
     let user = asked.find_or(&app, caller.user())?;
     let own = user == *caller.user();
     let row = row(&app, &user).await?;
@@ -100,18 +85,11 @@ struct SetStatus {
     message: Option<String>,
 }
 
-/// Set what a user is seen as, or the text beside it.
-///
-/// Of another account than the caller's it needs `edit-other-user-info`.
-#[utoipa::path(
-    post, path = "/api/v1/users.setStatus", tag = "users",
-    request_body = SetStatus, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn set_status(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<SetStatus>,
-) -> Answer<Nothing> {
+pub const SET_STATUS: Operation = Operation::post("users.setStatus", &set_status)
+    .tells("Set what a user is seen as, or the text beside it.")
+    .notes("Of another account than the caller's it needs `edit-other-user-info`.");
+
+async fn set_status(app: App, caller: Caller, Body(request): Body<SetStatus>) -> Answer<Nothing> {
     if request.status.is_none() && request.message.is_none() {
         return Err(Failure::plain(
             "Match error: Failed Match.OneOf, Match.Maybe or Match.Optional validation",

@@ -1,17 +1,15 @@
 //! Users whose name somebody begins to type.
 
-use axum::extract::State;
 use hansard_domain::free;
 use hansard_projections::accounts::{self, Filter, Page, Search, SearchFields, User as Row};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::{User, user};
 use crate::app::App;
-use crate::rest::answer::{Answer, Success, answer};
+use crate::operations::Operation;
+use crate::rest::answer::{Answer, answer};
 use crate::rest::aside;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
@@ -20,9 +18,7 @@ use crate::rest::lenient;
 use crate::rest::query::Query;
 use crate::rest::rate_limit::building::Client;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(autocomplete))
-}
+pub const OPERATIONS: &[Operation] = &[AUTOCOMPLETE];
 
 /// How many are suggested.
 const SUGGESTED: usize = 10;
@@ -64,16 +60,16 @@ struct Suggestion {
     status: &'static str,
 }
 
-/// Active users whose name contains a text.
-///
-/// Without `view-outside-room`, only others who are in a room with the caller, where it may see who is.
-#[utoipa::path(
-    get, path = "/api/v1/users.autocomplete", tag = "users", params(Autocomplete),
-    responses((status = 200, body = Success<Suggestions>), Failure)
-)]
+pub const AUTOCOMPLETE: Operation = Operation::get("users.autocomplete", &autocomplete)
+    .tells("Active users whose name contains a text.")
+    .notes(
+        "Without `view-outside-room`, only others who are in a room with the caller, where it may see \
+         who is.",
+    );
+
 async fn autocomplete(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Params(asked): Params<Autocomplete>,
 ) -> Answer<Suggestions> {
     let selector = free::read(asked.selector.as_bytes(), &free::REQUEST)

@@ -1,32 +1,29 @@
 //! Tokens and sessions.
 
-use axum::extract::State;
-use axum::http::HeaderMap;
 use hansard_commands::account::{login, token};
 use hansard_domain::id::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::UserParam;
 use crate::app::App;
-use crate::rest::answer::{Answer, Nothing, Success, answer, done};
+use crate::operations::Operation;
+use crate::operations::request::Token as Own;
+use crate::rest::answer::{Answer, Nothing, answer, done};
 use crate::rest::body::Body;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(create_token))
-        .routes(routes!(generate))
-        .routes(routes!(regenerate))
-        .routes(routes!(list))
-        .routes(routes!(remove))
-        .routes(routes!(log_out_others))
-        .routes(routes!(remove_others))
-        .routes(routes!(log_out_user))
-}
+pub const OPERATIONS: &[Operation] = &[
+    CREATE_TOKEN,
+    GENERATE,
+    REGENERATE,
+    LIST,
+    REMOVE,
+    LOG_OUT_OTHERS,
+    REMOVE_OTHERS,
+    LOG_OUT_USER,
+];
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Issued {
@@ -40,18 +37,11 @@ struct IssuedToken {
     auth_token: String,
 }
 
-/// Make a token for a user.
-///
-/// For another account than the caller's it needs `user-generate-access-token`.
-#[utoipa::path(
-    post, path = "/api/v1/users.createToken", tag = "users",
-    request_body = UserParam, responses((status = 200, body = Success<Issued>), Failure)
-)]
-async fn create_token(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<UserParam>,
-) -> Answer<Issued> {
+pub const CREATE_TOKEN: Operation = Operation::post("users.createToken", &create_token)
+    .tells("Make a token for a user.")
+    .notes("For another account than the caller's it needs `user-generate-access-token`.");
+
+async fn create_token(app: App, caller: Caller, Body(request): Body<UserParam>) -> Answer<Issued> {
     let user = request.find(&app)?;
     let opened = token::issue(&app.commands, &caller, user).await?;
     answer(Issued {
@@ -83,34 +73,22 @@ struct NewToken {
     token: String,
 }
 
-/// Make a personal access token: one that does not expire.
-///
-/// Needs `create-personal-access-tokens`, as do all operations on them.
-#[utoipa::path(
-    post, path = "/api/v1/users.generatePersonalAccessToken", tag = "users",
-    request_body = TokenName, responses((status = 200, body = Success<NewToken>), Failure)
-)]
-async fn generate(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<TokenName>,
-) -> Answer<NewToken> {
+pub const GENERATE: Operation = Operation::post("users.generatePersonalAccessToken", &generate)
+    .tells("Make a personal access token: one that does not expire.")
+    .notes("Needs `create-personal-access-tokens`, as do all operations on them.");
+
+async fn generate(app: App, caller: Caller, Body(request): Body<TokenName>) -> Answer<NewToken> {
     let bypass = request.bypass_two_factor;
     let name = request.name()?;
     let token = token::create_personal(&app.commands, &caller, name, bypass).await?;
     answer(NewToken { token: token.0 })
 }
 
-/// Make another personal access token under the name of an old one, which ends.
-#[utoipa::path(
-    post, path = "/api/v1/users.regeneratePersonalAccessToken", tag = "users",
-    request_body = TokenName, responses((status = 200, body = Success<NewToken>), Failure)
-)]
-async fn regenerate(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<TokenName>,
-) -> Answer<NewToken> {
+pub const REGENERATE: Operation =
+    Operation::post("users.regeneratePersonalAccessToken", &regenerate)
+        .tells("Make another personal access token under the name of an old one, which ends.");
+
+async fn regenerate(app: App, caller: Caller, Body(request): Body<TokenName>) -> Answer<NewToken> {
     let name = request.name()?;
     let token = token::regenerate_personal(&app.commands, &caller, name).await?;
     answer(NewToken { token: token.0 })
@@ -131,12 +109,10 @@ struct Token {
     bypass_two_factor: bool,
 }
 
-/// The caller's personal access tokens.
-#[utoipa::path(
-    get, path = "/api/v1/users.getPersonalAccessTokens", tag = "users",
-    responses((status = 200, body = Success<Tokens>), Failure)
-)]
-async fn list(caller: Caller, State(app): State<App>) -> Answer<Tokens> {
+pub const LIST: Operation = Operation::get("users.getPersonalAccessTokens", &list)
+    .tells("The caller's personal access tokens.");
+
+async fn list(app: App, caller: Caller, (): ()) -> Answer<Tokens> {
     let model = app.commands.model();
     token::check_may_have_tokens(&model, &caller)?;
     let account = model.account(caller.user());
@@ -154,16 +130,10 @@ async fn list(caller: Caller, State(app): State<App>) -> Answer<Tokens> {
     })
 }
 
-/// End a personal access token.
-#[utoipa::path(
-    post, path = "/api/v1/users.removePersonalAccessToken", tag = "users",
-    request_body = TokenName, responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn remove(
-    caller: Caller,
-    State(app): State<App>,
-    Body(request): Body<TokenName>,
-) -> Answer<Nothing> {
+pub const REMOVE: Operation = Operation::post("users.removePersonalAccessToken", &remove)
+    .tells("End a personal access token.");
+
+async fn remove(app: App, caller: Caller, Body(request): Body<TokenName>) -> Answer<Nothing> {
     token::remove_personal(&app.commands, &caller, request.name()?).await?;
     done()
 }
@@ -176,31 +146,21 @@ struct KeptToken {
     token_expires: String,
 }
 
-/// End the caller's other sessions; personal access tokens stay.
-#[utoipa::path(
-    post, path = "/api/v1/users.logoutOtherClients", tag = "users",
-    responses((status = 200, body = Success<KeptToken>), Failure)
-)]
-async fn log_out_others(
-    caller: Caller,
-    State(app): State<App>,
-    headers: HeaderMap,
-) -> Answer<KeptToken> {
+pub const LOG_OUT_OTHERS: Operation = Operation::post("users.logoutOtherClients", &log_out_others)
+    .tells("End the caller's other sessions; personal access tokens stay.");
+
+async fn log_out_others(app: App, caller: Caller, Own(token): Own) -> Answer<KeptToken> {
     let expires = login::log_out_others(&app.commands, &caller).await?;
-    let token = headers.get("x-auth-token");
-    let token = token.and_then(|token| token.to_str().ok());
     answer(KeptToken {
-        token: token.unwrap_or_default().to_owned(),
+        token: token.unwrap_or_default(),
         token_expires: expires.map(Timestamp::iso).unwrap_or_default(),
     })
 }
 
-/// End the caller's other sessions; personal access tokens stay.
-#[utoipa::path(
-    post, path = "/api/v1/users.removeOtherTokens", tag = "users",
-    responses((status = 200, body = Success<Nothing>), Failure)
-)]
-async fn remove_others(caller: Caller, State(app): State<App>) -> Answer<Nothing> {
+pub const REMOVE_OTHERS: Operation = Operation::post("users.removeOtherTokens", &remove_others)
+    .tells("End the caller's other sessions; personal access tokens stay.");
+
+async fn remove_others(app: App, caller: Caller, (): ()) -> Answer<Nothing> {
     login::log_out_others(&app.commands, &caller).await?;
     done()
 }
@@ -218,16 +178,13 @@ struct Message {
     message: String,
 }
 
-/// End all sessions of a user.
-///
-/// For another account than the caller's it needs `logout-other-user`.
-#[utoipa::path(
-    post, path = "/api/v1/users.logout", tag = "users",
-    request_body = LogOutUser, responses((status = 200, body = Success<Message>), Failure)
-)]
+pub const LOG_OUT_USER: Operation = Operation::post("users.logout", &log_out_user)
+    .tells("End all sessions of a user.")
+    .notes("For another account than the caller's it needs `logout-other-user`.");
+
 async fn log_out_user(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<LogOutUser>,
 ) -> Answer<Message> {
     let user = request.user_id.filter(|id| !id.is_empty());

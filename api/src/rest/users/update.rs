@@ -1,30 +1,22 @@
 //! Changes of accounts by administrators.
 
-use axum::extract::State;
-use axum::http::HeaderMap;
 use hansard_commands::account::profile::{self, UserChange};
 use hansard_commands::account::status;
 use hansard_domain::id::{RoleId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use super::create::check_name;
-use super::{OneUser, changed, proof};
+use super::{OneUser, changed};
 use crate::app::App;
-use crate::rest::answer::{Answer, Success, answer};
+use crate::operations::request::Proof;
+use crate::operations::{Limit, Operation};
+use crate::rest::answer::{Answer, answer};
 use crate::rest::body::{Body, free_object};
 use crate::rest::caller::Caller;
-use crate::rest::failure::Failure;
 
-pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(update))
-        .routes(routes!(set_active_status))
-        .routes(routes!(deactivate_idle))
-}
+pub const OPERATIONS: &[Operation] = &[UPDATE, SET_ACTIVE_STATUS, DEACTIVATE_IDLE];
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -57,21 +49,20 @@ struct UpdateData {
     custom_fields: Option<Map<String, Value>>,
 }
 
-/// Change somebody's account.
-///
-/// Needs `edit-other-user-info`; for a password `edit-other-user-password`, for roles `assign-roles`,
-/// to activate or deactivate `edit-other-user-active-status`, too. Another email address or password of
-/// the caller itself takes its password of now: the hexadecimal SHA-256 of it in `X-2fa-Code`, and
-/// `password` in `X-2fa-Method`.
-#[utoipa::path(
-    post, path = "/api/v1/users.update", tag = "users",
-    request_body = Update, responses((status = 200, body = Success<OneUser>), Failure)
-)]
+pub const UPDATE: Operation = Operation::post("users.update", &update)
+    .limited(Limit::AsksForPassword)
+    .tells("Change somebody's account.")
+    .notes(
+        "Needs `edit-other-user-info`; for a password `edit-other-user-password`, for roles \
+         `assign-roles`, to activate or deactivate `edit-other-user-active-status`, too. Another email \
+         address or password of the caller itself takes its password of now: the hexadecimal SHA-256 of \
+         it in `X-2fa-Code`, and `password` in `X-2fa-Method`.",
+    );
+
 async fn update(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
-    headers: HeaderMap,
-    Body(request): Body<Update>,
+    (Proof(proof), Body(request)): (Proof, Body<Update>),
 ) -> Answer<OneUser> {
     let data = request.data;
     if let Some(name) = &data.name {
@@ -95,7 +86,7 @@ async fn update(
             .map(|fields| free_object("customFields", fields))
             .transpose()?,
         language: data.language,
-        current_password: proof(&headers),
+        current_password: proof,
     };
     let user = UserId::new(&request.user_id);
     let failed = &app.failed_logins;
@@ -125,16 +116,14 @@ struct Active {
     active: bool,
 }
 
-/// Activate or deactivate an account.
-///
-/// Needs `edit-other-user-active-status` or `manage-moderation-actions`.
-#[utoipa::path(
-    post, path = "/api/v1/users.setActiveStatus", tag = "users",
-    request_body = SetActiveStatus, responses((status = 200, body = Success<ActiveUser>), Failure)
-)]
+pub const SET_ACTIVE_STATUS: Operation =
+    Operation::post("users.setActiveStatus", &set_active_status)
+        .tells("Activate or deactivate an account.")
+        .notes("Needs `edit-other-user-active-status` or `manage-moderation-actions`.");
+
 async fn set_active_status(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<SetActiveStatus>,
 ) -> Answer<ActiveUser> {
     let user = UserId::new(&request.user_id);
@@ -161,16 +150,13 @@ struct Count {
     count: u64,
 }
 
-/// Deactivate who has not logged in for so many days.
-///
-/// Needs `edit-other-user-active-status`.
-#[utoipa::path(
-    post, path = "/api/v1/users.deactivateIdle", tag = "users",
-    request_body = DeactivateIdle, responses((status = 200, body = Success<Count>), Failure)
-)]
+pub const DEACTIVATE_IDLE: Operation = Operation::post("users.deactivateIdle", &deactivate_idle)
+    .tells("Deactivate who has not logged in for so many days.")
+    .notes("Needs `edit-other-user-active-status`.");
+
 async fn deactivate_idle(
+    app: App,
     caller: Caller,
-    State(app): State<App>,
     Body(request): Body<DeactivateIdle>,
 ) -> Answer<Count> {
     let role = RoleId::new(request.role.as_deref().unwrap_or("user"));

@@ -1,0 +1,335 @@
+//! Operations that only the node can do that writes the log: a node that does not hands them over to it, by
+//! their name, with all that was asked.
+//!
+//! Whatever records something is handed over at once. What only looks is tried here first, and handed over
+//! if it turns out to record something (an auditor's look), or to need a session that this node has not
+//! heard of. While no node writes, a request waits for one that does.
+//!
+//! What was handed over has a number of its own. A node whose answer was lost asks once more under the same
+//! number: the node that writes gives the same answer again, or, where another one writes by now, sees in
+//! the log whether it was done.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures::StreamExt as _;
+use futures::future::{BoxFuture, FutureExt as _, Shared};
+use hansard_commands::caller::Caller as Asking;
+use hansard_domain::fair;
+use hansard_domain::log::{Position, Role};
+use hansard_domain::network::Network;
+use hansard_infra::http_out::peer::{Method, PeerAnswer, PeerError, PeerRequest};
+use moka::sync::Cache;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::cluster::{Cluster, FOLLOWS, PATIENCE, SECRET};
+use crate::operations::asked::Asked;
+use crate::operations::{self, Effect, Operation};
+use crate::rest::exchange::{self, REQUEST_ID, number_of};
+use crate::rest::failure::Failure;
+use crate::rest::{body, operation_called, rate_limit};
+
+/// Where nodes ask each other.
+pub const PATH: &str = "/api/hansard/node/operations";
+
+/// How long a request waits before it is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long, and of how many, answers are kept for nodes that did not get them.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+const KEPT: u64 = 4_096;
+
+/// What is handed over beside the body of a request, at most: its query and what its client says of itself.
+const BESIDE: usize = 1 << 20;
+
+/// What belongs to a connection and not to what goes through it.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+];
+
+/// An operation as it is handed over.
+#[derive(Debug, Serialize, Deserialize)]
+struct Handed {
+    method: operations::Method,
+    operation: String,
+    /// The same for each attempt.
+    number: String,
+    /// The end of the log when it was handed over first.
+    after: Position,
+    /// An answer to it was lost.
+    again: bool,
+    asked: Asked,
+}
+
+/// What was answered.
+#[derive(Clone)]
+struct Outcome {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// The answers that nodes may have lost. Cheap to clone.
+#[derive(Clone)]
+pub struct Outcomes(Cache<String, Shared<BoxFuture<'static, Outcome>>>);
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        Self(
+            Cache::builder()
+                .max_capacity(KEPT)
+                .time_to_live(KEPT_FOR)
+                .build(),
+        )
+    }
+}
+
+/// Answers here, or has the node that writes answer, where nodes elect one. `admitted` is what this node
+/// makes of the caller.
+pub async fn answer(
+    app: &App,
+    operation: &'static Operation,
+    asked: Asked,
+    admitted: Result<Arc<Asking>, Failure>,
+) -> Response {
+    let here = async |admitted: Result<Arc<Asking>, Failure>| {
+        asked.perform(app, operation, admitted?).await
+    };
+    let looks = operation.effect != Effect::Records;
+    let Some(cluster) = &app.cluster else {
+        return written(here(admitted).await);
+    };
+    if looks || app.commands.journal().role() != Role::Follower {
+        match here(admitted).await {
+            Err(failure) if failure.is_elsewhere() => {}
+            done => return written(done),
+        }
+    }
+    let now = app.commands.clock().now();
+    let mut handed = Handed {
+        method: operation.method,
+        operation: operation.name(),
+        number: app.commands.ids().id(now).to_string(),
+        after: app.commands.journal().head(),
+        again: false,
+        asked: asked.clone(),
+    };
+    let since = Instant::now();
+    loop {
+        if app.commands.journal().role() == Role::Follower {
+            match ask(app, cluster, &handed).await {
+                Ok(response) => return response,
+                Err(PeerError::Unanswered(error)) => {
+                    tracing::warn!(error, "what was handed over was not answered");
+                    handed.again = true;
+                }
+                Err(PeerError::Unreached(_)) => {}
+            }
+        } else if handed.again && was_done(app, &handed).await {
+            return Failure::answer_lost().into_response();
+        } else {
+            match here(asked.admit(app, operation).await).await {
+                Err(failure) if failure.is_elsewhere() => {}
+                done => return written(done),
+            }
+        }
+        if since.elapsed() > PATIENCE {
+            let failure = if handed.again && !looks {
+                Failure::outcome_unknown()
+            } else {
+                Failure::elsewhere()
+            };
+            return failure.into_response();
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn written(done: Result<operations::reply::Reply, Failure>) -> Response {
+    match done {
+        Ok(reply) => reply.into_response(),
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// Has the node that writes do it. It did not get it where it does not write any more.
+async fn ask(app: &App, cluster: &Cluster, handed: &Handed) -> Result<Response, PeerError> {
+    let model = app.commands.model();
+    let writer = model
+        .writer()
+        .filter(|writer| *writer != cluster.address)
+        .ok_or_else(|| PeerError::Unreached("nobody is elected".to_owned()))?;
+    let unwritable = |error: serde_json::Error| PeerError::Unreached(error.to_string());
+    let body = serde_json::to_vec(handed).map_err(unwritable)?;
+    let mut headers = HeaderMap::new();
+    let id = HeaderValue::from_str(&handed.asked.request_id).ok();
+    for (name, value) in [(SECRET, cluster.secret()), (REQUEST_ID, id)] {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+    let request = PeerRequest {
+        method: Method::POST,
+        url: format!("{writer}{PATH}"),
+        headers,
+        body: body.into(),
+        timeout: app.config.request_timeout(),
+    };
+    let PeerAnswer {
+        status,
+        headers,
+        body,
+    } = cluster.peers.send(request).await?;
+    if headers.contains_key(FOLLOWS) {
+        let follows = "it does not write any more";
+        return Err(PeerError::Unreached(follows.to_owned()));
+    }
+    // Whoever goes on asking here is to see what was done there.
+    if let Some(position) = exchange::position(&headers) {
+        exchange::heard(app, position).await;
+    }
+    let mut response = Response::new(Body::from_stream(body));
+    *response.status_mut() = status;
+    let mut headers = headers;
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// The door for other nodes.
+pub fn routes() -> Router<App> {
+    Router::new().route(PATH, post(take))
+}
+
+async fn take(State(app): State<App>, request: Request) -> Response {
+    let Some(cluster) = app.cluster.clone() else {
+        return Failure::no_endpoint().into_response();
+    };
+    match cluster.handed_on(request.headers()) {
+        Some(true) => {}
+        Some(false) => return Failure::no_endpoint().into_response(),
+        None => {
+            let wrong = "The secret of the nodes is another one [error-node-secret]";
+            return Failure::forbidden_because(wrong).into_response();
+        }
+    }
+    // JSON of JSON: what is escaped once more.
+    let most = app
+        .config
+        .body_limit
+        .saturating_mul(2)
+        .saturating_add(BESIDE);
+    let handed = match body::read(request.into_body(), most).await {
+        Ok(bytes) => serde_json::from_slice::<Handed>(&bytes),
+        Err(failure) => return failure.into_response(),
+    };
+    let handed = match handed {
+        Ok(handed) => handed,
+        Err(error) => return Failure::plain(error.to_string()).into_response(),
+    };
+    let Some(operation) = operation_called(handed.method, &handed.operation) else {
+        // Nodes of two versions.
+        return Failure::no_endpoint().into_response();
+    };
+    let client = number_of(&Network::from(handed.asked.address));
+    let answer = outcome(&app, operation, handed);
+    let Outcome {
+        status,
+        headers,
+        body,
+    } = fair::on_behalf_of(client, answer).await;
+    (status, headers, body).into_response()
+}
+
+/// What comes of it, or came of it before.
+async fn outcome(app: &App, operation: &'static Operation, handed: Handed) -> Outcome {
+    let number = handed.number.clone();
+    let again = handed.again;
+    let doing = app.outcomes.0.get_with(number.clone(), || {
+        let doing = do_it(app.clone(), operation, handed).boxed().shared();
+        // It goes on, whether or not somebody still waits for it.
+        tokio::spawn(doing.clone());
+        doing
+    });
+    let outcome = doing.await;
+    // Nothing was done: another attempt may find the node writing.
+    if outcome.headers.contains_key(FOLLOWS) {
+        app.outcomes.0.invalidate(&number);
+    }
+    if again {
+        tracing::debug!(number, "an answer was asked for again");
+    }
+    outcome
+}
+
+async fn do_it(app: App, operation: &'static Operation, handed: Handed) -> Outcome {
+    let response = async {
+        if handed.again && was_done(&app, &handed).await {
+            return Failure::answer_lost().into_response();
+        }
+        let perform = async |asked: &Asked| {
+            let asking = asked.admit(&app, operation).await?;
+            asked.perform(&app, operation, asking).await
+        };
+        let asked = &handed.asked;
+        let counted = rate_limit::limit_handed(&app, operation, asked, async || {
+            match perform(asked).await {
+                Err(failure) if failure.is_elsewhere() => {
+                    let mut response = failure.into_response();
+                    let follows = HeaderValue::from_static("true");
+                    response.headers_mut().insert(FOLLOWS, follows);
+                    response
+                }
+                done => written(done),
+            }
+        });
+        counted.await
+    };
+    let response: Response = response.await;
+    let (parts, body) = response.into_parts();
+    // It was made whole.
+    let body = axum::body::to_bytes(body, usize::MAX).await;
+    Outcome {
+        status: parts.status,
+        headers: parts.headers,
+        body: body.unwrap_or_default(),
+    }
+}
+
+/// Whether the log says that it was done: events after it was handed over first that name its request.
+async fn was_done(app: &App, handed: &Handed) -> bool {
+    let mut batches = app.commands.journal().all(handed.after);
+    while let Some(batch) = batches.next().await {
+        let entries = match batch {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::warn!(%error, "whether something was done can't be read");
+                return true;
+            }
+        };
+        let id = handed.asked.request_id.as_str();
+        if entries
+            .iter()
+            .any(|entry| entry.correlation.as_deref() == Some(id))
+        {
+            return true;
+        }
+    }
+    false
+}
