@@ -15,8 +15,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, Row};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::engine::gaps::Gaps;
 use crate::engine::{Engine, Namespace, Purpose};
+use crate::gaps::Gaps;
 use crate::set_aside::{self, Known};
 use crate::sql::{self, Dialect};
 use crate::view::{View, ViewError};

@@ -21,6 +21,7 @@ pub mod accounts;
 pub mod audit;
 pub mod configuration;
 pub mod deliveries;
+pub mod gaps;
 pub mod lag;
 pub mod messages;
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Where generations of views are kept: in [SQLite](sqlite) files of one directory, or in
 //! [PostgreSQL](postgres), where several nodes share them. All that is an engine's own stands here.
 
-pub mod gaps;
 #[cfg(test)]
 mod plans;
 pub mod postgres;

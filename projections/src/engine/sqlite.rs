@@ -9,8 +9,8 @@ use std::{fs, io};
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Executor, Row};
 
-use crate::engine::gaps::Gaps;
 use crate::engine::{Namespace, Purpose, timed};
+use crate::gaps::Gaps;
 use crate::sql;
 use crate::view::ViewError;
 
