@@ -256,7 +256,7 @@ impl Commands {
         T: Send + 'static,
         F: FnMut(&mut Decision<'_>) -> Result<T, CommandError> + Send + 'static,
     {
-        self.run_heavy(caller, LIGHT, decide).await
+        self.run_heavy(caller, 0, decide).await
     }
 
     /// The same for what records so many bytes.
@@ -275,7 +275,8 @@ impl Commands {
         let caller = Arc::new(caller.clone());
         let job = Command {
             caller,
-            weight,
+            // Whatever it records has an envelope.
+            weight: LIGHT.saturating_add(weight),
             decide,
             answer: None,
             reply,

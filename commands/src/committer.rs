@@ -40,6 +40,9 @@ const MAX_BATCH: usize = 512;
 /// have more.
 const MAX_BYTES: usize = 4 << 20;
 
+/// How many events an append may have, about, as well.
+const MAX_EVENTS: usize = 2_000;
+
 /// A job of so many bytes is decided and taken in about as long as a hundred posts.
 const HEAVY: usize = 128 << 10;
 
@@ -281,7 +284,11 @@ impl Committer {
         let mut model = base.as_ref().clone();
         let mut decided = Vec::with_capacity(jobs.len());
         let mut proposals = Vec::with_capacity(jobs.len());
-        for mut job in jobs {
+        let (mut events, mut later) = (0, jobs.into_iter());
+        // What a job weighs was said before it was decided.
+        while events < MAX_EVENTS
+            && let Some(mut job) = later.next()
+        {
             let (verdict, finished) = self.decide(job.as_mut(), &mut model).await;
             let Finished { proposal, keys, .. } = finished;
             decided.push(Decided {
@@ -290,19 +297,26 @@ impl Committer {
                 recorded: proposal.is_some(),
                 keys,
             });
+            let drafts = proposal.iter().flat_map(|proposal| &proposal.drafts);
+            events += drafts.map(|draft| draft.events.len()).sum::<usize>();
             proposals.extend(proposal);
         }
+        let later: Vec<_> = later.collect();
         let journal = self.tools.journal.clone();
         if proposals.is_empty() {
             journal.pass().await;
             for Decided { job, verdict, .. } in decided {
                 job.answer(verdict.map(|()| None));
             }
-            return Vec::new();
+            return later;
         }
         let error = match journal.append(Some(base.position()), proposals).await {
             Ok(outcomes) => match self.advance(model, &outcomes).await {
-                Ok(()) => return self.settle(decided, outcomes),
+                Ok(()) => {
+                    let mut again = self.settle(decided, outcomes);
+                    again.extend(later);
+                    return again;
+                }
                 Err(error) => error,
             },
             Err(error) => error,
@@ -329,7 +343,7 @@ impl Committer {
             })));
         }
         self.recover().await;
-        Vec::new()
+        later
     }
 
     /// Decides a job on the model, and advances the model by it.

@@ -61,7 +61,9 @@ impl Content {
     /// How many bytes those of its parts have that may be large.
     pub fn size(&self) -> usize {
         let free = self.attachments.size() + self.blocks.size() + self.custom_fields.size();
-        self.text.len() + free
+        let previews = self.previews.iter().flatten();
+        let links: usize = self.urls.iter().chain(previews).map(String::len).sum();
+        self.text.len() + free + links
     }
 }
 

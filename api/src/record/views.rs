@@ -4,7 +4,7 @@ use hansard_projections::{SetAside, ViewState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::require;
+use super::{inspected, require};
 use crate::app::App;
 use crate::operations::Operation;
 use crate::operations::reply::Begun;
@@ -164,6 +164,11 @@ async fn rebuild(
     require(&app, &caller, PERMISSION)?;
     let projector = &app.views.projector;
     projector.begin_rebuild(&name).await?;
+    if let Err(error) = inspected(&app, &caller, "rebuild", name.clone(), 0).await {
+        // Where another node writes, or the log is away, it is done all the same: it helps against that.
+        let user = caller.user();
+        tracing::warn!(view = name, %user, status = %error.status(), "a rebuild is not on the record");
+    }
     let mut views = projector.views().into_iter();
     let view = views
         .find(|view| view.name == name)

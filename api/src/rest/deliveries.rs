@@ -1,5 +1,7 @@
 //! `/api/hansard/v1/deliveries`: what came of outgoing webhooks, across all of them.
 
+use std::collections::BTreeSet;
+
 use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::inspection::{self, Inspection};
 use hansard_commands::integration::kept::with_names;
@@ -184,24 +186,23 @@ async fn replay_delivery(app: App, caller: Caller, Path(id): Path) -> Answer<Not
     done()
 }
 
-/// Puts on the record what somebody is shown that was said in rooms it does not see itself.
+/// Puts on the record that somebody is shown who said something in rooms it does not see itself, or what.
 pub(super) async fn put_on_record(
     app: &App,
     caller: &Caller,
     shown: &[Delivery],
 ) -> Result<(), Failure> {
     let model = app.commands.model();
-    let carrying = shown.iter().filter(|delivery| delivery.exchange.is_some());
-    let rooms = carrying.filter_map(|delivery| delivery.room.as_ref());
-    let unseen: Vec<_> = rooms
-        .filter(|room| {
-            let sight = model.sight_in_list(caller, room, Purpose::Messages);
-            sight.is_none()
-        })
-        .collect();
-    let Some(first) = unseen.first() else {
+    let rooms = shown.iter().filter_map(|delivery| delivery.room.as_ref());
+    let unseen = rooms.filter(|room| {
+        let sight = model.sight_in_list(caller, room, Purpose::Messages);
+        sight.is_none()
+    });
+    let count = unseen.clone().count() as u64;
+    let unseen: BTreeSet<_> = unseen.cloned().collect();
+    if unseen.is_empty() {
         return Ok(());
-    };
+    }
     let [all, own] = manage::permissions(Direction::Outgoing);
     let inspection = Inspection {
         permission: if model.allows(caller, all, None) {
@@ -209,14 +210,12 @@ pub(super) async fn put_on_record(
         } else {
             own
         },
-        room: unseen
-            .iter()
-            .all(|room| room == first)
-            .then(|| (*first).clone()),
+        room: None,
         user: None,
-        shown: unseen.len() as u64,
+        shown: count,
     };
-    Ok(inspection::record(&app.commands, caller, inspection).await?)
+    let unseen: Vec<_> = unseen.into_iter().collect();
+    Ok(inspection::record_each(&app.commands, caller, &unseen, inspection).await?)
 }
 
 /// A delivery that the caller may see; one that it may not is not there.

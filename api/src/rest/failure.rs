@@ -64,6 +64,18 @@ impl Failure {
         }
     }
 
+    /// The same about a room, whatever the answer says of it: one that the caller does not see is not there.
+    pub fn denied_in(self, room: &RoomId) -> Self {
+        let refusal = Refusal {
+            permission: None,
+            room: Some(room.clone()),
+        };
+        Self {
+            refusal: Some(Box::new(refusal)),
+            ..self
+        }
+    }
+
     fn unsuccessful(status: StatusCode, error: impl Into<String>) -> Self {
         Self::new(status, json!({ "success": false, "error": error.into() }))
     }
@@ -280,7 +292,6 @@ impl Failure {
         self.refusal.take().map(|refusal| *refusal)
     }
 
-    #[cfg(test)]
     pub fn status(&self) -> StatusCode {
         self.status
     }

@@ -284,11 +284,12 @@ pub fn if_readable(
     if model.sees(caller, &message.room, Purpose::Messages) {
         return Ok(message);
     }
-    Err(if model.sees(caller, &message.room, Purpose::Existence) {
+    let failure = if model.sees(caller, &message.room, Purpose::Existence) {
         refused()
     } else {
         missing()
-    })
+    };
+    Err(failure.denied_in(&message.room))
 }
 
 /// Logs what should not happen: the view's JSON is our own.

@@ -269,7 +269,8 @@ fn check_application(model: &WriteModel, application: &Application) -> Result<()
             let given = application.secret.as_deref().unwrap_or_default();
             let same: bool = expected.as_bytes().ct_eq(given.as_bytes()).into();
             if expected.is_empty() || !same {
-                return Err(CommandError::refused(
+                // On the record, as whoever tries words for it does nothing else.
+                return Err(CommandError::denied(
                     "error-user-registration-secret",
                     "User registration is only allowed via Secret URL",
                 ));

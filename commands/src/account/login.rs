@@ -105,8 +105,23 @@ pub async fn with_password(
         record_failure(commands, failed, caller, whose, None).await?;
         return Err(LoginError::Unauthorized);
     };
+    if let Err(error) = check_may_log_in(&commands.model(), user) {
+        // Somebody knows the password of an account that nobody may use.
+        let whose = match whose {
+            Whose::Account(user, called) => Whose::Account(user, called),
+            nobodys => nobodys,
+        };
+        record_failure(
+            commands,
+            failed,
+            caller,
+            whose,
+            Some(caller.action.to_string()),
+        )
+        .await?;
+        return Err(error.into());
+    }
     drop(attempt);
-    check_may_log_in(&commands.model(), user)?;
     let opened = enter(commands, caller, user, hash).await?;
     opened.ok_or(LoginError::Unauthorized)
 }

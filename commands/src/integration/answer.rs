@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::answerable::{Reach, reach};
-use super::incoming::{as_integration, destinations, message};
+use super::incoming::{as_integration, destinations, message, record_refusal};
 use super::sender::WebhookResponse;
 use super::trigger::still_watches;
 use crate::bus::Commands;
@@ -83,7 +83,11 @@ async fn post_as_of(
     let mut message = message(answer, &integration.details, &cause.integration)?;
     message.id = Some(message_id(id, delivery));
     let caller = as_integration(&cause.integration, &user);
-    post(commands, &caller, to(address, message)).await?;
+    let posted = post(commands, &caller, to(address, message)).await;
+    if let Err(error) = &posted {
+        record_refusal(commands, &caller, error).await;
+    }
+    posted?;
     Ok(None)
 }
 

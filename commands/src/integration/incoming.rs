@@ -84,7 +84,29 @@ pub async fn receive(
         named.into_iter().map(Address::Named).collect()
     };
     let message = message(payload, details, id).map_err(CommandError::from)?;
-    Ok(post(commands, &caller, Post { to, message }).await?)
+    let posted = post(commands, &caller, Post { to, message }).await;
+    if let Err(error) = &posted {
+        record_refusal(commands, &caller, error).await;
+    }
+    Ok(posted?)
+}
+
+/// What an integration is refused for want of a right goes on the record as the integration's. Whoever calls
+/// it is not logged in.
+pub(super) async fn record_refusal(commands: &Commands, caller: &Caller, error: &CommandError) {
+    let CommandError::Denied {
+        permission,
+        room,
+        noted: false,
+        ..
+    } = error
+    else {
+        return;
+    };
+    let refused = commands.refuse(caller, permission.clone(), room.clone());
+    if let Err(error) = refused.await {
+        tracing::warn!(%error, "a refusal of an integration is not on the record yet");
+    }
 }
 
 fn open<'a>(

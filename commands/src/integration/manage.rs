@@ -166,6 +166,8 @@ pub async fn update(
     wishes.check_size()?;
     commands
         .run(caller, move |decision| {
+            // First, as what else is wrong tells that it is there.
+            let integration = managed(decision, &id, direction)?;
             if direction == Direction::Outgoing {
                 let token = wishes.token.as_deref().unwrap_or_default();
                 if token.trim().is_empty() {
@@ -175,7 +177,6 @@ pub async fn update(
                     ));
                 }
             }
-            let integration = managed(decision, &id, direction)?;
             let mut details = integration.details.clone();
             let mut wishes = wishes.clone();
             if direction == Direction::Incoming {
@@ -232,8 +233,15 @@ pub async fn clear_history(
 }
 
 fn may_make(decision: &Decision<'_>, direction: Direction) -> Result<(), CommandError> {
-    let model = decision.model();
-    let caller = decision.caller();
+    require_may_make(decision.model(), decision.caller(), direction)
+}
+
+/// Refuses those who manage no integrations of a kind.
+pub fn require_may_make(
+    model: &WriteModel,
+    caller: &Caller,
+    direction: Direction,
+) -> Result<(), CommandError> {
     if permissions(direction)
         .iter()
         .any(|permission| model.allows(caller, permission, None))
@@ -256,7 +264,14 @@ pub(super) fn managed(
         .integration(id)
         .filter(|found| found.direction == direction && may_manage(model, caller, found))
         .cloned()
-        .ok_or_else(|| CommandError::refused("error-invalid-integration", "Invalid integration"))
+        .ok_or_else(|| {
+            let refusal = ("error-invalid-integration", "Invalid integration");
+            match model.integration(id) {
+                // Another's, which the caller may not see.
+                Some(_) => CommandError::denied(refusal.0, refusal.1),
+                None => CommandError::refused(refusal.0, refusal.1),
+            }
+        })
 }
 
 fn not_authorized(direction: Direction) -> CommandError {
@@ -309,7 +324,10 @@ fn fill(
     keep(&mut details.target_room, wishes.target_room.as_ref());
     keep(&mut details.script, wishes.script.as_ref());
     keep(&mut details.script_engine, wishes.script_engine.as_ref());
-    keep(&mut details.token, wishes.token.as_ref());
+    // That of an incoming one is the server's own, as long as nobody can guess it.
+    if direction == Direction::Outgoing {
+        keep(&mut details.token, wishes.token.as_ref());
+    }
     keep(&mut details.signing_secret, wishes.signing_secret.as_ref());
     details.script_enabled = wishes.script_enabled;
     if details.script_enabled && !details.script.trim().is_empty() {
@@ -553,7 +571,14 @@ fn may_reach(
     referent: Option<&Referent>,
 ) -> Result<(), CommandError> {
     let [all, own] = permissions(direction);
-    let invalid_channel = || CommandError::refused("error-invalid-channel", "Invalid Channel");
+    let invalid_channel = || CommandError::Denied {
+        code: "error-invalid-channel".into(),
+        reason: "Invalid Channel".to_owned(),
+        permission: Some(all.to_owned()),
+        room: None,
+        forbidden: false,
+        noted: false,
+    };
     let (code, reason) = NO_ROOM;
     let invalid_room = || CommandError::refused(code, reason);
     if stands_for_all(channel) {

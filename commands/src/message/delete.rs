@@ -115,7 +115,8 @@ fn may_delete(
         .room(&message.room)
         .is_some_and(|room| room.switches.read_only);
     if read_only && !has("post-readonly") {
-        return Err(CommandError::plain(
+        return Err(CommandError::denied(
+            "",
             "You can't delete messages because the room is readonly.",
         ));
     }

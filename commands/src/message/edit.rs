@@ -141,7 +141,7 @@ fn may_edit(
         && age >= minutes
         && !model.allows(caller, "bypass-time-limit-edit-and-delete", room)
     {
-        return Err(CommandError::refused(
+        return Err(CommandError::denied(
             "error-message-editing-blocked",
             "Message editing is blocked",
         ));

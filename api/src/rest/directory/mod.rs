@@ -113,7 +113,7 @@ async fn channels(
     };
     let model = app.commands.model();
     if !model.allows(caller, "view-c-room", None) {
-        return Err(invalid());
+        return Err(invalid().denied(Some("view-c-room")));
     }
     // Whoever sees channels sees all of them, and of groups those that it is in.
     let groups = ["view-joined-room", "view-p-room"];
@@ -178,8 +178,10 @@ async fn users(
         "bio" => Order::Bio,
         _ => return Err(invalid()),
     };
-    if !may("view-outside-room") || !may("view-d-room") {
-        return Err(invalid());
+    for permission in ["view-outside-room", "view-d-room"] {
+        if !may(permission) {
+            return Err(invalid().denied(Some(permission)));
+        }
     }
     let filter = Filter {
         active: Some(true),

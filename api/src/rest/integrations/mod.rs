@@ -99,7 +99,10 @@ async fn update(
     Body(request): Body<UpdateIntegration>,
 ) -> Answer<OneIntegration> {
     let direction = direction(&request.kind)?;
-    let id = request.which.find(&app.commands.model(), direction)?;
+    let model = app.commands.model();
+    // Before it is looked for: whether it is there is not for everybody to know.
+    manage::require_may_make(&model, &caller, direction)?;
+    let id = request.which.find(&model, &caller, direction)?;
     let wishes = request.wishes();
     manage::update(&app.commands, &caller, id.clone(), direction, wishes).await?;
     answer(shown_on_record(&app, &caller, &id).await?)
@@ -272,7 +275,7 @@ async fn remove(
     let direction = direction(&request.kind)?;
     let model = app.commands.model();
     require_any(&model, &caller, &[Direction::Incoming, Direction::Outgoing])?;
-    let id = request.which.find(&model, direction)?;
+    let id = request.which.find(&model, &caller, direction)?;
     let was = shown(&model, &caller, &id)?;
     manage::remove(&app.commands, &caller, id, direction).await?;
     answer(was)

@@ -1,12 +1,13 @@
 //! What clients ask of integrations.
 
-use hansard_commands::integration::manage::Wishes;
+use hansard_commands::integration::manage::{Wishes, may_manage};
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::IntegrationId;
 use hansard_domain::integration::Direction;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::lenient;
 
@@ -156,14 +157,21 @@ pub fn direction(kind: &str) -> Result<Direction, Failure> {
 }
 
 impl Which {
-    /// The integration that is meant, if there is one.
-    pub fn find(&self, model: &WriteModel, direction: Direction) -> Result<IntegrationId, Failure> {
+    /// The integration that is meant, if there is one. By its URL the caller finds those that it may change.
+    pub fn find(
+        &self,
+        model: &WriteModel,
+        caller: &Caller,
+        direction: Direction,
+    ) -> Result<IntegrationId, Failure> {
         let none = || Failure::plain("No integration found.");
         if let Some(url) = self.target_url.as_ref().filter(|url| !url.is_empty())
             && direction == Direction::Outgoing
         {
             let mut found = model.integrations().filter(|(_, integration)| {
-                integration.direction == direction && integration.details.urls.contains(url)
+                integration.direction == direction
+                    && integration.details.urls.contains(url)
+                    && may_manage(model, caller, integration)
             });
             return found.next().map(|(id, _)| id.clone()).ok_or_else(none);
         }

@@ -83,18 +83,23 @@ pub async fn administered(
         filter.name.is_some() || paging.query.as_ref().is_some_and(|asked| !asked.is_empty());
     let (found, total) = find(app, caller.user(), filter, paging).await?;
     let model = app.commands.model();
-    let shown = found
+    let audited = |room: &&Found| {
+        let sight = model.sight_in_list(caller, &room.id, Purpose::Administration);
+        sight.is_some_and(|sight| sight.right.is_audited())
+    };
+    let unseen: Vec<_> = found
         .iter()
-        .filter_map(|room| model.sight_in_list(caller, &room.id, Purpose::Administration))
-        .filter(|sight| sight.right.is_audited())
-        .count() as u64;
+        .filter(audited)
+        .map(|room| room.id.clone())
+        .collect();
+    let shown = unseen.len() as u64;
     if shown > 0 || !open && (narrowed || found.len() < total) {
         let inspection = Inspection {
             permission: ADMINISTRATION,
             shown,
             ..Inspection::default()
         };
-        inspection::record(&app.commands, caller, inspection).await?;
+        inspection::record_each(&app.commands, caller, &unseen, inspection).await?;
     }
     finished(app, caller.user(), found, total, paging).await
 }

@@ -122,7 +122,8 @@ impl Section {
         if app.commands.model().sees(caller, &found.id, purpose) {
             return Ok(found);
         }
-        Err(self.not_found())
+        // It is there, and the caller may not know.
+        Err(self.not_found().denied_in(&found.id))
     }
 
     /// A room, whether the caller may see it or not.

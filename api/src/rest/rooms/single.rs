@@ -54,10 +54,14 @@ fn find(app: &App, caller: &Caller, wanted: &RoomRef) -> Result<RoomId, Failure>
         Some((id, sight.room))
     });
     let Some((id, room)) = known else {
-        return Err(Failure::refused(
+        let failure = Failure::refused(
             "error-room-not-found",
             "The required \"roomId\" or \"roomName\" param provided does not match any channel",
-        ));
+        );
+        return Err(match wanted.find(&model) {
+            Some(unseen) => failure.denied_in(&unseen),
+            None => failure,
+        });
     };
     if room.archived {
         let name = &room.details.name;

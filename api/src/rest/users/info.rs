@@ -22,7 +22,7 @@ use crate::rest::query::Query;
 
 pub const OPERATIONS: &[Operation] = &[INFO, LIST, LIST_BY_STATUS];
 
-const FULL_INFO: &str = "view-full-other-user-info";
+pub const FULL_INFO: &str = "view-full-other-user-info";
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Shown {
@@ -324,8 +324,10 @@ async fn list_by_status(
             .roles
             .iter()
             .find(|role| *role != "all" && !role.is_empty())
+            // What the caller is not shown it does not filter by.
+            .filter(|_| privileged)
             .map(RoleId::new),
-        logged_in: asked.has_logged_in,
+        logged_in: asked.has_logged_in.filter(|_| privileged),
         search: term.map(|text| Search {
             text,
             fields: SearchFields {

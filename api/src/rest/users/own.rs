@@ -1,5 +1,7 @@
 //! What users do with their own accounts.
 
+use std::collections::HashSet;
+
 use hansard_commands::account::names;
 use hansard_commands::account::profile::{self, OwnChange};
 use hansard_domain::account::Presence;
@@ -9,6 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use super::create::check_name;
+use super::info::FULL_INFO;
 use super::{OneUser, changed, row};
 use crate::app::App;
 use crate::operations::request::Proof;
@@ -143,14 +146,19 @@ async fn set_preferences(
 ) -> Answer<PreferredUser> {
     let user = request.user_id.filter(|id| !id.is_empty());
     let user = user.map_or_else(|| caller.user().clone(), UserId::new);
+    let given: HashSet<String> = request.data.keys().cloned().collect();
     let preferences = free_object("data", request.data)?;
     let done = profile::set_preferences(&app.commands, &caller, user, preferences).await?;
+    let mut preferences = done.answer.state.preferences.read();
+    let own = done.answer.id == *caller.user();
+    if !own && !app.commands.model().allows(&caller, FULL_INFO, None) {
+        // Who may change them is not shown all of them for that.
+        preferences.retain(|name, _| given.contains(name));
+    }
     answer(PreferredUser {
         user: Preferred {
             id: done.answer.id.to_string(),
-            settings: Settings {
-                preferences: done.answer.state.preferences.read(),
-            },
+            settings: Settings { preferences },
         },
     })
 }

@@ -8,13 +8,15 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::create::check_name;
-use super::{OneUser, changed};
+use super::info::FULL_INFO;
+use super::{OneUser, User, changed};
 use crate::app::App;
 use crate::operations::request::Proof;
 use crate::operations::{Limit, Operation};
 use crate::rest::answer::{Answer, answer};
 use crate::rest::body::{Body, free_object};
 use crate::rest::caller::Caller;
+use crate::rest::decided;
 
 pub const OPERATIONS: &[Operation] = &[UPDATE, SET_ACTIVE_STATUS, DEACTIVATE_IDLE];
 
@@ -91,7 +93,16 @@ async fn update(
     let user = UserId::new(&request.user_id);
     let failed = &app.failed_logins;
     let done = profile::update(&app.commands, failed, &caller, user, change).await?;
-    answer(changed(&app, &done).await)
+    let updated = changed(&app, &done).await;
+    let model = app.commands.model();
+    if done.answer.id == *caller.user() || model.allows(&caller, FULL_INFO, None) {
+        return answer(updated);
+    }
+    // Who may change an account is not shown all of it for that.
+    let row = decided::account(&app, &done).await;
+    answer(OneUser {
+        user: User::public(&model, &row),
+    })
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
