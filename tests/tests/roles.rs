@@ -50,6 +50,11 @@ async fn everybody_is_answered_what_the_matrix_says() {
     let options = Options::default()
         .setting("API_Enable_Direct_Message_History_EndPoint", "true")
         .setting("Accounts_AllowDeleteOwnAccount", "true")
+        // Everybody logs in to the account that nobody may use.
+        .setting(
+            "Block_Multiple_Failed_Logins_Attempts_Until_Block_by_User",
+            "50",
+        )
         .setting("API_User_Limit", "100000");
     let server = Server::start_with(options).await;
     let stage = Stage::set(&server).await;

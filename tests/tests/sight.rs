@@ -385,7 +385,8 @@ async fn an_administrators_looks_show_no_private_message_and_go_on_the_audit() {
     admin.post(setting, on).await.expect_ok();
     let messages = admin.get(&others).await.expect_ok();
     assert!(messages.to_string().contains(TEXT));
-    let looks = audited(&admin, &format!("room={direct}")).await;
+    let here = format!("room={direct}&target=im.messages.others");
+    let looks = audited(&admin, &here).await;
     assert_eq!(looks.len(), 1);
     assert_eq!(looks[0]["username"], "admin");
     assert_eq!(looks[0]["details"]["shown"], messages["count"]);

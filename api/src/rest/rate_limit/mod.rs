@@ -304,6 +304,11 @@ fn class<'a>(
             Limited::Registration => class(route, "Rate_Limiter_Limit_RegisterUser"),
             Limited::Own => class(route, "Hansard_Rate_Limiter_Limit_Calls"),
         },
+        // Another method than the operation's.
+        (None, None) if route.starts_with("/api/v1/") => class(route, CALLS),
+        (None, None) if route.starts_with("/api/hansard/v1/") => {
+            class(route, "Hansard_Rate_Limiter_Limit_Calls")
+        }
         (None, None) => class("", "Hansard_Rate_Limiter_Limit_Calls_Other"),
     })
 }
