@@ -37,7 +37,7 @@ pub struct Asked {
     pub request_id: String,
     pub input: Input,
     #[serde(skip)]
-    pub asked_by: AskedBy,
+    pub by: AskedBy,
 }
 
 /// What a client is known by.
@@ -108,7 +108,7 @@ impl Asked {
         if let Some(user) = &asking.user {
             fair::is_known_as(number_of(user));
         }
-        self.asked_by.tell(&asking);
+        self.by.tell(&asking);
         operation.admit(app, &asking)?;
         Ok(asking)
     }
@@ -178,7 +178,7 @@ impl Asked {
     /// Records a refusal that is not on the record yet. The committer records what it refuses itself; much is
     /// refused before anything is decided, most of all looks. Where this node can't, another one has to.
     async fn recorded(&self, app: &App, mut failure: Failure) -> Failure {
-        let (Some(refusal), Some(asking)) = (failure.take_refusal(), self.asked_by.asking()) else {
+        let (Some(refusal), Some(asking)) = (failure.take_refusal(), self.by.asking()) else {
             return failure;
         };
         let Refusal { permission, room } = refusal;

@@ -81,7 +81,7 @@ async fn asked(app: &App, parts: &mut Parts) -> Asked {
         user_agent: caller::user_agent(headers),
         request_id,
         input,
-        asked_by: asked_by.unwrap_or_default(),
+        by: asked_by.unwrap_or_default(),
     };
     // Text that is not UTF-8 stands for nothing that there is.
     if let Ok(parameters) = RawPathParams::from_request_parts(parts, app).await {

@@ -107,10 +107,6 @@ pub async fn with_password(
     };
     if let Err(error) = check_may_log_in(&commands.model(), user) {
         // Somebody knows the password of an account that nobody may use.
-        let whose = match whose {
-            Whose::Account(user, called) => Whose::Account(user, called),
-            nobodys => nobodys,
-        };
         record_failure(
             commands,
             failed,
@@ -119,7 +115,7 @@ pub async fn with_password(
             Some(caller.action.to_string()),
         )
         .await?;
-        return Err(error.into());
+        return Err(error);
     }
     drop(attempt);
     let opened = enter(commands, caller, user, hash).await?;

@@ -265,10 +265,13 @@ const CHOSEN: &str = "FROM account \
 fn fragments(dialect: Dialect, filter: &Filter) -> Option<Fragments> {
     let Search { text, fields } = filter.search.as_ref()?;
     let columns = fields.columns().filter(|(_, looked)| *looked);
-    let active = filter.active.map(|active| match active {
-        // Nearly all are.
-        true => Tag::HasNot("off"),
-        false => Tag::Has("off"),
+    // Nearly all are.
+    let active = filter.active.map(|active| {
+        if active {
+            Tag::HasNot("off")
+        } else {
+            Tag::Has("off")
+        }
     });
     let kind = filter.kind.map(|kind| Tag::Has(&kind_name(kind)[..3]));
     let logged_in = filter
