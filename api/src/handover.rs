@@ -83,6 +83,12 @@ struct Outcome {
     body: Bytes,
 }
 
+impl IntoResponse for Outcome {
+    fn into_response(self) -> Response {
+        (self.status, self.headers, self.body).into_response()
+    }
+}
+
 /// The answers that nodes may have lost. Cheap to clone.
 #[derive(Clone)]
 pub struct Outcomes(Cache<String, Shared<BoxFuture<'static, Outcome>>>);
@@ -248,13 +254,14 @@ async fn take(State(app): State<App>, request: Request) -> Response {
         return Failure::no_endpoint().into_response();
     };
     let client = number_of(&Network::from(handed.asked.address));
-    let answer = outcome(&app, operation, handed);
-    let Outcome {
-        status,
-        headers,
-        body,
-    } = fair::on_behalf_of(client, answer).await;
-    (status, headers, body).into_response()
+    let answer = async {
+        match operation.effect {
+            Effect::Records => outcome(&app, operation, handed).await.into_response(),
+            // It may be asked again, and answer a stream.
+            Effect::Looks | Effect::OfThisNode => perform(&app, operation, &handed).await,
+        }
+    };
+    fair::on_behalf_of(client, answer).await
 }
 
 /// What comes of it, or came of it before.
@@ -279,29 +286,14 @@ async fn outcome(app: &App, operation: &'static Operation, handed: Handed) -> Ou
 }
 
 async fn do_it(app: App, operation: &'static Operation, handed: Handed) -> Outcome {
-    let response = async {
-        if handed.again && was_done(&app, &handed).await {
-            return Failure::answer_lost().into_response();
-        }
-        let perform = async |asked: &Asked| {
-            let asking = asked.admit(&app, operation).await?;
-            asked.perform(&app, operation, asking).await
-        };
-        let asked = &handed.asked;
-        let counted = rate_limit::limit_handed(&app, operation, asked, async || {
-            match perform(asked).await {
-                Err(failure) if failure.is_elsewhere() => {
-                    let mut response = failure.into_response();
-                    let follows = HeaderValue::from_static("true");
-                    response.headers_mut().insert(FOLLOWS, follows);
-                    response
-                }
-                done => written(done),
-            }
-        });
-        counted.await
+    let writes = app.commands.journal().role() != Role::Follower;
+    let response = if !writes {
+        follows(Failure::elsewhere())
+    } else if handed.again && was_done(&app, &handed).await {
+        Failure::answer_lost().into_response()
+    } else {
+        perform(&app, operation, &handed).await
     };
-    let response: Response = response.await;
     let (parts, body) = response.into_parts();
     // It was made whole.
     let body = axum::body::to_bytes(body, usize::MAX).await;
@@ -310,6 +302,28 @@ async fn do_it(app: App, operation: &'static Operation, handed: Handed) -> Outco
         headers: parts.headers,
         body: body.unwrap_or_default(),
     }
+}
+
+/// Does it, or tells that this node does not write.
+async fn perform(app: &App, operation: &'static Operation, handed: &Handed) -> Response {
+    let asked = &handed.asked;
+    let perform = async || {
+        let asking = asked.admit(app, operation).await?;
+        asked.perform(app, operation, asking).await
+    };
+    let counted = rate_limit::limit_handed(app, operation, asked, async || match perform().await {
+        Err(failure) if failure.is_elsewhere() => follows(failure),
+        done => written(done),
+    });
+    counted.await
+}
+
+/// Tells the node that asks that this one does not write, and that nothing was done.
+fn follows(failure: Failure) -> Response {
+    let mut response = failure.into_response();
+    let value = HeaderValue::from_static("true");
+    response.headers_mut().insert(FOLLOWS, value);
+    response
 }
 
 /// Whether the log says that it was done: events after it was handed over first that name its request.
