@@ -233,7 +233,11 @@ pub async fn some(
         let wanted = page
             .limit
             .map(|limit| number(limit.saturating_add(page.offset)));
-        if fragments.are_few(tables, wanted, MANY).await? {
+        // Of many a page is rather met among the first, if it is there.
+        if fragments.are_few(tables, wanted, FEW).await?
+            || !is_met_early(tables, filter, page).await?
+                && fragments.are_few(tables, wanted, MANY).await?
+        {
             conditions = found(filter, fragments);
         }
     }
@@ -250,9 +254,38 @@ pub async fn some(
     each_row(&rows, user).await
 }
 
+/// Whether a page is found among the first of all accounts in its order.
+async fn is_met_early(
+    tables: &mut AnyConnection,
+    filter: &Filter,
+    page: &Page,
+) -> Result<bool, ViewError> {
+    let Some(limit) = page.limit else {
+        return Ok(false);
+    };
+    let wanted = number(limit.saturating_add(page.offset));
+    let mut conditions = conditions(filter);
+    let first = format!(
+        "SELECT count(*) FROM (SELECT 1 AS one FROM (SELECT * FROM account{} LIMIT {EARLY}) AS account{} \
+         LIMIT {}) AS met /* walks account: its first rows */",
+        page.sorted(),
+        conditions.sql().to_owned(),
+        conditions.parameter(wanted),
+    );
+    let first = conditions.bind(sql::query(AssertSqlSafe(first)));
+    let met: i64 = first.fetch_one(tables).await?.try_get(0)?;
+    Ok(met >= wanted)
+}
+
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+/// So few that have a text are looked up at once.
+const FEW: i64 = 4_000;
+
+/// Among so many in their order a page is looked for that more have something of.
+const EARLY: i64 = 2_000;
 
 /// So many that have a text are sorted in a tenth of a second, from an index that has what they are sorted
 /// by. Where more have it, a page is rather met in its order.

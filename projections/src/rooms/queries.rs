@@ -214,7 +214,12 @@ fn found(filter: &RoomFilter, fragments: Fragments) -> Conditions {
 fn conditions(filter: &RoomFilter) -> Conditions {
     let mut conditions = Conditions::default();
     if let Some(kind) = filter.kind {
-        conditions.with("r.kind = $", kind.letter());
+        // Somebody's rooms are fewer than those of a kind (hence `||`).
+        let of_kind = match filter.member {
+            Some(_) => "r.kind || '' = $",
+            None => "r.kind = $",
+        };
+        conditions.with(of_kind, kind.letter());
     }
     if let Some(member) = &filter.member {
         let theirs = "r.id IN (SELECT m.room FROM member m WHERE m.account = $)";

@@ -32,7 +32,8 @@ pub async fn survey(bench: &Bench) -> Result<(Table, Option<ClientError>), Clien
     let secret = bench.administrator.token_secret.as_deref();
     let person = rest::create_token(&mut client, &admin, &id, secret).await?;
     for room in 0..ROOMS {
-        let room = rest::create_channel(&mut client, &admin, &format!("survey-{run}-{room}")).await?;
+        let room =
+            rest::create_channel(&mut client, &admin, &format!("survey-{run}-{room}")).await?;
         rest::join(&mut client, &person, &room).await?;
     }
     let names = rest::usernames(&mut client, &admin, SOUGHT).await?;
