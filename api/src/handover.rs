@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::cluster::{Cluster, FOLLOWS, PATIENCE, SECRET};
 use crate::operations::asked::Asked;
+use crate::operations::reply::Reply;
 use crate::operations::{self, Effect, Operation};
 use crate::rest::exchange::{self, REQUEST_ID, number_of};
 use crate::rest::failure::Failure;
@@ -45,6 +46,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long, and of how many, answers are kept for nodes that did not get them.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 const KEPT: u64 = 4_096;
+
+/// The largest of them, in bytes: all together take 64 MiB at most.
+const LARGEST_KEPT: usize = 16 << 10;
 
 /// What is handed over beside the body of a request, at most: its query and what its client says of itself.
 const BESIDE: usize = 1 << 20;
@@ -62,7 +66,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// An operation as it is handed over.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Handed {
     method: operations::Method,
     operation: String,
@@ -112,15 +116,15 @@ pub async fn answer(
     asked: Asked,
     admitted: Result<Arc<Asking>, Failure>,
 ) -> Response {
-    let here = async |admitted: Result<Arc<Asking>, Failure>| {
-        asked.perform(app, operation, admitted?).await
-    };
     let looks = operation.effect != Effect::Records;
     let Some(cluster) = &app.cluster else {
-        return written(here(admitted).await);
+        return match admitted {
+            Ok(asking) => written(asked.perform_once(app, operation, asking).await),
+            Err(failure) => failure.into_response(),
+        };
     };
     if looks || app.commands.journal().role() != Role::Follower {
-        match here(admitted).await {
+        match perform_for(app, operation, &asked, admitted).await {
             Err(failure) if failure.is_elsewhere() => {}
             done => return written(done),
         }
@@ -132,7 +136,7 @@ pub async fn answer(
         number: app.commands.ids().id(now).to_string(),
         after: app.commands.journal().head(),
         again: false,
-        asked: asked.clone(),
+        asked,
     };
     let since = Instant::now();
     loop {
@@ -145,10 +149,11 @@ pub async fn answer(
                 }
                 Err(PeerError::Unreached(_)) => {}
             }
-        } else if handed.again && was_done(app, &handed).await {
-            return Failure::answer_lost().into_response();
+        } else if let Some(lost) = lost(app, &handed).await {
+            return lost.into_response();
         } else {
-            match here(asked.admit(app, operation).await).await {
+            let admitted = handed.asked.admit(app, operation).await;
+            match perform_for(app, operation, &handed.asked, admitted).await {
                 Err(failure) if failure.is_elsewhere() => {}
                 done => return written(done),
             }
@@ -165,7 +170,16 @@ pub async fn answer(
     }
 }
 
-fn written(done: Result<operations::reply::Reply, Failure>) -> Response {
+async fn perform_for(
+    app: &App,
+    operation: &Operation,
+    asked: &Asked,
+    admitted: Result<Arc<Asking>, Failure>,
+) -> Result<Reply, Failure> {
+    asked.perform(app, operation, admitted?).await
+}
+
+fn written(done: Result<Reply, Failure>) -> Response {
     match done {
         Ok(reply) => reply.into_response(),
         Err(failure) => failure.into_response(),
@@ -258,7 +272,7 @@ async fn take(State(app): State<App>, request: Request) -> Response {
         match operation.effect {
             Effect::Records => outcome(&app, operation, handed).await.into_response(),
             // It may be asked again, and answer a stream.
-            Effect::Looks | Effect::OfThisNode => perform(&app, operation, &handed).await,
+            Effect::Looks | Effect::OfThisNode => perform(&app, operation, handed.asked).await,
         }
     };
     fair::on_behalf_of(client, answer).await
@@ -275,8 +289,9 @@ async fn outcome(app: &App, operation: &'static Operation, handed: Handed) -> Ou
         doing
     });
     let outcome = doing.await;
-    // Nothing was done: another attempt may find the node writing.
-    if outcome.headers.contains_key(FOLLOWS) {
+    // Where nothing was done another attempt may find the node writing. Of a large answer whoever lost it is
+    // told that it was done.
+    if outcome.headers.contains_key(FOLLOWS) || outcome.body.len() > LARGEST_KEPT {
         app.outcomes.0.invalidate(&number);
     }
     if again {
@@ -289,10 +304,10 @@ async fn do_it(app: App, operation: &'static Operation, handed: Handed) -> Outco
     let writes = app.commands.journal().role() != Role::Follower;
     let response = if !writes {
         follows(Failure::elsewhere())
-    } else if handed.again && was_done(&app, &handed).await {
-        Failure::answer_lost().into_response()
+    } else if let Some(lost) = lost(&app, &handed).await {
+        lost.into_response()
     } else {
-        perform(&app, operation, &handed).await
+        perform(&app, operation, handed.asked).await
     };
     let (parts, body) = response.into_parts();
     // It was made whole.
@@ -305,17 +320,18 @@ async fn do_it(app: App, operation: &'static Operation, handed: Handed) -> Outco
 }
 
 /// Does it, or tells that this node does not write.
-async fn perform(app: &App, operation: &'static Operation, handed: &Handed) -> Response {
-    let asked = &handed.asked;
-    let perform = async || {
-        let asking = asked.admit(app, operation).await?;
-        asked.perform(app, operation, asking).await
+async fn perform(app: &App, operation: &'static Operation, asked: Asked) -> Response {
+    if let Some(refused) = rate_limit::count_handed(app, operation, &asked) {
+        return refused;
+    }
+    let done = match asked.admit(app, operation).await {
+        Ok(asking) => asked.perform_once(app, operation, asking).await,
+        Err(failure) => Err(failure),
     };
-    let counted = rate_limit::limit_handed(app, operation, asked, async || match perform().await {
+    match done {
         Err(failure) if failure.is_elsewhere() => follows(failure),
         done => written(done),
-    });
-    counted.await
+    }
 }
 
 /// Tells the node that asks that this one does not write, and that nothing was done.
@@ -326,24 +342,26 @@ fn follows(failure: Failure) -> Response {
     response
 }
 
-/// Whether the log says that it was done: events after it was handed over first that name its request.
-async fn was_done(app: &App, handed: &Handed) -> bool {
+/// What is to be said of what an earlier attempt did, or may have done: `None` where it did nothing. The log
+/// knows, by events after it was handed over first that name its request.
+async fn lost(app: &App, handed: &Handed) -> Option<Failure> {
+    if !handed.again {
+        return None;
+    }
+    let id = handed.asked.request_id.as_str();
     let mut batches = app.commands.journal().all(handed.after);
     while let Some(batch) = batches.next().await {
         let entries = match batch {
             Ok(entries) => entries,
             Err(error) => {
                 tracing::warn!(%error, "whether something was done can't be read");
-                return true;
+                return Some(Failure::outcome_unknown());
             }
         };
-        let id = handed.asked.request_id.as_str();
-        if entries
-            .iter()
-            .any(|entry| entry.correlation.as_deref() == Some(id))
-        {
-            return true;
+        let mut named = entries.iter().map(|entry| entry.correlation.as_deref());
+        if named.any(|correlation| correlation == Some(id)) {
+            return Some(Failure::answer_lost());
         }
     }
-    false
+    None
 }

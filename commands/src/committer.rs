@@ -43,6 +43,10 @@ const MAX_BYTES: usize = 4 << 20;
 /// How many events an append may have, about, as well.
 const MAX_EVENTS: usize = 2_000;
 
+/// As long as some jobs are left over for the next append, those that come meanwhile are decided with them; but
+/// no longer than this.
+const GATHERING: Duration = Duration::from_secs(1);
+
 /// A job of so many bytes is decided and taken in about as long as a hundred posts.
 const HEAVY: usize = 128 << 10;
 
@@ -193,9 +197,13 @@ impl Committer {
     /// Decides and records jobs; those that other nodes overtook again, on what is there now.
     async fn work(&mut self, mut jobs: Vec<Box<dyn Job>>) {
         let mut give_up = Instant::now() + PATIENCE;
+        let begun = Instant::now();
         let mut heavy_first = false;
         while !jobs.is_empty() {
-            self.take_waiting(&mut jobs);
+            // Not for ever: whatever else there is to do waits for the end of this.
+            if begun.elapsed() < GATHERING {
+                self.take_waiting(&mut jobs);
+            }
             arrange(&mut jobs, heavy_first);
             heavy_first = !heavy_first;
             if self.role.has_changed().unwrap_or(false) {

@@ -1,6 +1,5 @@
 //! An operation that is asked for: all that it takes to do it, here or on another node, once or again.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -26,8 +25,8 @@ use crate::rest::failure::{Failure, Refusal};
 /// How often a look is begun at most: whoever loses something each time asks again itself.
 const TIMES: usize = 3;
 
-/// See the module.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// See the module. It has no `Debug`: it holds what clients are known by.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Asked {
     pub credentials: Option<Credentials>,
     /// The client's address.
@@ -45,14 +44,6 @@ pub struct Asked {
 pub struct Credentials {
     pub user: String,
     pub token: String,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Credentials {
@@ -90,7 +81,6 @@ impl Asked {
     pub async fn admit(&self, app: &App, operation: &Operation) -> Result<Arc<Asking>, Failure> {
         let session = self.session(app).await?;
         let (user, token) = session.unzip();
-        let route = operation.route();
         let asking = Arc::new(Asking {
             actor: user.clone().map_or(Actor::Anonymous, Actor::User),
             user,
@@ -99,7 +89,7 @@ impl Asked {
                 address: self.address.to_string(),
                 user_agent: self.user_agent.clone(),
             }),
-            action: route.strip_prefix("/api/v1/").unwrap_or(&route).into(),
+            action: operation.on_record().into(),
             correlation: Some(self.request_id.as_str().into()),
             causation: None,
             // What changes something is decided on what holds then.
@@ -133,18 +123,39 @@ impl Asked {
         }
     }
 
-    /// Does it for a caller that was let in. What is refused for want of a right goes on the record.
+    /// Does it for a caller that was let in, and keeps what was given, so that it can be asked again.
     pub async fn perform(
         &self,
         app: &App,
         operation: &Operation,
         asking: Arc<Asking>,
     ) -> Result<Reply, Failure> {
+        self.perform_with(app, operation, asking, self.input.clone())
+            .await
+    }
+
+    /// The same, once.
+    pub async fn perform_once(
+        mut self,
+        app: &App,
+        operation: &Operation,
+        asking: Arc<Asking>,
+    ) -> Result<Reply, Failure> {
+        let input = std::mem::take(&mut self.input);
+        self.perform_with(app, operation, asking, input).await
+    }
+
+    /// What is refused for want of a right goes on the record.
+    async fn perform_with(
+        &self,
+        app: &App,
+        operation: &Operation,
+        asking: Arc<Asking>,
+        input: Input,
+    ) -> Result<Reply, Failure> {
         let done = match operation.effect {
-            Effect::Looks => self.look(app, operation, asking).await,
-            Effect::Records | Effect::OfThisNode => {
-                operation.run(app.clone(), asking, self.input.clone()).await
-            }
+            Effect::Looks => self.look(app, operation, asking, input).await,
+            Effect::Records | Effect::OfThisNode => operation.run(app.clone(), asking, input).await,
         };
         match done {
             Ok(reply) => Ok(reply),
@@ -160,13 +171,14 @@ impl Asked {
         app: &App,
         operation: &Operation,
         mut asking: Arc<Asking>,
+        input: Input,
     ) -> Result<Reply, Failure> {
         for time in 0..TIMES {
             if time > 0 {
                 asking = self.admit(app, operation).await?;
             }
             let before = app.commands.model();
-            let running = operation.run(app.clone(), asking.clone(), self.input.clone());
+            let running = operation.run(app.clone(), asking.clone(), input.clone());
             let reply = running.await?;
             if reply.is_done || still_may(app, &before, &asking) {
                 return Ok(reply);

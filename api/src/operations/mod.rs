@@ -247,6 +247,14 @@ impl Operation {
             .map_or_else(|| format!("/api/v1/{}", self.name()), str::to_owned)
     }
 
+    /// What stands for it on the record: its name, or the path that it has of its own.
+    pub fn on_record(&self) -> String {
+        match self.path {
+            Some(path) => path.strip_prefix("/api/v1/").unwrap_or(path).to_owned(),
+            None => self.name(),
+        }
+    }
+
     /// What it takes for a body.
     pub const fn body(&self) -> BodyKind {
         self.body

@@ -17,8 +17,9 @@ use crate::rest::failure::Failure;
 use crate::rest::lenient;
 use crate::rest::rate_limit::building::{Builder, Client};
 
-/// A request as a door has it, not yet read as what the operation takes.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+/// A request as a door has it, not yet read as what the operation takes. It has no `Debug`, as it may hold a
+/// password.
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Input {
     /// The query string, percent-encoded.
     pub query: String,

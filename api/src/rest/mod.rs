@@ -86,30 +86,34 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
     TABLE.iter().copied().flatten().copied().flatten()
 }
 
+/// Operations by method and something else.
+type Operations = HashMap<Method, HashMap<String, &'static Operation>>;
+
+fn operations_by(key: fn(&Operation) -> String) -> Operations {
+    let mut by = Operations::new();
+    for operation in operations() {
+        let of_method = by.entry(operation.method).or_default();
+        of_method.insert(key(operation), operation);
+    }
+    by
+}
+
 /// The operation that a method and the path of a route lead to.
 pub fn operation_at(method: &axum::http::Method, route: &str) -> Option<&'static Operation> {
-    static BY_ROUTE: LazyLock<HashMap<(Method, String), &Operation>> = LazyLock::new(|| {
-        let by_route =
-            |operation: &'static Operation| ((operation.method, operation.route()), operation);
-        operations().map(by_route).collect()
-    });
+    static BY_ROUTE: LazyLock<Operations> = LazyLock::new(|| operations_by(Operation::route));
     let method = match *method {
         axum::http::Method::GET | axum::http::Method::HEAD => Method::Get,
         axum::http::Method::POST => Method::Post,
         axum::http::Method::PUT => Method::Put,
         _ => return None,
     };
-    BY_ROUTE.get(&(method, route.to_owned())).copied()
+    BY_ROUTE.get(&method)?.get(route).copied()
 }
 
 /// The operation of a name.
 pub fn operation_called(method: Method, name: &str) -> Option<&'static Operation> {
-    static BY_NAME: LazyLock<HashMap<(Method, String), &Operation>> = LazyLock::new(|| {
-        let by_name =
-            |operation: &'static Operation| ((operation.method, operation.name()), operation);
-        operations().map(by_name).collect()
-    });
-    BY_NAME.get(&(method, name.to_owned())).copied()
+    static BY_NAME: LazyLock<Operations> = LazyLock::new(|| operations_by(Operation::name));
+    BY_NAME.get(&method)?.get(name).copied()
 }
 
 /// What is served and is not an operation.

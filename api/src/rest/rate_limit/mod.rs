@@ -38,7 +38,6 @@ use axum::response::{IntoResponse, Response};
 use hansard_commands::integration::incoming;
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{IntegrationId, Timestamp, UserId};
-use hansard_domain::log::Role;
 use percent_encoding::percent_decode_str;
 
 use self::building::Building;
@@ -51,7 +50,7 @@ use crate::app::App;
 use crate::handover;
 use crate::monitoring::{HEALTH, READY};
 use crate::operations::asked::Asked;
-use crate::operations::{Effect, Limit as Limited, Operation};
+use crate::operations::{Limit as Limited, Operation};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -116,12 +115,8 @@ where
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map(MatchedPath::as_str);
     let operation = route.and_then(|route| operation_at(request.method(), route));
-    // What is handed over is counted by the node that does it.
-    let handed_over = operation.is_some_and(|operation| operation.effect == Effect::Records)
-        && app.commands.journal().role() == Role::Follower;
     let hook = webhook(&model, request.uri().path());
-    let class = class(operation, route, hook.as_deref()).filter(|_| !handed_over);
-    let Some(class) = class else {
+    let Some(class) = class(operation, route, hook.as_deref()) else {
         return next(request).await;
     };
     let method = method_label(request.method());
@@ -133,17 +128,25 @@ where
         hook: hook.clone(),
         class,
     };
-    let counted = counted(app, &model, call, now);
-    answered(counted, now, async || next(request).await).await
+    let Some((limit, counted)) = counted(app, &model, call, now) else {
+        return next(request).await;
+    };
+    let mut response = if counted.allowed {
+        next(request).await
+    } else {
+        refused(&counted)
+    };
+    tell(response.headers_mut(), limit, &counted, now);
+    response
 }
 
-/// Counts what another node handed over, or refuses it.
-pub async fn limit_handed(
-    app: &App,
-    operation: &Operation,
-    asked: &Asked,
-    next: impl AsyncFnOnce() -> Response,
-) -> Response {
+fn refused(counted: &Counted) -> Response {
+    Failure::too_many_requests(counted.reset.max(0).unsigned_abs().div_ceil(1000)).into_response()
+}
+
+/// Counts what another node handed over, which has counted what it was asked itself; answers a refusal, if
+/// that is too much.
+pub fn count_handed(app: &App, operation: &Operation, asked: &Asked) -> Option<Response> {
     let now = app.commands.clock().now();
     let model = app.commands.model();
     let route = operation.route();
@@ -151,9 +154,7 @@ pub async fn limit_handed(
         [id, .., token] => known_webhook(&model, id, token),
         _ => None,
     };
-    let Some(class) = class(Some(operation), Some(&route), hook.as_deref()) else {
-        return next().await;
-    };
+    let class = class(Some(operation), Some(&route), hook.as_deref())?;
     let session = asked
         .credentials
         .as_ref()
@@ -165,26 +166,12 @@ pub async fn limit_handed(
         hook: hook.clone(),
         class,
     };
-    let counted = counted(app, &model, call, now);
-    answered(counted, now, next).await
-}
-
-async fn answered(
-    counted: Option<(Limit, Counted)>,
-    now: Timestamp,
-    next: impl AsyncFnOnce() -> Response,
-) -> Response {
-    let Some((limit, counted)) = counted else {
-        return next().await;
-    };
-    let mut response = if counted.allowed {
-        next().await
-    } else {
-        Failure::too_many_requests(counted.reset.max(0).unsigned_abs().div_ceil(1000))
-            .into_response()
-    };
-    tell(response.headers_mut(), limit, &counted, now);
-    response
+    let (limit, counted) = counted(app, &model, call, now)?;
+    (!counted.allowed).then(|| {
+        let mut response = refused(&counted);
+        tell(response.headers_mut(), limit, &counted, now);
+        response
+    })
 }
 
 /// Counts a call, unless it is not limited.
