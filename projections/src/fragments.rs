@@ -120,20 +120,22 @@ impl Fragments {
         })
     }
 
-    /// Whether what is found is best looked up and sorted, for somebody who wants so many at most, and `many`
-    /// is too many for that. Of many that have the text, the first are soon met in their order.
-    pub async fn are_few(
+    /// How many are found, as far as up to one more than `most`, for somebody who wants so many of them; 0
+    /// where they are to be looked up however many there are, as the index was asked for a part of the text
+    /// or all are wanted.
+    pub async fn to_look_up(
         &self,
         tables: &mut AnyConnection,
         wanted: Option<i64>,
-        many: i64,
-    ) -> Result<bool, ViewError> {
-        let Some(wanted) = wanted.filter(|_| self.whole) else {
-            return Ok(true);
-        };
-        let few = wanted.max(if cfg!(test) { FEW } else { many });
-        let found = self.count_up_to(tables, few.saturating_add(1)).await?;
-        Ok(found <= few)
+        most: i64,
+    ) -> Result<i64, ViewError> {
+        match wanted {
+            Some(wanted) if self.whole => {
+                let most = most.max(wanted).saturating_add(1);
+                self.count_up_to(tables, most).await
+            }
+            _ => Ok(0),
+        }
     }
 }
 
