@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use reqwest::header::CONNECTION;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -251,7 +252,10 @@ impl Server {
     async fn ready_here(&mut self) {
         let started = Instant::now();
         loop {
-            let answer = self.http.get(self.url("/ready")).send().await;
+            // A connection kept from here would be idle when a test fills the server with others, and
+            // the server may close it just as the next request is sent.
+            let asked = self.http.get(self.url("/ready"));
+            let answer = asked.header(CONNECTION, "close").send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return;
             }

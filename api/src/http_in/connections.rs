@@ -4,6 +4,7 @@
 //! used up most of their time; a few at once, so that looking for them costs little. Where none waits,
 //! a newcomer gets one of the places of the reserve, in which nothing but the server's health is told.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -206,16 +207,18 @@ impl Open {
     }
 
     /// Ends up to so many connections of those that wait for their client: the ones that have used up
-    /// most of their time.
+    /// most of their time, and the oldest of those that have used up the same.
     fn make_room(&mut self, limits: &Limits, count: usize, of: impl Fn(&Connection) -> bool) {
-        let mut waiting: Vec<(u64, u64)> = self
+        let mut waiting: Vec<(Reverse<u64>, u64)> = self
             .connections
             .iter()
             .filter(|(_, connection)| of(connection))
-            .filter_map(|(number, connection)| Some((connection.dispensable(limits)?, *number)))
+            .filter_map(|(number, connection)| {
+                Some((Reverse(connection.dispensable(limits)?), *number))
+            })
             .collect();
         if count < waiting.len() {
-            waiting.select_nth_unstable_by(count, |a, b| b.cmp(a));
+            waiting.select_nth_unstable(count);
             waiting.truncate(count);
         }
         for (_, number) in waiting {
@@ -285,6 +288,23 @@ mod tests {
         let left = connections.open.lock();
         assert!(!left.connections.contains_key(&first.number));
         assert_eq!(left.ordinary.all, 2);
+    }
+
+    #[test]
+    fn of_those_who_came_together_the_oldest_make_room() {
+        let connections = connections(64, None);
+        let together: Vec<_> = (0..64)
+            .map(|last| connections.admit(peer(last)).unwrap())
+            .collect();
+        let _late = connections.admit(peer(64)).unwrap();
+        let left = connections.open.lock();
+        let stayed = together
+            .iter()
+            .map(|place| left.connections.contains_key(&place.number));
+        assert_eq!(
+            stayed.collect::<Vec<_>>(),
+            [vec![false; 2], vec![true; 62]].concat()
+        );
     }
 
     #[test]
