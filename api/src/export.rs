@@ -54,6 +54,12 @@ enum ExportError {
     NoRoom(String),
     #[error("cannot write {path}: {source}", path = path.display())]
     NotWritten { path: PathBuf, source: io::Error },
+    #[error(
+        "{events} events could not be taken into the view of messages, so the export would lack what they \
+         say; build the view anew with 'hansard replay messages', and look at the server's log if that \
+         does not help"
+    )]
+    Lacking { events: u64 },
 }
 
 impl Export {
@@ -72,10 +78,10 @@ impl Export {
         let views: Vec<Arc<dyn View>> = vec![Arc::new(MessagesView)];
         let location = config.views.location(workspace.data.views());
         let projector = Projector::start(journal.clone(), location, views, stop.clone()).await?;
-        projector.until_ready().await;
-        let store = projector.store(MessagesView.name());
-        let messages = store.ok_or_else(|| ViewError::Unknown(MessagesView.name().to_owned()))?;
-        let written = write(&Messages::new(messages), &room, self.format, output).await;
+        let written = match caught_up(&projector).await {
+            Ok(messages) => write(&messages, &room, self.format, output).await,
+            Err(error) => Err(error),
+        };
         stop.cancel();
         projector.stopped().await;
         workspace.close().await;
@@ -92,6 +98,21 @@ impl Export {
         })?;
         Ok(Box::new(BufWriter::new(file)))
     }
+}
+
+/// The view of messages, once it holds all that the log does: it may have been off for long, and a page waits
+/// for two seconds at most.
+async fn caught_up(projector: &Projector) -> Result<Messages, Box<dyn Error>> {
+    projector.until_ready().await;
+    let name = MessagesView.name();
+    projector.until_caught_up(name).await?;
+    let events = projector.lacking(name)?.borrow().events;
+    if events > 0 {
+        return Err(ExportError::Lacking { events }.into());
+    }
+    let store = projector.store(name);
+    let store = store.ok_or_else(|| ViewError::Unknown(name.to_owned()))?;
+    Ok(Messages::new(store))
 }
 
 /// Opens a file that only its owner may read, also if it was there before and others could.
@@ -162,15 +183,16 @@ async fn write(
             .list(&nobody, room, &filter, Order::OldestFirst, slice)
             .await?;
         let rows: Vec<&RawValue> = hansard_domain::json::from_str(&page.json)?;
+        // A page may be shorter than was asked for because it is as large as a page may be.
+        if rows.is_empty() {
+            return Ok(writer.end()?);
+        }
         for row in &rows {
             let columns: Columns = hansard_domain::json::from_str(row.get())?;
             let at = Timestamp::parse(&columns.ts);
             seen = if at == from { seen + 1 } else { 1 };
             from = at;
             writer.message(row, &columns)?;
-        }
-        if (rows.len() as u64) < PAGE {
-            return Ok(writer.end()?);
         }
     }
 }

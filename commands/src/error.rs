@@ -120,6 +120,37 @@ impl CommandError {
         }
     }
 
+    /// The same answer, of something in a room that the caller may not know of: it goes on the record.
+    #[must_use]
+    pub fn denied_in(self, room: &RoomId) -> Self {
+        match self {
+            Self::Refused { code, reason, .. } => Self::Denied {
+                code,
+                reason,
+                permission: None,
+                room: Some(room.clone()),
+                forbidden: false,
+                noted: false,
+            },
+            Self::Denied {
+                code,
+                reason,
+                permission,
+                room: None,
+                forbidden,
+                noted,
+            } => Self::Denied {
+                code,
+                reason,
+                permission,
+                room: Some(room.clone()),
+                forbidden,
+                noted,
+            },
+            other => other,
+        }
+    }
+
     /// The caller lacks a right (403), in Rocket.Chat's bare word for it.
     pub fn unauthorized(permission: &str, room: Option<&RoomId>) -> Self {
         Self::Denied {

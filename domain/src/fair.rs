@@ -34,6 +34,11 @@ pub fn as_the_server<F: Future>(work: F) -> impl Future<Output = F::Output> {
     on_behalf_of(OWN, work)
 }
 
+/// Does something for the same client, also in another task.
+pub fn for_the_same<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    on_behalf_of(client(), work)
+}
+
 /// Says who the client is, once more is known of it than at first.
 pub fn is_known_as(client: u64) {
     let _ = CLIENT.try_with(|known| known.store(client, Ordering::Relaxed));

@@ -27,6 +27,9 @@ use crate::view::{View, ViewError};
 const TAKING_ON: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
 
+/// A view that takes nothing in for so long, although there is something, stands still.
+const STANDS_STILL: Duration = Duration::from_secs(60);
+
 /// See the module. Stops when its token is cancelled; [`Self::stopped`] waits for that.
 pub struct Projector {
     journal: Arc<Journal>,
@@ -186,6 +189,25 @@ impl Projector {
             // The sender lives in the lane's store.
             let _ = lane.store.served().wait_for(|served| *served).await;
         }
+    }
+
+    /// Returns when a view holds everything that was committed when this was called, however long that takes;
+    /// fails where it takes nothing in for a minute.
+    pub async fn until_caught_up(&self, view: &str) -> Result<(), ViewError> {
+        let store = &self.lane(view)?.store;
+        let head = self.journal.head();
+        store.want(head);
+        let mut applied = store.watch_applied();
+        while *applied.borrow_and_update() < head {
+            let changed = tokio::time::timeout(STANDS_STILL, applied.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
+                let lag = head.0.saturating_sub(store.applied().0);
+                return Err(ViewError::Unavailable(format!(
+                    "{view} is {lag} events behind the log, and stands still"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// How each view is doing, by name.

@@ -270,6 +270,11 @@ impl Store {
         *self.shared.applied.borrow()
     }
 
+    /// The same, as it changes.
+    pub(crate) fn watch_applied(&self) -> watch::Receiver<Position> {
+        self.shared.applied.subscribe()
+    }
+
     pub(crate) fn head(&self) -> Position {
         self.shared.journal.head()
     }

@@ -15,6 +15,7 @@ use hansard_domain::log::{Actor, Role};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use super::hidden::NamedRooms;
 use super::reply::Reply;
 use super::request::Input;
 use super::{Effect, Operation};
@@ -153,13 +154,14 @@ impl Asked {
         asking: Arc<Asking>,
         input: Input,
     ) -> Result<Reply, Failure> {
+        let named = NamedRooms::of(&input);
         let done = match operation.effect {
             Effect::Looks => self.look(app, operation, asking, input).await,
             Effect::Records | Effect::OfThisNode => operation.run(app.clone(), asking, input).await,
         };
         match done {
             Ok(reply) => Ok(reply),
-            Err(failure) => Err(self.recorded(app, failure).await),
+            Err(failure) => Err(self.recorded(app, &named, failure).await),
         }
     }
 
@@ -189,11 +191,21 @@ impl Asked {
 
     /// Records a refusal that is not on the record yet. The committer records what it refuses itself; much is
     /// refused before anything is decided, most of all looks. Where this node can't, another one has to.
-    async fn recorded(&self, app: &App, mut failure: Failure) -> Failure {
-        let (Some(refusal), Some(asking)) = (failure.take_refusal(), self.by.asking()) else {
+    async fn recorded(&self, app: &App, named: &NamedRooms, mut failure: Failure) -> Failure {
+        let Some(asking) = self.by.asking() else {
             return failure;
         };
-        let Refusal { permission, room } = refusal;
+        let refusal = failure.take_refusal().or_else(|| {
+            let may_be = Some(named).filter(|_| failure.may_hide_something());
+            let room = may_be?.hidden_from(&asking, &app.commands.model())?;
+            Some(Refusal {
+                permission: None,
+                room: Some(room),
+            })
+        });
+        let Some(Refusal { permission, room }) = refusal else {
+            return failure;
+        };
         match app.commands.refuse(&asking, permission, room).await {
             Ok(()) => failure,
             Err(CommandError::Follower) => Failure::elsewhere(),

@@ -6,6 +6,7 @@
 
 pub mod asked;
 pub mod contract;
+mod hidden;
 pub mod reply;
 pub mod request;
 

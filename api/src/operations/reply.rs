@@ -51,11 +51,16 @@ impl<T: Serialize + ToSchema + Send + 'static> Answers for Success<T> {
 /// The media type of server-sent events.
 pub const EVENT_STREAM: &str = "text/event-stream";
 
+/// A stream ends before its end.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut short")]
+pub struct CutShort;
+
 /// What is answered.
 pub enum Content {
     Json(Bytes),
     /// Of a media type, piece by piece.
-    Stream(&'static str, BoxStream<'static, Bytes>),
+    Stream(&'static str, BoxStream<'static, Result<Bytes, CutShort>>),
 }
 
 /// An answer as doors pass it on.
@@ -72,10 +77,11 @@ impl Reply {
         Self::of(Content::Json(json.into()))
     }
 
-    /// What is sent as it is made, of a media type.
+    /// What is sent as it is made, of a media type. An error ends it so that the client sees that something is
+    /// missing.
     pub fn stream(
         media_type: &'static str,
-        stream: impl Stream<Item = Bytes> + Send + 'static,
+        stream: impl Stream<Item = Result<Bytes, CutShort>> + Send + 'static,
     ) -> Self {
         Self::of(Content::Stream(media_type, stream.boxed()))
     }

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{event_types, inspected, names, page_size, position, require, time};
+use super::{event_types, inspected, may_go_on, names, page_size, position, require, time};
 use crate::app::App;
 use crate::operations::Operation;
-use crate::operations::reply::{OrStream, Reply};
+use crate::operations::reply::{CutShort, OrStream, Reply};
 use crate::rest::answer::{Success, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
@@ -410,7 +410,7 @@ async fn export(
     };
     inspected(&app, &caller, "audit", asked, shown).await?;
     let body = async_stream::stream! {
-        yield Bytes::from(lines.head());
+        yield Ok(Bytes::from(lines.head()));
         loop {
             let page = async {
                 let mut reading = app.views.audit.read().await?;
@@ -420,17 +420,19 @@ async fn export(
                 Ok(rows) => rows,
                 Err(error) => {
                     tracing::warn!(%error, "an export of the audit ended early");
+                    yield Err(CutShort);
                     return;
                 }
             };
             let Some(last) = rows.last().map(|row| row.position) else { return };
             filter.after = Some(last);
             let model = app.commands.model();
-            if !model.allows(&caller, PERMISSION[0], None) || app.stop.is_cancelled() {
+            if !may_go_on(&app, &caller, PERMISSION) || app.stop.is_cancelled() {
+                yield Err(CutShort);
                 return;
             }
             let entries = rows.into_iter().map(|row| AuditEntry::of(row, &model)).collect();
-            yield Bytes::from(lines.write(entries));
+            yield Ok(Bytes::from(lines.write(entries)));
         }
     };
     Ok(OrStream::Stream(Reply::stream(lines.media_type(), body)))

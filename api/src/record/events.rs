@@ -124,7 +124,7 @@ async fn events(
         }
         inspected(&app, &caller, "events", asked, 0).await?;
         let feed = feed::events(app, caller, filter, after);
-        return Ok(OrStream::Stream(Reply::stream(EVENT_STREAM, feed)));
+        return Ok(OrStream::Stream(Reply::stream(EVENT_STREAM, feed.map(Ok))));
     }
     let page = page(&app, &filter, after, page_size(query.limit, MOST)?).await?;
     inspected(&app, &caller, "events", asked, page.events.len() as u64).await?;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use hansard_commands::account::token;
 use hansard_domain::log::Position;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::events::{EventFilter, PERMISSION};
+use super::may_go_on;
 use super::reveal::ShownEvent;
 use crate::app::App;
 use crate::rest::caller::Caller;
@@ -41,12 +41,16 @@ pub fn events(
                 _ = heart.tick() => None,
                 batch = batches.next() => Some(batch),
             };
-            if !may_go_on(&app, &caller) {
+            if !may_go_on(&app, &caller, PERMISSION) {
                 return;
             }
             match batch {
                 None => yield Bytes::from(format!("id: {position}\n:\n\n")),
                 Some(Some(Ok(mut batch))) => for place in 0..batch.len() {
+                    // The client may take its time with what was read for it.
+                    if !may_go_on(&app, &caller, PERMISSION) {
+                        return;
+                    }
                     if journal.erasures() != seen {
                         seen = journal.erasures();
                         match journal.still_there(&batch).await {
@@ -85,19 +89,4 @@ fn heart() -> Interval {
     let mut heart = interval(HEARTBEAT);
     heart.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heart
-}
-
-/// Whether the caller is still logged in, and may still see the log.
-fn may_go_on(app: &App, caller: &Caller) -> bool {
-    let model = app.commands.model();
-    let account = model.account(caller.user());
-    if account.is_none_or(|account| account.must_change_password()) {
-        return false;
-    }
-    let now = app.commands.clock().now();
-    let holder = caller
-        .token
-        .as_ref()
-        .and_then(|hash| token::holder(&model, hash, now));
-    holder.as_ref() == Some(caller.user()) && model.require_any(caller, PERMISSION, None).is_ok()
 }

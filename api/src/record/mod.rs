@@ -20,6 +20,7 @@ use hansard_domain::seal::Private;
 
 use crate::app::App;
 use crate::operations::Operation;
+use crate::operations::asked::is_logged_out;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 
@@ -34,6 +35,16 @@ pub const OPERATIONS: &[&[Operation]] = &[
 fn require(app: &App, caller: &Caller, permissions: &[&str]) -> Result<(), Failure> {
     let model = app.commands.model();
     Ok(model.require_any(caller, permissions, None)?)
+}
+
+/// Whether a caller to whom something is sent as it reads is still logged in, and may still see it.
+fn may_go_on(app: &App, caller: &Caller, permissions: &[&str]) -> bool {
+    let model = app.commands.model();
+    let account = model.account(caller.user());
+    if account.is_none_or(|account| account.must_change_password()) {
+        return false;
+    }
+    !is_logged_out(app, &model, caller) && model.require_any(caller, permissions, None).is_ok()
 }
 
 /// Puts on the record that somebody looked at it, or at what few may see.

@@ -1,11 +1,8 @@
 //! What an operation answers over HTTP.
 
-use std::convert::Infallible;
-
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt as _;
 
 pub use crate::operations::reply::{Answer, EVENT_STREAM, Nothing, Success, answer, done};
 use crate::operations::reply::{Answers, Content, Reply};
@@ -14,10 +11,7 @@ impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let (media_type, body) = match self.content {
             Content::Json(json) => ("application/json", Body::from(json)),
-            Content::Stream(media_type, stream) => (
-                media_type,
-                Body::from_stream(stream.map(Ok::<_, Infallible>)),
-            ),
+            Content::Stream(media_type, stream) => (media_type, Body::from_stream(stream)),
         };
         let mut response = Response::new(body);
         let headers = response.headers_mut();

@@ -32,6 +32,8 @@ pub struct Failure {
     elsewhere: bool,
     /// It is for want of a right, and nobody has put that on the record.
     refusal: Option<Box<Refusal>>,
+    /// It is for want of a right, and on the record.
+    is_noted: bool,
 }
 
 /// What somebody lacks a right for, which is not on the record yet.
@@ -49,6 +51,7 @@ impl Failure {
             retry_after: None,
             elsewhere: false,
             refusal: None,
+            is_noted: false,
         }
     }
 
@@ -292,6 +295,16 @@ impl Failure {
         self.refusal.take().map(|refusal| *refusal)
     }
 
+    /// That it is refused and nobody says why in terms of rights: it may be because the caller does not know
+    /// of what it asked for.
+    pub fn may_hide_something(&self) -> bool {
+        let refused = matches!(
+            self.status,
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
+        );
+        refused && !self.is_noted && !self.elsewhere
+    }
+
     pub fn status(&self) -> StatusCode {
         self.status
     }
@@ -319,7 +332,11 @@ impl From<CommandError> for Failure {
                     (false, _) => Self::refused(&code, &reason),
                 };
                 let refusal = (!noted).then(|| Box::new(Refusal { permission, room }));
-                Self { refusal, ..failure }
+                Self {
+                    refusal,
+                    is_noted: noted,
+                    ..failure
+                }
             }
             CommandError::NotLoggedIn => Self::not_logged_in(),
             CommandError::Conflict(_) => Self::unavailable(&format!("{error} [error-conflict]")),

@@ -126,7 +126,7 @@ fn pairs(encoded: &[u8]) -> Result<Value, Invalid> {
 }
 
 /// `name=text&…` with `+` and percent signs decoded; what is not UTF-8 is replaced.
-fn form_urlencoded(encoded: &[u8]) -> impl Iterator<Item = (String, String)> + '_ {
+pub fn form_urlencoded(encoded: &[u8]) -> impl Iterator<Item = (String, String)> + '_ {
     encoded
         .split(|byte| *byte == b'&')
         .filter(|pair| !pair.is_empty())

@@ -250,13 +250,8 @@ fn check_application(model: &WriteModel, application: &Application) -> Result<()
     limit::NAME.check(&application.name)?;
     limit::PASSWORD.check(&application.password)?;
     limit::REASON.check_given(application.reason.as_deref())?;
-    if !names::is_available(model, &application.username)? {
-        return Err(CommandError::plain("Username is already in use"));
-    }
-    if !application.custom_fields.is_empty() {
-        names::check_custom_fields(model, &application.custom_fields)?;
-    }
     setting::require_all_known(model)?;
+    // Before anything is told of who is there.
     match model.text("Accounts_RegistrationForm").as_str() {
         "Disabled" => {
             return Err(CommandError::refused(
@@ -277,6 +272,12 @@ fn check_application(model: &WriteModel, application: &Application) -> Result<()
             }
         }
         _ => {}
+    }
+    if !names::is_available(model, &application.username)? {
+        return Err(CommandError::plain("Username is already in use"));
+    }
+    if !application.custom_fields.is_empty() {
+        names::check_custom_fields(model, &application.custom_fields)?;
     }
     password::check_policy(model, &application.password)?;
     names::check_email(model, application.email.trim())?;

@@ -1,11 +1,15 @@
 //! Changes of who an account is: by an administrator, or by its user.
 
+use std::sync::Arc;
+
 use hansard_domain::account::{Account, AccountCommand, Email, PasswordHash, Presence, Profile};
 use hansard_domain::claim::{Namespace, same_name};
+use hansard_domain::fair;
 use hansard_domain::free::FreeObject;
 use hansard_domain::id::{RoleId, UserId};
 use hansard_domain::limit::{self, OutOfBounds};
 use serde_json::{Map, json};
+use tracing::Instrument as _;
 
 use super::create::text;
 use super::guessing::FailedLogins;
@@ -481,7 +485,7 @@ fn change_roles(
 /// Changes the caller's own account. A new password ends the other sessions.
 pub async fn update_own(
     commands: &Commands,
-    failed: &FailedLogins,
+    failed: &Arc<FailedLogins>,
     caller: &Caller,
     change: OwnChange,
 ) -> Result<Done<AccountAfter>, CommandError> {
@@ -502,8 +506,26 @@ pub async fn update_own(
     };
     // In this order: what breaks the policy is no way to try passwords.
     password::check_policy(&commands.model(), &new)?;
-    // Whether the new password is that of now is a way to try passwords as long as nothing comes of the
-    // change: it is counted like one then.
+    // It goes on where the client goes away, who may have seen by the time it takes whether it was right.
+    let (commands, failed, caller) = (commands.clone(), failed.clone(), caller.clone());
+    let changing =
+        async move { change_own_password(&commands, &failed, &caller, user, change, new).await };
+    let changing = fair::for_the_same(changing).in_current_span();
+    tokio::spawn(changing)
+        .await
+        .unwrap_or(Err(CommandError::Broken))
+}
+
+/// Whether the new password is that of now is a way to try passwords as long as nothing comes of the change:
+/// it is counted like one then.
+async fn change_own_password(
+    commands: &Commands,
+    failed: &FailedLogins,
+    caller: &Caller,
+    user: UserId,
+    change: OwnChange,
+    new: String,
+) -> Result<Done<AccountAfter>, CommandError> {
     let attempt = login::admit_own(commands, failed, caller).await?;
     let current = existing(&commands.model(), &user)?.password.clone();
     if password::verify(Asker::of(caller), Secret::of(&new), current).await? {
@@ -517,7 +539,7 @@ pub async fn update_own(
         run_own(commands, caller, user, change, Some(hash)).await
     };
     let changed = changed.await;
-    if let Err(CommandError::Refused { .. } | CommandError::Denied { .. }) = &changed {
+    if changed.is_err() {
         login::failed_own(commands, failed, caller).await?;
     }
     drop(attempt);

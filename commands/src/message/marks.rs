@@ -276,9 +276,15 @@ pub async fn report(
         commands
             .run(caller, move |decision| {
                 let (model, caller) = (decision.model(), decision.caller());
-                if !model.sees(caller, &message.room, Purpose::Messages) {
-                    return Err(CommandError::plain("error-invalid-message_id"));
-                }
+                let missing = || CommandError::plain("error-invalid-message_id");
+                check_sight(
+                    model,
+                    caller,
+                    &message.room,
+                    Purpose::Messages,
+                    missing,
+                    missing,
+                )?;
                 let command = MessageCommand::Report {
                     by: user.clone(),
                     reason: reason.clone(),

@@ -52,7 +52,7 @@ where
 }
 
 /// Refuses somebody who may not see a message's room for a purpose. Who knows of the room is told that
-/// it may not; to others the message is not there.
+/// it may not; to others the message is not there. Either goes on the record where the room is there.
 fn check_sight<'m>(
     model: &'m WriteModel,
     caller: &Caller,
@@ -64,10 +64,14 @@ fn check_sight<'m>(
     if let Some(sight) = model.sight(caller, room, purpose) {
         return Ok(sight.room);
     }
-    Err(if model.sees(caller, room, Purpose::Existence) {
+    let error = if model.sees(caller, room, Purpose::Existence) {
         refused()
     } else {
         missing()
+    };
+    Err(match model.room(room) {
+        Some(_) => error.denied_in(room),
+        None => error,
     })
 }
 
@@ -92,9 +96,14 @@ pub(crate) fn may_write(
     }
     let heard = !room.switches.read_only || room.unmuted.contains(user);
     if !heard && !model.permitted(user, "post-readonly", Some(room_id)) {
-        return Err(CommandError::plain(
-            "You can't send messages because the room is readonly.",
-        ));
+        return Err(CommandError::Denied {
+            code: "".into(),
+            reason: "You can't send messages because the room is readonly.".to_owned(),
+            permission: Some("post-readonly".to_owned()),
+            room: Some(room_id.clone()),
+            forbidden: false,
+            noted: false,
+        });
     }
     if room.muted.contains(user) {
         return Err(CommandError::plain("You_have_been_muted"));

@@ -15,6 +15,8 @@ pub async fn empty(under_test: &mut dyn LogUnderTest) {
     );
     assert_eq!(all(&*log).await, []);
     assert_eq!(stream(&*log, "room-none").await, []);
+    // Clients name what they like.
+    assert_eq!(stream(&*log, "room-\0none").await, []);
     let mut following = log.follow(Position::START);
     let waited = tokio::time::timeout(Duration::from_millis(50), following.next()).await;
     assert!(waited.is_err(), "nothing to follow yet: {waited:?}");

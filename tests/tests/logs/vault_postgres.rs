@@ -241,7 +241,7 @@ async fn keys_of_earlier_versions_are_moved_and_leave_nothing_behind() {
     execute(&mut connection, "CREATE SCHEMA old; SET search_path = old").await;
     execute(
         &mut connection,
-        include_str!("../../infra/src/postgres/schema.sql"),
+        include_str!("../../../infra/src/postgres/schema.sql"),
     )
     .await;
     execute(&mut connection, "UPDATE format SET format = 1").await;

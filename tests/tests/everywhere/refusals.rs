@@ -145,6 +145,123 @@ async fn whatever_is_refused_for_want_of_a_right_is_on_the_record() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_what_is_in_a_hidden_room_is_on_the_record() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = server.user("mary").await;
+    let board = admin
+        .post("groups.create", json!({ "name": "board" }))
+        .await;
+    let board = board.expect_ok()["group"]["_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let direct = admin.post("im.create", json!({ "username": "mary" })).await;
+    let direct = direct.expect_ok()["room"]["_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let said = admin.say(&board, "between us").await["_id"].clone();
+    let quiet = json!({ "name": "quiet", "readOnly": true });
+    let quiet = admin.post("channels.create", quiet).await.expect_ok()["channel"]["_id"].clone();
+
+    let get = |operation: &str, room: &str| (format!("{operation}?roomId={room}"), Value::Null);
+    let post = |operation: &str, body: Value| (operation.to_owned(), body);
+    let on = |operation: &str| post(operation, json!({ "messageId": said }));
+    let asked = [
+        post(
+            "chat.sendMessage",
+            json!({ "message": { "rid": board, "msg": "x" } }),
+        ),
+        post("chat.postMessage", json!({ "roomId": board, "text": "x" })),
+        post(
+            "chat.postMessage",
+            json!({ "channel": "#board", "text": "x" }),
+        ),
+        post(
+            "chat.update",
+            json!({ "roomId": board, "msgId": said, "text": "x" }),
+        ),
+        post("chat.delete", json!({ "roomId": board, "msgId": said })),
+        post("chat.react", json!({ "messageId": said, "emoji": ":ok:" })),
+        on("chat.pinMessage"),
+        on("chat.unPinMessage"),
+        on("chat.starMessage"),
+        on("chat.unStarMessage"),
+        post(
+            "chat.reportMessage",
+            json!({ "messageId": said, "description": "x" }),
+        ),
+        post(
+            "chat.ignoreUser",
+            json!({ "rid": board, "userId": mary.user_id() }),
+        ),
+        post("subscriptions.read", json!({ "rid": board })),
+        post("subscriptions.unread", json!({ "roomId": board })),
+        post(
+            "rooms.saveNotification",
+            json!({ "roomId": board, "notifications": {} }),
+        ),
+        post(
+            "rooms.cleanHistory",
+            json!({ "roomId": board, "latest": "2100-01-01T00:00:00Z", "oldest": "2000-01-01T00:00:00Z" }),
+        ),
+        get("channels.info", &board),
+        get("channels.history", &board),
+        get("im.history", &direct),
+        get("im.messages", &direct),
+        get("im.members", &direct),
+        post("im.delete", json!({ "roomId": direct })),
+        post(
+            "chat.sendMessage",
+            json!({ "message": { "rid": quiet, "msg": "x" } }),
+        ),
+    ];
+    for (number, (operation, body)) in asked.into_iter().enumerate() {
+        // Of each caller some kinds are told apart.
+        let joe = server.user(&format!("joe{number}")).await;
+        let room = match body.to_string() + &operation {
+            all if all.contains(&direct) => &json!(direct),
+            all if all.contains(quiet.as_str().unwrap()) => &quiet,
+            _ => &json!(board),
+        };
+        if *room == quiet {
+            joe.post("channels.join", json!({ "roomId": quiet }))
+                .await
+                .expect_ok();
+        }
+        let answer = match body {
+            Value::Null => joe.get(&operation).await,
+            ref body if operation == "chat.ignoreUser" => {
+                let query = format!(
+                    "{operation}?rid={}&userId={}",
+                    body["rid"].as_str().unwrap(),
+                    body["userId"].as_str().unwrap()
+                );
+                joe.get(&query).await
+            }
+            ref body => joe.post(&operation, body.clone()).await,
+        };
+        assert!(
+            answer.status.is_client_error(),
+            "{operation}: {}",
+            answer.body
+        );
+        let denied = format!("outcome=denied&actor=@joe{number}");
+        let denied = at_last(
+            &format!("{operation} {body} is on the record"),
+            async || {
+                let denied = admin.audit(&denied).await;
+                (!denied.is_empty()).then_some(denied)
+            },
+        )
+        .await;
+        assert_eq!(times(&denied), 1, "{operation}: {denied:?}");
+        assert_eq!(denied[0]["room"], *room, "{operation}: {denied:?}");
+    }
+}
+
+#[tokio::test]
 async fn refusals_that_are_counted_when_their_caller_is_erased_name_no_address() {
     let mut server = Server::start().await;
     let admin = server.admin().await;

@@ -196,6 +196,32 @@ async fn a_rooms_messages_are_exported_oldest_first() {
 }
 
 #[tokio::test]
+async fn a_room_is_exported_to_its_end_however_large_its_messages_are() {
+    let mut server = Server::start().await;
+    let admin = server.admin().await;
+    let room = admin.channel("archive").await;
+    for number in 0..5 {
+        admin.say(&room, &format!("before {number}")).await;
+    }
+    // More than a page may have: it ends before as many messages as were asked for.
+    let text = "x".repeat(250_000);
+    for _ in 0..140 {
+        let message = json!({ "roomId": room, "text": "large", "attachments": [{ "text": text }] });
+        admin.post("chat.postMessage", message).await.expect_ok();
+    }
+    for number in 0..5 {
+        admin.say(&room, &format!("after {number}")).await;
+    }
+    assert!(server.stop().await.success());
+    let output = server.hansard(&["export", "archive"]);
+    assert!(output.status.success(), "{output:?}");
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines.lines().count(), 150);
+    let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(last["msg"], "after 4");
+}
+
+#[tokio::test]
 async fn an_exported_table_holds_no_formula_and_is_read_by_its_owner_alone() {
     let mut server = Server::start().await;
     let admin = server.admin().await;

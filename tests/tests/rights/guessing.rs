@@ -1,7 +1,9 @@
 //! Guessing passwords: what it takes to be blocked, who is blocked, and what is on the record.
 
+use std::time::Duration;
+
 use futures::future::join_all;
-use hansard_tests::server::{ADMIN, ADMIN_PASSWORD, Answer, Client, Options, Server};
+use hansard_tests::server::{ADMIN, ADMIN_PASSWORD, Answer, Client, Options, Server, eventually};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -252,6 +254,55 @@ async fn the_password_that_is_asked_for_again_is_not_guessed_either() {
     }
 }
 
+/// A new password that is refused because it is that of now tells what that is: where nothing comes of the
+/// change, it was a guess.
+#[tokio::test]
+async fn a_change_that_is_cut_short_is_a_guess() {
+    let options = Options::default().setting("Accounts_TwoFactorAuthentication_Enabled", "false");
+    let server = server(options).await;
+    let admin = server.admin().await;
+    admin.member("mary").await;
+    let mut failed = 0;
+    for number in 0..4 {
+        let session = server.login("mary", &own_password("mary")).await;
+        let data = json!({ "newPassword": format!("guess number {number}") });
+        let guess = async {
+            let changed = session.post("users.updateOwnBasicInfo", json!({ "data": data }));
+            changed.await.status
+        };
+        let leave = async {
+            tokio::time::sleep(Duration::from_millis(8)).await;
+            session.post("logout", json!({})).await
+        };
+        let (guessed, _) = tokio::join!(guess, leave);
+        failed += usize::from(guessed == 401);
+    }
+    assert!(failed > 0, "no session ended in the middle");
+    let path = "/api/hansard/v1/audit?type=LoginFailed&target=@mary";
+    let counted = admin.get_path(path).await.expect_ok()["entries"].take();
+    assert_eq!(counted.as_array().map(Vec::len), Some(failed), "{counted}");
+    assert_eq!(
+        counted[0]["details"]["operation"],
+        "users.updateOwnBasicInfo"
+    );
+}
+
+#[tokio::test]
+async fn a_change_goes_on_when_its_client_goes_away() {
+    let options = Options::default().setting("Accounts_TwoFactorAuthentication_Enabled", "false");
+    let server = server(options).await;
+    let admin = server.admin().await;
+    let mary = admin.member("mary").await;
+    let data = json!({ "newPassword": "a guess that is wrong" });
+    let change = mary.post("users.updateOwnBasicInfo", json!({ "data": data }));
+    let gone = tokio::time::timeout(Duration::from_millis(8), change).await;
+    assert!(gone.is_err(), "it was answered at once: {gone:?}");
+    eventually("whoever guessed has changed the password", async || {
+        outcome(&server, HOME, "mary", "a guess that is wrong").await == "done"
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_address_of_ones_own_account_is_changed_with_its_password_however_it_is_asked_for() {
     let server = server(Options::default()).await;
@@ -366,7 +417,7 @@ async fn a_session_that_ends_meanwhile_hides_no_guess() {
         mary.answer(request).await.status
     };
     let log_out = async {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         mary.post("logout", json!({})).await.expect_ok();
     };
     let (statuses, ()) = tokio::join!(join_all((0..10).map(|_| guess())), log_out);

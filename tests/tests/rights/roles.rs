@@ -9,7 +9,7 @@ use hansard_tests::roles::matrix::{Expected, Matrix, Row, Told, read};
 use hansard_tests::roles::stage::{Asked, Stage};
 use hansard_tests::server::{Client, Options, Server};
 
-const TABLE: &str = include_str!("../roles/matrix.txt");
+const TABLE: &str = include_str!("../../roles/matrix.txt");
 
 /// How many cells are asked at once.
 const AT_ONCE: usize = 12;

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use hansard_tests::raw::Raw;
 use hansard_tests::server::{Options, Server};
+use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
@@ -41,6 +43,43 @@ async fn nobody_registers_after_registration_was_closed() {
     let late = events.iter().filter(registered);
     let late = late.filter(|event| event["position"].as_u64().unwrap() > closed);
     assert_eq!(late.count(), 0);
+}
+
+/// A client that reads slowly has what its system buffers, and no more.
+#[tokio::test]
+async fn an_export_of_the_audit_ends_with_the_session_that_asked_for_it() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    // Each line of the audit has the name of the program in it.
+    let agent = "x".repeat(500);
+    let said = (0..16).map(|_| async {
+        for _ in 0..700 {
+            let message = json!({ "message": { "rid": "GENERAL", "msg": "said" } });
+            let request = admin.request(Method::POST, "/api/v1/chat.sendMessage");
+            let request = request.header("User-Agent", &agent).json(&message);
+            admin.answer(request).await.expect_ok();
+        }
+    });
+    join_all(said).await;
+    let auditor = server.admin().await;
+    let mut raw = Raw::connect(&server).await;
+    raw.send(format!(
+        "GET /api/hansard/v1/audit?format=jsonl HTTP/1.1\r\nHost: hansard\r\nX-User-Id: {}\r\n\
+         X-Auth-Token: {}\r\n\r\n",
+        auditor.user_id(),
+        auditor.token()
+    ))
+    .await;
+    assert_eq!(raw.answer_without_body().await.unwrap().status, 200);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    auditor.post("logout", json!({})).await.expect_ok();
+    let rest = raw.closed().await;
+    let lines = rest.iter().filter(|byte| **byte == b'\n').count();
+    assert!((1..11_000).contains(&lines), "{lines} lines");
+    assert!(
+        !rest.ends_with(b"0\r\n\r\n"),
+        "it looks as if it were whole"
+    );
 }
 
 #[tokio::test]
