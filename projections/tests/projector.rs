@@ -615,11 +615,13 @@ async fn a_view_that_cannot_keep_up_answers_with_its_lag() {
     assert_eq!((late.lag, said(&mut late).await), (7, 1));
     drop(late);
     // Who can wait is not answered before.
-    let mut caught_up = std::pin::pin!(running.projector.until_caught_up("sayings"));
-    let soon = tokio::time::timeout(Duration::from_millis(100), &mut caught_up).await;
+    let projector = running.projector.clone();
+    let catching_up = projector.until_caught_up("sayings");
+    tokio::pin!(catching_up);
+    let soon = tokio::time::timeout(Duration::from_millis(100), &mut catching_up).await;
     assert!(soon.is_err());
     view.gate.as_ref().unwrap().add_permits(10);
-    caught_up.await.unwrap();
+    catching_up.await.unwrap();
     assert_eq!(running.said().await, 8);
     running.stop().await;
 }
