@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use hansard_commands::snapshot::Snapshots;
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_projections::messages::{Filter, Messages, MessagesView, Order, Slice};
-use hansard_projections::{Projector, View, ViewError};
+use hansard_projections::{Answers, Projector, View, ViewError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +77,14 @@ impl Export {
         let stop = CancellationToken::new();
         let views: Vec<Arc<dyn View>> = vec![Arc::new(MessagesView)];
         let location = config.views.location(workspace.data.views());
-        let projector = Projector::start(journal.clone(), location, views, stop.clone()).await?;
+        let projector = Projector::start(
+            journal.clone(),
+            location,
+            views,
+            Answers::none(),
+            stop.clone(),
+        )
+        .await?;
         let written = match caught_up(&projector).await {
             Ok(messages) => write(&messages, &room, self.format, output).await,
             Err(error) => Err(error),

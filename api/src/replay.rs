@@ -12,7 +12,7 @@ use hansard_domain::journal::Journal;
 use hansard_domain::log::Position;
 use hansard_infra::data_dir::DataDirError;
 use hansard_projections::rebuild::{Progress, Told};
-use hansard_projections::{Location, Projector, View, replay};
+use hansard_projections::{Answers, Location, Projector, View, replay};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
@@ -142,7 +142,14 @@ async fn rebuild(
 ) -> Result<(), Box<dyn Error>> {
     let names: Vec<_> = views.iter().map(|view| view.name()).collect();
     let stop = CancellationToken::new();
-    let projector = Projector::start(journal.clone(), location, views, stop.clone()).await?;
+    let projector = Projector::start(
+        journal.clone(),
+        location,
+        views,
+        Answers::none(),
+        stop.clone(),
+    )
+    .await?;
     let bars = Bars::new(names.iter().copied());
     let progress = || {
         let states = projector.views();

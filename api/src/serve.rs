@@ -66,6 +66,7 @@ pub async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let views = Views::start(
         workspace.journal.clone(),
         config.views.location(workspace.data.views()),
+        config.answers(),
         stop_views.clone(),
     )
     .await?;

@@ -13,7 +13,7 @@ use hansard_projections::rooms::Rooms;
 use hansard_projections::search::{Search, SearchView};
 use hansard_projections::statistics::Statistics;
 use hansard_projections::subscriptions::Subscriptions;
-use hansard_projections::{Location, Projector, Store, View, ViewError};
+use hansard_projections::{Answers, Location, Projector, Store, View, ViewError};
 use tokio_util::sync::CancellationToken;
 
 /// Every view, by what its queries are asked of.
@@ -49,13 +49,14 @@ pub fn all() -> Vec<Arc<dyn View>> {
 
 impl Views {
     /// Opens the views where they are kept, and begins to feed them or to follow the node that does.
-    /// Those that have to be built answer with an error until they are.
+    /// Those that have to be built answer with an error until they are. What they answer is kept in `answers`.
     pub async fn start(
         journal: Arc<Journal>,
         location: impl Into<Location>,
+        answers: Arc<Answers>,
         stop: CancellationToken,
     ) -> Result<Self, ViewError> {
-        let projector = Projector::start(journal, location, all(), stop).await?;
+        let projector = Projector::start(journal, location, all(), answers, stop).await?;
         let store = |view: &dyn View| {
             projector
                 .store(view.name())

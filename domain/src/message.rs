@@ -191,6 +191,26 @@ pub enum MessageEvent {
     },
 }
 
+impl MessageEvent {
+    /// The room that the message is in.
+    pub fn room(&self) -> &RoomId {
+        match self {
+            Self::MessageSent { sent, .. } => &sent.room,
+            Self::MessageEdited { room, .. }
+            | Self::MessageDeleted { room, .. }
+            | Self::ReactionAdded { room, .. }
+            | Self::ReactionRemoved { room, .. }
+            | Self::MessagePinned { room, .. }
+            | Self::MessageUnpinned { room, .. }
+            | Self::MessageStarred { room, .. }
+            | Self::MessageUnstarred { room, .. }
+            | Self::ThreadFollowed { room, .. }
+            | Self::ThreadUnfollowed { room, .. }
+            | Self::MessageReported { room, .. } => room,
+        }
+    }
+}
+
 impl DomainEvent for MessageEvent {
     fn event_type(&self) -> String {
         <&'static str>::from(self).to_owned()

@@ -107,6 +107,7 @@ impl Feed {
             let duty = *self.duty.borrow_and_update();
             match duty {
                 Duty::Feed => {
+                    self.store.fed_here(true);
                     if !opened {
                         serving = self.engage(&mut farewells).await;
                     }
@@ -115,6 +116,7 @@ impl Feed {
                 Duty::Follow => {
                     // Without a last word: another node feeds by now.
                     serving = None;
+                    self.store.fed_here(false);
                     self.heed_others(&mut farewells).await;
                 }
             }
@@ -409,7 +411,9 @@ impl Feed {
                 // don't wait at all.
                 () = &mut resting, if generation.unfinished() => {
                     let begun = Instant::now();
-                    generation.go_on().await?;
+                    let gone_on = generation.go_on().await;
+                    self.store.touched_anywhere();
+                    gone_on?;
                     resting.as_mut().reset(Instant::now() + begun.elapsed());
                 }
             }
@@ -425,7 +429,13 @@ impl Feed {
             return Ok(());
         }
         let started = Instant::now();
-        generation.apply(entries).await?;
+        let applied = generation.apply(entries).await;
+        match &applied {
+            Ok(()) => self.store.touched(&*self.view, entries),
+            // A part of it may have been taken in.
+            Err(_) => self.store.touched_anywhere(),
+        }
+        applied?;
         let name = self.view.name();
         metrics::histogram!("hansard_view_apply_seconds", "view" => name)
             .record(started.elapsed().as_secs_f64());

@@ -554,7 +554,7 @@ fn made_by(view: &dyn View, dialect: Dialect) -> String {
 }
 
 /// Whether an event takes out of the record what stood in it in the clear.
-fn erases(event: &Event) -> bool {
+pub(crate) fn erases(event: &Event) -> bool {
     match event {
         Event::Room(event) => {
             matches!(

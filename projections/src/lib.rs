@@ -4,6 +4,7 @@
 //! queries read from. The [`projector`] opens the views, feeds and [rebuilds](rebuild) them; [`replay`]
 //! builds them as they were. Views are disposable: whatever they hold can be made again from the log.
 
+mod answers;
 mod batches;
 mod catalog;
 mod conditions;
@@ -45,6 +46,7 @@ pub mod subscriptions;
 mod testing;
 pub mod view;
 
+pub use answers::Answers;
 pub use engine::Location;
 pub use projector::{Projector, ViewState};
 pub use set_aside::SetAside;

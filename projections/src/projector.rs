@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::answers::Answers;
 use crate::catalog::Catalog;
 use crate::engine::{Engine, Location};
 use crate::feed::Feed;
@@ -65,11 +66,12 @@ pub struct ViewState {
 impl Projector {
     /// Opens the views and begins to feed them, or to follow the node that does. Views that are
     /// missing, damaged or of another version are rebuilt behind the caller's back; see
-    /// [`Self::ready`].
+    /// [`Self::ready`]. What they answer is kept in `answers`.
     pub async fn start(
         journal: Arc<Journal>,
         location: impl Into<Location>,
         views: Vec<Arc<dyn View>>,
+        answers: Arc<Answers>,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, ViewError> {
         let engine = Engine::open(&location.into()).await?;
@@ -90,7 +92,13 @@ impl Projector {
         let mut lanes = Lanes::new();
         for view in views {
             let news = nodes.news();
-            let store = Store::new(view.name(), journal.clone(), news, engine.reader_count());
+            let store = Store::new(
+                view.name(),
+                journal.clone(),
+                news,
+                engine.reader_count(),
+                answers.clone(),
+            );
             let mut generation = None;
             if feeds_here {
                 generation =

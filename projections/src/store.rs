@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use hansard_domain::event::Entry;
 use hansard_domain::fair::{Fair, Turn};
+use hansard_domain::id::UserId;
 use hansard_domain::journal::Journal;
 use hansard_domain::log::Position;
 use sqlx::pool::PoolConnection;
@@ -17,9 +19,10 @@ use tokio::sync::{
 };
 use tokio::time::Instant;
 
+use crate::answers::{Answer, Answers, Question, Touches};
 use crate::engine::allow;
 use crate::lag;
-use crate::view::ViewError;
+use crate::view::{View, ViewError};
 
 /// How long a reader waits where nothing else was said, for all views of a request together.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -59,6 +62,7 @@ struct Shared {
     still_at: AtomicU64,
     /// Told when something changed that other nodes have to hear of.
     news: Arc<Notify>,
+    touches: Touches,
 }
 
 /// What a view's tables lack because it could not be taken in.
@@ -101,6 +105,7 @@ impl Store {
         journal: Arc<Journal>,
         news: Arc<Notify>,
         readers: usize,
+        answers: Arc<Answers>,
     ) -> Self {
         let half = readers / 2;
         Self {
@@ -119,6 +124,7 @@ impl Store {
                 set_aside: watch::Sender::default(),
                 still_at: AtomicU64::new(u64::MAX),
                 news,
+                touches: Touches::new(answers),
             }),
             hurry: None,
         }
@@ -190,10 +196,7 @@ impl Store {
         &self,
         open: impl AsyncFn(&AnyPool) -> Result<Source, sqlx::Error>,
     ) -> Result<Reading, ViewError> {
-        let head = self.shared.journal.head();
-        if self.applied() < head {
-            self.catch_up(head).await;
-        }
+        let head = self.caught_up().await;
         let reader = match self.hurry {
             Some(patience) => self.shared.readers.turn_within(patience).await?,
             None => self.shared.readers.turn().await?,
@@ -228,6 +231,64 @@ impl Store {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// The position that a reader has to see, once the tables hold it, or it was waited for long enough.
+    async fn caught_up(&self) -> Position {
+        let head = self.shared.journal.head();
+        if self.applied() < head {
+            self.catch_up(head).await;
+        }
+        head
+    }
+
+    /// The answer to a question (the query, with all that it depends on but the viewer): one that was kept, if
+    /// nothing has touched what it is about, else the one that `read` gives, which is kept then.
+    pub(crate) async fn answer<T: Send + Sync + 'static>(
+        &self,
+        asked: String,
+        viewer: &UserId,
+        read: impl AsyncFnOnce() -> Result<Answer<T>, ViewError>,
+    ) -> Result<Arc<T>, ViewError> {
+        let touches = &self.shared.touches;
+        let mut question = Question {
+            view: self.shared.view,
+            asked: asked.into(),
+            viewer: None,
+        };
+        let head = self.caught_up().await;
+        let lag = head.0.saturating_sub(self.applied().0);
+        if let Some(kept) = touches.kept(&question) {
+            lag::note(lag);
+            return Ok(kept);
+        }
+        question.viewer = Some(viewer.clone());
+        if let Some(kept) = touches.kept(&question) {
+            lag::note(lag);
+            return Ok(kept);
+        }
+        let before = touches.before();
+        let answer = read().await?;
+        if !answer.own {
+            question.viewer = None;
+        }
+        Ok(touches.keep(question, before, answer))
+    }
+
+    /// A batch of events was committed to the tables that answer; to be said before [`Self::advance`].
+    pub(crate) fn touched(&self, view: &dyn View, entries: &[Arc<Entry>]) {
+        let concerning = entries.iter().filter(|entry| view.concerns(&entry.event));
+        self.shared.touches.batch(concerning.map(Arc::as_ref));
+    }
+
+    /// Anything may have changed in the tables that answer.
+    pub(crate) fn touched_anywhere(&self) {
+        self.shared.touches.anything();
+    }
+
+    /// Says whether this process feeds the tables that answer.
+    pub(crate) fn fed_here(&self, fed_here: bool) {
+        self.shared.touches.feed_here(fed_here);
     }
 
     /// Lets nobody in who would read, waits for those who do, for so long at most, and answers with what keeps
@@ -348,6 +409,7 @@ impl Store {
     ) -> Option<Arc<AnyPool>> {
         self.shared.generation.store(generation, Ordering::Relaxed);
         let before = self.shared.serving.swap(Some(Arc::new(tables)));
+        self.touched_anywhere();
         self.place(applied);
         self.shared.served.send_replace(true);
         before
@@ -357,7 +419,9 @@ impl Store {
     pub(crate) fn withdraw(&self) -> Option<Arc<AnyPool>> {
         self.place(Position::START);
         self.lacks(0, false);
-        self.shared.serving.swap(None)
+        let before = self.shared.serving.swap(None);
+        self.touched_anywhere();
+        before
     }
 
     /// Never back.

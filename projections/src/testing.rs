@@ -20,6 +20,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Column, Connection, Executor, Row};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use crate::answers::Answers;
 use crate::engine::{Engine, Location, Namespace, Purpose};
 use crate::generation::Generation;
 use crate::sql::Dialect;
@@ -258,6 +259,7 @@ pub async fn tables_on(
 /// A view that serves: its tables, as the projector makes them, and the store that its queries ask.
 pub struct Served {
     pub store: Store,
+    view: Arc<dyn View>,
     generation: Generation,
     /// Where the files are, as long as this lives.
     _directory: TempDir,
@@ -288,15 +290,24 @@ impl Served {
         let engine = Engine::open(&location).await.unwrap();
         let (log, vault) = (MemoryLog::new(), MemoryVault::new());
         let journal = Journal::open(Arc::new(log), Arc::new(vault)).await.unwrap();
-        let store = Store::new(view.name(), journal, Arc::default(), engine.reader_count());
+        let store = Store::new(
+            view.name(),
+            journal,
+            Arc::default(),
+            engine.reader_count(),
+            Answers::new(8 << 20),
+        );
+        store.fed_here(true);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let generation = Generation::create(&engine, Arc::new(view), number)
+        let view: Arc<dyn View> = Arc::new(view);
+        let generation = Generation::create(&engine, view.clone(), number)
             .await
             .unwrap();
         let readers = engine.readers(generation.namespace()).unwrap();
         store.serve(readers, number, Position::START);
         Self {
             store,
+            view,
             generation,
             _directory: directory,
         }
@@ -309,8 +320,10 @@ impl Served {
     /// Takes in events, as one batch, and does what they leave to be done.
     pub async fn take(&mut self, entries: &[Arc<Entry>]) {
         self.generation.apply(entries).await.unwrap();
+        self.store.touched(&*self.view, entries);
         while self.generation.unfinished() {
             self.generation.go_on().await.unwrap();
+            self.store.touched_anywhere();
         }
     }
 }

@@ -21,7 +21,7 @@ use hansard_projections::rebuild::Told;
 use hansard_projections::replay::{self, Dump};
 use hansard_projections::rows::{ByKey, Insert};
 use hansard_projections::sql::Dialect;
-use hansard_projections::{Location, Projector, Store, View, ViewError};
+use hansard_projections::{Answers, Location, Projector, Store, View, ViewError};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor, PgConnection, Row};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
@@ -333,9 +333,15 @@ impl World {
     async fn start(&self, view: Arc<Sayings>) -> Running {
         let stop = CancellationToken::new();
         let views: Vec<Arc<dyn View>> = vec![view];
-        let projector = Projector::start(self.journal.clone(), self.views(), views, stop.clone())
-            .await
-            .unwrap();
+        let projector = Projector::start(
+            self.journal.clone(),
+            self.views(),
+            views,
+            Answers::new(1 << 20),
+            stop.clone(),
+        )
+        .await
+        .unwrap();
         let store = projector.store("sayings").unwrap();
         Running {
             projector,

@@ -10,15 +10,17 @@ mod number;
 mod store;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use hansard_projections::Answers;
 use serde::Serialize;
 
 pub use self::given::ConfigError;
 use self::given::Given;
 pub use self::listen::ListenAddress;
-use self::number::{Bytes, Connections, Count, Seconds, Threads};
+use self::number::{Bytes, Connections, Count, Mebibytes, Seconds, Threads};
 pub use self::store::{LogStore, ViewStore};
 
 /// The file that is read where no other is named, if it is there.
@@ -87,6 +89,11 @@ pub struct CommonFlags {
     /// Threads that do the work, from 1 to 1024 [default: as many as there are cores]
     #[arg(long, value_name = "N", help_heading = PROCESS)]
     workers: Option<String>,
+
+    /// Memory for answers that are kept until what they are about changes, in MiB; 0 keeps none
+    /// [default: 64]
+    #[arg(long, value_name = "MIB", help_heading = PROCESS)]
+    answer_cache: Option<String>,
 }
 
 /// The flags of `serve`.
@@ -179,7 +186,7 @@ const NODES: &str = "Several nodes";
 const PROCESS: &str = "The process";
 
 /// The settings by name; as a flag `--name`, in the environment `HANSARD_NAME`.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 25] = [
     "config",
     "data",
     "log",
@@ -188,6 +195,7 @@ pub const NAMES: [&str; 24] = [
     "log-format",
     "log-level",
     "workers",
+    "answer-cache",
     "listen",
     "body-limit",
     "request-timeout",
@@ -225,6 +233,8 @@ pub struct Config {
     pub log_level: String,
     /// Threads; `None` for as many as there are cores.
     pub workers: Option<usize>,
+    /// MiB.
+    answer_cache: usize,
     /// Bytes.
     pub body_limit: usize,
     request_timeout: Duration,
@@ -270,6 +280,7 @@ impl Config {
             log_format: given.read("log-format")?.unwrap_or_default(),
             log_level: given.read::<Filter>("log-level")?.unwrap_or_default().0,
             workers: given.read::<Threads>("workers")?.map(Threads::number),
+            answer_cache: given.read("answer-cache")?.map_or(64, Mebibytes::number),
             body_limit: given
                 .read::<Bytes>("body-limit")?
                 .map_or(10 << 20, Bytes::number),
@@ -316,6 +327,11 @@ impl Config {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("{}://{}", self.scheme(), self.listen),
         }
+    }
+
+    /// The memory for answers that are kept.
+    pub fn answers(&self) -> Arc<Answers> {
+        Answers::new((self.answer_cache as u64) << 20)
     }
 
     pub fn request_timeout(&self) -> Duration {

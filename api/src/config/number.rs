@@ -12,6 +12,9 @@ pub type Threads = Number<1, 1024>;
 /// The size of a request. A smaller limit would refuse logins.
 pub type Bytes = Number<1024, { 1 << 30 }>;
 
+/// Memory for what is kept, in MiB.
+pub type Mebibytes = Number<0, 1_000_000>;
+
 /// Connections at a time.
 pub type Connections = Number<1, 1_000_000>;
 

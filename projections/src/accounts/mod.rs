@@ -29,7 +29,7 @@ pub use decided::changed_at;
 
 pub use queries::{
     Filter, Order, Page, Search, SearchFields, all, by_id, by_ids, by_username, count_by_role,
-    list, reading, some,
+    list, one, reading, some,
 };
 
 /// An account as the view knows it.

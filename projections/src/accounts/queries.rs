@@ -1,5 +1,7 @@
 //! What can be asked about accounts.
 
+use std::sync::Arc;
+
 use hansard_domain::account::AccountKind;
 use hansard_domain::claim::same_name;
 use hansard_domain::id::{RoleId, UserId};
@@ -8,6 +10,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use super::{User, kind_name};
+use crate::answers::{Answer, Subject};
 use crate::conditions::Conditions;
 use crate::folding::{containing, folded};
 use crate::fragments::{Fragments, Tag, Total};
@@ -136,6 +139,29 @@ pub async fn by_id(tables: &mut AnyConnection, id: &UserId) -> Result<Option<Use
         .fetch_optional(tables)
         .await?;
     row.as_ref().map(user).transpose()
+}
+
+/// An account, kept until something happens to it.
+pub async fn one(store: &Store, id: &UserId) -> Result<Option<Arc<User>>, ViewError> {
+    let read = async || {
+        let mut reading = store.read().await?;
+        let document: Option<String> = sql::query(BY_ID)
+            .bind(id.as_str().to_owned())
+            .fetch_optional(&mut reading)
+            .await?
+            .map(|row| row.try_get("document"))
+            .transpose()?;
+        let bytes = document.as_ref().map_or(0, |document| 4 * document.len());
+        let user = document.map(|document| hansard_domain::json::from_str(&document));
+        Ok(Answer {
+            value: user.transpose()?.map(Arc::new),
+            own: false,
+            bytes: size_of::<User>() + bytes,
+            about: vec![Subject::Account(id.clone())],
+        })
+    };
+    let found = store.answer(format!("account {id}"), id, read).await?;
+    Ok(found.as_ref().clone())
 }
 
 const BY_IDS: ByKey = ByKey::new("SELECT document FROM account WHERE id IN");

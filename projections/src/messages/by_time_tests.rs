@@ -152,6 +152,8 @@ async fn a_history_read_by_time_has_each_message_once() {
                 .history(&viewer(), &room(), &history)
                 .await
                 .unwrap()
+                .as_ref()
+                .clone()
         })
         .await;
         seen.reverse();
@@ -399,6 +401,8 @@ async fn a_page_ends_between_two_times_where_it_is_large() {
                 .history(&viewer(), &room(), &history)
                 .await
                 .unwrap()
+                .as_ref()
+                .clone()
         })
         .await;
         seen.reverse();

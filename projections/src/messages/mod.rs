@@ -30,6 +30,8 @@ use hansard_domain::vault::KeyId;
 use sqlx::AnyConnection;
 
 pub use self::fold::{author, author_unlinked};
+#[cfg(test)]
+pub(crate) use self::queries::history_page;
 pub use self::queries::{
     Changed, Cursor, Deleted, Filter, Found, History, MOST_BYTES, MOST_MENTIONED, MessageHead,
     Messages, Order, Point, Replies, Since, Slice, ThreadKind, Unread,

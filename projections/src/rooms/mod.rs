@@ -19,7 +19,7 @@ use sqlx::AnyConnection;
 pub use decided::changed_at;
 pub use members::{Member, MemberOrder, MemberPage, members, online};
 pub use queries::{
-    Paging, Person, Room, RoomFilter, RoomOrder, by_filter, by_ids, ids, of_member, reading,
+    Paging, Person, Room, RoomFilter, RoomOrder, by_filter, by_ids, ids, mine, of_member, reading,
     removed_among, some,
 };
 

@@ -1,6 +1,7 @@
 //! Rooms as they are answered.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::pace::each_row;
@@ -9,6 +10,7 @@ use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
+use crate::answers::{Answer, Subject};
 use crate::conditions::Conditions;
 use crate::folding::containing;
 use crate::fragments::{Fragments, Tag, Total};
@@ -393,6 +395,22 @@ pub async fn of_member(
     some(tables, &filter, Paging::ALL).await
 }
 
+/// All rooms that somebody is in, kept until something happens in one of them.
+pub async fn mine(store: &Store, member: &UserId) -> Result<Arc<Vec<Room>>, ViewError> {
+    let read = async || {
+        let mut reading = store.moment().await?;
+        let rooms = of_member(&mut reading, member, None).await?;
+        let rooms_of = rooms.iter().map(|room| Subject::Room(room.id.clone()));
+        Ok(Answer {
+            own: true,
+            bytes: rooms.iter().map(Room::bytes).sum(),
+            about: rooms_of.chain([Subject::Account(member.clone())]).collect(),
+            value: rooms,
+        })
+    };
+    store.answer("rooms".to_owned(), member, read).await
+}
+
 /// Which of these rooms were deleted after a time, and when, in this order.
 pub async fn removed_among(
     tables: &mut AnyConnection,
@@ -466,6 +484,14 @@ impl Room {
             spoken: Some(spoken).filter(|spoken| spoken.0 > 0),
             people: HashMap::new(),
         })
+    }
+
+    /// The memory it takes, about.
+    fn bytes(&self) -> usize {
+        let texts = [&self.name, &self.fname].map(|text| text.as_ref().map_or(0, String::len));
+        let more = serde_json::to_string(&self.more).map_or(0, |more| more.len());
+        let people = self.named().count() + self.people.len();
+        size_of::<Self>() + texts.iter().sum::<usize>() + 4 * more + 100 * people
     }
 
     pub(super) fn named(&self) -> impl Iterator<Item = &UserId> {

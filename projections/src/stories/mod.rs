@@ -5,6 +5,7 @@
 //! that one again, and no other; `HANSARD_STORY_EVENTS` says how long it is.
 
 mod compare;
+mod kept;
 mod messages;
 mod others;
 mod past;

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use hansard_domain::event::{Entry, Event};
 use sqlx::AnyConnection;
 
-pub use queries::{Counting, Subscription, of_account, one, removed_since};
+pub use queries::{Counting, Mine, Subscription, mine, of_account, one, removed_since};
 
 use crate::view::{View, ViewError};
 

@@ -1,6 +1,7 @@
 //! Subscriptions as they are answered.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use hansard_domain::id::{MessageId, RoleId, RoomId, Timestamp, UserId};
 use hansard_domain::pace::each_row;
@@ -10,8 +11,10 @@ use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
+use crate::answers::{Answer, Subject};
 use crate::rows::ByKey;
 use crate::sql;
+use crate::store::Store;
 use crate::view::ViewError;
 
 /// What makes a message count as unread: the settings `Unread_Count` and `Unread_Count_DM`.
@@ -100,6 +103,44 @@ pub async fn of_account(
         .fetch_all(&mut *tables)
         .await?;
     complete(tables, account, &rows).await
+}
+
+/// What an account keeps about its rooms.
+#[derive(Debug)]
+pub struct Mine {
+    /// Its subscriptions, in the order it came into the rooms.
+    pub subscriptions: Vec<Subscription>,
+    /// When one of them ended last.
+    pub ended: Option<Timestamp>,
+}
+
+/// What an account keeps about its rooms, kept until something happens in one of them.
+pub async fn mine(store: &Store, account: &UserId) -> Result<Arc<Mine>, ViewError> {
+    let read = async || {
+        let mut reading = store.moment().await?;
+        let ended = sql::query("SELECT max(at) FROM removed WHERE account = $1")
+            .bind(account.as_str().to_owned())
+            .fetch_one(&mut reading)
+            .await?;
+        let mine = Mine {
+            subscriptions: of_account(&mut reading, account).await?,
+            ended: ended.try_get::<Option<i64>, _>(0)?.map(Timestamp),
+        };
+        let mut about = vec![Subject::Account(account.clone())];
+        for subscription in &mine.subscriptions {
+            about.push(Subject::Room(subscription.room.clone()));
+            about.push(Subject::Subscription(subscription.id.clone()));
+        }
+        Ok(Answer {
+            own: true,
+            bytes: mine.subscriptions.iter().map(Subscription::bytes).sum(),
+            about,
+            value: mine,
+        })
+    };
+    store
+        .answer("subscriptions".to_owned(), account, read)
+        .await
 }
 
 /// An account's subscription to a room.
@@ -223,6 +264,14 @@ impl Subscription {
             threads: Vec::new(),
             people: HashMap::new(),
         })
+    }
+
+    /// The memory it takes, about.
+    fn bytes(&self) -> usize {
+        let preferences = serde_json::to_string(&self.preferences).map_or(0, |all| all.len());
+        let people = self.participants.len() + self.people.len() + self.ignored.len();
+        let threads = self.threads.len() * size_of::<UnreadThread>();
+        size_of::<Self>() + 200 + 4 * preferences + 100 * people + 2 * threads
     }
 
     fn named(&self) -> impl Iterator<Item = &UserId> {

@@ -58,9 +58,10 @@ impl Mortal {
         let started = runtime.spawn(async move {
             let stop = CancellationToken::new();
             let all: Vec<Arc<dyn View>> = vec![view];
-            let projector = Projector::start(journal, views, all, stop.clone())
-                .await
-                .unwrap();
+            let projector =
+                Projector::start(journal, views, all, Answers::new(1 << 20), stop.clone())
+                    .await
+                    .unwrap();
             projector.until_ready().await;
             let store = projector.store("sayings").unwrap();
             Running {

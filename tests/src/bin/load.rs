@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use hansard_tests::fill;
 use hansard_tests::load::archive::ArchiveError;
 use hansard_tests::load::bench::{Bench, resident_memory};
+use hansard_tests::load::day::day;
 use hansard_tests::load::survey::survey;
 use hansard_tests::load::{
     Administrator, Chat, Connection, Manifest, Order, Player, Scope, verify,
@@ -33,6 +34,8 @@ enum Command {
     Bench(Measure),
     /// Measure what depends on the size of a workspace: lists, looking for people, making accounts.
     Survey(Measure),
+    /// Measure what people do at once, in the proportion in which they do it.
+    Day(Day),
     /// Fill the log of a stopped server with a workspace of any size.
     Fill(Fill),
 }
@@ -127,6 +130,15 @@ struct Verify {
 }
 
 #[derive(Debug, Args)]
+struct Day {
+    /// The largest room has all of them, the second half of them, the third a third.
+    #[arg(long, default_value_t = 2_000)]
+    people: usize,
+    #[command(flatten)]
+    measure: Measure,
+}
+
+#[derive(Debug, Args)]
 struct Measure {
     #[command(flatten)]
     target: Target,
@@ -154,6 +166,7 @@ async fn main() -> ExitCode {
         Command::Verify(verify) => verify.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::Survey(measure) => measure.survey().await,
+        Command::Day(day) => day.run().await,
         Command::Fill(fill) => fill.run().await,
     };
     match outcome {
@@ -240,6 +253,25 @@ async fn check(
     .await?;
     println!("{verdict} ({:.1} s)", started.elapsed().as_secs_f64());
     Ok(verdict.differences.is_empty())
+}
+
+impl Day {
+    async fn run(self) -> Result<bool, Box<dyn Error>> {
+        let chat = self.measure.source.chat()?;
+        let texts: Vec<&str> = chat.messages().collect();
+        if texts.is_empty() {
+            return Err("there is nothing to send: --messages has to be 1 or more".into());
+        }
+        let (table, failure) = day(&self.measure.bench()?, self.people, &texts).await?;
+        println!(
+            "{} people in {} rooms, {} connections, {} s\n\n{table}",
+            self.people, self.measure.rooms, self.measure.target.connections, self.measure.seconds
+        );
+        if let Some(failure) = &failure {
+            println!("a call failed: {failure}");
+        }
+        Ok(failure.is_none())
+    }
 }
 
 impl Measure {

@@ -54,6 +54,47 @@ struct Sender {
     room: String,
 }
 
+/// What a client asks for again and again.
+#[derive(Clone, Copy)]
+enum Look {
+    /// The newest page of its room.
+    Newest,
+    /// A path without parameters.
+    Path(&'static str),
+    /// Its own account.
+    Themselves,
+    /// What changed since a time after the last change.
+    Changes(&'static str),
+    /// Everything in its room is read.
+    MarkRead,
+}
+
+/// Later than anything that happens.
+const LATER: &str = "2100-01-01T00:00:00.000Z";
+
+impl Look {
+    async fn ask(
+        self,
+        client: &mut Client,
+        Sender { credentials, room }: &Sender,
+    ) -> Result<(), ClientError> {
+        match self {
+            Self::Newest => {
+                rest::fetch_history(client, credentials, room, None, HISTORY_PAGE).await
+            }
+            Self::Path(path) => rest::look(client, credentials, path, &[]).await,
+            Self::Themselves => {
+                let user = [("userId", credentials.user_id())];
+                rest::look(client, credentials, "users.info", &user).await
+            }
+            Self::Changes(path) => {
+                rest::look(client, credentials, path, &[("updatedSince", LATER)]).await
+            }
+            Self::MarkRead => rest::mark_read(client, credentials, room).await,
+        }
+    }
+}
+
 impl Bench {
     /// Runs all measurements; `texts` (not empty) are what is sent.
     pub async fn run(&self, texts: &[&str]) -> Result<Figures, ClientError> {
@@ -75,7 +116,7 @@ impl Bench {
         table.0.push(info.await);
 
         let budget = Budget {
-            ratio: Some(0.3),
+            ratio: Some(0.4),
             p99: Some(Duration::from_millis(10)),
         };
         let sends = self.measure(
@@ -100,28 +141,47 @@ impl Bench {
         }
         let first_read_took = started.elapsed();
 
+        let looks = [
+            ("channels.history, newest 50", 0.5, Look::Newest),
+            ("me", 0.6, Look::Path("me")),
+            ("users.info", 0.6, Look::Themselves),
+            ("rooms.get, nothing new", 0.6, Look::Changes("rooms.get")),
+            (
+                "subscriptions.get, nothing new",
+                0.6,
+                Look::Changes("subscriptions.get"),
+            ),
+            ("subscriptions.read", 0.3, Look::MarkRead),
+        ];
+        for (what, ratio, look) in looks {
+            let budget = Budget {
+                ratio: Some(ratio),
+                p99: None,
+            };
+            let looks = self.measure(
+                what,
+                u64::MAX,
+                budget,
+                &mut failure,
+                async |client, worker, _| look.ask(client, &senders[worker]).await,
+            );
+            table.0.push(looks.await);
+        }
+
         let places = self.places(&mut client, &admin, run).await?;
         let budget = Budget {
-            ratio: Some(0.15),
+            ratio: Some(0.25),
             p99: Some(Duration::from_millis(15)),
         };
         let pages = self.measure(
-            "channels.history, 50",
+            "channels.history, older 50",
             u64::MAX,
             budget,
             &mut failure,
             async |client, _, turn| {
                 let place = &places[turn as usize % places.len()];
-                rest::history(
-                    client,
-                    &admin,
-                    &place.room,
-                    Some(&place.ts),
-                    0,
-                    HISTORY_PAGE,
-                )
-                .await
-                .map(drop)
+                let latest = Some(place.ts.as_str());
+                rest::fetch_history(client, &admin, &place.room, latest, HISTORY_PAGE).await
             },
         );
         table.0.push(pages.await);
@@ -132,7 +192,7 @@ impl Bench {
             .collect();
         let budget = Budget {
             ratio: None,
-            p99: Some(Duration::from_millis(20)),
+            p99: Some(Duration::from_millis(15)),
         };
         if !probes.is_empty() {
             let searches = self.measure(
@@ -172,6 +232,44 @@ impl Bench {
         failure: &mut Option<ClientError>,
         ask: impl AsyncFn(&mut Client, usize, u64) -> Result<(), ClientError>,
     ) -> Measured {
+        let kinds = self.measure_all(
+            &[(what, budget)],
+            turns,
+            failure,
+            |_| 0,
+            async |client, worker, _, turn| ask(client, worker, turn).await,
+        );
+        // There is one of each kind.
+        kinds.await.remove(0)
+    }
+
+    /// The same of several kinds of calls at once: `kind` says of which a turn is, and `ask` is told.
+    pub(super) async fn measure_kinds(
+        &self,
+        kinds: &[(&str, Budget)],
+        turns: u64,
+        failure: &mut Option<ClientError>,
+        kind: impl Fn(u64) -> usize,
+        ask: impl AsyncFn(&mut Client, usize, u64) -> Result<(), ClientError>,
+    ) -> Vec<Measured> {
+        self.measure_all(
+            kinds,
+            turns,
+            failure,
+            kind,
+            async |client, _, kind, turn| ask(client, kind, turn).await,
+        )
+        .await
+    }
+
+    async fn measure_all(
+        &self,
+        kinds: &[(&str, Budget)],
+        turns: u64,
+        failure: &mut Option<ClientError>,
+        kind: impl Fn(u64) -> usize,
+        ask: impl AsyncFn(&mut Client, usize, usize, u64) -> Result<(), ClientError>,
+    ) -> Vec<Measured> {
         // Connecting is not measured. Whoever can't connect fails in the measurement.
         let clients = join_all((0..self.connections.max(1)).map(|_| async {
             let mut client = Client::new(self.connection.clone());
@@ -182,38 +280,43 @@ impl Bench {
         let turn = AtomicU64::new(0);
         let started = Instant::now();
         let workers = clients.into_iter().enumerate().map(|(worker, mut client)| {
-            let (ask, turn) = (&ask, &turn);
+            let (ask, kind, turn) = (&ask, &kind, &turn);
             async move {
-                let (mut latencies, mut failed, mut first) = (Latencies::default(), 0_u64, None);
+                let mut done = vec![(Latencies::default(), 0_u64); kinds.len()];
+                let mut first = None;
                 while started.elapsed() < self.time {
                     let mine = turn.fetch_add(1, Ordering::Relaxed);
                     if mine >= turns {
                         break;
                     }
+                    let kind = kind(mine);
                     let asked = Instant::now();
-                    match ask(&mut client, worker, mine).await {
-                        Ok(()) => latencies.record(asked.elapsed()),
+                    match ask(&mut client, worker, kind, mine).await {
+                        Ok(()) => done[kind].0.record(asked.elapsed()),
                         Err(error) => {
-                            failed += 1;
+                            done[kind].1 += 1;
                             first.get_or_insert(error);
                         }
                     }
                 }
-                (latencies, failed, first)
+                (done, first)
             }
         });
-        let done = join_all(workers).await;
+        let all = join_all(workers).await;
         let took = started.elapsed();
-        let mut measured = Measured {
-            what: what.to_owned(),
+        let empty = |(what, budget): &(&str, Budget)| Measured {
+            what: (*what).to_owned(),
             took,
             latencies: Latencies::default(),
             failed: 0,
-            budget,
+            budget: *budget,
         };
-        for (latencies, failed, first) in done {
-            measured.latencies += &latencies;
-            measured.failed += failed;
+        let mut measured: Vec<_> = kinds.iter().map(empty).collect();
+        for (done, first) in all {
+            for (measured, (latencies, failed)) in measured.iter_mut().zip(done) {
+                measured.latencies += &latencies;
+                measured.failed += failed;
+            }
             *failure = failure.take().or(first);
         }
         measured

@@ -103,6 +103,11 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// The user's id.
+    pub fn user_id(&self) -> &str {
+        self.user_id.to_str().unwrap_or_default()
+    }
+
     /// `None` where one of the two can't stand in a header.
     pub fn new(user_id: &str, token: &str) -> Option<Self> {
         let mut token = HeaderValue::from_str(token).ok()?;
@@ -136,16 +141,22 @@ pub struct Answer {
 impl Answer {
     /// The body as `T`, where the status is 200.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
-        if self.status != StatusCode::OK {
-            return Err(ClientError::Refused {
-                path: self.path.clone(),
-                status: self.status,
-                body: self.excerpt(),
-            });
-        }
+        self.succeeded()?;
         serde_json::from_slice(&self.body).map_err(|error| ClientError::Shape {
             path: self.path.clone(),
             error: error.to_string(),
+            body: self.excerpt(),
+        })
+    }
+
+    /// Fails unless the status is 200. The body is not looked at.
+    pub fn succeeded(&self) -> Result<(), ClientError> {
+        if self.status == StatusCode::OK {
+            return Ok(());
+        }
+        Err(ClientError::Refused {
+            path: self.path.clone(),
+            status: self.status,
             body: self.excerpt(),
         })
     }

@@ -10,6 +10,7 @@ pub mod archive;
 pub mod bench;
 pub mod chat;
 pub mod client;
+pub mod day;
 pub mod dice;
 pub mod enroll;
 pub mod irc;

@@ -27,7 +27,7 @@ use hansard_domain::setting::SettingCommand;
 use hansard_infra::log::memory::MemoryLog;
 use hansard_infra::vault::memory::MemoryVault;
 use hansard_projections::messages::{self, MessagesView};
-use hansard_projections::{Projector, Store, View};
+use hansard_projections::{Answers, Projector, Store, View};
 use hansard_tests::shelf::Shelf;
 use serde_json::json;
 use tempfile::TempDir;
@@ -116,9 +116,15 @@ impl World {
         let files = tempfile::tempdir().unwrap();
         let all: Vec<Arc<dyn View>> = vec![Arc::new(MessagesView)];
         let stop = CancellationToken::new();
-        let projector = Projector::start(journal.clone(), files.path(), all, stop)
-            .await
-            .unwrap();
+        let projector = Projector::start(
+            journal.clone(),
+            files.path(),
+            all,
+            Answers::new(1 << 20),
+            stop,
+        )
+        .await
+        .unwrap();
         projector.until_ready().await;
         let world = Self {
             journal,

@@ -24,7 +24,7 @@ use hansard_infra::log::memory::MemoryLog;
 use hansard_infra::vault::memory::MemoryVault;
 use hansard_projections::messages::{Filter, Messages, MessagesView, Order, Slice};
 use hansard_projections::retention::{Retention as RetentionView, deleted};
-use hansard_projections::{Projector, Store, View};
+use hansard_projections::{Answers, Projector, Store, View};
 use hansard_tests::shelf::Shelf;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -105,9 +105,15 @@ impl World {
             .unwrap();
         let views = tempfile::tempdir().unwrap();
         let all: Vec<Arc<dyn View>> = vec![Arc::new(MessagesView), Arc::new(RetentionView)];
-        let projector = Projector::start(journal, views.path(), all, CancellationToken::new())
-            .await
-            .unwrap();
+        let projector = Projector::start(
+            journal,
+            views.path(),
+            all,
+            Answers::new(1 << 20),
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         projector.until_ready().await;
         let index = Arc::new(Index {
             messages: Messages::new(projector.store("messages").unwrap()),

@@ -124,13 +124,21 @@ async fn get(
         None => HashMap::new(),
     };
     let gone: Vec<_> = left.keys().cloned().collect();
-    let mut reading = app.views.rooms.moment().await?;
-    let found = view::of_member(&mut reading, caller.user(), since).await?;
-    let removed = match since {
-        Some(since) => view::removed_among(&mut reading, &gone, since).await?,
-        None => Vec::new(),
+    let (found, removed) = match since {
+        Some(since) if many || !gone.is_empty() => {
+            let mut reading = app.views.rooms.moment().await?;
+            let found = view::of_member(&mut reading, caller.user(), Some(since)).await?;
+            let removed = view::removed_among(&mut reading, &gone, since).await?;
+            (found, removed)
+        }
+        _ => {
+            let mine = view::mine(&app.views.rooms, caller.user()).await?;
+            let changed = mine
+                .iter()
+                .filter(|room| since.is_none_or(|since| since.0 == 0 || room.updated > since));
+            (changed.cloned().collect(), Vec::new())
+        }
     };
-    drop(reading);
     // What became of a room after one was put out of it is not told.
     let remove = removed
         .into_iter()
@@ -149,6 +157,10 @@ async fn left_since(
     caller: &Caller,
     since: Timestamp,
 ) -> Result<HashMap<RoomId, Timestamp>, Failure> {
+    let mine = subscriptions::mine(&app.views.subscriptions, caller.user()).await?;
+    if mine.ended.is_none_or(|ended| ended <= since) {
+        return Ok(HashMap::new());
+    }
     let mut reading = app.views.subscriptions.read().await?;
     let ended = subscriptions::removed_since(&mut reading, caller.user(), since).await?;
     let room = |(id, at): &(String, Timestamp)| {

@@ -64,14 +64,17 @@ async fn get(
     });
     let since = since.transpose()?;
     let (channels, direct) = counting(&app);
-    let mut reading = app.views.subscriptions.moment().await?;
-    let found = view::of_account(&mut reading, caller.user()).await?;
+    let mine = view::mine(&app.views.subscriptions, caller.user()).await?;
     let removed = match since {
-        Some(since) => view::removed_since(&mut reading, caller.user(), since).await?,
-        None => Vec::new(),
+        Some(since) if mine.ended.is_some_and(|ended| ended > since) => {
+            let mut reading = app.views.subscriptions.read().await?;
+            view::removed_since(&mut reading, caller.user(), since).await?
+        }
+        _ => Vec::new(),
     };
     answer(SubscriptionChanges {
-        update: found
+        update: mine
+            .subscriptions
             .iter()
             .filter(|subscription| since.is_none_or(|since| subscription.updated > since))
             .map(|subscription| subscription.wire(channels, direct))

@@ -9,6 +9,8 @@ mod tokens;
 mod update;
 pub mod user;
 
+use std::sync::Arc;
+
 use hansard_commands::after::AccountAfter;
 use hansard_commands::bus::Done;
 use hansard_domain::id::UserId;
@@ -95,9 +97,8 @@ impl UserParam {
 }
 
 /// An account as the view has it.
-pub async fn row(app: &App, id: &UserId) -> Result<Row, Failure> {
-    let mut tables = app.views.accounts.read().await?;
-    let found = accounts::by_id(&mut tables, id).await?;
+pub async fn row(app: &App, id: &UserId) -> Result<Arc<Row>, Failure> {
+    let found = accounts::one(&app.views.accounts, id).await?;
     found.ok_or_else(|| Failure::plain("User not found"))
 }
 

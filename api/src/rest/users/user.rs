@@ -1,9 +1,11 @@
 //! An account on the wire, in as much detail as whoever asks may see.
 
+use std::sync::LazyLock;
+
 use hansard_commands::model::WriteModel;
 use hansard_domain::account::{Email, Presence};
 use hansard_domain::id::{RoleId, Timestamp};
-use hansard_domain::setting::definitions;
+use hansard_domain::setting::definitions::{self, Definition};
 use hansard_projections::accounts::User as Row;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -178,14 +180,18 @@ impl User {
     }
 }
 
+/// The names of preferences, and the settings that hold the workspace's defaults of them.
+static DEFAULTS: LazyLock<Vec<(&str, &str)>> = LazyLock::new(|| {
+    const PREFIX: &str = "Accounts_Default_User_Preferences_";
+    let named = |setting: &'static Definition| Some((setting.id.strip_prefix(PREFIX)?, setting.id));
+    definitions::all().filter_map(named).collect()
+});
+
 /// The workspace's defaults, and over them what the user chose.
 fn preferences(model: &WriteModel, row: &Row) -> Map<String, Value> {
-    const PREFIX: &str = "Accounts_Default_User_Preferences_";
-    let mut preferences: Map<String, Value> = definitions::all()
-        .filter_map(|definition| {
-            let name = definition.id.strip_prefix(PREFIX)?;
-            Some((name.to_owned(), model.setting(definition.id)))
-        })
+    let defaults = DEFAULTS.iter();
+    let mut preferences: Map<String, Value> = defaults
+        .map(|(name, setting)| ((*name).to_owned(), model.setting(setting)))
         .collect();
     preferences.extend(row.preferences.read());
     preferences

@@ -118,8 +118,8 @@ macro_rules! by_time {
     ) => {
         $crate::messages::queries::by_time::ByTime {
             page: concat!(
-                "SELECT count(*), string_agg(one, ','), ", $first_of, "(at), ", $last_of, "(at) FROM (SELECT ",
-                one!(), " AS one, ", $time, " AS at ", $listed, " AND ", $time, $through,
+                "SELECT count(*), string_agg(one, ','), ", $first_of, "(at), ", $last_of, "(at), max(stars) ",
+                "FROM (SELECT ", one!(), " AS one, m.stars AS stars, ", $time, " AS at ", $listed, " AND ", $time, $through,
                 "coalesce((SELECT ", $time, " ", $keys, " AND ", $time, $through, $to,
                 " ORDER BY ", $time, $order, ", ", $position, $order, " LIMIT 1 OFFSET ", $last, "), ", $to, ")",
                 " ORDER BY ", $time, $order, ", ", $position, $order, " LIMIT ", $limit, " OFFSET ", $offset,
@@ -171,6 +171,9 @@ impl ByTime {
             split: joined.count == wanted + LONGER,
             first: row.try_get::<Option<i64>, _>(2)?.map(Timestamp),
             last: row.try_get::<Option<i64>, _>(3)?.map(Timestamp),
+            starred: row
+                .try_get::<Option<i64>, _>(4)?
+                .is_some_and(|stars| stars > 0),
             ..joined
         })
     }

@@ -1,10 +1,13 @@
 //! The history of a room, the newest message first.
 
+use std::sync::Arc;
+
 use hansard_domain::id::{RoomId, Timestamp, UserId};
 use sqlx::{AnyConnection, Row as _};
 
 use super::by_time::{ByTime, JOINED, by_time};
 use super::{Found, Messages, Slice, count, joined};
+use crate::answers::{Answer, Subject};
 use crate::sql;
 use crate::view::ViewError;
 
@@ -125,22 +128,35 @@ pub struct Unread {
 }
 
 impl Messages {
-    /// A page of a room's history.
+    /// A page of a room's history. One of a statement is kept: for everybody, unless some of its messages
+    /// have stars, which everybody sees the own of.
     pub async fn history(
         &self,
         viewer: &UserId,
         room: &RoomId,
         history: &History,
-    ) -> Result<Found, ViewError> {
+    ) -> Result<Arc<Found>, ViewError> {
         let mut reading = match history.slice.count {
             _ if history.slice.is_deep() => self.store.walk().await?,
-            Some(..=JOINED) => self.store.read().await?,
+            Some(..=JOINED) => {
+                let read = async || {
+                    let mut reading = self.store.read().await?;
+                    let found = page(&mut reading, viewer, room, history).await?;
+                    Ok(Answer {
+                        own: found.starred,
+                        bytes: size_of::<Found>() + found.json.len(),
+                        about: vec![Subject::Room(room.clone())],
+                        value: found,
+                    })
+                };
+                let asked = format!("history {room} {history:?}");
+                return self.store.answer(asked, viewer, read).await;
+            }
             // Read in parts.
             _ => self.store.moment().await?,
         };
-        let lag = reading.lag;
         let found = page(&mut reading, viewer, room, history).await?;
-        Ok(Found { lag, ..found })
+        Ok(Arc::new(found))
     }
 
     /// What lies between two times of a room's history, both exclusive.
@@ -173,7 +189,7 @@ impl Messages {
     }
 }
 
-pub(in crate::messages) async fn page(
+pub(crate) async fn page(
     tables: &mut AnyConnection,
     viewer: &UserId,
     room: &RoomId,

@@ -42,7 +42,7 @@ use sqlx::{AnyConnection, Row as _};
 
 pub use self::changes::{Changed, Cursor, Deleted, Point, Since};
 #[cfg(test)]
-pub(super) use self::history::page as history_page;
+pub(crate) use self::history::page as history_page;
 pub use self::history::{History, Unread};
 pub use self::list::{Filter, MOST_MENTIONED};
 pub use self::threads::{Replies, ThreadKind};
@@ -119,6 +119,8 @@ pub struct Found {
     pub last: Option<Timestamp>,
     /// How many events the view was behind; see [`Reading::lag`](crate::Reading::lag).
     pub lag: u64,
+    /// Some of them have stars, so that others may see them otherwise.
+    pub(super) starred: bool,
 }
 
 impl Found {
