@@ -17,7 +17,7 @@ use crate::testing::on_both_engines;
 use crate::{rooms, store::Store};
 
 /// How many events a story has, and how many are taken in at once, at most.
-const EVENTS: usize = 1_200;
+const EVENTS: usize = 1_000;
 const BATCH: usize = 4;
 
 /// How many of what is asked was kept, and how many were not.

@@ -232,15 +232,11 @@ impl Bench {
         failure: &mut Option<ClientError>,
         ask: impl AsyncFn(&mut Client, usize, u64) -> Result<(), ClientError>,
     ) -> Measured {
-        let kinds = self.measure_all(
-            &[(what, budget)],
-            turns,
-            failure,
-            |_| 0,
-            async |client, worker, _, turn| ask(client, worker, turn).await,
-        );
-        // There is one of each kind.
-        kinds.await.remove(0)
+        let one = [(what, budget)];
+        let ask = async |client: &mut Client, worker, _, turn| ask(client, worker, turn).await;
+        let measured = self.measure_all(&one, turns, failure, |_| 0, ask);
+        // One of each kind.
+        measured.await.remove(0)
     }
 
     /// The same of several kinds of calls at once: `kind` says of which a turn is, and `ask` is told.

@@ -71,8 +71,9 @@ pub async fn day(
         });
         kind.unwrap_or_default()
     };
+    let kinds = KINDS.map(|(what, _)| (what, Budget::default()));
     let rows = bench.measure_kinds(
-        &KINDS.map(|(what, _)| (what, Budget::default())),
+        &kinds,
         bench.messages,
         &mut failure,
         kind_of,
@@ -84,7 +85,8 @@ pub async fn day(
             match kind {
                 0 => {
                     let id = message_id(run, turn, &[]);
-                    rest::send_message(client, credentials, room, &id, dice.pick(texts)).await
+                    let text = *dice.pick::<&str>(texts);
+                    rest::send_message(client, credentials, room, &id, text).await
                 }
                 1 => rest::fetch_history(client, credentials, room, None, 50).await,
                 2 => rest::mark_read(client, credentials, room).await,

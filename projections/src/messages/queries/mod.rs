@@ -120,7 +120,7 @@ pub struct Found {
     /// How many events the view was behind; see [`Reading::lag`](crate::Reading::lag).
     pub lag: u64,
     /// Some of them have stars, so that others may see them otherwise.
-    pub(super) starred: bool,
+    pub starred: bool,
 }
 
 impl Found {
