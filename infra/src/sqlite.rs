@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection as _, SqliteConnection};
+use tokio::sync::Mutex;
 
 use crate::plain;
 
@@ -18,6 +19,41 @@ pub fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5))
         .disable_statement_logging()
+}
+
+/// The only connection that writes to a file. Writes come one at a time.
+///
+/// It is given up whenever something fails on it, or is dropped in the middle: where the disk is full or
+/// broken SQLite ends a transaction by itself, the statement that should end it fails, and all that is written
+/// later would be part of a transaction that is never committed, although each commit succeeds.
+pub struct Writer {
+    options: SqliteConnectOptions,
+    held: Mutex<Option<SqliteConnection>>,
+}
+
+impl Writer {
+    /// Connects when it is used.
+    pub fn new(options: SqliteConnectOptions) -> Self {
+        Self {
+            options,
+            held: Mutex::default(),
+        }
+    }
+
+    /// Does some work that fails with the errors of SQLite, or with others.
+    pub async fn write<T, E: From<sqlx::Error>>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut held = self.held.lock().await;
+        let mut connection = match held.take() {
+            Some(connection) => connection,
+            None => SqliteConnection::connect_with(&self.options).await?,
+        };
+        let done = work(&mut connection).await?;
+        *held = Some(connection);
+        Ok(done)
+    }
 }
 
 /// What an error of SQLite means to a caller.

@@ -10,12 +10,12 @@ use hansard_commands::model::WriteModel;
 use hansard_domain::account::TokenHash;
 use hansard_domain::event::Origin;
 use hansard_domain::fair;
-use hansard_domain::id::{Timestamp, UserId};
+use hansard_domain::id::{RoomId, Timestamp, UserId};
 use hansard_domain::log::{Actor, Role};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::hidden::NamedRooms;
+use super::hidden::hidden_rooms;
 use super::reply::Reply;
 use super::request::Input;
 use super::{Effect, Operation};
@@ -154,14 +154,14 @@ impl Asked {
         asking: Arc<Asking>,
         input: Input,
     ) -> Result<Reply, Failure> {
-        let named = NamedRooms::of(&input);
+        let hidden = hidden_rooms(&input, &asking, &app.commands.model());
         let done = match operation.effect {
             Effect::Looks => self.look(app, operation, asking, input).await,
             Effect::Records | Effect::OfThisNode => operation.run(app.clone(), asking, input).await,
         };
         match done {
             Ok(reply) => Ok(reply),
-            Err(failure) => Err(self.recorded(app, &named, failure).await),
+            Err(failure) => Err(self.recorded(app, hidden, failure).await),
         }
     }
 
@@ -191,30 +191,37 @@ impl Asked {
 
     /// Records a refusal that is not on the record yet. The committer records what it refuses itself; much is
     /// refused before anything is decided, most of all looks. Where this node can't, another one has to.
-    async fn recorded(&self, app: &App, named: &NamedRooms, mut failure: Failure) -> Failure {
+    async fn recorded(&self, app: &App, hidden: Vec<RoomId>, mut failure: Failure) -> Failure {
         let Some(asking) = self.by.asking() else {
             return failure;
         };
-        let refusal = failure.take_refusal().or_else(|| {
-            let may_be = Some(named).filter(|_| failure.may_hide_something());
-            let room = may_be?.hidden_from(&asking, &app.commands.model())?;
-            Some(Refusal {
-                permission: None,
-                room: Some(room),
-            })
-        });
-        let Some(Refusal { permission, room }) = refusal else {
-            return failure;
+        let refusals = match failure.take_refusal() {
+            // It concerns what was asked for, where it is not said what it concerns.
+            Some(refusal) if refusal.room.is_none() && !hidden.is_empty() => {
+                refused_in(refusal.permission.as_deref(), hidden)
+            }
+            Some(refusal) => vec![refusal],
+            None if failure.may_hide_something() => refused_in(None, hidden),
+            None => Vec::new(),
         };
-        match app.commands.refuse(&asking, permission, room).await {
-            Ok(()) => failure,
-            Err(CommandError::Follower) => Failure::elsewhere(),
-            Err(error) => {
-                tracing::warn!(%error, "a refusal is not on the record yet");
-                failure
+        for Refusal { permission, room } in refusals {
+            match app.commands.refuse(&asking, permission, room).await {
+                Ok(()) => {}
+                Err(CommandError::Follower) => return Failure::elsewhere(),
+                Err(error) => tracing::warn!(%error, "a refusal is not on the record yet"),
             }
         }
+        failure
     }
+}
+
+/// The same refusal in each of some rooms.
+fn refused_in(permission: Option<&str>, rooms: Vec<RoomId>) -> Vec<Refusal> {
+    let refusal = |room| Refusal {
+        permission: permission.map(str::to_owned),
+        room: Some(room),
+    };
+    rooms.into_iter().map(refusal).collect()
 }
 
 fn still_may(app: &App, before: &WriteModel, asking: &Asking) -> bool {

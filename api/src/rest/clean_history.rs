@@ -123,12 +123,16 @@ impl CleanHistoryRequest {
             model.sees(caller, room, Purpose::Existence)
                 || model.allows(caller, "clean-channel-history", Some(room))
         };
-        let room = room.filter(reached).ok_or_else(|| {
+        let missing = || {
             Failure::refused(
                 "error-room-not-found",
                 "The required \"roomId\" or \"roomName\" param provided does not match any channel",
             )
-        })?;
+        };
+        let room = room.ok_or_else(missing)?;
+        if !reached(&room) {
+            return Err(missing().denied_in(&room));
+        }
         if let Some(found) = model.room(&room).filter(|found| found.archived) {
             return Err(Failure::refused(
                 "error-room-archived",

@@ -9,6 +9,7 @@ use hansard_domain::members::RoomsOf;
 use hansard_domain::room::{Room, RoomKind};
 
 use crate::caller::Caller;
+use crate::error::CommandError;
 use crate::model::{Versioned, WriteModel};
 
 /// Who administers rooms sees what they are without being in them.
@@ -104,6 +105,21 @@ impl WriteModel {
     /// Whether the caller sees a room for this purpose.
     pub fn sees(&self, caller: &Caller, room: &RoomId, purpose: Purpose) -> bool {
         self.sight(caller, room, purpose).is_some()
+    }
+
+    /// Whether a room is there that the caller does not know of.
+    pub fn hides(&self, caller: &Caller, room: &RoomId) -> bool {
+        self.room(room).is_some() && !self.sees(caller, room, Purpose::Existence)
+    }
+
+    /// The error that somebody is refused with: it goes on the record where it is about a room that the caller
+    /// does not know of.
+    pub fn refusal(&self, caller: &Caller, room: &RoomId, error: CommandError) -> CommandError {
+        if self.hides(caller, room) {
+            error.denied_in(room)
+        } else {
+            error
+        }
     }
 
     /// The room, if a user sees it for this purpose, or, without one, everybody does.

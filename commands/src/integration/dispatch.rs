@@ -136,8 +136,10 @@ impl Dispatcher {
                 // It waits until the integration is enabled again.
                 continue;
             }
-            if delivery.due > now && integration.is_some() {
-                next = Some(next.map_or(delivery.due, |next| next.min(delivery.due)));
+            if integration.is_some()
+                && let Some(due) = retry::due(delivery, now)
+            {
+                next = Some(next.map_or(due, |next| next.min(due)));
                 continue;
             }
             busy.insert(lane.clone());
@@ -308,7 +310,7 @@ impl Attempt {
             let Some(current) = current.filter(|current| current.version == version) else {
                 return Ok(());
             };
-            let at = decision.now();
+            let (at, clock) = (decision.now(), decision.clock());
             let exchange = exchange.clone();
             let command = match ending {
                 Ending::Succeed {
@@ -326,7 +328,8 @@ impl Attempt {
                     status,
                     exchange,
                     at,
-                    retry_at: wait.map(|wait| at.plus(wait)),
+                    // The log's time may be hours ahead of the clock, once it was wrong.
+                    retry_at: wait.map(|wait| clock.plus(wait)),
                 },
             };
             decision.delivery(&id, &current, command)?;

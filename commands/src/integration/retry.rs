@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hansard_domain::id::DeliveryId;
-use hansard_domain::integration::IntegrationDetails;
+use hansard_domain::id::{DeliveryId, Timestamp};
+use hansard_domain::integration::{Delivery, IntegrationDetails};
 use sha2::{Digest, Sha256};
 
 const SECOND: u64 = 1000;
@@ -30,6 +30,16 @@ const LONGEST: u64 = 28 * HOUR;
 /// A wait is made longer by up to a tenth of itself, so that deliveries that failed together do not
 /// come back together.
 const JITTER: f64 = 0.1;
+
+/// When a delivery is due by the clock; `None` where it is already.
+///
+/// One that was not tried yet waits for nothing. One that was to wait longer than any waits was put down when
+/// the clock was ahead.
+pub fn due(delivery: &Delivery, now: Timestamp) -> Option<Timestamp> {
+    let soon = now.plus(Duration::from_millis(LONGEST));
+    let waits = delivery.attempts > 0 && delivery.due > now && delivery.due <= soon;
+    waits.then_some(delivery.due)
+}
 
 /// How long to wait after attempt `attempt` (from 1) failed; `None` when it was the last.
 ///
@@ -108,6 +118,22 @@ mod tests {
             let most = nominal + nominal / 10;
             assert!((*nominal..=most).contains(wait), "{wait} for {nominal}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_holds_nothing_up() {
+        let now = Timestamp(1_000_000);
+        let in_an_hour = now.plus(Duration::from_secs(3_600));
+        let delivery = |attempts, due| Delivery {
+            attempts,
+            due,
+            ..Delivery::default()
+        };
+        assert_eq!(due(&delivery(0, in_an_hour), now), None);
+        assert_eq!(due(&delivery(1, in_an_hour), now), Some(in_an_hour));
+        assert_eq!(due(&delivery(1, now), now), None);
+        let in_a_year = now.plus(Duration::from_secs(365 * 86_400));
+        assert_eq!(due(&delivery(1, in_a_year), now), None);
     }
 
     #[test]

@@ -317,10 +317,8 @@ pub async fn ignore_user(
             None => false,
         };
         if !ignorable {
-            return Err(CommandError::refused(
-                "error-invalid-subscription",
-                "Invalid subscription",
-            ));
+            let error = CommandError::refused("error-invalid-subscription", "Invalid subscription");
+            return Err(model.refusal(caller, room, error));
         }
         let command = SubscriptionCommand::Ignore {
             user: other.clone(),

@@ -52,6 +52,19 @@ impl Address {
         }
     }
 
+    /// Who does not know of a room is told that there is none; that goes on the record.
+    fn unknown(&self, model: &WriteModel) -> CommandError {
+        let error = CommandError::refused("invalid-channel", "");
+        let meant = match self {
+            Self::Named(name) => model.referent(name),
+            Self::Saved(_, meant) => meant.clone(),
+        };
+        match meant {
+            Some(Referent::Room(room)) => error.denied_in(&room),
+            _ => error,
+        }
+    }
+
     fn target(&self, model: &WriteModel, user: &UserId) -> Option<Target> {
         match self {
             Self::Named(name) => resolve(model, user, name),
@@ -108,7 +121,7 @@ pub async fn post(
                 return Err(CommandError::plain(GONE));
             }
             let target = address.target(&model, &user);
-            target.ok_or_else(|| CommandError::refused("invalid-channel", ""))?
+            target.ok_or_else(|| address.unknown(&model))?
         };
         let room = enter(commands, caller, user, target).await?;
         let message = Outgoing {
@@ -181,7 +194,7 @@ async fn enter(
                 let (model, caller) = (decision.model(), decision.caller());
                 let found = check_room(model, caller, &user, room)?;
                 // Who does not get in by itself does not get in by posting.
-                room::check_code(model, caller, found, None)?;
+                room::check_code(model, caller, (room, found), None)?;
                 room::enter(decision, room, &user, None)?;
                 Ok(room.clone())
             }

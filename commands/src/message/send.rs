@@ -177,10 +177,11 @@ pub(super) async fn prepare(
         let (reply, room) = reply(commands, asked, &sender, message.shown).await?;
         thread = Some(reply);
         if message.room.as_ref().is_some_and(|asked| *asked != room) {
-            return Err(CommandError::refused(
+            let elsewhere = CommandError::refused(
                 "error-invalid-room",
                 "The message of the id in tmid is in another room",
-            ));
+            );
+            return Err(model.refusal(caller, &room, elsewhere));
         }
         message.room = Some(room);
     }

@@ -178,12 +178,18 @@ impl Retention {
         let enforced = self.last.as_ref().map(|last| &last.enforced);
         if enforced == Some(&settings) {
             self.changed = None;
-            let due = self
-                .last
-                .as_ref()
-                .and_then(|last| schedule.next_after(last.at));
-            if due.is_none_or(|due| now < due) {
+            let last = self.last.as_ref().map_or(now, |last| last.at);
+            // A clock that was wrong for a while must not keep it from running until then.
+            let is_ahead = last > now;
+            let due = schedule.next_after(last);
+            if !is_ahead && due.is_none_or(|due| now < due) {
                 return Ok(None);
+            }
+            if is_ahead {
+                tracing::warn!(
+                    last_run = last.iso(),
+                    "retention ran last at a time that is yet to come, as the clock was ahead; it runs now"
+                );
             }
         } else {
             match &self.changed {

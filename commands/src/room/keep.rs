@@ -19,9 +19,10 @@ async fn of_member(
     command: impl Fn(&Decision<'_>) -> SubscriptionCommand + Clone + Send + 'static,
 ) -> Result<(), CommandError> {
     on_subscription(commands, caller, &room, move |decision, loaded| {
-        let found = decision.model().room(loaded.room());
+        let (model, room) = (decision.model(), loaded.room());
+        let found = model.room(room);
         if !found.is_some_and(|room| room.is_member(loaded.user())) {
-            return Err(missing());
+            return Err(model.refusal(decision.caller(), room, missing()));
         }
         let command = command(decision);
         decision.subscription(loaded, command)

@@ -34,7 +34,7 @@ pub async fn join(
             if found.kind == RoomKind::Direct || !seen {
                 return Err(not_allowed());
             }
-            check_code(model, caller, found, code.as_deref())?;
+            check_code(model, caller, (&room, found), code.as_deref())?;
             enter(decision, &room, &user, None)?;
             decision.room_after(&room)
         })
@@ -45,7 +45,7 @@ pub async fn join(
 pub fn check_code(
     model: &WriteModel,
     caller: &Caller,
-    room: &Room,
+    (id, room): (&RoomId, &Room),
     code: Option<&str>,
 ) -> Result<(), CommandError> {
     if !room.switches.join_code_required || model.allows(caller, "join-without-join-code", None) {
@@ -60,7 +60,10 @@ pub fn check_code(
             let expected = room.details.join_code.as_deref().unwrap_or_default();
             let right = bool::from(expected.as_bytes().ct_eq(code.as_bytes()));
             // Who guesses is on the audit.
-            let wrong = || CommandError::denied("error-code-invalid", "Invalid code");
+            let wrong = || {
+                let wrong = CommandError::denied("error-code-invalid", "Invalid code");
+                wrong.denied_in(id)
+            };
             right.then_some(()).ok_or_else(wrong)
         }
     }

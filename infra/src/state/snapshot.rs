@@ -63,22 +63,22 @@ impl SnapshotFile {
         Ok(connection)
     }
 
-    /// The connection; a file that can't be used makes way for a new one.
-    async fn connection<'a>(
+    /// The connection; a file that can't be used makes way for a new one. It is put back by whoever succeeds
+    /// with it: see [`Writer`](crate::sqlite::Writer) for what would become of it else.
+    async fn connection(
         &self,
-        slot: &'a mut Option<SqliteConnection>,
-    ) -> Result<&'a mut SqliteConnection, sqlx::Error> {
-        let open = match slot.take() {
-            Some(open) => open,
-            None => match self.open().await {
-                Ok(open) => open,
-                Err(_) => {
-                    self.delete().await?;
-                    self.open().await?
-                }
-            },
-        };
-        Ok(slot.insert(open))
+        slot: &mut Option<SqliteConnection>,
+    ) -> Result<SqliteConnection, sqlx::Error> {
+        if let Some(open) = slot.take() {
+            return Ok(open);
+        }
+        match self.open().await {
+            Ok(open) => Ok(open),
+            Err(_) => {
+                self.delete().await?;
+                self.open().await
+            }
+        }
     }
 
     /// Deletes the file, and what SQLite leaves beside it.
@@ -93,7 +93,7 @@ impl SnapshotFile {
 
     async fn page(&self, numbers: &Range<u64>) -> Result<Records, sqlx::Error> {
         let mut slot = self.connection.lock().await;
-        let connection = self.connection(&mut slot).await?;
+        let mut connection = self.connection(&mut slot).await?;
         let page: Vec<(i64, Vec<u8>)> = sqlx::query_as(
             "SELECT number, content FROM records WHERE number >= ? AND number < ?
              ORDER BY number LIMIT ?",
@@ -101,8 +101,9 @@ impl SnapshotFile {
         .bind(integer(numbers.start))
         .bind(integer(numbers.end))
         .bind(PAGE)
-        .fetch_all(connection)
+        .fetch_all(&mut connection)
         .await?;
+        *slot = Some(connection);
         let page = page.into_iter();
         Ok(page
             .map(|(number, content)| (number.unsigned_abs(), content))
@@ -123,7 +124,7 @@ impl SnapshotFile {
                 .map_err(|error| failed("written", error))?;
         }
         let written = |error: sqlx::Error| failed("written", advice(&error));
-        let connection = self.connection(&mut slot).await.map_err(written)?;
+        let mut connection = self.connection(&mut slot).await.map_err(written)?;
         let mut transaction = connection.begin().await.map_err(written)?;
         while let Some(records) = records.next().await {
             for (number, content) in records? {
@@ -133,7 +134,9 @@ impl SnapshotFile {
                 replace.execute(&mut *transaction).await.map_err(written)?;
             }
         }
-        transaction.commit().await.map_err(written)
+        transaction.commit().await.map_err(written)?;
+        *slot = Some(connection);
+        Ok(())
     }
 }
 

@@ -18,10 +18,9 @@ use hansard_domain::vault::{DataKey, KeyId, KeyVault, VaultError};
 use hansard_projections::gaps::Gaps;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, SqlitePool};
-use tokio::sync::Mutex;
 
 use super::master_key::{MasterKey, NotOpened, Purpose, Wrapping, random_key};
-use crate::sqlite::{advice, options};
+use crate::sqlite::{Writer, advice, options};
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS keys (
@@ -83,8 +82,7 @@ const TRUNCATIONS: usize = 20;
 
 /// See the module.
 pub struct SqliteVault {
-    /// The only connection that writes. Held across awaits on purpose: writes come one at a time.
-    writer: Mutex<SqliteConnection>,
+    writer: Writer,
     readers: SqlitePool,
     wrapping: Wrapping,
 }
@@ -94,28 +92,27 @@ impl SqliteVault {
     pub async fn open(path: impl AsRef<Path>, master: MasterKey) -> Result<Self, VaultError> {
         let path = path.as_ref();
         let vault = Self::prepare(path, &master).await?;
-        {
-            let mut writer = vault.writer.lock().await;
+        let founded = vault.write(async |writer| {
             let copies: i64 =
                 sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = 'copy'")
                     .fetch_one(&mut *writer)
-                    .await
-                    .map_err(failed)?;
+                    .await?;
             if copies > 0 {
-                return Err(VaultError::Unavailable(format!(
+                return Err(Failed::Vault(VaultError::Unavailable(format!(
                     "{} is the copy of a vault that stands elsewhere",
                     path.display()
-                )));
+                ))));
             }
             let proof = vault.new_proof()?;
             sqlx::query(
                 "INSERT INTO vault (one, last_key, proof) VALUES (1, 0, ?) ON CONFLICT DO NOTHING",
             )
             .bind(proof)
-            .execute(&mut *writer)
-            .await
-            .map_err(failed)?;
-        }
+            .execute(writer)
+            .await?;
+            Ok(())
+        });
+        founded.await.map_err(Failed::with_advice)?;
         vault.check_proof().await?;
         Ok(vault)
     }
@@ -128,51 +125,42 @@ impl SqliteVault {
         source: &str,
     ) -> Result<Self, VaultError> {
         let vault = Self::prepare(path, master).await?;
-        {
-            let mut writer = vault.writer.lock().await;
+        let taken = vault.write(async |writer| {
             let own: i64 = sqlx::query_scalar(
                 "SELECT (SELECT count(*) FROM vault)
                      * (SELECT count(*) = 0 FROM sqlite_schema WHERE name = 'copy')",
             )
             .fetch_one(&mut *writer)
-            .await
-            .map_err(failed)?;
+            .await?;
             if own > 0 {
-                return Err(VaultError::Unavailable(format!(
+                return Err(Failed::Vault(VaultError::Unavailable(format!(
                     "{} is a vault of its own, not a copy of {source}",
                     path.display()
-                )));
+                ))));
             }
-            sqlx::raw_sql(COPY_SCHEMA)
-                .execute(&mut *writer)
-                .await
-                .map_err(failed)?;
-            let mut transaction = writer.begin().await.map_err(failed)?;
+            sqlx::raw_sql(COPY_SCHEMA).execute(&mut *writer).await?;
+            let mut transaction = writer.begin().await?;
             let place = "INSERT INTO copy (one, source, next, at) VALUES (1, ?, 0, 0)
                          ON CONFLICT DO NOTHING";
             sqlx::query(place)
                 .bind(source)
                 .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
+                .await?;
             let empty = "INSERT INTO vault (one, last_key, proof) VALUES (1, 0, x'')
                          ON CONFLICT DO NOTHING";
-            sqlx::query(empty)
-                .execute(&mut *transaction)
-                .await
-                .map_err(failed)?;
+            sqlx::query(empty).execute(&mut *transaction).await?;
             let actual: String = sqlx::query_scalar("SELECT source FROM copy")
                 .fetch_one(&mut *transaction)
-                .await
-                .map_err(failed)?;
+                .await?;
             if actual != source {
-                return Err(VaultError::Unavailable(format!(
+                return Err(Failed::Vault(VaultError::Unavailable(format!(
                     "{} is a copy of {actual}, not of {source}",
                     path.display()
-                )));
+                ))));
             }
-            transaction.commit().await.map_err(failed)?;
-        }
+            Ok(transaction.commit().await?)
+        });
+        taken.await.map_err(Failed::with_advice)?;
         Ok(vault)
     }
 
@@ -182,13 +170,9 @@ impl SqliteVault {
             .busy_timeout(Duration::from_secs(1))
             .pragma("journal_size_limit", "0");
         clean(path, &options).await?;
-        let mut writer = SqliteConnection::connect_with(&options)
-            .await
-            .map_err(failed)?;
-        sqlx::raw_sql(SCHEMA)
-            .execute(&mut writer)
-            .await
-            .map_err(failed)?;
+        let writer = Writer::new(options.clone());
+        let made = writer.write(async |writer| sqlx::raw_sql(SCHEMA).execute(writer).await);
+        made.await.map_err(failed)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(2)
             .test_before_acquire(false)
@@ -198,7 +182,7 @@ impl SqliteVault {
             .await
             .map_err(failed)?;
         Ok(Self {
-            writer: Mutex::new(writer),
+            writer,
             readers,
             wrapping: Wrapping::new(master),
         })
@@ -207,11 +191,20 @@ impl SqliteVault {
     /// Closes the files; what stands in the write-ahead log moves into the vault's own file.
     pub async fn close(&self) {
         self.readers.close().await;
-        let mut writer = self.writer.lock().await;
-        let emptied = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
-        if let Err(error) = emptied.execute(&mut *writer).await {
+        let emptied = self.writer.write(async |writer| {
+            let empty = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
+            empty.execute(writer).await
+        });
+        if let Err(error) = emptied.await {
             tracing::warn!(%error, "the vault is closed with its write-ahead log beside it");
         }
+    }
+
+    async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
+        self.writer.write(work).await
     }
 
     /// A value that only this vault's master key opens.
@@ -262,66 +255,66 @@ impl SqliteVault {
 
     /// Forgets all that was copied, to copy it anew.
     pub(super) async fn clear(&self) -> Result<(), VaultError> {
-        let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin().await.map_err(unavailable)?;
-        for sql in [
-            "DELETE FROM keys",
-            "DELETE FROM secrets",
-            "UPDATE vault SET last_key = 0, proof = x''",
-            "UPDATE copy SET next = 0, at = 0",
-        ] {
-            sqlx::query(sql)
-                .execute(&mut *transaction)
-                .await
-                .map_err(unavailable)?;
-        }
-        transaction.commit().await.map_err(unavailable)?;
-        truncate(&mut writer).await
+        let cleared = self.write(async |writer| {
+            let mut transaction = writer.begin().await?;
+            for sql in [
+                "DELETE FROM keys",
+                "DELETE FROM secrets",
+                "UPDATE vault SET last_key = 0, proof = x''",
+                "UPDATE copy SET next = 0, at = 0",
+            ] {
+                sqlx::query(sql).execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
+            truncate(writer).await
+        });
+        Ok(cleared.await?)
     }
 
     /// Takes changes over, and where to read on.
     pub(super) async fn apply(&self, changes: Vec<Change>, place: Place) -> Result<(), VaultError> {
-        let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin().await.map_err(unavailable)?;
-        let mut shredded = false;
-        for change in changes {
-            let query = match change {
-                Change::Key(id, wrapped) => {
-                    sqlx::query("INSERT OR REPLACE INTO keys (id, wrapped) VALUES (?, ?)")
+        let applied = self.write(async |writer| {
+            let mut transaction = writer.begin().await?;
+            let mut shredded = false;
+            for change in changes {
+                let query = match change {
+                    Change::Key(id, wrapped) => {
+                        sqlx::query("INSERT OR REPLACE INTO keys (id, wrapped) VALUES (?, ?)")
+                            .bind(id.0 as i64)
+                            .bind(wrapped)
+                    }
+                    Change::Shredded(id) => {
+                        shredded = true;
+                        sqlx::query(
+                            "UPDATE keys SET wrapped = zeroblob(length(wrapped)) WHERE id = ?",
+                        )
                         .bind(id.0 as i64)
-                        .bind(wrapped)
-                }
-                Change::Shredded(id) => {
-                    shredded = true;
-                    sqlx::query("UPDATE keys SET wrapped = zeroblob(length(wrapped)) WHERE id = ?")
-                        .bind(id.0 as i64)
-                }
-                Change::Secret(name, wrapped) => {
-                    sqlx::query("INSERT OR REPLACE INTO secrets (name, wrapped) VALUES (?, ?)")
-                        .bind(name)
-                        .bind(wrapped)
-                }
-                Change::Last(last) => {
-                    sqlx::query("UPDATE vault SET last_key = max(last_key, ?)").bind(last as i64)
-                }
-                Change::Proof(proof) => sqlx::query("UPDATE vault SET proof = ?").bind(proof),
-            };
-            query
+                    }
+                    Change::Secret(name, wrapped) => {
+                        sqlx::query("INSERT OR REPLACE INTO secrets (name, wrapped) VALUES (?, ?)")
+                            .bind(name)
+                            .bind(wrapped)
+                    }
+                    Change::Last(last) => {
+                        sqlx::query("UPDATE vault SET last_key = max(last_key, ?)")
+                            .bind(last as i64)
+                    }
+                    Change::Proof(proof) => sqlx::query("UPDATE vault SET proof = ?").bind(proof),
+                };
+                query.execute(&mut *transaction).await?;
+            }
+            sqlx::query("UPDATE copy SET next = ?, at = ?")
+                .bind(place.next as i64)
+                .bind(place.at)
                 .execute(&mut *transaction)
-                .await
-                .map_err(unavailable)?;
-        }
-        sqlx::query("UPDATE copy SET next = ?, at = ?")
-            .bind(place.next as i64)
-            .bind(place.at)
-            .execute(&mut *transaction)
-            .await
-            .map_err(unavailable)?;
-        transaction.commit().await.map_err(unavailable)?;
-        if shredded {
-            truncate(&mut writer).await?;
-        }
-        Ok(())
+                .await?;
+            transaction.commit().await?;
+            if shredded {
+                truncate(writer).await?;
+            }
+            Ok(())
+        });
+        Ok(applied.await?)
     }
 
     /// Those of these keys that are there.
@@ -355,7 +348,7 @@ impl SqliteVault {
     /// Empties the write-ahead log of what was deleted; also after an earlier shred that failed
     /// right there.
     pub(super) async fn wipe(&self) -> Result<(), VaultError> {
-        truncate(&mut *self.writer.lock().await).await
+        Ok(self.write(truncate).await?)
     }
 }
 
@@ -372,7 +365,7 @@ async fn clean(path: &Path, options: &SqliteConnectOptions) -> Result<(), VaultE
     if version >= VERSION {
         return alone.close().await.map_err(failed);
     }
-    truncate(&mut alone).await?;
+    truncate(&mut alone).await.map_err(Failed::with_advice)?;
     alone.close().await.map_err(failed)?;
     let file = path.to_owned();
     let cleaning = tokio::task::spawn_blocking(move || {
@@ -398,19 +391,55 @@ async fn clean(path: &Path, options: &SqliteConnectOptions) -> Result<(), VaultE
     alone.close().await.map_err(failed)
 }
 
-async fn truncate(writer: &mut SqliteConnection) -> Result<(), VaultError> {
+async fn truncate(writer: &mut SqliteConnection) -> Result<(), Failed> {
     for _ in 0..TRUNCATIONS {
         let (busy, ..): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
             .fetch_one(&mut *writer)
-            .await
-            .map_err(unavailable)?;
+            .await?;
         if busy == 0 {
             return Ok(());
         }
     }
-    Err(VaultError::Unavailable(
+    Err(Failed::Vault(VaultError::Unavailable(
         "readers held the vault's WAL; the keys are deleted but not yet wiped".to_owned(),
-    ))
+    )))
+}
+
+/// Why something was not written.
+enum Failed {
+    Sqlite(sqlx::Error),
+    Vault(VaultError),
+}
+
+impl Failed {
+    /// For an operator who starts the server: with what to do about it.
+    fn with_advice(self) -> VaultError {
+        match self {
+            Self::Sqlite(error) => failed(error),
+            Self::Vault(error) => error,
+        }
+    }
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<VaultError> for Failed {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(error)
+    }
+}
+
+impl From<Failed> for VaultError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Sqlite(error) => unavailable(error),
+            Failed::Vault(error) => error,
+        }
+    }
 }
 
 fn failed(error: sqlx::Error) -> VaultError {
@@ -444,41 +473,54 @@ impl KeyVault for SqliteVault {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin().await.map_err(unavailable)?;
-        let given_out = "UPDATE vault SET last_key = max(last_key, ?) + ? RETURNING last_key";
-        let last: i64 = sqlx::query_scalar(given_out)
-            .bind(above.0 as i64)
-            .bind(count as i64)
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(unavailable)?;
-        let first = last as u64 + 1 - count as u64;
-        let keys: Vec<_> = (first..)
-            .map(KeyId)
-            .map(|id| (id, random_key()))
-            .take(count)
-            .collect();
-        let mut wrapped = Vec::with_capacity(count);
-        for (id, key) in &keys {
-            let bytes = self
-                .wrapping
-                .wrap(key, Purpose::Data(*id))
-                .map_err(unwrappable)?;
-            wrapped.push(hex(&bytes));
-        }
-        let wrapped = serde_json::to_string(&wrapped)
-            .map_err(|error| VaultError::Unavailable(error.to_string()))?;
-        sqlx::query(
-            "INSERT INTO keys (id, wrapped) SELECT ? + key, unhex(value) FROM json_each(?)",
-        )
-        .bind(first as i64)
-        .bind(wrapped)
-        .execute(&mut *transaction)
-        .await
-        .map_err(unavailable)?;
-        transaction.commit().await.map_err(unavailable)?;
-        Ok(keys)
+        let minted = self.write(async |writer| {
+            let mut transaction = writer.begin().await?;
+            let given_out = "UPDATE vault SET last_key = max(last_key, ?) + ? RETURNING last_key";
+            let last: i64 = sqlx::query_scalar(given_out)
+                .bind(above.0 as i64)
+                .bind(count as i64)
+                .fetch_one(&mut *transaction)
+                .await?;
+            let first = last as u64 + 1 - count as u64;
+            let keys: Vec<_> = (first..)
+                .map(KeyId)
+                .map(|id| (id, random_key()))
+                .take(count)
+                .collect();
+            let mut wrapped = Vec::with_capacity(count);
+            for (id, key) in &keys {
+                let bytes = self
+                    .wrapping
+                    .wrap(key, Purpose::Data(*id))
+                    .map_err(unwrappable)?;
+                wrapped.push(hex(&bytes));
+            }
+            let wrapped = serde_json::to_string(&wrapped)
+                .map_err(|error| VaultError::Unavailable(error.to_string()))?;
+            sqlx::query(
+                "INSERT INTO keys (id, wrapped) SELECT ? + key, unhex(value) FROM json_each(?)",
+            )
+            .bind(first as i64)
+            .bind(wrapped)
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            // What is sealed under a key that is not there is lost: others have to see them all.
+            let (first, last) = (first as i64, last);
+            let there: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM keys WHERE id BETWEEN ? AND ?")
+                    .bind(first)
+                    .bind(last)
+                    .fetch_one(&self.readers)
+                    .await?;
+            if there != count as i64 {
+                return Err(Failed::Vault(VaultError::Unavailable(
+                    "keys were written, and are not there".to_owned(),
+                )));
+            }
+            Ok(keys)
+        });
+        Ok(minted.await?)
     }
 
     async fn keys(&self, ids: &[KeyId]) -> Result<HashMap<KeyId, DataKey>, VaultError> {
@@ -509,37 +551,40 @@ impl KeyVault for SqliteVault {
         if ids.is_empty() {
             return Ok(());
         }
-        let mut writer = self.writer.lock().await;
-        // As long as it was: SQLite overwrites it in its place then.
-        sqlx::query(
-            "UPDATE keys SET wrapped = zeroblob(length(wrapped)) \
-             WHERE id IN (SELECT value FROM json_each(?))",
-        )
-        .bind(list(ids)?)
-        .execute(&mut *writer)
-        .await
-        .map_err(unavailable)?;
-        // Even if nothing was overwritten: an earlier shred may have failed right here.
-        truncate(&mut writer).await
+        let ids = list(ids)?;
+        let shredded = self.write(async |writer| {
+            // As long as it was: SQLite overwrites it in its place then.
+            sqlx::query(
+                "UPDATE keys SET wrapped = zeroblob(length(wrapped)) \
+                 WHERE id IN (SELECT value FROM json_each(?))",
+            )
+            .bind(ids)
+            .execute(&mut *writer)
+            .await?;
+            // Even if nothing was overwritten: an earlier shred may have failed right here.
+            truncate(writer).await
+        });
+        Ok(shredded.await?)
     }
 
     async fn secret(&self, name: &str) -> Result<DataKey, VaultError> {
-        let mut writer = self.writer.lock().await;
         let fresh = self
             .wrapping
             .wrap(&random_key(), Purpose::Secret(name))
             .map_err(unwrappable)?;
-        sqlx::query("INSERT INTO secrets (name, wrapped) VALUES (?, ?) ON CONFLICT DO NOTHING")
-            .bind(name)
-            .bind(fresh)
-            .execute(&mut *writer)
-            .await
-            .map_err(unavailable)?;
-        let wrapped: Vec<u8> = sqlx::query_scalar("SELECT wrapped FROM secrets WHERE name = ?")
-            .bind(name)
-            .fetch_one(&mut *writer)
-            .await
-            .map_err(unavailable)?;
+        let kept = self.write(async |writer| {
+            sqlx::query("INSERT INTO secrets (name, wrapped) VALUES (?, ?) ON CONFLICT DO NOTHING")
+                .bind(name)
+                .bind(fresh)
+                .execute(&mut *writer)
+                .await?;
+            let wrapped: Vec<u8> = sqlx::query_scalar("SELECT wrapped FROM secrets WHERE name = ?")
+                .bind(name)
+                .fetch_one(writer)
+                .await?;
+            Ok(wrapped)
+        });
+        let wrapped = kept.await?;
         self.wrapping
             .unwrap(&wrapped, Purpose::Secret(name))
             .map_err(|NotOpened| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Executor, Row};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection as _, Executor, Row};
 
 use crate::engine::{Namespace, Purpose, timed};
 use crate::gaps::Gaps;
@@ -114,6 +114,13 @@ impl Files {
             .idle_timeout(IDLE)
             .max_lifetime(None)
             .acquire_timeout(Duration::from_secs(10))
+            // SQLite ends a transaction by itself where a disk is full or broken. The statement that should end
+            // it fails then, and all that follows would be in a transaction that nobody ends: at one moment of
+            // the tables, for ever.
+            .before_acquire(|connection, _| {
+                let in_order = !connection.is_in_transaction();
+                Box::pin(async move { Ok(in_order) })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     connection

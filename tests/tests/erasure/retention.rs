@@ -330,6 +330,22 @@ async fn a_run_that_was_missed_is_made_up_for_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ahead_keeps_nothing_from_being_pruned() {
+    let mut world = World::new().await;
+    world.switch_on().await;
+    world.pass(400 * DAY);
+    assert_eq!(world.settle().await, Some(0));
+    let year = (400 * DAY).as_millis() as i64;
+    world.clock.0.fetch_sub(year, Ordering::SeqCst);
+    world.restart().await;
+    assert_eq!(world.turn().await, Some(0), "it ran last at a time to come");
+    world.pass(20 * MINUTE);
+    assert_eq!(world.turn().await, None);
+    world.pass(HOUR);
+    assert_eq!(world.turn().await, Some(0));
+}
+
+#[tokio::test]
 async fn nothing_is_pruned_while_it_is_not_known_what_is_to_be_kept() {
     let world = World::new().await;
     world.say("c", "one").await;

@@ -126,3 +126,60 @@ async fn on_a_full_disk_messages_are_refused_whole_until_there_is_room_again() {
         assert_eq!(unique, said);
     }
 }
+
+/// What keys are written to fails again and again, then there is room: what is sealed from then on is read
+/// back by whoever has nothing but the files.
+#[tokio::test]
+async fn what_is_acknowledged_after_the_vault_had_no_room_is_there_for_ever() {
+    let limits = tempfile::tempdir().unwrap();
+    let limit = limits.path().join("fsize");
+    let through = format!(
+        r#"trap "" XFSZ; exec prlimit --fsize="$(cat '{}' 2>/dev/null || echo unlimited):" "$@""#,
+        limit.display()
+    );
+    let mut server = Server::start_with(Options {
+        through: ["sh", "-c", &through, "sh"].map(str::to_owned).to_vec(),
+        ..Options::default().setting("API_Upper_Count_Limit", "10000")
+    })
+    .await;
+    let admin = server.admin().await;
+    let room = admin.channel("attic").await;
+    admin.say(&room, "before").await;
+    assert!(server.stop().await.success());
+
+    // Room for the few bytes of a message, and not for a block of keys.
+    std::fs::write(&limit, "65536").unwrap();
+    server.launch();
+    server.ready().await;
+    let mut refused = 0;
+    for number in 0.. {
+        assert!(number < 5_000, "there always was room");
+        let (status, _, body) = send(&admin, &room, "refused").await;
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            refused += 1;
+        } else {
+            assert!(status.is_success(), "{status} {body}");
+        }
+        if refused == 4 {
+            break;
+        }
+    }
+    std::fs::remove_file(&limit).unwrap();
+    limit_files(&server, "unlimited");
+    eventually("messages are taken again", async || {
+        send(&admin, &room, "after").await.0.is_success()
+    })
+    .await;
+    // More than one block of keys.
+    for number in 0..2_500 {
+        admin.say(&room, &format!("{number}")).await;
+    }
+    assert!(server.stop().await.success());
+    std::fs::remove_dir_all(server.data().join("views")).unwrap();
+    server.launch();
+    server.ready().await;
+    let there: HashSet<_> = texts(&admin, &room).await.into_iter().collect();
+    let lost = (0..2_500).filter(|number| !there.contains(&number.to_string()));
+    assert_eq!(lost.count(), 0, "of {} that are there", there.len());
+    assert!(there.contains("before") && there.contains("after"));
+}

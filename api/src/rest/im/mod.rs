@@ -145,9 +145,17 @@ async fn find(
             let done = room::direct(&app.commands, caller, vec![username], false);
             Ok(done.await?.answer.id)
         }
-        (None, None) => Err(Failure::with_body(json!({
-            "success": false, "error": "[invalid-channel]", "errorType": "invalid-channel",
-        }))),
+        (None, None) => {
+            let failure = Failure::with_body(json!({
+                "success": false, "error": "[invalid-channel]", "errorType": "invalid-channel",
+            }));
+            // A conversation of others is not there; that somebody asked for it goes on the record.
+            let id = RoomId::new(name);
+            Err(match app.commands.model().room(&id) {
+                Some(_) => failure.denied_in(&id),
+                None => failure,
+            })
+        }
     }
 }
 

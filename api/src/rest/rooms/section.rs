@@ -118,8 +118,16 @@ impl Section {
         wanted: &RoomRef,
         purpose: Purpose,
     ) -> Result<Found, Failure> {
-        let found = self.find_unseen(app, wanted)?;
-        if app.commands.model().sees(caller, &found.id, purpose) {
+        let model = app.commands.model();
+        let found = self.find_unseen(app, wanted).map_err(|failure| {
+            // What is no channel may be a group that the caller does not know of.
+            let other = wanted.find(&model);
+            match other.filter(|id| model.hides(caller, id)) {
+                Some(id) => failure.denied_in(&id),
+                None => failure,
+            }
+        })?;
+        if model.sees(caller, &found.id, purpose) {
             return Ok(found);
         }
         // It is there, and the caller may not know.
