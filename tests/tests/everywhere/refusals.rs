@@ -165,7 +165,12 @@ async fn whoever_asks_for_what_is_in_a_hidden_room_is_on_the_record() {
     let quiet = json!({ "name": "quiet", "readOnly": true });
     let quiet = admin.post("channels.create", quiet).await.expect_ok()["channel"]["_id"].clone();
 
-    let get = |operation: &str, room: &str| (format!("{operation}?roomId={room}"), Value::Null);
+    let decoys: Vec<_> = (0..40).map(|number| format!("room=q{number}")).collect();
+    let decoys = decoys.join("&");
+    let get = |operation: &str, room: &str| {
+        let sign = if operation.contains('?') { '&' } else { '?' };
+        (format!("{operation}{sign}roomId={room}"), Value::Null)
+    };
     let post = |operation: &str, body: Value| (operation.to_owned(), body);
     let on = |operation: &str| post(operation, json!({ "messageId": said }));
     let asked = [
@@ -208,6 +213,21 @@ async fn whoever_asks_for_what_is_in_a_hidden_room_is_on_the_record() {
         ),
         get("channels.info", &board),
         get("channels.history", &board),
+        // Whatever else is named, in front of it or beside it.
+        get(&format!("im.messages?{decoys}"), &direct),
+        get(&format!("channels.history?{decoys}"), &board),
+        post(
+            &format!("rooms.saveNotification?{decoys}"),
+            json!({ "roomId": board, "notifications": {} }),
+        ),
+        post(
+            &format!("chat.postMessage?{decoys}"),
+            json!({ "roomId": board, "text": "x" }),
+        ),
+        post(
+            "chat.postMessage",
+            json!({ "channel": ["#general", "#board"], "text": "x" }),
+        ),
         get("im.history", &direct),
         get("im.messages", &direct),
         get("im.members", &direct),

@@ -468,3 +468,31 @@ async fn a_look_at_what_webhooks_sent_of_others_rooms_is_on_the_audit() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_a_webhook_is_refused_in_a_room_that_it_does_not_know_of_is_on_the_audit() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    server.user("mary").await;
+    let board = admin
+        .post("groups.create", json!({ "name": "board" }))
+        .await;
+    let board = board.expect_ok()["group"]["_id"].clone();
+    let hook = json!({
+        "type": "webhook-incoming", "name": "in", "enabled": true, "username": "mary",
+        "channel": "#general", "scriptEnabled": false, "overrideDestinationChannelEnabled": true,
+    });
+    let hook = admin.post("integrations.create", hook).await.expect_ok()["integration"].take();
+    let part = |name: &str| hook[name].as_str().unwrap().to_owned();
+    let path = format!("/hooks/{}/{}", part("_id"), part("token"));
+    let request = admin.request(Method::POST, &path);
+    let text = json!({ "text": "x", "channel": ["#general", "#board"] });
+    let refused = admin.answer(request.json(&text)).await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    let denied = at_last("the refusal is on the audit", async || {
+        let denied = admin.audit("outcome=denied").await;
+        (!denied.is_empty()).then_some(denied)
+    })
+    .await;
+    assert_eq!(denied[0]["room"], board, "{denied:?}");
+}
