@@ -55,6 +55,11 @@ enum ExportError {
     #[error("cannot write {path}: {source}", path = path.display())]
     NotWritten { path: PathBuf, source: io::Error },
     #[error(
+        "the message {0} has no time, so what comes after it can't be found; build the view anew with \
+             'hansard replay messages'"
+    )]
+    NoTime(String),
+    #[error(
         "{events} events could not be taken into the view of messages, so the export would lack what they \
          say; build the view anew with 'hansard replay messages', and look at the server's log if that \
          does not help"
@@ -197,6 +202,9 @@ async fn write(
         for row in &rows {
             let columns: Columns = hansard_domain::json::from_str(row.get())?;
             let at = Timestamp::parse(&columns.ts);
+            if at.is_none() {
+                return Err(ExportError::NoTime(columns.id).into());
+            }
             seen = if at == from { seen + 1 } else { 1 };
             from = at;
             writer.message(row, &columns)?;

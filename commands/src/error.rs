@@ -124,7 +124,12 @@ impl CommandError {
     #[must_use]
     pub fn denied_in(self, room: &RoomId) -> Self {
         match self {
-            Self::Refused { code, reason, .. } => Self::Denied {
+            // What tells more is told as it is.
+            Self::Refused {
+                code,
+                reason,
+                details: Value::Null,
+            } => Self::Denied {
                 code,
                 reason,
                 permission: None,

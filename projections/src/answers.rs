@@ -20,6 +20,7 @@ use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::RoomEvent;
 use moka::sync::Cache;
+use serde_json::Value;
 
 use crate::generation::erases;
 
@@ -137,11 +138,12 @@ impl Touches {
         }
     }
 
-    /// Says whether this process feeds the view; only then answers are kept.
+    /// Says whether this process feeds the view; only then answers are kept. Whoever fed it before may have
+    /// touched or erased anything until then.
     pub fn feed_here(&self, fed_here: bool) {
-        if self.fed_here.swap(fed_here, Ordering::SeqCst) != fed_here {
-            self.anything();
-        }
+        self.fed_here.store(fed_here, Ordering::SeqCst);
+        self.anything();
+        self.answers.forget();
     }
 
     fn keeps(&self) -> bool {
@@ -235,6 +237,24 @@ impl Touches {
         value
     }
 }
+
+/// About how much memory values of JSON take.
+pub(crate) fn json_bytes<'a>(values: impl IntoIterator<Item = &'a Value>) -> usize {
+    let bytes = |value: &Value| match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(values) => json_bytes(values),
+        Value::Object(members) => {
+            let names: usize = members.keys().map(|name| name.len() + MEMBER_BYTES).sum();
+            names + json_bytes(members.values())
+        }
+    };
+    let values = values.into_iter();
+    values.map(|value| size_of::<Value>() + bytes(value)).sum()
+}
+
+/// What a member of an object takes beside its name and its value.
+const MEMBER_BYTES: usize = 64;
 
 /// Tells what an event touches; `false` where that may be anything.
 fn touched(entry: &Entry, mut touch: impl FnMut(Subject)) -> bool {

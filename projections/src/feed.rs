@@ -107,8 +107,9 @@ impl Feed {
             let duty = *self.duty.borrow_and_update();
             match duty {
                 Duty::Feed => {
-                    self.store.fed_here(true);
-                    if !opened {
+                    if opened {
+                        self.store.fed_here(true);
+                    } else {
                         serving = self.engage(&mut farewells).await;
                     }
                     serving = self.feed(serving.take(), &mut farewells).await;
@@ -179,6 +180,8 @@ impl Feed {
     /// Opens the serving tables, once more or after another node: what an old connection was in the
     /// middle of is undone. `None` if there are none that could be fed.
     async fn engage(&mut self, farewells: &mut JoinSet<()>) -> Option<Generation> {
+        // Until it is known that nobody else writes to them.
+        self.store.fed_here(false);
         loop {
             let error = match self.open(farewells).await {
                 Ok(Some(generation)) => return Some(generation),
@@ -223,6 +226,7 @@ impl Feed {
             farewells,
         )?;
         self.store.lacks(generation.set_aside(), true);
+        self.store.fed_here(true);
         self.store.place(generation.position());
         Ok(Some(generation))
     }
@@ -490,6 +494,7 @@ impl Feed {
             generation.namespace().generation,
             generation.position(),
         );
+        self.store.fed_here(true);
         // What the tables before had scrubbed says nothing of these.
         self.scrubbed.send_replace(generation.scrubbed());
         self.publish(&generation);

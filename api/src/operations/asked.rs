@@ -195,14 +195,24 @@ impl Asked {
         let Some(asking) = self.by.asking() else {
             return failure;
         };
+        let others = |told: Option<&RoomId>| {
+            let others = hidden.iter().filter(|room| Some(*room) != told).cloned();
+            refused_in(None, others)
+        };
         let refusals = match failure.take_refusal() {
             // It concerns what was asked for, where it is not said what it concerns.
             Some(refusal) if refusal.room.is_none() && !hidden.is_empty() => {
-                refused_in(refusal.permission.as_deref(), hidden)
+                refused_in(refusal.permission.as_deref(), hidden.iter().cloned())
             }
-            Some(refusal) => vec![refusal],
-            None if failure.may_hide_something() => refused_in(None, hidden),
-            None => Vec::new(),
+            Some(refusal) => {
+                let others = others(refusal.room.as_ref());
+                [vec![refusal], others].concat()
+            }
+            None => match failure.noted() {
+                Some(noted) => others(noted.room.as_ref()),
+                None if failure.may_hide_something() => others(None),
+                None => Vec::new(),
+            },
         };
         for Refusal { permission, room } in refusals {
             match app.commands.refuse(&asking, permission, room).await {
@@ -216,12 +226,12 @@ impl Asked {
 }
 
 /// The same refusal in each of some rooms.
-fn refused_in(permission: Option<&str>, rooms: Vec<RoomId>) -> Vec<Refusal> {
+fn refused_in(permission: Option<&str>, rooms: impl Iterator<Item = RoomId>) -> Vec<Refusal> {
     let refusal = |room| Refusal {
         permission: permission.map(str::to_owned),
         room: Some(room),
     };
-    rooms.into_iter().map(refusal).collect()
+    rooms.map(refusal).collect()
 }
 
 fn still_may(app: &App, before: &WriteModel, asking: &Asking) -> bool {

@@ -3,6 +3,9 @@
 //! Whatever such a request is answered, it is refused for want of a right, and goes on the record with each
 //! of them: an operation that answers that there is no such room need not think of it.
 
+use std::collections::HashSet;
+
+use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::caller::Caller as Asking;
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::RoomId;
@@ -14,20 +17,31 @@ use crate::rest::lenient::form_urlencoded;
 /// How requests name rooms, by id or name.
 const NAMES: [&str; 5] = ["roomId", "rid", "roomName", "room", "channel"];
 
+/// So many names are looked up of one request.
+const LOOKED_UP: usize = 10_000;
+
 /// So many rooms are told of one request, each once: who names more of them knows them all.
 const MOST: usize = 64;
 
 /// The rooms that a request names wherever it may, in whatever order, which are there and which the caller
 /// does not know of.
 pub fn hidden_rooms(input: &Input, asking: &Asking, model: &WriteModel) -> Vec<RoomId> {
-    let mut hidden = Vec::new();
+    let (mut hidden, mut looked_up) = (Vec::new(), HashSet::new());
     each_name(input, |called| {
-        let called = called.trim().trim_start_matches(['#', '@']);
+        // A name with an `@` is a person's.
+        let called = called.trim().trim_start_matches('#');
+        if called.starts_with('@') || looked_up.len() >= LOOKED_UP || hidden.len() >= MOST {
+            return;
+        }
+        if !looked_up.insert(called.to_owned()) {
+            return;
+        }
         let by_id = Some(RoomId::new(called)).filter(|id| model.room(id).is_some());
         let room = by_id.or_else(|| model.room_by_name(called).cloned());
-        if let Some(room) = room
-            && hidden.len() < MOST
-            && model.hides(asking, &room)
+        // What the caller is shown of them is not of interest here.
+        let user = asking.user.as_ref();
+        let is_hidden = |room: &RoomId| model.sight_of(user, room, Purpose::Existence).is_none();
+        if let Some(room) = room.filter(is_hidden)
             && !hidden.contains(&room)
         {
             hidden.push(room);

@@ -32,8 +32,14 @@ pub struct Failure {
     elsewhere: bool,
     /// It is for want of a right, and nobody has put that on the record.
     refusal: Option<Box<Refusal>>,
-    /// It is for want of a right, and on the record.
-    is_noted: bool,
+    /// It is for want of a right, and on the record, with this room.
+    noted: Option<Box<Noted>>,
+}
+
+/// What stands on the record of a refusal.
+#[derive(Debug)]
+pub struct Noted {
+    pub room: Option<RoomId>,
 }
 
 /// What somebody lacks a right for, which is not on the record yet.
@@ -51,7 +57,7 @@ impl Failure {
             retry_after: None,
             elsewhere: false,
             refusal: None,
-            is_noted: false,
+            noted: None,
         }
     }
 
@@ -302,7 +308,12 @@ impl Failure {
             self.status,
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
         );
-        refused && !self.is_noted && !self.elsewhere
+        refused && self.noted.is_none() && !self.elsewhere
+    }
+
+    /// What stands on the record of it.
+    pub fn noted(&self) -> Option<&Noted> {
+        self.noted.as_deref()
     }
 
     pub fn status(&self) -> StatusCode {
@@ -331,10 +342,13 @@ impl From<CommandError> for Failure {
                     (true, false) => Self::forbidden_because(&format!("{reason} [{code}]")),
                     (false, _) => Self::refused(&code, &reason),
                 };
-                let refusal = (!noted).then(|| Box::new(Refusal { permission, room }));
+                let (refusal, noted) = match noted {
+                    true => (None, Some(Box::new(Noted { room }))),
+                    false => (Some(Box::new(Refusal { permission, room })), None),
+                };
                 Self {
                     refusal,
-                    is_noted: noted,
+                    noted,
                     ..failure
                 }
             }

@@ -511,9 +511,10 @@ pub async fn update_own(
     let changing =
         async move { change_own_password(&commands, &failed, &caller, user, change, new).await };
     let changing = fair::for_the_same(changing).in_current_span();
-    tokio::spawn(changing)
-        .await
-        .unwrap_or(Err(CommandError::Broken))
+    tokio::spawn(changing).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a change of a password ended badly");
+        Err(CommandError::Broken)
+    })
 }
 
 /// Whether the new password is that of now is a way to try passwords as long as nothing comes of the change:
@@ -539,7 +540,12 @@ async fn change_own_password(
         run_own(commands, caller, user, change, Some(hash)).await
     };
     let changed = changed.await;
-    if changed.is_err() {
+    // What the server could not do for want of room is nobody's guess.
+    let came_to_nothing = matches!(
+        &changed,
+        Err(CommandError::Refused { .. } | CommandError::Denied { .. } | CommandError::NotLoggedIn)
+    );
+    if came_to_nothing {
         login::failed_own(commands, failed, caller).await?;
     }
     drop(attempt);

@@ -193,7 +193,7 @@ impl Retention {
             }
         } else {
             match &self.changed {
-                Some((stands, since)) if *stands == settings => {
+                Some((stands, since)) if *stands == settings && *since <= now => {
                     if now < since.plus(SETTLE) {
                         return Ok(None);
                     }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use crate::answers::{Answer, Subject};
+use crate::answers::{Answer, Subject, json_bytes};
 use crate::rows::ByKey;
 use crate::sql;
 use crate::store::Store;
@@ -268,10 +268,11 @@ impl Subscription {
 
     /// The memory it takes, about.
     fn bytes(&self) -> usize {
-        let preferences = serde_json::to_string(&self.preferences).map_or(0, |all| all.len());
+        let names: usize = self.preferences.keys().map(|name| name.len() + 64).sum();
+        let preferences = names + json_bytes(self.preferences.values());
         let people = self.participants.len() + self.people.len() + self.ignored.len();
         let threads = self.threads.len() * size_of::<UnreadThread>();
-        size_of::<Self>() + 200 + 4 * preferences + 100 * people + 2 * threads
+        size_of::<Self>() + 200 + preferences + 100 * people + 2 * threads
     }
 
     fn named(&self) -> impl Iterator<Item = &UserId> {
