@@ -342,9 +342,10 @@ impl From<CommandError> for Failure {
                     (true, false) => Self::forbidden_because(&format!("{reason} [{code}]")),
                     (false, _) => Self::refused(&code, &reason),
                 };
-                let (refusal, noted) = match noted {
-                    true => (None, Some(Box::new(Noted { room }))),
-                    false => (Some(Box::new(Refusal { permission, room })), None),
+                let (refusal, noted) = if noted {
+                    (None, Some(Box::new(Noted { room })))
+                } else {
+                    (Some(Box::new(Refusal { permission, room })), None)
                 };
                 Self {
                     refusal,
