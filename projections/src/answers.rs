@@ -20,7 +20,7 @@ use hansard_domain::event::{Entry, Event};
 use hansard_domain::id::{RoomId, UserId};
 use hansard_domain::room::RoomEvent;
 use moka::sync::Cache;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::generation::erases;
 
@@ -238,19 +238,20 @@ impl Touches {
     }
 }
 
-/// About how much memory values of JSON take.
-pub(crate) fn json_bytes<'a>(values: impl IntoIterator<Item = &'a Value>) -> usize {
-    let bytes = |value: &Value| match value {
+/// About how much memory the members of a JSON object take.
+pub(crate) fn object_bytes(members: &Map<String, Value>) -> usize {
+    let names: usize = members.keys().map(|name| name.len() + MEMBER_BYTES).sum();
+    names + members.values().map(value_bytes).sum::<usize>()
+}
+
+fn value_bytes(value: &Value) -> usize {
+    let held = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => 0,
         Value::String(text) => text.len(),
-        Value::Array(values) => json_bytes(values),
-        Value::Object(members) => {
-            let names: usize = members.keys().map(|name| name.len() + MEMBER_BYTES).sum();
-            names + json_bytes(members.values())
-        }
+        Value::Array(values) => values.iter().map(value_bytes).sum(),
+        Value::Object(members) => object_bytes(members),
     };
-    let values = values.into_iter();
-    values.map(|value| size_of::<Value>() + bytes(value)).sum()
+    size_of::<Value>() + held
 }
 
 /// What a member of an object takes beside its name and its value.

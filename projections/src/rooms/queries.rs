@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
-use crate::answers::{Answer, Subject, json_bytes};
+use crate::answers::{Answer, Subject, object_bytes};
 use crate::conditions::Conditions;
 use crate::folding::containing;
 use crate::fragments::{Fragments, Tag, Total};
@@ -489,10 +489,8 @@ impl Room {
     /// The memory it takes, about.
     fn bytes(&self) -> usize {
         let texts = [&self.name, &self.fname].map(|text| text.as_ref().map_or(0, String::len));
-        let names: usize = self.more.keys().map(|name| name.len() + 64).sum();
-        let more = names + json_bytes(self.more.values());
         let people = self.named().count() + self.people.len();
-        size_of::<Self>() + texts.iter().sum::<usize>() + more + 100 * people
+        size_of::<Self>() + texts.iter().sum::<usize>() + object_bytes(&self.more) + 100 * people
     }
 
     pub(super) fn named(&self) -> impl Iterator<Item = &UserId> {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use crate::answers::{Answer, Subject, json_bytes};
+use crate::answers::{Answer, Subject, object_bytes};
 use crate::rows::ByKey;
 use crate::sql;
 use crate::store::Store;
@@ -268,8 +268,7 @@ impl Subscription {
 
     /// The memory it takes, about.
     fn bytes(&self) -> usize {
-        let names: usize = self.preferences.keys().map(|name| name.len() + 64).sum();
-        let preferences = names + json_bytes(self.preferences.values());
+        let preferences = object_bytes(&self.preferences);
         let people = self.participants.len() + self.people.len() + self.ignored.len();
         let threads = self.threads.len() * size_of::<UnreadThread>();
         size_of::<Self>() + 200 + preferences + 100 * people + 2 * threads
