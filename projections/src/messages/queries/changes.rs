@@ -173,10 +173,7 @@ impl Messages {
             until = Some(last);
         }
         Ok(Since {
-            updated: Found {
-                lag: reading.lag,
-                ..found
-            },
+            updated: Found { ..found },
             deleted: deleted.found,
             until,
         })
@@ -220,10 +217,7 @@ impl Messages {
             first: page.first.map(|at| cursor.back(at)),
             last,
             more,
-            found: Found {
-                lag: reading.lag,
-                ..page
-            },
+            found: Found { ..page },
         })
     }
 

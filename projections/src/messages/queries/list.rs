@@ -161,11 +161,7 @@ impl Messages {
         } else {
             count(&mut reading, bound(list.count)).await?
         };
-        Ok(Found {
-            total,
-            lag: reading.lag,
-            ..page
-        })
+        Ok(Found { total, ..page })
     }
 
     /// How many messages a room has.

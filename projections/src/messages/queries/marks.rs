@@ -99,7 +99,6 @@ impl Messages {
         let all = sql::query("SELECT count(*) FROM message WHERE room = $1 AND pinned = 1");
         Ok(Found {
             total: count(&mut reading, all.bind(room.to_string())).await?,
-            lag: reading.lag,
             ..page
         })
     }
@@ -157,7 +156,6 @@ impl Messages {
             .bind(viewer.to_string());
         Ok(Found {
             total: count(&mut reading, all).await?,
-            lag: reading.lag,
             ..page
         })
     }

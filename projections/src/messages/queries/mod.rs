@@ -117,8 +117,6 @@ pub struct Found {
     /// was found, or the list has another order.
     pub first: Option<Timestamp>,
     pub last: Option<Timestamp>,
-    /// How many events the view was behind; see [`Reading::lag`](crate::Reading::lag).
-    pub lag: u64,
     /// Some of them have stars, so that others may see them otherwise.
     pub starred: bool,
 }
@@ -243,7 +241,6 @@ impl Messages {
             count,
             full,
             total: count,
-            lag: reading.lag,
             ..Found::default()
         })
     }

@@ -111,7 +111,6 @@ impl Messages {
         let page = statements.find(&mut reading, slice, bound).await?;
         Ok(Found {
             total: count(&mut reading, bound(REPLIES)).await?,
-            lag: reading.lag,
             ..page
         })
     }
@@ -144,7 +143,6 @@ impl Messages {
             );
             return Ok(Found {
                 total: count(&mut reading, all.bind(room.to_string())).await?,
-                lag: reading.lag,
                 ..page
             });
         }
@@ -181,7 +179,6 @@ impl Messages {
         .await?;
         Ok(Found {
             total,
-            lag: reading.lag,
             ..filling.found()
         })
     }
