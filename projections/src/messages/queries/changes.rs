@@ -173,7 +173,7 @@ impl Messages {
             until = Some(last);
         }
         Ok(Since {
-            updated: Found { ..found },
+            updated: found,
             deleted: deleted.found,
             until,
         })
@@ -217,7 +217,7 @@ impl Messages {
             first: page.first.map(|at| cursor.back(at)),
             last,
             more,
-            found: Found { ..page },
+            found: page,
         })
     }
 
