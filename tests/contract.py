@@ -3,11 +3,12 @@
 
     ADMIN_USERNAME=… ADMIN_PASS=… tests/contract.py URL [PART-OF-A-PATH]
 
-Each operation of URL/api-docs/openapi.json gets generated requests, valid ones and broken ones, with the
-administrator's token and with a token that is not one. Two in three name things that exist: every
-operation has a channel, a group, messages, a user, a role and an integration of its own. No answer may be a
-server error, have a status or a content type that is not documented, or let the invalid token in. The
-requests follow from the document alone, so the same document gets the same requests.
+Each operation of URL/api-docs/openapi.json gets generated requests, valid ones and broken ones, of the
+administrator; fewer of a member, of a guest and of nobody; and some with a token that is not one. Two in
+three name things that exist: every operation has a channel, a group, messages, a user, a role and an
+integration of its own. No answer may be a server error, have a status or a content type that is not
+documented, differ from its schema, or let the invalid token in. The requests follow from the document alone,
+so the same document gets the same requests.
 
 An operation that would end the administrator's own session or rights is left out with that token only,
 by the list below, and gets the token of a user who can be spared instead.
@@ -28,15 +29,16 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    response_schema_conformance,
     status_code_conformance,
 )
 
-VALID_EXAMPLES, BROKEN_EXAMPLES = 10, 5
-# An invalid token is refused before anything else is looked at; a few requests tell.
-EXAMPLES_WITHOUT_TOKEN = 4
+# Valid and broken requests of each caller. An invalid token is refused before anything else is looked at; a
+# few requests tell.
+CALLERS = {"admin": (10, 5), "member": (3, 1), "guest": (2, 1), "nobody": (2, 1), "an invalid token": (4, 0)}
 PATIENCE = 20  # seconds for one answer
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 SPARED = {
     "GET /api/v1/logout": "ends the session",
@@ -78,8 +80,9 @@ class Server:
 class Spare:
     """A user that nobody misses."""
 
-    def __init__(self, server):
+    def __init__(self, server, role="user"):
         self.server = server
+        self.role = role
         self.renew()
 
     def renew(self):
@@ -88,7 +91,7 @@ class Spare:
         self.id = self.server.make(
             "users.create",
             username=self.name, name=self.name, email=f"{self.name}@example.org",
-            password=self.password, verified=True,
+            password=self.password, verified=True, roles=[self.role],
         )["user"]["_id"]
 
     def session(self):
@@ -177,7 +180,7 @@ def kind_of(failure):
     return {"ServerError": "server error", "UndefinedStatusCode": "undocumented status"}.get(name, name)
 
 
-def ask(case, label, server, headers, secured, valid, findings):
+def ask(case, label, server, headers, secured, logged_in, findings):
     """Sends one request, and checks what comes back."""
     operation = case.operation
     try:
@@ -198,8 +201,8 @@ def ask(case, label, server, headers, secured, valid, findings):
             status = response.status_code
             case.validate_response(response, checks=CHECKS, headers=headers)
         findings.answered(status)
-        if secured and not valid and status < 400:
-            findings.failed(label, "invalid token let in", f"{status}")
+        if secured and not logged_in and status < 400:
+            findings.failed(label, "let in without a login", f"{status}")
     except FailureGroup as group:
         findings.answered(status)
         for failure in group.exceptions:
@@ -219,9 +222,11 @@ def describe(failure, response, case, headers, server):
     return f"{failure.title}: {failure.message}\n{response.status_code} {response.text[:400]}\n{asked}"
 
 
-def probe(operation, label, server, things, headers, valid, findings):
+def probe(operation, label, server, things, headers, caller, findings):
     """Sends the generated requests of one operation; `headers` makes those that say who asks."""
     secured = is_secured(operation)
+    logged_in = caller in ("admin", "member", "guest")
+    valid_examples, broken_examples = CALLERS[caller]
 
     def with_examples(mode, examples):
         @settings(
@@ -234,15 +239,15 @@ def probe(operation, label, server, things, headers, valid, findings):
                 case.path_parameters = things.put_into(case.path_parameters)
                 case.query = things.put_into(case.query)
                 case.body = things.put_into(case.body)
-            ask(case, label, server, headers(), secured, valid, findings)
+            ask(case, label, server, headers(), secured, logged_in, findings)
 
         requests_of()
 
-    with_examples(GenerationMode.POSITIVE, VALID_EXAMPLES if valid else EXAMPLES_WITHOUT_TOKEN)
+    with_examples(GenerationMode.POSITIVE, valid_examples)
     takes_something = operation.body or operation.query or operation.path_parameters
-    if valid and takes_something:
+    if broken_examples and takes_something:
         try:
-            with_examples(GenerationMode.NEGATIVE, BROKEN_EXAMPLES)
+            with_examples(GenerationMode.NEGATIVE, broken_examples)
         except Unsatisfiable:
             pass  # nothing that its parameters would refuse can be made
 
@@ -260,31 +265,35 @@ def main():
     labels = {f"{operation.method.upper()} {operation.path}" for operation in operations}
     findings = Findings()
     invalid = {"X-Auth-Token": "A" * 43, "X-User-Id": server.admin["X-User-Id"]}
+    others = {"member": Spare(server), "guest": Spare(server, "guest")}
 
     for label, reason in SPARED.items():
         if label in labels:
             print(f"with the token of a user who can be spared: {label} ({reason})")
 
-    def hold(operation, valid):
+    def hold(operation, caller):
         label = f"{operation.method.upper()} {operation.path}"
         things = Things(server, operation.path)
-        if not valid:
+        if caller == "an invalid token":
             headers = lambda: invalid  # noqa: E731
+        elif caller == "nobody":
+            headers = dict
+        elif caller != "admin":
+            headers = others[caller].session
         elif label in SPARED:
             headers = things.spare.session
         else:
             headers = lambda: server.admin  # noqa: E731
         try:
-            probe(operation, label, server, things, headers, valid, findings)
+            probe(operation, label, server, things, headers, caller, findings)
         except Exception as error:  # a generator that fails is a fault of the document
             findings.failed(label, "no requests", f"{type(error).__name__}: {error}")
 
     # One after the other: generators in two threads trip over Python's recursion limit.
-    for valid in (True, False):
+    for caller in CALLERS:
         for operation in operations:
-            hold(operation, valid)
-        print(f"{'a valid' if valid else 'an invalid'} token: {findings.requests} requests so far, "
-              f"{time.monotonic() - started:.0f} s", flush=True)
+            hold(operation, caller)
+        print(f"{caller}: {findings.requests} requests so far, {time.monotonic() - started:.0f} s", flush=True)
 
     if requests.get(f"{url}/api/v1/me", headers=server.admin, timeout=PATIENCE).status_code != 200:
         findings.failed("the administrator", "locked out", "a request ended the session; it belongs on the list")

@@ -157,7 +157,7 @@ fn described() -> clap::Command {
 }
 
 fn print_openapi() -> io::Result<()> {
-    let document = rest::document();
+    let document = rest::document()?;
     let text = document.to_pretty_json().map_err(io::Error::other)?;
     writeln!(io::stdout(), "{text}")
 }

@@ -23,6 +23,7 @@ mod serve;
 mod table;
 mod views;
 mod welcome;
+mod wire;
 mod workspace;
 
 use std::process::ExitCode;

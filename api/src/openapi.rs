@@ -8,6 +8,7 @@ use axum::routing::get;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::openapi::{
     Components, ContactBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, SecurityRequirement,
+    Server,
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -46,6 +47,7 @@ pub fn frame() -> OpenApi {
     OpenApiBuilder::new()
         .info(info)
         .components(Some(components))
+        .servers(Some([Server::new("/")]))
         .security(Some([login]))
         .build()
 }

@@ -1,6 +1,7 @@
 //! Everything that looks at Hansard from outside.
 
 pub mod conformance;
+pub mod contract;
 pub mod crash;
 pub mod document;
 pub mod esdb;

@@ -21,6 +21,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::contract;
 use crate::topology;
 
 /// How long a server may take until it is ready, or has stopped.
@@ -562,7 +563,10 @@ impl Client {
 
     /// The answer to a request of this client.
     pub async fn answer(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.expect("the server answers");
+        let (http, request) = request.build_split();
+        let request = request.expect("a request");
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = http.execute(request).await.expect("the server answers");
         let position = response.headers().get(POSITION);
         if let Some(position) = position.and_then(|at| at.to_str().ok()?.parse().ok()) {
             self.seen.fetch_max(position, Ordering::Relaxed);
@@ -570,6 +574,9 @@ impl Client {
         let status = response.status();
         let behind = response.headers().contains_key(LAG);
         let body = response.bytes().await.expect("the answer is whole");
+        if let Err(breach) = contract::check(&method, &path, status, &body) {
+            panic!("{breach}");
+        }
         Answer {
             status,
             behind,

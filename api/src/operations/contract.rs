@@ -25,12 +25,29 @@ impl Schemas {
     pub fn reference<T: ToSchema>(&mut self) -> RefOr<Schema> {
         let name = T::name().into_owned();
         if !self.0.contains_key(&name) {
-            self.0.insert(name.clone(), T::schema());
-            let mut others = Vec::new();
-            T::schemas(&mut others);
-            self.0.extend(others);
+            let mut all = vec![(name.clone(), T::schema())];
+            T::schemas(&mut all);
+            all.iter_mut()
+                .for_each(|(_, schema)| forget_null_defaults(schema));
+            self.0.extend(all);
         }
         Ref::from_schema_name(name).into()
+    }
+}
+
+/// Clients take a member with a default for one that they have to give. `null` is what is not given.
+fn forget_null_defaults(schema: &mut RefOr<Schema>) {
+    let RefOr::T(Schema::Object(object)) = schema else {
+        return;
+    };
+    for member in object.properties.values_mut() {
+        let default = match member {
+            RefOr::T(Schema::Object(member)) => &mut member.default,
+            RefOr::T(Schema::Array(member)) => &mut member.default,
+            RefOr::T(Schema::OneOf(member)) => &mut member.default,
+            _ => continue,
+        };
+        default.take_if(|default| default.is_null());
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod asked;
 pub mod contract;
+pub mod examples;
 mod hidden;
 pub mod reply;
 pub mod request;

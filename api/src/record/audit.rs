@@ -18,6 +18,7 @@ use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::table;
+use crate::wire::AnyObject;
 
 const PERMISSION: &[&str] = &["view-audit"];
 
@@ -117,7 +118,7 @@ struct AuditEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     causation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     details: Option<Box<RawValue>>,
 }
 

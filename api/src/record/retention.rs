@@ -15,6 +15,7 @@ use crate::operations::Operation;
 use crate::rest::answer::{Answer, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
+use crate::wire;
 
 /// It names every room.
 const PERMISSIONS: &[&str] = &["view-audit"];
@@ -53,7 +54,7 @@ struct RoomRetention {
     name: Option<String>,
     /// What holds for it; not there if its messages stay.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<wire::record::Policy>)]
     policy: Option<RoomPolicy>,
     /// What was pruned, by reason: `requested`, `retention`, `deletion`.
     pruned: BTreeMap<String, PrunedAnswer>,

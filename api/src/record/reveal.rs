@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::wire;
+
 /// What stands in place of a secret.
 const COVERED: &str = "[hidden]";
 
@@ -38,13 +40,12 @@ pub struct ShownEvent {
     pub correlation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub causation: Option<String>,
-    /// `{"address": …, "userAgent": …}`, `{"shredded": true}` or `{"unreadable": "forged"}`.
+    /// From where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<wire::record::Origin>)]
     pub origin: Option<Value>,
     /// What was erased reads `{"shredded": true}`, what does not open under its key
     /// `{"unreadable": "forged"}`, and what nobody may see `"[hidden]"`.
-    #[schema(value_type = Object)]
     pub payload: Value,
 }
 

@@ -489,6 +489,20 @@ impl IntoResponses for Failure {
     }
 }
 
+/// What a [`Failure`] of a status looks like.
+pub fn schema(status: &str) -> Ref {
+    Ref::from_schema_name(match status {
+        "401" => "RouterErrorAnswer",
+        _ => "ErrorAnswer",
+    })
+}
+
+/// What a status of [`Failure`] means.
+pub fn description(status: &str) -> Option<&'static str> {
+    let found = RESPONSES.iter().find(|(known, ..)| *known == status);
+    found.map(|(_, _, description)| *description)
+}
+
 /// The responses that [`Failure`]'s operations refer to, and their schemas, for the document.
 pub fn describe(components: &mut utoipa::openapi::Components) {
     components
@@ -498,12 +512,7 @@ pub fn describe(components: &mut utoipa::openapi::Components) {
         .schemas
         .insert("RouterErrorAnswer".to_owned(), RouterErrorAnswer::schema());
     for (status, name, description) in RESPONSES {
-        let schema = if status == "401" {
-            "RouterErrorAnswer"
-        } else {
-            "ErrorAnswer"
-        };
-        let content = Content::new(Some(Ref::from_schema_name(schema)));
+        let content = Content::new(Some(schema(status)));
         let response = ResponseBuilder::new()
             .description(description)
             .content("application/json", content)

@@ -1,7 +1,7 @@
 //! Messages in answers.
 //!
 //! The view of messages holds them finished, so an answer is written around their text and nothing
-//! is parsed or serialised again; [`Message`] is what they look like, for the document.
+//! is parsed or serialised again; [`wire::message`](crate::wire::message) says what they look like.
 
 use std::marker::PhantomData;
 
@@ -13,9 +13,7 @@ use hansard_domain::account::Author;
 use hansard_domain::id::{MessageId, RoomId, UserId};
 use hansard_domain::log::Version;
 use hansard_projections::messages::{Found, MessageHead, Order, Slice, message_json};
-use serde::Serialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::aside;
@@ -26,79 +24,6 @@ use super::paging::{Direction, Paging};
 use crate::app::App;
 use crate::operations::contract::{Described, Schemas};
 use crate::operations::reply::{Answers, Reply};
-
-/// A message.
-#[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "a schema: the view holds messages finished")]
-pub struct Message {
-    _id: String,
-    /// The room it is in.
-    rid: String,
-    msg: String,
-    /// When it was sent.
-    ts: String,
-    u: MessageAuthor,
-    #[serde(rename = "_updatedAt")]
-    updated_at: String,
-    /// The kind of a system message.
-    t: Option<String>,
-    /// The message that its thread hangs on.
-    tmid: Option<String>,
-    /// A reply that the room sees, too.
-    tshow: Option<bool>,
-    /// How many replies hang on it.
-    tcount: Option<u64>,
-    /// When the last of them was sent.
-    tlm: Option<String>,
-    /// The ids of those who follow its thread.
-    replies: Option<Vec<String>>,
-    urls: Vec<Map<String, Value>>,
-    mentions: Vec<Map<String, Value>>,
-    channels: Vec<Map<String, Value>>,
-    attachments: Option<Vec<Map<String, Value>>>,
-    reactions: Option<Map<String, Value>>,
-    alias: Option<String>,
-    avatar: Option<String>,
-    emoji: Option<String>,
-    groupable: Option<bool>,
-    pinned: Option<bool>,
-    #[serde(rename = "editedAt")]
-    edited_at: Option<String>,
-    /// The caller's star.
-    starred: Option<Vec<Map<String, Value>>>,
-    #[serde(rename = "customFields")]
-    custom_fields: Option<Map<String, Value>>,
-}
-
-/// Who wrote a message.
-#[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "a schema: the view holds messages finished")]
-pub struct MessageAuthor {
-    _id: String,
-    username: String,
-    name: Option<String>,
-}
-
-/// One message.
-#[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "a schema: the view holds messages finished")]
-pub struct MessageAnswer {
-    message: Message,
-    #[schema(example = true)]
-    success: bool,
-}
-
-/// A page of messages.
-#[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "a schema: the view holds messages finished")]
-pub struct MessagesAnswer {
-    messages: Vec<Message>,
-    count: u64,
-    offset: u64,
-    total: u64,
-    #[schema(example = true)]
-    success: bool,
-}
 
 /// An answer whose members are JSON texts: `{…, "success": true}`.
 #[derive(Debug)]
@@ -355,7 +280,7 @@ mod tests {
         };
         let nobody_there = WriteModel::empty();
         let answer = recorded(&nobody_there, &MessageAfter { entry, author }).unwrap();
-        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(answer["msg"], "good-bye");
         let shown = json!({ "_id": "eve-id", "username": "eve", "name": "Eve" });
         assert_eq!(answer["u"], shown);

@@ -53,7 +53,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::failure::Failure;
 use crate::app::App;
-use crate::operations::{Method, Operation, contract};
+use crate::operations::{Method, Operation, contract, examples};
 use crate::{handover, monitoring, openapi, record, welcome};
 
 /// All operations.
@@ -122,10 +122,11 @@ fn others() -> OpenApiRouter<App> {
 }
 
 /// The description of everything that is served.
-pub fn document() -> OpenApi {
+pub fn document() -> serde_json::Result<OpenApi> {
     let (_, mut document) = others().split_for_parts();
     contract::describe(&mut document, operations());
-    document
+    examples::add(&mut document)?;
+    Ok(document)
 }
 
 /// Everything that is served over HTTP.
@@ -135,7 +136,7 @@ pub fn service(app: App) -> serde_json::Result<Router> {
     let routes = endpoints
         .merge(door::routes(operations()))
         .merge(handover::routes())
-        .merge(openapi::page(&document())?)
+        .merge(openapi::page(&document()?)?)
         .merge(welcome::page())
         .fallback(async || Failure::no_endpoint())
         .method_not_allowed_fallback(async || Failure::wrong_method())

@@ -4,5 +4,6 @@
 //! and the request it is asked by; [`matrix`] reads it. [`stage`] makes what a request needs (a room with
 //! a message in it, somebody to be invited, …), fresh for each cell, and asks.
 
+pub mod examples;
 pub mod matrix;
 pub mod stage;

@@ -17,9 +17,18 @@ const PASSWORD: &str = "nobody guesses this";
 #[derive(Debug)]
 pub struct Asked {
     pub id: String,
+    pub request: Sent,
     pub answer: Answer,
     /// Whether what was to be seen was.
     pub seen: bool,
+}
+
+/// What was asked, with the placeholders filled in.
+#[derive(Debug)]
+pub struct Sent {
+    pub path: String,
+    pub query: String,
+    pub body: Option<Value>,
 }
 
 #[derive(Debug, Clone)]
@@ -159,7 +168,7 @@ impl Stage {
             } else {
                 self.client_of(who)
             };
-            let answer = scene.send(&client, request, None).await;
+            let (_, answer) = scene.send(&client, request, None).await;
             assert!(
                 who == "me" || answer.status.is_success(),
                 "{} for {caller}: what {who} does first: {} {}",
@@ -174,10 +183,15 @@ impl Stage {
             Some(seen) => Some(scene.fill(seen).await),
             None => None,
         };
-        let answer = scene.send(&client, &row.request, Some(&id)).await;
+        let (request, answer) = scene.send(&client, &row.request, Some(&id)).await;
         let body = answer.body.to_string();
         let seen = watched.is_none_or(|watched| body.contains(&watched));
-        Asked { id, answer, seen }
+        Asked {
+            id,
+            request,
+            answer,
+            seen,
+        }
     }
 }
 
@@ -228,7 +242,12 @@ impl<'a> Scene<'a> {
         });
     }
 
-    async fn send(&mut self, client: &Client, request: &Request, id: Option<&str>) -> Answer {
+    async fn send(
+        &mut self,
+        client: &Client,
+        request: &Request,
+        id: Option<&str>,
+    ) -> (Sent, Answer) {
         let path = self.fill(&request.path).await;
         let path = if path.starts_with('/') {
             path
@@ -238,15 +257,21 @@ impl<'a> Scene<'a> {
         let query = self.fill(&request.query).await;
         let method: Method = request.method.parse().expect("a method");
         let mut built = client.request(method, &format!("{path}?{query}"));
+        let mut sent = Sent {
+            path,
+            query,
+            body: None,
+        };
         if let Some(body) = &request.body {
             let body = self.fill(body).await;
             let body: Value = serde_json::from_str(&body).expect("a JSON body");
             built = built.json(&body);
+            sent.body = Some(body);
         }
         if let Some(id) = id {
             built = built.header("X-Request-Id", id);
         }
-        client.answer(built).await
+        (sent, client.answer(built).await)
     }
 
     /// A text with its placeholders filled in.

@@ -1,13 +1,15 @@
 //! Who may do what: each cell of `tests/roles/matrix.txt`, asked for. See [`hansard_tests::roles`].
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
 use futures::StreamExt;
 use hansard_tests::document;
+use hansard_tests::roles::examples;
 use hansard_tests::roles::matrix::{Expected, Matrix, Row, Told, read};
 use hansard_tests::roles::stage::{Asked, Stage};
 use hansard_tests::server::{Client, Options, Server};
+use serde_json::Value;
 
 const TABLE: &str = include_str!("../../roles/matrix.txt");
 
@@ -44,6 +46,22 @@ fn every_operation_has_a_row_and_every_row_an_operation() {
     assert!(unknown.is_empty(), "without an operation: {unknown:#?}");
 }
 
+#[test]
+fn every_operation_has_an_example() {
+    let text = std::fs::read_to_string(examples::file()).expect("the examples");
+    let examples: BTreeMap<String, Value> = serde_json::from_str(&text).expect("JSON");
+    let operations = document::operations();
+    let names = operations
+        .iter()
+        .map(|operation| format!("{} {}", operation.method, operation.path));
+    let operations: BTreeSet<String> = names.collect();
+    let recorded: BTreeSet<String> = examples.into_keys().collect();
+    assert_eq!(
+        operations, recorded,
+        "HANSARD_RECORD_EXAMPLES=1 cargo test -p hansard-tests --test rights roles records them"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_is_answered_what_the_matrix_says() {
     let matrix = matrix();
@@ -71,6 +89,15 @@ async fn everybody_is_answered_what_the_matrix_says() {
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
+
+    if std::env::var_os("HANSARD_RECORD_EXAMPLES").is_some() {
+        let cells = asked
+            .iter()
+            .map(|(row, caller, expected, asked)| (*row, caller.as_str(), *expected, asked));
+        let examples = examples::of(cells, &server.url(""));
+        let text = serde_json::to_string_pretty(&examples).expect("JSON");
+        std::fs::write(examples::file(), text + "\n").expect("the examples can be written");
+    }
 
     let recorded = recorded(&server.admin().await).await;
     let mut wrong: Vec<(usize, String)> = Vec::new();

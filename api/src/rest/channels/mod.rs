@@ -16,9 +16,10 @@ use super::lenient;
 use super::paging::Paging;
 use super::rooms::endpoints::{self, Kind};
 use super::rooms::section::*;
-use super::rooms::{RoomList, rooms, shape};
+use super::rooms::{RoomList, rooms};
 use crate::app::App;
 use crate::operations::Operation;
+use crate::wire::room::Room;
 
 pub const OPERATIONS: &[&[Operation]] = &[
     SHARED,
@@ -46,7 +47,7 @@ impl Kind for Channels {
 /// A channel.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChannelAnswer {
-    #[schema(value_type = shape::Room)]
+    #[schema(value_type = Room)]
     channel: Map<String, Value>,
 }
 
@@ -59,7 +60,7 @@ impl From<Map<String, Value>> for ChannelAnswer {
 /// A page of channels.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ChannelsAnswer {
-    #[schema(value_type = Vec<shape::Room>)]
+    #[schema(value_type = Vec<Room>)]
     channels: Vec<Map<String, Value>>,
     count: usize,
     offset: u64,

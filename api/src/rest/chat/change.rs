@@ -13,9 +13,9 @@ use crate::rest::body::{Body, Params, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::decided::{self, By};
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{
-    MessageAnswer, MessageAuthor, Written, nothing, readable, stands,
-};
+use crate::rest::message_shape::{Written, nothing, readable, stands};
+use crate::wire::Person;
+use crate::wire::message::MessageAnswer;
 
 pub const OPERATIONS: &[Operation] = &[GET_MESSAGE, UPDATE, DELETE];
 
@@ -115,7 +115,7 @@ struct DeleteAnswer {
 struct DeletedMessage {
     _id: String,
     rid: String,
-    u: MessageAuthor,
+    u: Person,
 }
 
 pub const DELETE: Operation = Operation::post("chat.delete", &delete)

@@ -11,8 +11,9 @@ use crate::operations::Operation;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{MessagesAnswer, Written, order, project, require_readable};
+use crate::rest::message_shape::{Written, order, project, require_readable};
 use crate::rest::paging::Paging;
+use crate::wire::message::MessagesAnswer;
 
 pub const OPERATIONS: &[Operation] = &[PINNED, STARRED, MENTIONED];
 

@@ -12,7 +12,8 @@ use crate::rest::answer::{Answer, Nothing, done};
 use crate::rest::body::{Body, Params};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{MessageAnswer, Written, recorded, stands};
+use crate::rest::message_shape::{Written, recorded, stands};
+use crate::wire::message::MessageAnswer;
 
 pub const OPERATIONS: &[Operation] = &[
     REACT,

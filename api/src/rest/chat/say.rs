@@ -13,8 +13,10 @@ use crate::rest::body::{Body, free_list, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
 use crate::rest::lenient::OneOrMany;
-use crate::rest::message_shape::{Message, MessageAnswer, Written, said};
+use crate::rest::message_shape::{Written, said};
 use crate::rest::time::time_in;
+use crate::wire::AnyObject;
+use crate::wire::message::{Message, MessageAnswer};
 
 pub const OPERATIONS: &[Operation] = &[SEND_MESSAGE, POST_MESSAGE];
 
@@ -37,9 +39,9 @@ struct MessageToSend {
     alias: Option<String>,
     emoji: Option<String>,
     avatar: Option<String>,
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<AnyObject>>)]
     attachments: Option<Vec<Value>>,
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<AnyObject>>)]
     blocks: Option<Vec<Value>>,
     /// The message that the thread hangs on.
     tmid: Option<String>,
@@ -147,11 +149,11 @@ struct PostMessage {
     emoji: Option<String>,
     icon_url: Option<String>,
     avatar: Option<String>,
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<AnyObject>>)]
     attachments: Option<Value>,
     #[serde(rename = "parseUrls")]
     parse_urls: Option<bool>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     bot: Option<Value>,
     groupable: Option<bool>,
     tmid: Option<String>,

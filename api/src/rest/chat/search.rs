@@ -13,8 +13,9 @@ use crate::operations::Operation;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{Message, Written, project, require_readable};
+use crate::rest::message_shape::{Written, project, require_readable};
 use crate::rest::paging::Paging;
+use crate::wire::message::Message;
 
 pub const OPERATIONS: &[Operation] = &[SEARCH];
 

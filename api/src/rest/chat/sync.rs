@@ -14,10 +14,11 @@ use crate::rest::answer::{Answer, answer};
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{Message, Written, require_readable, unreadable};
+use crate::rest::message_shape::{Written, require_readable, unreadable};
 use crate::rest::paging::Paging;
 use crate::rest::rate_limit::building::Builder;
 use crate::rest::time::time;
+use crate::wire::message::Message;
 
 pub const OPERATIONS: &[Operation] = &[SYNC_MESSAGES, DELETED_MESSAGES];
 

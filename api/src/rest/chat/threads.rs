@@ -13,13 +13,12 @@ use crate::operations::Operation;
 use crate::rest::body::Params;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{
-    Message, MessagesAnswer, Written, order, project, require_readable,
-};
+use crate::rest::message_shape::{Written, order, project, require_readable};
 use crate::rest::paging::Paging;
 use crate::rest::rate_limit::building::Builder;
 use crate::rest::rooms::history::{between, unknown_condition};
 use crate::rest::time::time;
+use crate::wire::message::{Message, MessagesAnswer};
 
 pub const OPERATIONS: &[Operation] = &[THREADS, THREAD, SYNC_THREADS, SYNC_THREAD];
 

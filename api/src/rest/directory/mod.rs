@@ -22,6 +22,8 @@ use super::paging::{Direction, Paging};
 use super::users::User;
 use crate::app::App;
 use crate::operations::Operation;
+use crate::wire::account::{Hit, SpottedUser};
+use crate::wire::room::Room;
 
 pub const OPERATIONS: &[Operation] = &[DIRECTORY, SPOTLIGHT];
 
@@ -33,7 +35,7 @@ const SPOTLIGHT_USERS: usize = 5;
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Found {
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Hit>)]
     result: Vec<Map<String, Value>>,
     count: usize,
     offset: u64,
@@ -217,9 +219,9 @@ struct Spotlight {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Spotted {
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<SpottedUser>)]
     users: Vec<Map<String, Value>>,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Room>)]
     rooms: Vec<Map<String, Value>>,
 }
 

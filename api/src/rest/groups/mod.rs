@@ -14,9 +14,10 @@ use super::failure::Failure;
 use super::paging::Paging;
 use super::rooms::endpoints::{self, Kind};
 use super::rooms::section::*;
-use super::rooms::{RoomList, administered, rooms, shape};
+use super::rooms::{RoomList, administered, rooms};
 use crate::app::App;
 use crate::operations::Operation;
+use crate::wire::room::Room;
 
 pub const OPERATIONS: &[&[Operation]] = &[
     SHARED,
@@ -36,7 +37,7 @@ impl Kind for Groups {
 /// A private group.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GroupAnswer {
-    #[schema(value_type = shape::Room)]
+    #[schema(value_type = Room)]
     group: Map<String, Value>,
 }
 
@@ -49,7 +50,7 @@ impl From<Map<String, Value>> for GroupAnswer {
 /// A page of private groups.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GroupsAnswer {
-    #[schema(value_type = Vec<shape::Room>)]
+    #[schema(value_type = Vec<Room>)]
     groups: Vec<Map<String, Value>>,
     count: usize,
     offset: u64,

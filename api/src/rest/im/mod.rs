@@ -15,15 +15,16 @@ use super::body::{Body, Params};
 use super::caller::Caller;
 use super::decided::{self, Listed};
 use super::failure::Failure;
-use super::message_shape::{MessagesAnswer, Written};
+use super::message_shape::Written;
 use super::paging::Paging;
 use super::rooms::section::{self as shared, Counters, CountersParams, Members};
 use super::rooms::{
     HistoryAnswer, HistoryParams, MembersParams, RoomList, administered, history, messages, rooms,
-    shape,
 };
 use crate::app::App;
 use crate::operations::Operation;
+use crate::wire::message::MessagesAnswer;
+use crate::wire::room::{Opened, Room};
 
 mod endpoints;
 
@@ -67,14 +68,14 @@ pub struct Create {
 /// A conversation.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DirectAnswer {
-    #[schema(value_type = Object)]
+    #[schema(value_type = Opened)]
     room: Value,
 }
 
 /// A page of conversations.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct DirectsAnswer {
-    #[schema(value_type = Vec<shape::Room>)]
+    #[schema(value_type = Vec<Room>)]
     ims: Vec<Map<String, Value>>,
     count: usize,
     offset: u64,

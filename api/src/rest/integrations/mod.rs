@@ -27,6 +27,7 @@ use super::paging::{Direction as Order, Paging};
 use crate::app::App;
 use crate::operations::Operation;
 use crate::record::inspected;
+use crate::wire::integration::Integration;
 
 pub const OPERATIONS: &[Operation] = &[
     CREATE,
@@ -41,12 +42,13 @@ pub const OPERATIONS: &[Operation] = &[
 
 #[derive(Debug, Serialize, ToSchema)]
 struct OneIntegration {
+    #[schema(value_type = Integration)]
     integration: ShownIntegration,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Integrations {
-    #[schema(value_type = Vec<ShownIntegration>)]
+    #[schema(value_type = Vec<Integration>)]
     integrations: Vec<Value>,
     offset: u64,
     items: usize,

@@ -11,30 +11,21 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// An integration, with the secrets of it: it is shown to nobody but those who may change it.
-#[derive(Debug, Serialize, ToSchema)]
+/// An integration, with the secrets of it: it is shown to nobody but those who may change it. It looks like
+/// [`Integration`](crate::wire::integration::Integration).
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShownIntegration {
     #[serde(rename = "_id")]
-    #[schema(value_type = String)]
     id: IntegrationId,
-    /// `webhook-incoming` or `webhook-outgoing`.
     #[serde(rename = "type")]
-    #[schema(value_type = String, example = "webhook-incoming")]
     direction: Direction,
     name: String,
     enabled: bool,
-    /// Why it does nothing although it is enabled: `makerInactive`, `makerMayNotManage`. Whoever has the
-    /// permission for all integrations takes it over by saving it. Or why it does not all that it is there
-    /// for: `destinationGone`, where a room that it names was deleted, or an account was deleted or
-    /// deactivated; it has to be saved with others.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_back: Option<&'static str>,
     username: String,
-    #[schema(value_type = String)]
     user_id: UserId,
-    /// The rooms and people that were named when it was saved, as they are called now; by their id those
-    /// that are gone, and rooms that the caller does not see.
     channel: Vec<String>,
     alias: String,
     avatar: String,
@@ -44,9 +35,7 @@ pub struct ShownIntegration {
     script_enabled: bool,
     script_engine: String,
     #[serde(flatten)]
-    incoming: Option<ShownIncoming>,
-    #[serde(flatten)]
-    outgoing: Option<Box<ShownOutgoing>>,
+    more: OfDirection,
     #[serde(rename = "_createdAt")]
     created: String,
     #[serde(rename = "_createdBy")]
@@ -55,16 +44,23 @@ pub struct ShownIntegration {
     updated: String,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+/// What only one kind of integration has.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum OfDirection {
+    Incoming(ShownIncoming),
+    Outgoing(Box<ShownOutgoing>),
+}
+
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ShownIncoming {
+struct ShownIncoming {
     override_destination_channel_enabled: bool,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ShownOutgoing {
-    #[schema(example = "sendMessage")]
+struct ShownOutgoing {
     event: &'static str,
     target_room: String,
     urls: Vec<String>,
@@ -79,10 +75,9 @@ pub struct ShownOutgoing {
     impersonate_user: bool,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
 struct Maker {
     #[serde(rename = "_id")]
-    #[schema(value_type = String)]
     id: UserId,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
@@ -102,7 +97,6 @@ impl ShownIntegration {
         let target_room = shown(model, viewer, &details.target_room, details.target());
         let gone = misses_one(model, integration).then_some(HeldBack::DestinationGone);
         let named = |user: &UserId| Some(model.account(user)?.profile.username.clone());
-        let incoming = integration.direction == Direction::Incoming;
         Self {
             id: id.clone(),
             direction: integration.direction,
@@ -122,11 +116,12 @@ impl ShownIntegration {
             script: details.script,
             script_enabled: details.script_enabled,
             script_engine: details.script_engine,
-            incoming: incoming.then_some(ShownIncoming {
-                override_destination_channel_enabled: details.override_destination_channel_enabled,
-            }),
-            outgoing: (!incoming).then(|| {
-                Box::new(ShownOutgoing {
+            more: match integration.direction {
+                Direction::Incoming => OfDirection::Incoming(ShownIncoming {
+                    override_destination_channel_enabled: details
+                        .override_destination_channel_enabled,
+                }),
+                Direction::Outgoing => OfDirection::Outgoing(Box::new(ShownOutgoing {
                     event: integration.trigger.map_or("", Trigger::as_str),
                     target_room,
                     urls: details.urls,
@@ -138,8 +133,8 @@ impl ShownIntegration {
                     retry_count: details.retry_count,
                     retry_delay: details.retry_delay,
                     impersonate_user: details.impersonate_user,
-                })
-            }),
+                })),
+            },
             created: integration.created.iso(),
             created_by: Maker {
                 id: integration.created_by.clone(),
@@ -173,6 +168,7 @@ pub struct HistoryEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     trigger_word: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,

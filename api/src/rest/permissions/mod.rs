@@ -17,6 +17,7 @@ use super::failure::Failure;
 use super::lenient;
 use crate::app::App;
 use crate::operations::Operation;
+use crate::wire::Removed;
 
 pub const OPERATIONS: &[Operation] = &[LIST_ALL, UPDATE];
 
@@ -48,7 +49,7 @@ struct Since {
 struct AllPermissions {
     update: Vec<Permission>,
     /// Always empty: permissions are never removed.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Removed>)]
     remove: Vec<Value>,
 }
 

@@ -11,9 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::App;
 use crate::rest::caller::Caller;
 use crate::rest::failure::Failure;
-use crate::rest::message_shape::{Message, Written, order, project};
+use crate::rest::message_shape::{Written, order, project};
 use crate::rest::paging::Paging;
 use crate::rest::time::{time, time_in};
+use crate::wire::message::Message;
 
 /// Which part of a room's history.
 #[derive(Debug, Clone, Default, Deserialize, IntoParams)]

@@ -26,9 +26,12 @@ use crate::rest::caller::Caller;
 use crate::rest::decided::{self, Listed};
 use crate::rest::failure::Failure;
 use crate::rest::lenient::{self, Invalid};
-pub use crate::rest::message_shape::{MessagesAnswer, Written};
+pub use crate::rest::message_shape::Written;
 use crate::rest::paging::{Direction, Paging};
 use crate::rest::query::Query;
+use crate::wire;
+use crate::wire::AnyObject;
+pub use crate::wire::message::MessagesAnswer;
 
 /// One of the two resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,10 +176,10 @@ pub struct Create {
     read_only: Option<bool>,
     /// Whoever makes it does not become a member.
     exclude_self: Option<bool>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     custom_fields: Value,
     /// `broadcast`, `encrypted`, `topic`, `description`, `announcement`.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     extra_data: Value,
 }
 
@@ -531,7 +534,7 @@ impl Text {
 /// The text as it is now, under the name of its parameter.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(transparent)]
-#[schema(value_type = Object)]
+#[schema(value_type = wire::room::Text)]
 pub struct TextAnswer(pub Wire);
 
 /// Sets a text of a room; answers it under the name of its parameter.
@@ -746,7 +749,7 @@ pub struct SetCustomFields {
     #[serde(flatten, deserialize_with = "lenient::beside")]
     room: RoomRef,
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     custom_fields: Value,
 }
 
@@ -773,7 +776,7 @@ pub async fn set_custom_fields(
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RoomMembers)]
 pub struct Members {
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<wire::room::Member>)]
     members: Vec<Value>,
     count: usize,
     offset: u64,
@@ -843,7 +846,7 @@ fn person(app: &App, user: &UserId) -> Value {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RoomModerators)]
 pub struct Moderators {
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<wire::Person>)]
     moderators: Vec<Value>,
 }
 
@@ -866,7 +869,7 @@ pub async fn moderators(
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RoomRoles)]
 pub struct Roles {
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<wire::room::HeldRoles>)]
     roles: Vec<Value>,
 }
 
@@ -897,7 +900,7 @@ pub async fn roles(
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RoomOnline)]
 pub struct Online {
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<wire::Person>)]
     online: Vec<Value>,
 }
 

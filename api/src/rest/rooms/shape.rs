@@ -6,65 +6,13 @@ use hansard_commands::authorization::sight::Purpose;
 use hansard_commands::model::WriteModel;
 use hansard_domain::id::{RoomId, UserId};
 use hansard_projections::rooms::{self, Room as Found};
-use serde::Serialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::rest::aside;
 use crate::rest::failure::Failure;
 use crate::rest::paging::Fields;
 use crate::rest::rate_limit::building::Client;
-
-/// A room.
-#[derive(Debug, Serialize, ToSchema)]
-#[allow(dead_code, reason = "a schema: the view writes rooms itself")]
-pub struct Room {
-    _id: String,
-    /// `c` channel, `p` private group, `d` direct conversation.
-    t: String,
-    /// The name in addresses; direct conversations have none.
-    name: Option<String>,
-    /// The name as it is shown.
-    fname: Option<String>,
-    msgs: u64,
-    #[serde(rename = "usersCount")]
-    users_count: u64,
-    /// Who made it.
-    u: Option<Map<String, Value>>,
-    /// Who takes part in a direct conversation.
-    usernames: Option<Vec<String>>,
-    uids: Option<Vec<String>>,
-    ts: String,
-    /// When something was last said in it.
-    lm: Option<String>,
-    #[serde(rename = "lastMessage")]
-    last_message: Option<Map<String, Value>>,
-    /// Read-only.
-    ro: Option<bool>,
-    default: Option<bool>,
-    archived: Option<bool>,
-    topic: Option<String>,
-    description: Option<String>,
-    announcement: Option<String>,
-    #[serde(rename = "customFields")]
-    custom_fields: Option<Map<String, Value>>,
-    /// Usernames of those who may not speak.
-    muted: Option<Vec<String>>,
-    /// `true`, or the kinds of system messages that are not shown.
-    #[serde(rename = "sysMes")]
-    #[schema(value_type = Option<Value>)]
-    hidden_system_messages: Option<Value>,
-    broadcast: Option<bool>,
-    encrypted: Option<bool>,
-    #[serde(rename = "joinCodeRequired")]
-    join_code_required: Option<bool>,
-    retention: Option<Map<String, Value>>,
-    /// The room that a discussion is about.
-    prid: Option<String>,
-    #[serde(rename = "_updatedAt")]
-    updated_at: String,
-}
 
 /// A room as it is now.
 pub async fn room(app: &App, viewer: &UserId, id: &RoomId) -> Result<Map<String, Value>, Failure> {

@@ -24,6 +24,8 @@ use crate::rest::failure::Failure;
 use crate::rest::lenient;
 use crate::rest::paging::Paging;
 use crate::rest::rate_limit::building::Builder;
+use crate::wire::Removed;
+use crate::wire::room::Room;
 
 pub const OPERATIONS: &[Operation] = &[
     GET,
@@ -82,9 +84,9 @@ struct Since {
 /// What changed, and what is gone.
 #[derive(Debug, Serialize, ToSchema)]
 struct RoomChanges {
-    #[schema(value_type = Vec<shape::Room>)]
+    #[schema(value_type = Vec<Room>)]
     update: Vec<Map<String, Value>>,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Removed>)]
     remove: Vec<Value>,
 }
 
@@ -173,7 +175,7 @@ async fn left_since(
 /// A room.
 #[derive(Debug, Serialize, ToSchema)]
 struct RoomAnswer {
-    #[schema(value_type = shape::Room)]
+    #[schema(value_type = Room)]
     room: Map<String, Value>,
 }
 
@@ -246,7 +248,7 @@ struct AdminFilter {
 
 #[derive(Debug, Serialize, ToSchema)]
 struct AdminRooms {
-    #[schema(value_type = Vec<shape::Room>)]
+    #[schema(value_type = Vec<Room>)]
     rooms: Vec<Map<String, Value>>,
     count: usize,
     offset: u64,
@@ -321,7 +323,7 @@ struct AdminRoomParams {
 /// A room as its answer itself.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(transparent)]
-#[schema(value_type = shape::Room)]
+#[schema(value_type = Room)]
 struct BareRoom(Map<String, Value>);
 
 pub const ADMIN_ROOM: Operation = Operation::get("rooms.adminRooms.getRoom", &admin_room)

@@ -31,8 +31,10 @@ pub const OPERATIONS: &[Operation] = &[PUBLIC, LIST, GET_ONE, CHANGE];
 struct Setting {
     #[serde(rename = "_id")]
     id: String,
-    #[schema(value_type = Object)]
+    /// `true`, a number or a text, as its `type` says.
+    #[schema(required = false)]
     value: Value,
+    #[schema(required = false)]
     enterprise: bool,
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -40,10 +42,23 @@ struct Setting {
     section: Option<String>,
     public: Option<bool>,
     secret: Option<bool>,
-    #[schema(value_type = Option<Object>)]
+    /// What it is where nobody has set it.
     package_value: Option<Value>,
+    /// What it can be set to, where it is one of several.
+    values: Option<Vec<Choice>>,
     #[serde(rename = "_updatedAt")]
     updated_at: Option<String>,
+}
+
+/// A value that a setting can have.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = SettingChoice)]
+#[allow(dead_code, reason = "a schema: what is answered follows `fields`")]
+struct Choice {
+    key: String,
+    #[serde(rename = "i18nLabel")]
+    label: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -231,7 +246,7 @@ async fn list(app: App, caller: Caller, paging: Paging) -> Answer<Settings> {
 struct OneSetting {
     #[serde(rename = "_id")]
     id: String,
-    #[schema(value_type = Object)]
+    /// `true`, a number or a text.
     value: Value,
 }
 
@@ -262,7 +277,7 @@ async fn get_one(app: App, caller: Caller, Path(id): Path) -> Answer<OneSetting>
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct Change {
-    #[schema(value_type = Object)]
+    /// `true`, a number or a text, as the setting's `type` says.
     value: Option<Value>,
 }
 

@@ -16,6 +16,8 @@ use super::failure::Failure;
 use super::message_shape::{if_readable, require_readable};
 use crate::app::App;
 use crate::operations::Operation;
+use crate::wire::Removed;
+use crate::wire::subscription::Subscription;
 
 pub const OPERATIONS: &[Operation] = &[GET, GET_ONE, READ, UNREAD];
 
@@ -39,9 +41,9 @@ struct Since {
 /// What changed, and what is gone.
 #[derive(Debug, Serialize, ToSchema)]
 struct SubscriptionChanges {
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Subscription>)]
     update: Vec<Value>,
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Removed>)]
     remove: Vec<Value>,
 }
 
@@ -97,7 +99,7 @@ struct OneParams {
 /// A subscription; `null` for a room that the caller is not in.
 #[derive(Debug, Serialize, ToSchema)]
 struct SubscriptionAnswer {
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Subscription>)]
     subscription: Value,
 }
 

@@ -15,6 +15,7 @@ use crate::rest::body::{Body, free_object};
 use crate::rest::caller::{Caller, MaybeCaller};
 use crate::rest::failure::Failure;
 use crate::rest::lenient;
+use crate::wire::AnyObject;
 
 pub const OPERATIONS: &[Operation] = &[CREATE_USER, REGISTER, DELETE_USER, DELETE_OWN];
 
@@ -36,7 +37,7 @@ struct Create {
     require_password_change: bool,
     #[serde(default)]
     verified: bool,
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     custom_fields: Option<Map<String, Value>>,
     bio: Option<String>,
     nickname: Option<String>,
@@ -88,7 +89,7 @@ struct Register {
     secret_url: Option<String>,
     /// Why they should be let in, where an administrator decides that.
     reason: Option<String>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     custom_fields: Option<Map<String, Value>>,
 }
 

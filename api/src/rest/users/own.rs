@@ -20,6 +20,7 @@ use crate::rest::answer::{Answer, answer};
 use crate::rest::body::{Body, Params, free_object};
 use crate::rest::caller::{Caller, LoggedIn};
 use crate::rest::failure::Failure;
+use crate::wire::AnyObject;
 
 pub const OPERATIONS: &[Operation] = &[
     UPDATE_OWN_BASIC_INFO,
@@ -33,7 +34,7 @@ pub const OPERATIONS: &[Operation] = &[
 #[serde(rename_all = "camelCase")]
 struct UpdateOwn {
     data: OwnData,
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     custom_fields: Option<Map<String, Value>>,
 }
 
@@ -112,7 +113,7 @@ async fn update_own_basic_info(
 struct SetPreferences {
     /// The caller, if it is not said.
     user_id: Option<String>,
-    #[schema(value_type = Object)]
+    #[schema(value_type = AnyObject)]
     data: Map<String, Value>,
 }
 
@@ -131,7 +132,7 @@ struct Preferred {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UserSettings)]
 struct Settings {
-    #[schema(value_type = Object)]
+    #[schema(value_type = AnyObject)]
     preferences: Map<String, Value>,
 }
 

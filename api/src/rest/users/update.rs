@@ -17,6 +17,7 @@ use crate::rest::answer::{Answer, answer};
 use crate::rest::body::{Body, free_object};
 use crate::rest::caller::Caller;
 use crate::rest::decided;
+use crate::wire::AnyObject;
 
 pub const OPERATIONS: &[Operation] = &[UPDATE, SET_ACTIVE_STATUS, DEACTIVATE_IDLE];
 
@@ -47,7 +48,7 @@ struct UpdateData {
     nickname: Option<String>,
     status_text: Option<String>,
     language: Option<String>,
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     custom_fields: Option<Map<String, Value>>,
 }
 

@@ -11,12 +11,15 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::wire::{AnyObject, account};
+
 /// A user. Who may not see it all gets fewer members.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
     #[serde(rename = "_id")]
     pub id: String,
+    #[schema(required = false)]
     pub username: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -26,9 +29,12 @@ pub struct User {
     pub bio: Option<String>,
     /// `user`, `bot` or `app`.
     #[serde(rename = "type")]
+    #[schema(required = false)]
     pub kind: &'static str,
+    #[schema(required = false)]
     pub active: bool,
     /// `online`, `away`, `busy` or `offline`.
+    #[schema(required = false)]
     pub status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_text: Option<String>,
@@ -38,14 +44,14 @@ pub struct User {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub utc_offset: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<AnyObject>)]
     pub custom_fields: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_default: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_connection: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<account::UserEmail>>)]
     pub emails: Option<Vec<Email>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
@@ -60,11 +66,11 @@ pub struct User {
     pub updated_at: Option<String>,
     /// `{"preferences": {…}}`
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<account::Settings>)]
     pub settings: Option<Value>,
     /// What the account can log in with; only for its own user.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<account::Services>)]
     pub services: Option<Value>,
     /// Whether more is shown than to everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +82,7 @@ pub struct User {
     pub avatar_url: Option<String>,
     /// The rooms it is in, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
+    #[schema(value_type = Option<Vec<account::UserRoom>>)]
     pub rooms: Option<Vec<Value>>,
 }
 
