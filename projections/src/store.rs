@@ -20,8 +20,9 @@ use tokio::sync::{
 use tokio::time::Instant;
 
 use crate::answers::{Answer, Answers, Question, Touches};
-use crate::engine::allow;
+use crate::engine::{allow, allow_next, is_timed};
 use crate::lag;
+use crate::sql::Dialect;
 use crate::view::{View, ViewError};
 
 /// How long a reader waits where nothing else was said, for all views of a request together.
@@ -182,10 +183,19 @@ impl Store {
         })
     }
 
-    /// The same, but whose statements take so long at most.
+    /// A connection for one statement, which takes so long at most.
     pub(crate) async fn within(&self, time: Duration) -> Result<Reading, ViewError> {
-        let mut reading = self.moment().await?;
-        let time = allow(Some(time));
+        let open = async |pool: &AnyPool| {
+            Ok(match is_timed(pool) {
+                true => Source::Statements(pool.acquire().await?),
+                false => Source::Moment(pool.begin().await?),
+            })
+        };
+        let mut reading = self.connect(open).await?;
+        let time = match Dialect::of(&reading) {
+            Dialect::Sqlite => allow_next(time),
+            Dialect::Postgres => allow(Some(time)),
+        };
         sqlx::raw_sql(AssertSqlSafe(time))
             .execute(&mut *reading)
             .await?;
@@ -508,6 +518,26 @@ mod tests {
         answers(&served.store).await;
     }
 
+    async fn a_statement_takes_as_long_as_its_asker_waits() {
+        let served = Served::empty(MessagesView).await;
+        let short = TIME / 8;
+        for _ in 0..3 {
+            let mut reading = served.store.within(short).await.unwrap();
+            let begun = Instant::now();
+            let ended = sql::query(ENDLESS).fetch_all(&mut reading).await;
+            assert!(matches!(ended.err().unwrap().into(), ViewError::TooLong));
+            let took = begun.elapsed();
+            assert!(took < TIME, "it took {took:?}");
+            drop(reading);
+        }
+        // Whoever has the connection next has the usual time.
+        let mut reading = served.store.read().await.unwrap();
+        let begun = Instant::now();
+        let ended = sql::query(ENDLESS).fetch_all(&mut reading).await;
+        assert!(matches!(ended.err().unwrap().into(), ViewError::TooLong));
+        assert!(begun.elapsed() > short * 2);
+    }
+
     async fn those_who_walk_leave_readers_to_the_others() {
         let served = Served::empty(MessagesView).await;
         let store = &served.store;
@@ -565,6 +595,7 @@ mod tests {
 
     on_both_engines!(
         a_statement_that_takes_too_long_is_ended,
+        a_statement_takes_as_long_as_its_asker_waits,
         the_server_s_own_work_takes_as_long_as_it_needs,
         those_who_walk_leave_readers_to_the_others,
         one_client_leaves_readers_to_the_others,

@@ -154,6 +154,15 @@ fn tells_of_damage(error: &(dyn DatabaseError + 'static)) -> bool {
     }
 }
 
+/// SQLite's primary codes for a disk that does not take or give what is asked of it, and for one that is full.
+const REFUSED_BY_THE_DISK: [i32; 2] = [10, 13];
+
+fn refused_by_the_disk(error: &(dyn DatabaseError + 'static)) -> bool {
+    let code = error.code().and_then(|code| code.parse::<i32>().ok());
+    error.try_downcast_ref::<SqliteError>().is_some()
+        && code.is_some_and(|code| REFUSED_BY_THE_DISK.contains(&(code & 0xff)))
+}
+
 /// Whether a statement was interrupted because its time was over.
 fn took_too_long(error: &(dyn DatabaseError + 'static)) -> bool {
     let Some(code) = error.code() else {
@@ -209,6 +218,11 @@ impl From<sqlx::Error> for ViewError {
             }
             if let Some(refusal) = refusal(error) {
                 return Self::Row(refusal);
+            }
+            if refused_by_the_disk(error) {
+                return Self::Unavailable(format!(
+                    "the disk does not take or give what is asked of it; check that it has room and works: {error}"
+                ));
             }
         }
         match error {

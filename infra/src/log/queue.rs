@@ -141,7 +141,7 @@ pub struct Gathered {
     pub waiting: Waiting,
     /// About how many bytes they take.
     pub bytes: usize,
-    events: usize,
+    pub events: usize,
 }
 
 impl Gathered {

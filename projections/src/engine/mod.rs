@@ -26,6 +26,20 @@ pub const TIME: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
 /// is as long as they need. It is PostgreSQL's; a [timed](timed) connection to SQLite knows it by its text.
 const SET_TIME: &str = "SET LOCAL statement_timeout = ";
 
+/// The same of one statement, outside of a transaction, which costs two more turns of the thread that a connection
+/// to SQLite has. A [timed](timed) connection knows it; PostgreSQL has nothing like it.
+const SET_TIME_OF_NEXT: &str = "SET NEXT statement_timeout = ";
+
+/// Whether connections of a pool are [timed](timed).
+pub fn is_timed(pool: &AnyPool) -> bool {
+    pool.connect_options().database_url.scheme() == timed::SCHEME
+}
+
+/// What lets the next statement on a timed connection take so long.
+pub fn allow_next(time: Duration) -> String {
+    format!("{SET_TIME_OF_NEXT}{}", time.as_millis().max(1))
+}
+
 /// The statement that lets those after it in a transaction take so long, or as long as they need.
 pub fn allow(time: Option<Duration>) -> String {
     format!("{SET_TIME}{}", time.map_or(0, |time| time.as_millis()))

@@ -26,7 +26,7 @@ use sqlx_core::column::ColumnIndex;
 use sqlx_core::transaction::TransactionManager;
 use sqlx_core::url::Url;
 
-use super::{SET_TIME, TIME};
+use super::{SET_TIME, SET_TIME_OF_NEXT, TIME};
 
 /// What URLs of such connections begin with, instead of `sqlite`.
 pub const SCHEME: &str = "sqlite-timed";
@@ -68,6 +68,8 @@ struct Time {
     until: AtomicU64,
     /// How many milliseconds a statement of the transaction has.
     allowed: AtomicU64,
+    /// How many the next statement has; 0 where that is not said.
+    next: AtomicU64,
 }
 
 /// What a statement has where nothing else was said.
@@ -90,7 +92,10 @@ impl Time {
 
     /// Begins the time of a statement.
     fn begin(self: &Arc<Self>) -> Running {
-        let time = self.allowed.load(Ordering::Relaxed);
+        let time = match self.next.swap(0, Ordering::Relaxed) {
+            0 => self.allowed.load(Ordering::Relaxed),
+            next => next,
+        };
         self.until
             .store(self.now().saturating_add(time), Ordering::Relaxed);
         Running(Some(self.clone()))
@@ -158,6 +163,7 @@ impl ConnectOptions for Options {
             since: Instant::now(),
             until: AtomicU64::new(u64::MAX),
             allowed: AtomicU64::new(usual()),
+            next: AtomicU64::new(0),
         });
         let asked = time.clone();
         let mut handle = connection.lock_handle().await?;
@@ -257,6 +263,11 @@ impl AnyConnectionBackend for Timed {
                 Ok(time) => time,
                 Err(_) => usual(),
             });
+            return Box::pin(stream::empty());
+        }
+        if let Some(time) = query.as_str().strip_prefix(SET_TIME_OF_NEXT) {
+            let time = time.parse().unwrap_or_else(|_| usual());
+            self.time.next.store(time, Ordering::Relaxed);
             return Box::pin(stream::empty());
         }
         self.look_at(&query);

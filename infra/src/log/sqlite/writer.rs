@@ -80,9 +80,12 @@ pub struct Writer {
     /// None before the first batch and after a failure: whatever state it was in is gone with it.
     connection: Option<SqliteConnection>,
     known: Versions,
+    /// Bytes of the WAL, about.
     written_since_checkpoint: usize,
     /// Whether the WAL may hold anything.
     grown: bool,
+    /// The disk was full when it was last written to.
+    is_full: bool,
     /// The checkpoint under way.
     checkpoint: Option<JoinHandle<()>>,
 }
@@ -96,6 +99,7 @@ impl Writer {
             known: Versions::default(),
             written_since_checkpoint: 0,
             grown: true,
+            is_full: false,
             checkpoint: None,
         }
     }
@@ -151,7 +155,7 @@ impl Writer {
         let done = written.is_ok();
         batch.waiting.hear(written);
         if done {
-            self.checkpoint(batch.bytes).await;
+            self.checkpoint(in_wal(batch.bytes, batch.events)).await;
         }
     }
 
@@ -250,6 +254,7 @@ impl Writer {
         let mut last = self.head.borrow().0;
         rows.retain(|row| row.position > last);
         let bytes = rows.iter().map(|row| row.event.payload.len() + 200).sum();
+        let events = rows.len();
         let written = async {
             let mut streams = self
                 .lookup(&mut connection, rows.iter().map(|row| &row.stream))
@@ -283,7 +288,7 @@ impl Writer {
                     head.0 = last;
                     moved
                 });
-                self.checkpoint(bytes).await;
+                self.checkpoint(in_wal(bytes, events)).await;
                 Ok(())
             }
             Ok(Err(damaged)) => Err(damaged),
@@ -330,8 +335,12 @@ impl Writer {
     }
 
     async fn failed(&mut self, error: &sqlx::Error) -> LogError {
+        self.grown = true;
         let error = match failure(error) {
-            Failure::Full => LogError::Full,
+            Failure::Full => {
+                self.is_full = true;
+                LogError::Full
+            }
             Failure::Damaged | Failure::Disk | Failure::Other => {
                 LogError::Unavailable(error.to_string())
             }
@@ -350,6 +359,11 @@ impl Writer {
 
     async fn reopen(&mut self) -> Result<SqliteConnection, sqlx::Error> {
         let mut connection = self.options.connect().await?;
+        // The WAL may have taken most of the disk, and what stands in it little of the database: moved there it
+        // leaves room for what comes.
+        if std::mem::take(&mut self.is_full) {
+            checkpoint(&mut connection, "PRAGMA wal_checkpoint(RESTART)").await;
+        }
         // A commit that failed may have been written after all.
         let head = super::reader::head(&mut connection).await?;
         self.head.send_if_modified(|known| {
@@ -361,16 +375,21 @@ impl Writer {
     }
 
     /// Empties the WAL where nothing was written for a while: its file would stay as large as it ever was.
+    ///
+    /// After a failure, too: on a disk that is full the WAL may hold most of what there was room for.
     async fn cut_back(&mut self) {
-        self.grown = false;
         if let Some(task) = self.checkpoint.take()
             && let Err(error) = task.await
         {
             tracing::warn!(%error, "the checkpoint of the event log was cut short");
         }
-        if let Some(connection) = &mut self.connection {
-            checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
-            self.written_since_checkpoint = 0;
+        match self.connection().await {
+            Ok(mut connection) => {
+                self.grown = !checkpoint(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+                self.written_since_checkpoint = 0;
+                self.connection = Some(connection);
+            }
+            Err(error) => tracing::warn!(%error, "the event log was not checkpointed"),
         }
     }
 
@@ -393,7 +412,7 @@ impl Writer {
     async fn checkpoint(&mut self, written: usize) {
         self.grown = true;
         self.written_since_checkpoint += written;
-        let much = self.written_since_checkpoint >= CHECKPOINT_BYTES;
+        let much = self.written_since_checkpoint >= CHECKPOINT_AFTER;
         match self.checkpoint.take() {
             // Where batches come faster than their pages can be moved they have to wait: the WAL would
             // grow until they pause.
@@ -428,8 +447,18 @@ impl Writer {
 /// After how long without an event the WAL is emptied.
 const IDLE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 5_000 });
 
-/// Bytes of events between two checkpoints; in the WAL they take about twice the space.
-const CHECKPOINT_BYTES: usize = 16 << 20;
+/// Bytes of the WAL between two checkpoints. It grows by half of that again while one is under way.
+const CHECKPOINT_AFTER: usize = if cfg!(test) { 4 << 20 } else { 32 << 20 };
+
+/// A page of the database.
+const PAGE: usize = 4_096;
+
+/// How many bytes a batch takes in the WAL, about. Each page that it touches goes there whole: those that its
+/// events fill, and one of the index for the stream of each. An event of 300 bytes that is written alone takes
+/// 10,000.
+const fn in_wal(bytes: usize, events: usize) -> usize {
+    bytes + PAGE * (1 + events)
+}
 
 pub fn options(path: &Path) -> SqliteConnectOptions {
     crate::sqlite::options(path)
@@ -441,20 +470,25 @@ pub fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_millis(250))
 }
 
-async fn checkpoint(connection: &mut SqliteConnection, sql: &'static str) {
+/// Moves pages from the WAL into the database; says whether it was all of them.
+async fn checkpoint(connection: &mut SqliteConnection, sql: &'static str) -> bool {
     match sqlx::query_as::<_, (i64, i64, i64)>(sql)
         .fetch_one(connection)
         .await
     {
-        Ok((0, ..)) => {}
+        Ok((0, ..)) => true,
         Ok((_, pages, moved)) => {
             tracing::debug!(
                 pages,
                 moved,
                 "a reader held up the checkpoint of the event log"
             );
+            false
         }
-        Err(error) => tracing::warn!(%error, "the event log was not checkpointed"),
+        Err(error) => {
+            tracing::warn!(%error, "the event log was not checkpointed");
+            false
+        }
     }
 }
 

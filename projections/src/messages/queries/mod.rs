@@ -218,7 +218,10 @@ impl Messages {
             Order::NewestFirst => AMONG.then("ORDER BY m.at DESC, m.position DESC) AS page"),
             Order::OldestFirst => AMONG.then("ORDER BY m.at, m.position) AS page"),
         };
-        let mut reading = self.store.moment().await?;
+        let mut reading = match ids.len() {
+            ..=AT_ONCE => self.store.read().await?,
+            _ => self.store.moment().await?,
+        };
         let (mut json, mut count) = (String::from("["), 0);
         let mut full = false;
         for ids in ids.chunks(AT_ONCE) {
