@@ -32,9 +32,12 @@ const WINDOW: Duration = Duration::from_secs(60);
 const KINDS_OF_CALLER: usize = 20;
 const KINDS: usize = 10_000;
 
-/// How many operations are told with their rooms of those that are counted as one kind; beyond that
-/// operations are told by themselves, which are as many as the server has.
+/// How many operations are told with their rooms of those that are counted as one kind; how many rooms are told
+/// by themselves beyond that, with [`SEVERAL`] for the operation; beyond that operations are told by
+/// themselves, which are as many as the server has. So somebody who is refused many things in rooms that it is
+/// in does not hide by them that it asked for another one.
 const TOLD: usize = 50;
+const TOLD_ROOMS: usize = 100;
 
 /// What stands for the operation where refusals of several are counted as one.
 const SEVERAL: &str = "*";
@@ -339,8 +342,13 @@ impl Refusals {
 }
 
 fn tell(several: &mut Several, place: (CompactString, Option<RoomId>), asked: Asked) {
+    let in_room = (CompactString::from(SEVERAL), place.1.clone());
     let place = if several.len() < TOLD || several.contains_key(&place) {
         place
+    } else if in_room.1.is_some()
+        && (several.len() < TOLD + TOLD_ROOMS || several.contains_key(&in_room))
+    {
+        in_room
     } else {
         (place.0, None)
     };
@@ -490,7 +498,8 @@ mod tests {
             let first = refusals.note(&denied(&format!("room{room}")), &mary, Timestamp(1));
             assert!(first.is_some());
         }
-        for room in 0..2 * TOLD {
+        let rooms = 2 * TOLD + TOLD_ROOMS;
+        for room in 0..rooms {
             for _ in 0..2 {
                 refusals.note(&denied(&format!("board{room}")), &mary, Timestamp(1));
             }
@@ -498,20 +507,23 @@ mod tests {
         let mut counted = refusals.counted.iter();
         let (_, counted) = counted.find(|(kind, _)| kind.is_several()).unwrap();
         let in_rooms = counted.several.keys().filter(|(_, room)| room.is_some());
-        assert_eq!(in_rooms.count(), TOLD);
-        let told = |room: Option<String>| {
-            let place = ("channels.archive".into(), room.map(RoomId::new));
+        assert_eq!(in_rooms.count(), TOLD + TOLD_ROOMS);
+        let told = |action: &str, room: Option<usize>| {
+            let room = room.map(|room| RoomId::new(format!("board{room}")));
+            let place = (action.into(), room);
             counted.several.get(&place).map(|asked| asked.times)
         };
         // The first was recorded at once.
-        assert_eq!(told(Some("board0".to_owned())), Some(1));
-        assert_eq!(told(Some("board1".to_owned())), Some(2));
-        // What somebody does behind so many is told all the same.
-        assert_eq!(told(None), Some(2 * TOLD as u64));
+        assert_eq!(told("channels.archive", Some(0)), Some(1));
+        assert_eq!(told("channels.archive", Some(1)), Some(2));
+        // Behind so many operations the room is told, and behind so many rooms the operation.
+        assert_eq!(told(SEVERAL, Some(TOLD)), Some(2));
+        assert_eq!(told("channels.archive", None), Some(2 * TOLD as u64));
         let unrecorded = refusals.unrecorded();
-        assert_eq!(unrecorded, 4 * TOLD as u64 - 1);
+        assert_eq!(unrecorded, 2 * rooms as u64 - 1);
         let tallies = refusals.take_all();
-        assert_eq!((tallies.len(), refusals.unrecorded()), (TOLD + 1, 0));
+        let places = TOLD + TOLD_ROOMS + 1;
+        assert_eq!((tallies.len(), refusals.unrecorded()), (places, 0));
         // What could not be recorded is counted again.
         for tally in tallies {
             tally.answer(Err(CommandError::Follower));

@@ -186,9 +186,10 @@ impl Store {
     /// A connection for one statement, which takes so long at most.
     pub(crate) async fn within(&self, time: Duration) -> Result<Reading, ViewError> {
         let open = async |pool: &AnyPool| {
-            Ok(match is_timed(pool) {
-                true => Source::Statements(pool.acquire().await?),
-                false => Source::Moment(pool.begin().await?),
+            Ok(if is_timed(pool) {
+                Source::Statements(pool.acquire().await?)
+            } else {
+                Source::Moment(pool.begin().await?)
             })
         };
         let mut reading = self.connect(open).await?;
