@@ -79,8 +79,7 @@ pub fn advice(error: &sqlx::Error) -> String {
             "it is damaged, or is no file of this server; put it back from a backup".to_owned()
         }
         Failure::Disk => {
-            "the disk does not take or give what is asked of it; check that it has room and works"
-                .to_owned()
+            "the disk could not be read or written; check that it has room and works".to_owned()
         }
         Failure::Other => plain::database(error),
     }

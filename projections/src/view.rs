@@ -221,7 +221,7 @@ impl From<sqlx::Error> for ViewError {
             }
             if refused_by_the_disk(error) {
                 return Self::Unavailable(format!(
-                    "the disk does not take or give what is asked of it; check that it has room and works: {error}"
+                    "the disk could not be read or written; check that it has room and works: {error}"
                 ));
             }
         }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use jsonschema::{Registry, Validator};
 use parking_lot::Mutex;
@@ -21,7 +21,7 @@ struct Contract {
     /// Operations by method and path; a path is in its segments, `{…}` for a parameter.
     operations: Vec<Operation>,
     /// By the pointer to a schema.
-    validators: Mutex<HashMap<String, Option<std::sync::Arc<Validator>>>>,
+    validators: Mutex<HashMap<String, Arc<Validator>>>,
 }
 
 struct Operation {
@@ -97,17 +97,16 @@ impl Contract {
         ))
     }
 
-    fn validator(&self, pointer: &str) -> std::sync::Arc<Validator> {
+    fn validator(&self, pointer: &str) -> Arc<Validator> {
         let mut validators = self.validators.lock();
-        let slot = validators.entry(pointer.to_owned()).or_default();
-        slot.get_or_insert_with(|| {
+        let validator = validators.entry(pointer.to_owned()).or_insert_with(|| {
             let schema = json!({ "$ref": format!("{DOCUMENT}#{}", fragment(pointer)) });
             let built = jsonschema::options()
                 .with_registry(&self.registry)
                 .build(&schema);
             built.expect("a schema of the document").into()
-        })
-        .clone()
+        });
+        validator.clone()
     }
 }
 
@@ -242,4 +241,30 @@ fn within(value: &mut Value) -> impl Iterator<Item = &mut Value> {
 
 fn each(value: &mut Value) -> impl Iterator<Item = &mut Value> {
     value.as_array_mut().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_the_document_does_not_tell_is_a_breach() {
+        let check = |path: &str, status, body: Value| {
+            let status = StatusCode::from_u16(status).unwrap();
+            check(&Method::GET, path, status, body.to_string().as_bytes())
+        };
+        let name = "rooms.nameExists";
+        let path = &format!("/api/v1/{name}");
+        check(path, 200, json!({ "exists": true, "success": true })).unwrap();
+        let unknown = json!({ "exists": true, "success": true, "more": 1 });
+        assert!(check(path, 200, unknown).unwrap_err().contains("more"));
+        let other = json!({ "exists": "yes", "success": true });
+        assert!(check(path, 200, other).unwrap_err().contains("boolean"));
+        assert!(check(path, 200, json!({ "success": true })).is_err());
+        assert!(check(path, 418, json!({})).unwrap_err().contains("418"));
+        let inner = json!({ "messages": [{ "_id": "a", "more": 1 }], "success": true });
+        let search = "/api/v1/chat.search";
+        assert!(check(search, 200, inner).unwrap_err().contains("more"));
+        check("/elsewhere", 418, json!({})).unwrap();
+    }
 }

@@ -35,7 +35,8 @@ impl Schemas {
     }
 }
 
-/// Clients take a member with a default for one that they have to give. `null` is what is not given.
+/// Generators of clients take a member with a default for a required one. A default of `null` says no more than
+/// that it may be absent.
 fn forget_null_defaults(schema: &mut RefOr<Schema>) {
     let RefOr::T(Schema::Object(object)) = schema else {
         return;

@@ -425,10 +425,10 @@ pub struct ErrorAnswer {
     #[schema(example = false)]
     success: bool,
     /// What is wrong, for people: `reason [code]`.
-    error: Option<Value>,
+    error: Option<String>,
     /// The code alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_type: Option<Value>,
+    error_type: Option<String>,
     details: Option<Value>,
     message: Option<String>,
 }

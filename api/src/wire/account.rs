@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::AnyObject;
+use super::room::RoomInDirectory;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct UserEmail {
@@ -11,7 +12,7 @@ pub struct UserEmail {
     verified: bool,
 }
 
-/// What somebody chose; of a login the whole workspace's choices with it.
+/// The user's preferences; after a login with the workspace's defaults for all others.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UserPreferences)]
 pub struct Settings {
@@ -22,6 +23,7 @@ pub struct Settings {
 
 /// Always empty.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = UserSettingsProfile)]
 pub struct Profile {}
 
@@ -44,6 +46,7 @@ pub enum Password {
 
 /// Always empty: sessions are not shown.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = UserResume)]
 pub struct Resume {}
 
@@ -76,8 +79,7 @@ pub struct SpottedUser {
 /// Somebody in the directory.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = UserInDirectory)]
-pub struct Listed {
+pub struct UserInDirectory {
     #[serde(rename = "_id")]
     id: String,
     username: String,
@@ -92,8 +94,7 @@ pub struct Listed {
 /// What the directory found: a room, or somebody.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-#[schema(as = DirectoryEntry)]
-pub enum Hit {
-    Room(super::room::Listed),
-    User(Listed),
+pub enum DirectoryEntry {
+    Room(RoomInDirectory),
+    User(UserInDirectory),
 }

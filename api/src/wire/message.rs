@@ -48,7 +48,7 @@ pub struct Message {
     mentions: Vec<Mention>,
     #[schema(required = false)]
     channels: Vec<MentionedRoom>,
-    /// As their sender wrote them.
+    /// As their sender wrote them, or the server for its own messages.
     attachments: Option<Vec<AnyObject>>,
     /// As their sender wrote them.
     blocks: Option<Vec<AnyObject>>,
@@ -82,6 +82,7 @@ pub struct Link {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[schema(as = MessageLinkMeta)]
 pub struct LinkMeta {}
 
@@ -126,7 +127,7 @@ pub struct Star {
 #[schema(as = MessageBot)]
 pub enum Bot {
     Integration { i: String },
-    Some(bool),
+    Unnamed(bool),
 }
 
 /// One message.

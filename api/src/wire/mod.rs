@@ -11,13 +11,14 @@ pub mod integration;
 pub mod message;
 pub mod record;
 pub mod room;
+pub mod setting;
 pub mod subscription;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// An object of somebody else's making: members and values of any kind.
+/// An object whose members the client chooses.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct AnyObject(Map<String, Value>);
 
@@ -25,7 +26,7 @@ pub struct AnyObject(Map<String, Value>);
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Person {
     _id: String,
-    /// Not there for somebody who is erased.
+    /// `null` or absent where the account has none; in messages `removed-…` for somebody who is erased.
     username: Option<String>,
     name: Option<String>,
 }

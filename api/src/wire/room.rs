@@ -46,7 +46,7 @@ pub struct Room {
     muted: Option<Vec<String>>,
     /// Usernames of those who may speak although it is read-only.
     unmuted: Option<Vec<String>>,
-    /// `true`, or the kinds of system messages that are not shown.
+    /// `true`: the system messages that the workspace hides are not shown. Else the kinds that are not.
     #[serde(rename = "sysMes")]
     hidden_system_messages: Option<HiddenSystemMessages>,
     react_when_read_only: Option<bool>,
@@ -126,17 +126,32 @@ pub struct Text {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = OpenedRoom)]
 pub struct Opened {
-    #[serde(flatten)]
-    room: Room,
-    /// Its id once more.
+    /// `d`.
+    t: String,
     rid: String,
+    _id: String,
+    /// Of those who take part in it.
+    usernames: Vec<String>,
+}
+
+/// A channel that the spotlight found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpottedRoom {
+    #[serde(rename = "_id")]
+    id: String,
+    t: String,
+    name: String,
+    fname: Option<String>,
+    join_code_required: Option<bool>,
+    /// The room that a discussion is about.
+    prid: Option<String>,
 }
 
 /// A room in the directory.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = RoomInDirectory)]
-pub struct Listed {
+pub struct RoomInDirectory {
     #[serde(rename = "_id")]
     id: String,
     t: String,

@@ -400,6 +400,12 @@ mod tests {
         };
         assert!(matches!(full, LogError::Full), "{full:?}");
         assert!(version > 5);
+        let wal = || {
+            std::fs::metadata(path.with_extension("db-wal"))
+                .unwrap()
+                .len()
+        };
+        let before = wal();
         assert_eq!(count(&log).await as u64, version);
         assert_eq!(log.head().await.unwrap(), Position(version));
         // What still fits is written, after the failure as before.
@@ -407,6 +413,7 @@ mod tests {
             .clone()
             .unwrap();
         assert_eq!(count(&log).await as u64, version + 1);
+        assert_eq!(wal(), before, "it goes where the WAL began");
         log.close().await;
 
         let log = SqliteLog::open(&path).await.unwrap();

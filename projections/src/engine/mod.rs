@@ -26,8 +26,8 @@ pub const TIME: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
 /// is as long as they need. It is PostgreSQL's; a [timed](timed) connection to SQLite knows it by its text.
 const SET_TIME: &str = "SET LOCAL statement_timeout = ";
 
-/// The same of one statement, outside of a transaction, which costs two more turns of the thread that a connection
-/// to SQLite has. A [timed](timed) connection knows it; PostgreSQL has nothing like it.
+/// The same for the next statement alone, which needs no transaction: one costs two more turns of the thread that
+/// a connection to SQLite has. A [timed](timed) connection knows it; PostgreSQL has nothing like it.
 const SET_TIME_OF_NEXT: &str = "SET NEXT statement_timeout = ";
 
 /// Whether connections of a pool are [timed](timed).

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
+use futures::future::{self, BoxFuture};
 use futures::stream::{self, BoxStream, StreamExt as _};
 use log::LevelFilter;
 use sqlx::any::{
@@ -212,8 +212,14 @@ impl AnyConnectionBackend for Timed {
         Box::pin(Connection::close_hard(self.connection))
     }
 
+    /// The pool does so with each connection that it gets back. A connection to a local file does not go stale, and
+    /// to ask takes a turn of its thread: only that a transaction is over is waited for.
     fn ping(&mut self) -> BoxFuture<'_, Result<(), Error>> {
-        AnyConnectionBackend::ping(&mut self.connection)
+        self.time.next.store(0, Ordering::Relaxed);
+        match self.get_transaction_depth() {
+            0 => Box::pin(future::ready(Ok(()))),
+            _ => AnyConnectionBackend::ping(&mut self.connection),
+        }
     }
 
     fn begin(&mut self, statement: Option<SqlStr>) -> BoxFuture<'_, Result<(), Error>> {

@@ -11,7 +11,7 @@ use super::stage::Asked;
 /// How much of a list is shown.
 const ENTRIES: usize = 2;
 
-/// Whose request is shown rather, the first of them that was let in.
+/// Callers whose requests are shown, the most preferred first.
 const PREFERRED: [&str; 6] = [
     "member",
     "owner",
@@ -35,23 +35,25 @@ pub fn of<'a>(
     let mut refusals: HashMap<String, BTreeMap<String, BTreeMap<String, Value>>> = HashMap::new();
     for (row, caller, expected, asked) in cells {
         let id = row.operation_id();
-        match expected {
-            Expected::Refused { status: 401, .. } if !row.operation.starts_with("login") => {}
-            Expected::Refused { status, .. } => {
-                let of_status = refusals.entry(id).or_default().entry(status.to_string());
+        let status = asked.answer.status.as_u16();
+        let kind = match expected {
+            Expected::Yes | Expected::Audited => 0,
+            Expected::Empty | Expected::Idle => 1,
+            Expected::Refused { .. } if status == 401 && row.operation != "login" => continue,
+            Expected::Refused { .. } => {
+                let of_status = refusals.entry(id.clone()).or_default();
+                let of_status = of_status.entry(status.to_string()).or_default();
+                let answer = || asked.answer.body.clone();
                 of_status
-                    .or_default()
                     .entry(what(&asked.answer.body))
-                    .or_insert_with(|| asked.answer.body.clone());
+                    .or_insert_with(answer);
+                2
             }
-            Expected::Yes | Expected::Audited => {
-                let rank = PREFERRED.iter().position(|name| *name == caller);
-                let rank = rank.unwrap_or(PREFERRED.len());
-                if best.get(&id).is_none_or(|(before, ..)| rank < *before) {
-                    best.insert(id, (rank, row, asked));
-                }
-            }
-            Expected::Empty | Expected::Idle => {}
+        };
+        let preferred = PREFERRED.iter().position(|name| *name == caller);
+        let rank = kind * 100 + preferred.unwrap_or(PREFERRED.len());
+        if best.get(&id).is_none_or(|(before, ..)| rank < *before) {
+            best.insert(id, (rank, row, asked));
         }
     }
     let mut examples = Map::new();
@@ -64,7 +66,7 @@ pub fn of<'a>(
         if let Some(body) = &asked.request.body {
             example.insert("body".to_owned(), body.clone());
         }
-        if !asked.answer.body.is_null() {
+        if asked.answer.status.is_success() && !asked.answer.body.is_null() {
             example.insert("answer".to_owned(), shortened(&asked.answer.body));
         }
         if let Some(refusals) = refusals.remove(&id) {
@@ -79,7 +81,12 @@ pub fn of<'a>(
 
 /// What an answer refuses: its code, or else what it says.
 fn what(answer: &Value) -> String {
-    let text = |name: &str| answer[name].as_str().map(str::to_owned);
+    let text = |name: &str| {
+        answer[name]
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
     let code = || {
         let error = text("error")?;
         let code = error.strip_suffix(']')?.rsplit_once('[')?.1;

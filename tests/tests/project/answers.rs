@@ -12,10 +12,7 @@ const OPEN: &[&str] = &[
     "Message.attachments",
     "Message.blocks",
     "Message.customFields",
-    "OneSetting.value",
     "Room.customFields",
-    "Setting.packageValue",
-    "Setting.value",
     "ShownEvent.payload",
     "User.customFields",
     "UserPreferences.preferences",
@@ -58,6 +55,10 @@ impl<'d> Answers<'d> {
             let name = reference.rsplit('/').next().unwrap_or_default();
             let named = self.document.pointer(reference.trim_start_matches('#'));
             let named = named.expect("what a reference names");
+            // It is there beside `success` alone.
+            if name == "Nothing" {
+                return;
+            }
             if is_any(named) {
                 self.open.insert(at.to_owned());
             } else if self.seen.insert(name) {
@@ -87,12 +88,18 @@ impl<'d> Answers<'d> {
 /// Whether a schema lets anything be, or any members.
 fn is_any(schema: &Value) -> bool {
     let says = |keyword| schema.get(keyword).is_some();
-    let nothing = !["type", "$ref", "oneOf", "anyOf", "allOf"]
-        .into_iter()
-        .any(says);
-    let members = schema.get("additionalProperties");
-    nothing
-        || members.is_some_and(|members| members.as_object().is_some_and(serde_json::Map::is_empty))
+    let is = |kind: &str| match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().any(|one| one == kind),
+        one => one == kind,
+    };
+    let combined = ["$ref", "oneOf", "anyOf", "allOf"].into_iter().any(says);
+    let any_members = match schema.get("additionalProperties") {
+        Some(Value::Object(members)) => members.is_empty(),
+        Some(others) => others == true,
+        None => !says("properties") && !combined,
+    };
+    let nothing = !says("type") && !combined;
+    nothing || (is("object") && any_members) || (is("array") && !says("items"))
 }
 
 fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {

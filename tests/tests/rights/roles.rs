@@ -85,19 +85,10 @@ async fn everybody_is_answered_what_the_matrix_says() {
         let (server, stage) = (&server, &stage);
         async move { (row, caller, expected, stage.ask(server, row, caller).await) }
     });
-    let asked: Vec<_> = futures::stream::iter(asked)
+    let mut asked: Vec<_> = futures::stream::iter(asked)
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-
-    if std::env::var_os("HANSARD_RECORD_EXAMPLES").is_some() {
-        let cells = asked
-            .iter()
-            .map(|(row, caller, expected, asked)| (*row, caller.as_str(), *expected, asked));
-        let examples = examples::of(cells, &server.url(""));
-        let text = serde_json::to_string_pretty(&examples).expect("JSON");
-        std::fs::write(examples::file(), text + "\n").expect("the examples can be written");
-    }
 
     let recorded = recorded(&server.admin().await).await;
     let mut wrong: Vec<(usize, String)> = Vec::new();
@@ -121,6 +112,15 @@ async fn everybody_is_answered_what_the_matrix_says() {
         asked.len(),
         lines.join("\n")
     );
+    if std::env::var_os("HANSARD_RECORD_EXAMPLES").is_some() {
+        asked.sort_by_key(|(row, caller, ..)| (row.line, *caller));
+        let cells = asked
+            .iter()
+            .map(|(row, caller, expected, asked)| (*row, caller.as_str(), *expected, asked));
+        let examples = examples::of(cells, &server.url(""));
+        let text = serde_json::to_string_pretty(&examples).expect("JSON");
+        std::fs::write(examples::file(), text + "\n").expect("the examples can be written");
+    }
 }
 
 /// Whether a cell holds; else what is wrong.

@@ -22,8 +22,8 @@ use super::paging::{Direction, Paging};
 use super::users::User;
 use crate::app::App;
 use crate::operations::Operation;
-use crate::wire::account::{Hit, SpottedUser};
-use crate::wire::room::Room;
+use crate::wire::account::{DirectoryEntry, SpottedUser};
+use crate::wire::room::SpottedRoom;
 
 pub const OPERATIONS: &[Operation] = &[DIRECTORY, SPOTLIGHT];
 
@@ -35,7 +35,7 @@ const SPOTLIGHT_USERS: usize = 5;
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Found {
-    #[schema(value_type = Vec<Hit>)]
+    #[schema(value_type = Vec<DirectoryEntry>)]
     result: Vec<Map<String, Value>>,
     count: usize,
     offset: u64,
@@ -221,7 +221,7 @@ struct Spotlight {
 struct Spotted {
     #[schema(value_type = Vec<SpottedUser>)]
     users: Vec<Map<String, Value>>,
-    #[schema(value_type = Vec<Room>)]
+    #[schema(value_type = Vec<SpottedRoom>)]
     rooms: Vec<Map<String, Value>>,
 }
 

@@ -168,8 +168,7 @@ pub struct HistoryEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    trigger_word: Option<Value>,
+    trigger_word: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -223,7 +222,7 @@ impl HistoryEntry {
             updated: delivery.updated.iso(),
             trigger_word: data
                 .as_ref()
-                .and_then(|data| data.get("trigger_word").cloned()),
+                .and_then(|data| Some(data.get("trigger_word")?.as_str()?.to_owned())),
             data,
             url: exchange.map(|exchange| exchange.url.clone()),
             http_call_data: request,

@@ -12,6 +12,7 @@ use crate::operations::reply::{Answer, Nothing, Success, answer, done};
 use crate::operations::request::{Body, Caller, Params};
 use crate::rest::failure::Failure;
 use crate::rest::paging::Paging;
+use crate::wire::message::MessagesAnswer;
 
 /// One of the two resources, and how it answers a room.
 pub trait Kind: Send + Sync + 'static {

@@ -31,7 +31,7 @@ use crate::rest::paging::{Direction, Paging};
 use crate::rest::query::Query;
 use crate::wire;
 use crate::wire::AnyObject;
-pub use crate::wire::message::MessagesAnswer;
+use crate::wire::message::MessagesAnswer;
 
 /// One of the two resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::operations::Operation;
 use crate::operations::request::Path;
 use crate::record::inspected;
+use crate::wire::setting::SettingValue;
 
 pub const OPERATIONS: &[Operation] = &[PUBLIC, LIST, GET_ONE, CHANGE];
 
@@ -31,8 +32,7 @@ pub const OPERATIONS: &[Operation] = &[PUBLIC, LIST, GET_ONE, CHANGE];
 struct Setting {
     #[serde(rename = "_id")]
     id: String,
-    /// `true`, a number or a text, as its `type` says.
-    #[schema(required = false)]
+    #[schema(value_type = SettingValue, required = false)]
     value: Value,
     #[schema(required = false)]
     enterprise: bool,
@@ -43,6 +43,7 @@ struct Setting {
     public: Option<bool>,
     secret: Option<bool>,
     /// What it is where nobody has set it.
+    #[schema(value_type = Option<SettingValue>)]
     package_value: Option<Value>,
     /// What it can be set to, where it is one of several.
     values: Option<Vec<Choice>>,
@@ -246,7 +247,7 @@ async fn list(app: App, caller: Caller, paging: Paging) -> Answer<Settings> {
 struct OneSetting {
     #[serde(rename = "_id")]
     id: String,
-    /// `true`, a number or a text.
+    #[schema(value_type = SettingValue)]
     value: Value,
 }
 
@@ -277,7 +278,7 @@ async fn get_one(app: App, caller: Caller, Path(id): Path) -> Answer<OneSetting>
 
 #[derive(Debug, Deserialize, ToSchema)]
 struct Change {
-    /// `true`, a number or a text, as the setting's `type` says.
+    #[schema(value_type = SettingValue)]
     value: Option<Value>,
 }
 

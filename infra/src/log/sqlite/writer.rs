@@ -80,12 +80,12 @@ pub struct Writer {
     /// None before the first batch and after a failure: whatever state it was in is gone with it.
     connection: Option<SqliteConnection>,
     known: Versions,
-    /// Bytes of the WAL, about.
-    written_since_checkpoint: usize,
+    /// Bytes that the WAL has, about.
+    in_wal: usize,
     /// Whether the WAL may hold anything.
     grown: bool,
-    /// The disk was full when it was last written to.
-    is_full: bool,
+    /// The disk may have been full when it was last written to.
+    may_be_full: bool,
     /// The checkpoint under way.
     checkpoint: Option<JoinHandle<()>>,
 }
@@ -97,9 +97,9 @@ impl Writer {
             head,
             connection: None,
             known: Versions::default(),
-            written_since_checkpoint: 0,
+            in_wal: 0,
             grown: true,
-            is_full: false,
+            may_be_full: false,
             checkpoint: None,
         }
     }
@@ -130,13 +130,9 @@ impl Writer {
                 Work::Close(done) => break done,
             }
         };
-        if let Some(task) = self.checkpoint.take()
-            && let Err(error) = task.await
-        {
-            tracing::warn!(%error, "the checkpoint of the event log was cut short");
-        }
+        self.checkpoint_ended().await;
         if let Some(mut connection) = self.connection.take() {
-            checkpoint(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
+            checkpoint(&mut connection, TRUNCATE).await;
             if let Err(error) = connection.close().await {
                 tracing::warn!(%error, "the event log did not close cleanly");
             }
@@ -336,11 +332,10 @@ impl Writer {
 
     async fn failed(&mut self, error: &sqlx::Error) -> LogError {
         self.grown = true;
-        let error = match failure(error) {
-            Failure::Full => {
-                self.is_full = true;
-                LogError::Full
-            }
+        let failure = failure(error);
+        self.may_be_full |= matches!(failure, Failure::Full | Failure::Disk);
+        let error = match failure {
+            Failure::Full => LogError::Full,
             Failure::Damaged | Failure::Disk | Failure::Other => {
                 LogError::Unavailable(error.to_string())
             }
@@ -359,10 +354,11 @@ impl Writer {
 
     async fn reopen(&mut self) -> Result<SqliteConnection, sqlx::Error> {
         let mut connection = self.options.connect().await?;
-        // The WAL may have taken most of the disk, and what stands in it little of the database: moved there it
-        // leaves room for what comes.
-        if std::mem::take(&mut self.is_full) {
-            checkpoint(&mut connection, "PRAGMA wal_checkpoint(RESTART)").await;
+        // On a full disk the WAL can't grow. Once its pages are in the database it is written again from its
+        // start, which takes no more room.
+        if self.may_be_full {
+            self.checkpoint_ended().await;
+            self.may_be_full = !checkpoint(&mut connection, RESTART).await;
         }
         // A commit that failed may have been written after all.
         let head = super::reader::head(&mut connection).await?;
@@ -378,15 +374,13 @@ impl Writer {
     ///
     /// After a failure, too: on a disk that is full the WAL may hold most of what there was room for.
     async fn cut_back(&mut self) {
-        if let Some(task) = self.checkpoint.take()
-            && let Err(error) = task.await
-        {
-            tracing::warn!(%error, "the checkpoint of the event log was cut short");
-        }
+        self.checkpoint_ended().await;
         match self.connection().await {
             Ok(mut connection) => {
-                self.grown = !checkpoint(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await;
-                self.written_since_checkpoint = 0;
+                if checkpoint(&mut connection, TRUNCATE).await {
+                    self.grown = false;
+                    self.in_wal = 0;
+                }
                 self.connection = Some(connection);
             }
             Err(error) => tracing::warn!(%error, "the event log was not checkpointed"),
@@ -411,24 +405,22 @@ impl Writer {
     /// p99 9 ms when the writer did it all, and a quarter less events.
     async fn checkpoint(&mut self, written: usize) {
         self.grown = true;
-        self.written_since_checkpoint += written;
-        let much = self.written_since_checkpoint >= CHECKPOINT_AFTER;
-        match self.checkpoint.take() {
-            // Where batches come faster than their pages can be moved they have to wait: the WAL would
-            // grow until they pause.
-            Some(task) if much || task.is_finished() => {
-                if let Err(error) = task.await {
-                    tracing::warn!(%error, "the checkpoint of the event log was cut short");
-                }
+        self.in_wal += written;
+        // Where batches come faster than their pages can be moved they have to wait: the WAL would grow until
+        // they pause.
+        let must_end = self.in_wal >= WAIT_AFTER;
+        match &self.checkpoint {
+            Some(task) if must_end || task.is_finished() => {
+                self.checkpoint_ended().await;
                 if let Some(connection) = &mut self.connection {
                     // Waits (the busy timeout at most) until readers are done with the old pages; a
                     // read holds them for one page of events.
-                    checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)").await;
+                    if checkpoint(connection, RESTART).await {
+                        self.in_wal = 0;
+                    }
                 }
             }
-            Some(task) => self.checkpoint = Some(task),
-            None if much => {
-                self.written_since_checkpoint = 0;
+            None if self.in_wal >= CHECKPOINT_AFTER => {
                 let options = self.options.clone();
                 self.checkpoint = Some(tokio::spawn(async move {
                     match options.connect().await {
@@ -439,7 +431,16 @@ impl Writer {
                     }
                 }));
             }
-            None => {}
+            Some(_) | None => {}
+        }
+    }
+
+    /// Waits for the checkpoint under way.
+    async fn checkpoint_ended(&mut self) {
+        if let Some(task) = self.checkpoint.take()
+            && let Err(error) = task.await
+        {
+            tracing::warn!(%error, "the checkpoint of the event log was cut short");
         }
     }
 }
@@ -447,8 +448,15 @@ impl Writer {
 /// After how long without an event the WAL is emptied.
 const IDLE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 5_000 });
 
-/// Bytes of the WAL between two checkpoints. It grows by half of that again while one is under way.
+/// Bytes of the WAL after which it is moved into the database, and those after which batches wait for that.
 const CHECKPOINT_AFTER: usize = if cfg!(test) { 4 << 20 } else { 32 << 20 };
+const WAIT_AFTER: usize = CHECKPOINT_AFTER / 2 * 3;
+
+/// All pages are moved, and the WAL is written from its start again.
+const RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
+
+/// The same, and its file is emptied.
+const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// A page of the database.
 const PAGE: usize = 4_096;
@@ -465,7 +473,7 @@ pub fn options(path: &Path) -> SqliteConnectOptions {
         .create_if_missing(false)
         // Checkpoints are the writer's, after the answer to the batch instead of before it.
         .pragma("wal_autocheckpoint", "0")
-        .pragma("journal_size_limit", "67108864")
+        .pragma("journal_size_limit", "50331648")
         .pragma("cache_size", "-16384")
         .busy_timeout(Duration::from_millis(250))
 }
