@@ -7,7 +7,6 @@
 #![allow(dead_code, reason = "schemas: the views write the values")]
 
 pub mod account;
-pub mod integration;
 pub mod message;
 pub mod record;
 pub mod room;

@@ -68,10 +68,15 @@ pub fn check_allowed(model: &WriteModel, username: &str) -> Result<(), CommandEr
     ))
 }
 
-/// Whether a username is free, and nobody's and no room's id; an error if nobody may have it.
+/// Whether a username is free, and nobody's and no room's id, nor what messages call the author with such an id once
+/// the account is gone; an error if nobody may have it.
 pub fn is_available(model: &WriteModel, username: &str) -> Result<bool, CommandError> {
     check_allowed(model, username)?;
-    Ok(model.user_by_name(username).is_none() && !model.is_id(username.trim()))
+    let name = username.trim();
+    let of_removed = name
+        .split_once('-')
+        .is_some_and(|(first, rest)| first.eq_ignore_ascii_case("removed") && model.is_id(rest));
+    Ok(model.user_by_name(username).is_none() && !model.is_id(name) && !of_removed)
 }
 
 pub(crate) fn unavailable(what: &str) -> CommandError {

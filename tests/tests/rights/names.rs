@@ -105,3 +105,27 @@ async fn a_room_takes_its_own_name_in_other_letters() {
     rename("autre").await.expect_ok();
     admin.post("channels.create", taken).await.expect_ok();
 }
+
+#[tokio::test]
+async fn nobody_takes_the_name_that_messages_give_to_who_is_gone() {
+    let server = Server::start().await;
+    let admin = server.admin().await;
+    let mary = admin.member("mary").await;
+    let me = mary.get("me").await.expect_ok();
+    let id = me["_id"].as_str().unwrap();
+    let room = mary.channel("lobby").await;
+    mary.say(&room, "hello").await;
+    let attempt = async |username: String| {
+        let user = json!({
+            "username": username, "name": "x", "email": format!("{username}@example.org"), "password": "x of many words",
+        });
+        admin.post("users.create", user).await.status.as_u16()
+    };
+    assert_eq!(attempt(format!("removed-{id}")).await, 400);
+    let gone = json!({ "userId": id, "confirmRelinquish": true });
+    admin.post("users.delete", gone).await.expect_ok();
+    for name in [format!("removed-{id}"), format!("Removed-{id}")] {
+        assert_eq!(attempt(name.clone()).await, 400, "{name}");
+    }
+    assert_eq!(attempt("removed-carpet".to_owned()).await, 200);
+}

@@ -27,7 +27,6 @@ use super::paging::{Direction as Order, Paging};
 use crate::app::App;
 use crate::operations::Operation;
 use crate::record::inspected;
-use crate::wire::integration::Integration;
 
 pub const OPERATIONS: &[Operation] = &[
     CREATE,
@@ -42,13 +41,12 @@ pub const OPERATIONS: &[Operation] = &[
 
 #[derive(Debug, Serialize, ToSchema)]
 struct OneIntegration {
-    #[schema(value_type = Integration)]
     integration: ShownIntegration,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Integrations {
-    #[schema(value_type = Vec<Integration>)]
+    #[schema(value_type = Vec<ShownIntegration>)]
     integrations: Vec<Value>,
     offset: u64,
     items: usize,

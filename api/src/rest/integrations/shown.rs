@@ -11,21 +11,30 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// An integration, with the secrets of it: it is shown to nobody but those who may change it. It looks like
-/// [`Integration`](crate::wire::integration::Integration).
-#[derive(Debug, Serialize)]
+/// An integration, with the secrets of it: it is shown to nobody but those who may change it.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ShownIntegration {
     #[serde(rename = "_id")]
+    #[schema(value_type = String)]
     id: IntegrationId,
+    /// `webhook-incoming` or `webhook-outgoing`.
     #[serde(rename = "type")]
+    #[schema(value_type = String, example = "webhook-incoming")]
     direction: Direction,
     name: String,
     enabled: bool,
+    /// Why it does nothing although it is enabled: `makerInactive`, `makerMayNotManage`. Whoever has the
+    /// permission for all integrations takes it over by saving it. Or why it does not all that it is there
+    /// for: `destinationGone`, where a room that it names was deleted, or an account was deleted or
+    /// deactivated; it has to be saved with others.
     #[serde(skip_serializing_if = "Option::is_none")]
     held_back: Option<&'static str>,
     username: String,
+    #[schema(value_type = String)]
     user_id: UserId,
+    /// The rooms and people that were named when it was saved, as they are called now; by their id those
+    /// that are gone, and rooms that the caller does not see.
     channel: Vec<String>,
     alias: String,
     avatar: String,
@@ -34,8 +43,33 @@ pub struct ShownIntegration {
     script: String,
     script_enabled: bool,
     script_engine: String,
-    #[serde(flatten)]
-    more: OfDirection,
+    /// Of incoming ones alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    override_destination_channel_enabled: Option<bool>,
+    /// Of outgoing ones alone, as is all that follows up to `impersonateUser`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "sendMessage")]
+    event: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_room: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    urls: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trigger_words: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trigger_word_anywhere: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_on_edits: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_failed_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_delay: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonate_user: Option<bool>,
     #[serde(rename = "_createdAt")]
     created: String,
     #[serde(rename = "_createdBy")]
@@ -44,40 +78,11 @@ pub struct ShownIntegration {
     updated: String,
 }
 
-/// What only one kind of integration has.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum OfDirection {
-    Incoming(ShownIncoming),
-    Outgoing(Box<ShownOutgoing>),
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownIncoming {
-    override_destination_channel_enabled: bool,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownOutgoing {
-    event: &'static str,
-    target_room: String,
-    urls: Vec<String>,
-    trigger_words: Vec<String>,
-    trigger_word_anywhere: bool,
-    signing_secret: String,
-    run_on_edits: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_failed_calls: Option<bool>,
-    retry_count: u32,
-    retry_delay: String,
-    impersonate_user: bool,
-}
-
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IntegrationMaker)]
 struct Maker {
     #[serde(rename = "_id")]
+    #[schema(value_type = String)]
     id: UserId,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
@@ -96,6 +101,7 @@ impl ShownIntegration {
         let channel = channel.collect();
         let target_room = shown(model, viewer, &details.target_room, details.target());
         let gone = misses_one(model, integration).then_some(HeldBack::DestinationGone);
+        let outgoing = integration.direction == Direction::Outgoing;
         let named = |user: &UserId| Some(model.account(user)?.profile.username.clone());
         Self {
             id: id.clone(),
@@ -116,25 +122,19 @@ impl ShownIntegration {
             script: details.script,
             script_enabled: details.script_enabled,
             script_engine: details.script_engine,
-            more: match integration.direction {
-                Direction::Incoming => OfDirection::Incoming(ShownIncoming {
-                    override_destination_channel_enabled: details
-                        .override_destination_channel_enabled,
-                }),
-                Direction::Outgoing => OfDirection::Outgoing(Box::new(ShownOutgoing {
-                    event: integration.trigger.map_or("", Trigger::as_str),
-                    target_room,
-                    urls: details.urls,
-                    trigger_words: details.trigger_words,
-                    trigger_word_anywhere: details.trigger_word_anywhere,
-                    signing_secret: details.signing_secret,
-                    run_on_edits: details.run_on_edits,
-                    retry_failed_calls: details.retry_failed_calls,
-                    retry_count: details.retry_count,
-                    retry_delay: details.retry_delay,
-                    impersonate_user: details.impersonate_user,
-                })),
-            },
+            override_destination_channel_enabled: (!outgoing)
+                .then_some(details.override_destination_channel_enabled),
+            event: outgoing.then_some(integration.trigger.map_or("", Trigger::as_str)),
+            target_room: outgoing.then_some(target_room),
+            urls: outgoing.then_some(details.urls),
+            trigger_words: outgoing.then_some(details.trigger_words),
+            trigger_word_anywhere: outgoing.then_some(details.trigger_word_anywhere),
+            signing_secret: outgoing.then_some(details.signing_secret),
+            run_on_edits: outgoing.then_some(details.run_on_edits),
+            retry_failed_calls: details.retry_failed_calls.filter(|_| outgoing),
+            retry_count: outgoing.then_some(details.retry_count),
+            retry_delay: outgoing.then_some(details.retry_delay),
+            impersonate_user: outgoing.then_some(details.impersonate_user),
             created: integration.created.iso(),
             created_by: Maker {
                 id: integration.created_by.clone(),
