@@ -341,12 +341,17 @@ impl Refusals {
     }
 }
 
+/// How many rooms are told by themselves.
+fn rooms(several: &Several) -> usize {
+    let of_several = several.keys().filter(|(action, _)| action == SEVERAL);
+    of_several.count()
+}
+
 fn tell(several: &mut Several, place: (CompactString, Option<RoomId>), asked: Asked) {
     let in_room = (CompactString::from(SEVERAL), place.1.clone());
     let place = if several.len() < TOLD || several.contains_key(&place) {
         place
-    } else if in_room.1.is_some()
-        && (several.len() < TOLD + TOLD_ROOMS || several.contains_key(&in_room))
+    } else if in_room.1.is_some() && (rooms(several) < TOLD_ROOMS || several.contains_key(&in_room))
     {
         in_room
     } else {
@@ -530,6 +535,22 @@ mod tests {
         }
         assert!(refusals.take_due().is_empty());
         assert_eq!(refusals.unrecorded(), unrecorded);
+    }
+
+    #[tokio::test]
+    async fn many_operations_do_not_hide_a_room() {
+        let mut refusals = Refusals::default();
+        let operations = KINDS_OF_CALLER + TOLD + 2 * TOLD_ROOMS;
+        for number in 0..operations {
+            let mary = Caller::user(UserId::new("mary"), &format!("operation{number}"));
+            let denied = CommandError::forbidden("archive-room", None);
+            refusals.note(&denied, &Arc::new(mary), Timestamp(1));
+        }
+        refusals.note(&denied("hidden"), &caller("mary"), Timestamp(1));
+        let mut counted = refusals.counted.iter();
+        let (_, counted) = counted.find(|(kind, _)| kind.is_several()).unwrap();
+        let place = (SEVERAL.into(), Some(RoomId::new("hidden")));
+        assert!(counted.several.contains_key(&place));
     }
 
     #[tokio::test]

@@ -415,9 +415,10 @@ impl Writer {
                 if let Some(connection) = &mut self.connection {
                     // Waits (the busy timeout at most) until readers are done with the old pages; a
                     // read holds them for one page of events.
-                    if checkpoint(connection, RESTART).await {
-                        self.in_wal = 0;
-                    }
+                    let done = checkpoint(connection, RESTART).await;
+                    // Where a reader stays, as a backup does, not every batch waits for it: the next try is
+                    // after so much more.
+                    self.in_wal = if done { 0 } else { CHECKPOINT_AFTER / 2 };
                 }
             }
             None if self.in_wal >= CHECKPOINT_AFTER => {
